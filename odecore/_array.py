@@ -1,0 +1,67 @@
+"""The one seam to array libraries: namespaces, and what may be read at no cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from array_api_compat import array_namespace, device, is_array_api_obj, is_jax_array, is_torch_array
+
+__all__ = ["as_float64", "as_state", "constant_like", "is_readable", "namespace"]
+
+
+def namespace(*arrays: Any) -> Any:
+    """The array API namespace that all these arrays share; TypeError where they share none."""
+    return array_namespace(*arrays)
+
+
+def as_state(value: Any, label: str, /) -> Any:
+    """Accept a floating-point array as it is and turn Python numbers and lists into float64.
+
+    Raises
+    ------
+    TypeError
+        If the array does not hold real or complex floating-point numbers.
+    """
+    if not is_array_api_obj(value):
+        try:
+            return np.asarray(value, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise TypeError(
+                f"`{label}` must be a floating-point array, or numbers that make one; got "
+                f"{type(value).__name__}"
+            ) from error
+    xp = namespace(value)
+    if not xp.isdtype(value.dtype, ("real floating", "complex floating")):
+        raise TypeError(
+            f"`{label}` must hold floating-point numbers, got dtype {value.dtype}; convert it first"
+        )
+    return value
+
+
+def constant_like(values: Any, like: Any, /) -> Any:
+    """Host numbers as an array of the library, dtype and device of `like`."""
+    xp = namespace(like)
+    # A list, not a NumPy array: every library takes it, also for devices that hold no data.
+    return xp.asarray(np.asarray(values).tolist(), dtype=like.dtype, device=device(like))
+
+
+def as_float64(array: Any, /) -> np.ndarray:
+    """Copy an array of any library to the host as float64."""
+    if is_torch_array(array):
+        array = array.detach().cpu()
+    return np.array(array, dtype=np.float64)
+
+
+def is_readable(array: Any, /) -> bool:
+    """Whether Python may branch on the values of an array at no cost.
+
+    False for arrays on an accelerator (reading would wait for the device), on torch's data-less
+    meta device, and for jax values that are being traced.
+    """
+    if is_torch_array(array):
+        return bool(array.device.type == "cpu")
+    if is_jax_array(array):
+        tracing = any(base.__name__ == "Tracer" for base in type(array).__mro__)
+        return not tracing and all(d.platform == "cpu" for d in array.devices())
+    return True

@@ -1,0 +1,63 @@
+"""The errors and warnings of this library that are not a plain ValueError or TypeError."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = [
+    "MaxRejectsError",
+    "MaxStepsError",
+    "NonfiniteInputError",
+    "NonfiniteRHSError",
+    "OdecoreWarning",
+    "SingularParameterError",
+    "SolveError",
+    "StepUnderflowError",
+    "UnresolvedInterpolantWarning",
+]
+
+
+class SingularParameterError(ValueError):
+    """Parameters on the excluded set of a family; the message names the factor that vanishes."""
+
+
+class SolveError(RuntimeError):
+    """A solve that did not reach its end.
+
+    Attributes
+    ----------
+    trajectory : odecore.solve.Trajectory
+        What was computed up to the failure: times, states, counts and status.
+    """
+
+    def __init__(self, message: str, trajectory: Any) -> None:
+        super().__init__(message)
+        self.trajectory = trajectory
+
+
+class MaxStepsError(SolveError):
+    """The budget of steps was used up before the end of the interval."""
+
+
+class StepUnderflowError(SolveError):
+    """The step size that the tolerance asks for is below the spacing of floating-point times."""
+
+
+class NonfiniteRHSError(SolveError):
+    """The right-hand side, or the step made from it, became NaN or infinite."""
+
+
+class NonfiniteInputError(SolveError, ValueError):
+    """The initial state holds NaN or infinite values."""
+
+
+class MaxRejectsError(SolveError):
+    """Too many attempts in a row were rejected at one time."""
+
+
+class OdecoreWarning(UserWarning):
+    """Every warning of this library is of a subclass of this class."""
+
+
+class UnresolvedInterpolantWarning(OdecoreWarning):
+    """An interpolant has too few nodes for its trajectory: its coefficients have not decayed."""

@@ -1,0 +1,133 @@
+"""Barycentric interpolation: exact at the nodes, stable near them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from odecore._array import as_state, constant_like, namespace
+from odecore.interpolation._nodes import chebyshev_points, require_count
+
+__all__ = ["Interpolant", "barycentric_weights", "lagrange_rows"]
+
+
+def barycentric_weights(n: int, /, *, kind: int = 2) -> NDArray[np.float64]:
+    """Barycentric weights of the points of `chebyshev_points(n, kind=kind)`, on any interval.
+
+    Parameters
+    ----------
+    n : int
+    kind : {1, 2}, optional
+
+    Returns
+    -------
+    (n,) ndarray of float64
+        Second kind: (-1)^k, halved at both ends. First kind: (-1)^k sin((2k+1) pi / 2n). A common
+        factor is left out; it cancels. Weights of the other kind would still reproduce the node
+        values, but lose the geometric convergence between them.
+
+    Raises
+    ------
+    ValueError
+        If `n` or `kind` is out of range.
+
+    Notes
+    -----
+    Berrut, Trefethen, Barycentric Lagrange interpolation, SIAM Review 46 (2004), section 5.
+    """
+    require_count(n, kind)
+    k = np.arange(n)
+    weights: NDArray[np.float64] = np.where(k % 2 == 0, 1.0, -1.0)
+    if kind == 1:
+        weights *= np.sin((2 * k + 1) * np.pi / (2 * n))
+    else:
+        weights[[0, -1]] /= 2
+    return weights
+
+
+def lagrange_rows(
+    x: ArrayLike, nodes: NDArray[np.float64], weights: NDArray[np.float64], /
+) -> NDArray[np.float64]:
+    """Values of all Lagrange polynomials at x: the rows that turn node values into values at x.
+
+    Parameters
+    ----------
+    x : float or (k,) array_like
+    nodes, weights : (m,) ndarray
+
+    Returns
+    -------
+    (m,) or (k, m) ndarray
+        Each row sums to 1; at a node it is a unit vector, by index and not by division.
+    """
+    difference = np.asarray(x, dtype=np.float64)[..., None] - nodes
+    at_node = difference == 0
+    terms = weights / np.where(at_node, 1.0, difference)
+    rows: NDArray[np.float64] = terms / terms.sum(axis=-1, keepdims=True)
+    hit = at_node.any(axis=-1, keepdims=True)
+    return np.where(hit, at_node.astype(np.float64), rows)
+
+
+@dataclass(frozen=True)
+class Interpolant:
+    """The polynomial through values at Chebyshev points of an interval.
+
+    Parameters
+    ----------
+    values : (m, ...) array
+        Values at `chebyshev_points(m, kind=kind, interval=interval)`, first axis the node.
+    interval : (2,) tuple of float, optional
+    kind : {1, 2}, optional
+
+    Raises
+    ------
+    ValueError
+        If the points do not exist or the interval is degenerate.
+    TypeError
+        If the values are not floating-point numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = chebyshev_points(20, interval=(0, 2))
+    >>> bool(abs(Interpolant(np.exp(x), (0, 2))(0.3) - np.exp(0.3)) < 1e-14)
+    True
+    """
+
+    values: Any
+    interval: tuple[float, float] = (-1.0, 1.0)
+    kind: int = 2
+
+    def __post_init__(self) -> None:
+        values = as_state(self.values, "values")
+        if len(values.shape) == 0:
+            raise ValueError("`values` must have the node as its first axis, got a 0-d array")
+        object.__setattr__(self, "values", values)
+        m = values.shape[0]
+        nodes = chebyshev_points(m, kind=self.kind, interval=self.interval)
+        object.__setattr__(self, "_nodes", nodes)
+        object.__setattr__(self, "_weights", barycentric_weights(m, kind=self.kind))
+
+    @property
+    def nodes(self) -> NDArray[np.float64]:
+        """The (m,) points at which `values` are taken."""
+        nodes: NDArray[np.float64] = self.__dict__["_nodes"]
+        return nodes
+
+    def __call__(self, x: ArrayLike, /) -> Any:
+        """Evaluate at host numbers: shape (...) for a float, (k, ...) for k of them.
+
+        Raises
+        ------
+        ValueError
+            Outside the interval, where a polynomial extrapolates without any bound.
+        """
+        low, high = sorted(self.interval)
+        if not np.all((np.asarray(x) >= low) & (np.asarray(x) <= high)):
+            raise ValueError(f"`x` must lie in the interval [{low}, {high}], got {x!r}")
+        rows = lagrange_rows(x, self.nodes, self.__dict__["_weights"])
+        xp = namespace(self.values)
+        return xp.tensordot(constant_like(rows, self.values), self.values, axes=1)

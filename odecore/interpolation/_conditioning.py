@@ -1,0 +1,77 @@
+"""Chebyshev coefficients, and whether they have decayed: is the number of nodes enough?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odecore._array import as_state, constant_like, namespace
+from odecore.interpolation._nodes import require_count
+
+__all__ = ["chebyshev_coefficients", "coefficient_matrix", "coefficient_tail"]
+
+
+def coefficient_matrix(m: int, /) -> NDArray[np.float64]:
+    """The (m, m) matrix from values at the points of the second kind to coefficients of T_j."""
+    j = np.arange(m)
+    matrix = np.cos(np.pi * np.outer(j, j[::-1]) / (m - 1)) * (2 / (m - 1))
+    matrix[:, [0, -1]] /= 2
+    matrix[[0, -1], :] /= 2
+    return matrix
+
+
+def chebyshev_coefficients(values: Any, /) -> Any:
+    """Coefficients of the interpolant in the Chebyshev polynomials T_0, ..., T_(m-1).
+
+    Parameters
+    ----------
+    values : (m, ...) array
+        Values at the points of the second kind in increasing order, m >= 2.
+
+    Returns
+    -------
+    (m, ...) array
+        Independent of the interval.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 2 values.
+    TypeError
+        If the values are not floating-point numbers.
+
+    Notes
+    -----
+    Trefethen, Approximation Theory and Approximation Practice, chapter 3.
+    """
+    values = as_state(values, "values")
+    m = values.shape[0] if len(values.shape) else 0
+    require_count(m, 2)
+    xp = namespace(values)
+    return xp.tensordot(constant_like(coefficient_matrix(m), values), values, axes=1)
+
+
+def coefficient_tail(values: Any, /) -> Any:
+    """Size of the last two coefficients relative to the largest: small where m is enough.
+
+    Parameters
+    ----------
+    values : (m, ...) array
+        Values at the points of the second kind, m >= 2.
+
+    Returns
+    -------
+    0-d array
+        In the library of `values`; 0 for a constant zero.
+
+    Notes
+    -----
+    Two, because the coefficients of an even or odd function vanish alternately. Sizes are maximum
+    norms over all trailing axes.
+    """
+    xp = namespace(values)
+    coefficients = xp.abs(chebyshev_coefficients(values))
+    largest = xp.max(coefficients)
+    return xp.max(coefficients[-2:, ...]) / xp.where(largest > 0, largest, xp.ones_like(largest))

@@ -1,0 +1,59 @@
+"""Chebyshev nodes of both kinds, in increasing order."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["chebyshev_points", "require_count"]
+
+
+def chebyshev_points(
+    n: int, /, *, kind: int = 2, interval: tuple[float, float] = (-1.0, 1.0)
+) -> NDArray[np.float64]:
+    """Return n Chebyshev points in an interval.
+
+    Parameters
+    ----------
+    n : int
+        At least 1; at least 2 for the second kind, whose points include both ends.
+    kind : {1, 2}, optional
+        1: roots of the Chebyshev polynomial T_n; 2: extrema of T_(n-1) (Lobatto points).
+    interval : (2,) tuple of float, optional
+        First and last end; a first end above the last gives decreasing points.
+
+    Returns
+    -------
+    (n,) ndarray of float64
+        From the first end to the last, symmetric about the middle to the last bit on [-1, 1].
+
+    Raises
+    ------
+    ValueError
+        If `n` or `kind` is out of range or the ends are not finite and distinct.
+
+    Notes
+    -----
+    Trefethen, Approximation Theory and Approximation Practice, chapter 2; computed as sines, which
+    keeps the symmetry that cosines lose to rounding.
+    """
+    require_count(n, kind)
+    start, end = map(float, interval)
+    if not (isfinite(start) and isfinite(end) and start != end):
+        raise ValueError(f"`interval` must have two finite and distinct ends, got {interval}")
+    k = np.arange(n)
+    x = np.sin(np.pi * (2 * k - n + 1) / (2 * n if kind == 1 else 2 * n - 2))
+    points: NDArray[np.float64] = (start * (1 - x) + end * (1 + x)) / 2
+    if kind == 2:
+        points[0], points[-1] = start, end
+    return points
+
+
+def require_count(n: int, kind: int) -> None:
+    """Raise ValueError unless there is a set of n points of this kind."""
+    if kind not in (1, 2):
+        raise ValueError(f"`kind` must be 1 (roots) or 2 (extrema), got {kind!r}")
+    if not isinstance(n, int | np.integer) or isinstance(n, bool) or n < kind:
+        raise ValueError(f"points of kind {kind} number at least {kind}, got n = {n!r}")

@@ -1,0 +1,36 @@
+"""A first step size from the scales of y, y' and y''."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from odecore._array import namespace
+from odecore.solve._controllers import AdaptiveSteps
+from odecore.solve._error_norm import root_mean_square
+
+__all__ = ["first_step_size"]
+
+
+def first_step_size(
+    fun: Callable[[Any, Any], Any], t: float, y: Any, slope: Any, end: float, tol: AdaptiveSteps, /
+) -> float:
+    """Guess a positive step whose error is near the tolerance; one evaluation of fun.
+
+    Hairer, Norsett, Wanner I, algorithm "starting step size" of section II.4. Unlike there the
+    trial Euler step is kept inside the interval, where alone fun must be defined.
+    """
+    xp = namespace(y)
+    span = abs(end - t)
+    scale = tol.atol + tol.rtol * xp.abs(y)
+    size, speed = root_mean_square(y / scale), root_mean_square(slope / scale)
+    h0 = 0.01 * size / speed if size > 1e-5 and speed > 1e-5 else 1e-6
+    h0 = min(h0, span)
+    direction = 1.0 if end > t else -1.0
+    later = fun(t + direction * h0, y + (direction * h0) * slope)
+    bend = root_mean_square((later - slope) / scale) / h0
+    steepest = max(speed, bend)
+    if not steepest < float("inf"):  # overflow or NaN beyond t: start small, the judge sees it
+        return h0
+    h1 = max(1e-6, h0 * 1e-3) if steepest <= 1e-15 else (0.01 / steepest) ** (1 / (tol.order + 1))
+    return min(100 * h0, h1, span)

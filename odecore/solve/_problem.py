@@ -1,0 +1,142 @@
+"""The problem of a solve: where it starts, at which times it must stop, what it records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import ceil, isfinite
+from typing import Any
+
+from odecore._array import is_readable
+
+__all__ = ["Stop", "checked_field", "given_stops", "output_times"]
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A time at which a step must end.
+
+    Parameters
+    ----------
+    t : float or 0-d array
+    recorded : bool
+        Whether the state there is part of the trajectory.
+    """
+
+    t: Any
+    recorded: bool
+
+
+def output_times(t_span: Sequence[Any], t_eval: Any) -> list[Any]:
+    """Check and list the output times, t_span[0] first; floats unless they may not be read.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two, if one is not finite, if they do not move strictly in one
+        direction, or if `t_eval` leaves `t_span`.
+    """
+    span = _floats(t_span)
+    if len(span) != 2:
+        raise ValueError(f"`t_span` must hold the first and the last time, got {len(span)} entries")
+    if t_eval is None:
+        times = span
+    else:
+        times = _floats(t_eval)
+        if not times:
+            raise ValueError("`t_eval` must hold at least one time, got none")
+        if all(isinstance(t, float) for t in (*span, *times)):
+            low, high = sorted(span)
+            outside = [t for t in times if not low <= t <= high]
+            if outside:
+                raise ValueError(
+                    f"`t_eval` must lie in t_span = {span}; got {outside[0]!r} and "
+                    f"{len(outside) - 1} more outside"
+                )
+            times = times if times[0] == span[0] else [span[0], *times]
+    if all(isinstance(t, float) for t in times):
+        if not all(map(isfinite, times)):
+            raise ValueError(f"times must be finite, got {times}")
+        forward = times[-1] > times[0]
+        for i, (a, b) in enumerate(pairwise(times)):
+            if a == b or (b > a) != forward:
+                raise ValueError(
+                    "times must be strictly increasing or strictly decreasing; entries "
+                    f"{i} and {i + 1} are {a!r} and {b!r}: sort them and drop repeated ones"
+                )
+    return times
+
+
+def given_stops(times: Sequence[Any], step_size: Any, steps: Any, floats: bool) -> list[Stop]:
+    """Divide each interval between output times into equal steps.
+
+    Raises
+    ------
+    ValueError
+        If the step size is not a positive finite number, a count is not a positive integer, or
+        there is not one count for each interval.
+    """
+    counts = [steps] * (len(times) - 1) if steps is None or isinstance(steps, int) else list(steps)
+    if len(counts) != len(times) - 1:
+        raise ValueError(
+            f"`steps` must be one int or one for each of the {len(times) - 1} intervals between "
+            f"output times, got {len(counts)}"
+        )
+    if any(n is not None and (type(n) is not int or n < 1) for n in counts):
+        raise ValueError(f"`steps` must be positive ints, got {steps!r}")
+    if step_size is not None:
+        if not floats:
+            raise ValueError(
+                "`step_size` needs times that can be read, got times on an accelerator: give "
+                "`steps`, the number of steps between output times, or keep the times on the host"
+            )
+        if not isinstance(step_size, int | float) or not 0 < step_size < float("inf"):
+            raise ValueError(f"`step_size` must be a positive finite number, got {step_size!r}")
+    stops = []
+    for (a, b), count in zip(pairwise(times), counts, strict=True):
+        # The slack keeps 0.6000000000000001 / 0.2 at three steps.
+        n = count or max(1, ceil(abs(b - a) / step_size * (1 - 1e-12)))
+        stops += [Stop(a + (b - a) * (k / n), False) for k in range(1, n)]
+        stops.append(Stop(b, True))
+    return stops
+
+
+def checked_field(fun: Callable[[Any, Any], Any], t: Any, y: Any) -> Any:
+    """Evaluate fun once and check that its value fits the state.
+
+    Raises
+    ------
+    TypeError
+        If `fun` is not callable or returns another dtype than that of the state.
+    ValueError
+        If `fun` returns another shape: it would broadcast in silence.
+    """
+    if not callable(fun):
+        raise TypeError(f"`fun` must be callable as fun(t, y), got {type(fun).__name__}")
+    value = fun(t, y)
+    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
+        raise TypeError(
+            f"`fun` must return an array like the state, got {type(value).__name__}; wrap it, say "
+            "with np.asarray"
+        )
+    if tuple(value.shape) != tuple(y.shape):
+        raise ValueError(
+            f"`fun` must return the shape of the state, {tuple(y.shape)}, got {tuple(value.shape)}"
+        )
+    if value.dtype != y.dtype:
+        raise TypeError(
+            f"`fun` must return the dtype of the state, {y.dtype}, got {value.dtype}; convert the "
+            "state, or the constants inside `fun`"
+        )
+    return value
+
+
+def _floats(times: Any) -> list[Any]:
+    """Times as Python floats, except arrays that may not be read, which stay as they are."""
+    if hasattr(times, "shape"):
+        if len(times.shape) != 1:
+            raise ValueError(f"times must be one-dimensional, got shape {tuple(times.shape)}")
+        if not is_readable(times):
+            return [times[i] for i in range(times.shape[0])]
+    return [t if hasattr(t, "shape") and not is_readable(t) else float(t) for t in times]

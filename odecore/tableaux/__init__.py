@@ -1,0 +1,15 @@
+"""One Runge-Kutta method as numbers: exact tableaux, coefficient sets for arrays, a catalogue."""
+
+from odecore.tableaux._catalogue import catalogue, tableau
+from odecore.tableaux._coefficients import Coefficients
+from odecore.tableaux._evaluation import coefficients_at, tableau_at
+from odecore.tableaux._tableau import ButcherTableau
+
+__all__ = [
+    "ButcherTableau",
+    "Coefficients",
+    "catalogue",
+    "coefficients_at",
+    "tableau",
+    "tableau_at",
+]
