@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, device, is_array_api_obj, is_jax_array, is_torch_array
 
-__all__ = ["as_float64", "as_state", "constant_like", "is_readable", "namespace"]
+__all__ = ["as_float64", "as_state", "constant", "constant_like", "is_readable", "namespace"]
 
 
 def namespace(*arrays: Any) -> Any:
@@ -37,6 +37,11 @@ def as_state(value: Any, label: str, /) -> Any:
             f"`{label}` must hold floating-point numbers, got dtype {value.dtype}; convert it first"
         )
     return value
+
+
+def constant(array: Any, /) -> Any:
+    """The same values without the history of an array library's autograd."""
+    return array.detach() if is_torch_array(array) else array
 
 
 def constant_like(values: Any, like: Any, /) -> Any:

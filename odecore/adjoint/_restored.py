@@ -104,6 +104,7 @@ def restored(
     *,
     vjp_parameters: Callable[[Any, Any, Any], tuple[Any, ...]] | None = None,
     steps: int | None = None,
+    step_size: float | None = None,
     **options: Any,
 ) -> Gradients:
     """Integrate the adjoint equation backwards along the recorded panels.
@@ -121,8 +122,10 @@ def restored(
         parameters. It is called at the nodes only.
     steps : int, optional
         Steps for each panel, in shares as in `record_panels`.
+    step_size : float, optional
+        Largest step, in units of t.
     **options
-        Further options of `solve_ivp`: method, tolerances.
+        Further options of `solve_ivp`: method, tolerances, `first_step` in units of t.
 
     Returns
     -------
@@ -149,6 +152,7 @@ def restored(
             f"`cotangents` must hold one array for each of the {len(panels) + 1} output times, got "
             f"{len(cotangents)}"
         )
+    first_step = options.pop("first_step", None)
     a = cotangents[-1]
     total: tuple[Any, ...] = ()
     evaluations = accepted = rejected = 0
@@ -158,6 +162,10 @@ def restored(
         if steps is not None:
             options["steps"] = _shares(steps, s)
         length = panel.end - panel.start
+        if step_size is not None:
+            options["step_size"] = step_size / abs(length)
+        if first_step is not None:
+            options["first_step"] = first_step / abs(length)
         state = Interpolant(panel.values, (0.0, 1.0))
         field = adjoint_field(vjp, panel.time, state, length)
         backward = solve_ivp(field, (1.0, 0.0), a, t_eval=s, **options)

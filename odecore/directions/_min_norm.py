@@ -23,9 +23,10 @@ def smallest_in_hull(C: NDArray[np.float64], /) -> NDArray[np.float64]:
 
     Notes
     -----
-    With M = C + 11^T, the non-negative minimiser a of a^T M a / 2 - 1^T a is alpha up to scale: both
-    have the same Karush-Kuhn-Tucker conditions. It solves M a = 1 where that is non-negative; else the active-set method of Lawson and Hanson, Solving Least Squares Problems, chapter 23,
-    which ends after finitely many steps because each support is visited at most once.
+    With M = C + 11^T, the non-negative minimiser a of a^T M a / 2 - 1^T a is alpha up to scale, for
+    both have the same Karush-Kuhn-Tucker conditions. It solves M a = 1 where that is non-negative;
+    else the active-set method of Lawson and Hanson, Solving Least Squares Problems, chapter 23,
+    finds it in finitely many steps, because it visits each support at most once.
     """
     M = C + 1.0
     ones = np.ones(len(C))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from odecore._array import as_state, constant_like, namespace
+from odecore._array import as_state, constant_like, is_readable, namespace
 from odecore.interpolation._nodes import chebyshev_points, require_count
 
 __all__ = ["Interpolant", "barycentric_weights", "lagrange_rows"]
@@ -129,5 +129,9 @@ class Interpolant:
         if not np.all((np.asarray(x) >= low) & (np.asarray(x) <= high)):
             raise ValueError(f"`x` must lie in the interval [{low}, {high}], got {x!r}")
         rows = lagrange_rows(x, self.nodes, self.__dict__["_weights"])
+        if rows.ndim == 1 and not is_readable(self.values):
+            # On an accelerator the copy of a row would make the host wait; scalars ride along.
+            terms = enumerate(rows.tolist())
+            return sum(weight * self.values[k, ...] for k, weight in terms if weight != 0.0)
         xp = namespace(self.values)
         return xp.tensordot(constant_like(rows, self.values), self.values, axes=1)

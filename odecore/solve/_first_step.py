@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from odecore._array import namespace
+from odecore._array import constant, namespace
 from odecore.solve._controllers import AdaptiveSteps
 from odecore.solve._error_norm import root_mean_square
 
@@ -21,6 +21,7 @@ def first_step_size(
     trial Euler step is kept inside the interval, where alone fun must be defined.
     """
     xp = namespace(y)
+    y, slope = constant(y), constant(slope)
     span = abs(end - t)
     scale = tol.atol + tol.rtol * xp.abs(y)
     size, speed = root_mean_square(y / scale), root_mean_square(slope / scale)

@@ -1,0 +1,24 @@
+"""odecore in torch: solves with gradients, trainable solvers, sketched layers, directions."""
+
+from torch_bridge._blocks import DenseField, NeuralODE
+from torch_bridge._family import TrainableSolver
+from torch_bridge._linear import SketchedLinear, sketched_linear
+from torch_bridge._normalization import NORMALIZATIONS, normalization
+from torch_bridge._objectives import equiangular_backward
+from torch_bridge._odeint import odeint
+from torch_bridge._regimes import SmoothedSolver
+from torch_bridge._restored_adjoint import odeint_adjoint
+
+__all__ = [
+    "NORMALIZATIONS",
+    "DenseField",
+    "NeuralODE",
+    "SketchedLinear",
+    "SmoothedSolver",
+    "TrainableSolver",
+    "equiangular_backward",
+    "normalization",
+    "odeint",
+    "odeint_adjoint",
+    "sketched_linear",
+]

@@ -1,0 +1,140 @@
+"""A neural ODE as a layer, and a dense right-hand side with a choice of normalization."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from odecore.tableaux import ButcherTableau, Coefficients
+from torch_bridge import _normalization
+from torch_bridge._odeint import odeint
+from torch_bridge._restored_adjoint import odeint_adjoint
+
+__all__ = ["DenseField", "NeuralODE"]
+
+ADJOINTS = ("direct", "restored")
+
+
+class NeuralODE(nn.Module):
+    """The flow of a right-hand side, as a layer.
+
+    Parameters
+    ----------
+    func : Module or callable
+        `func(t, y)` as for `odeint`.
+    solver : str, ButcherTableau, Coefficients or Module, optional
+        A method as for `odeint`, or a Module that makes `Coefficients` from a state at each call,
+        such as `TrainableSolver` and `SmoothedSolver`.
+    t : sequence of float, optional
+        Default output times, at least two; by default 0 and 1.
+    steps : int, optional
+        Steps between output times, for fixed steps.
+    rtol, atol : float, optional
+        Tolerances of adaptive steps.
+    adjoint : {"direct", "restored"}, optional
+        Gradients through the steps (exact for the discrete map), or by `odeint_adjoint`, whose
+        memory does not grow with the steps.
+    nodes : int, optional
+        For the restored adjoint.
+
+    Raises
+    ------
+    ValueError
+        For another value of `adjoint`, or fewer than two times.
+
+    Examples
+    --------
+    >>> import torch
+    >>> layer = NeuralODE(DenseField(8, 16, "layer"), solver="rk4", steps=4)
+    >>> layer(torch.zeros(5, 8)).shape
+    torch.Size([5, 8])
+    """
+
+    def __init__(
+        self,
+        func: Callable[[Tensor, Tensor], Tensor],
+        *,
+        solver: str | ButcherTableau | Coefficients | nn.Module = "dopri5",
+        t: Sequence[float] = (0.0, 1.0),
+        steps: int | None = None,
+        rtol: float = 1e-6,
+        atol: float = 1e-8,
+        adjoint: str = "direct",
+        nodes: int = 17,
+    ) -> None:
+        super().__init__()
+        if adjoint not in ADJOINTS:
+            raise ValueError(f"`adjoint` must be one of {', '.join(ADJOINTS)}, got {adjoint!r}")
+        if len(t) < 2:
+            raise ValueError(f"`t` must hold at least 2 times, got {len(t)}")
+        self.func = func
+        self.solver = solver
+        self.t = tuple(map(float, t))
+        self.steps = steps
+        self.rtol, self.atol = rtol, atol
+        self.adjoint = adjoint
+        self.nodes = nodes
+
+    def forward(self, y0: Tensor, t: Tensor | None = None) -> Tensor:
+        """Map the initial state to the final one, or, given times (n,), to the (n, ...) states."""
+        method = self.solver(y0) if isinstance(self.solver, nn.Module) else self.solver
+        arguments: dict[str, Any] = {
+            "rtol": self.rtol,
+            "atol": self.atol,
+            "method": method,
+            "options": None if self.steps is None else {"steps": self.steps},
+        }
+        times = torch.tensor(self.t, dtype=torch.float64) if t is None else t
+        if self.adjoint == "restored":
+            params = () if not isinstance(self.func, nn.Module) else None
+            y = odeint_adjoint(
+                self.func, y0, times, nodes=self.nodes, adjoint_params=params, **arguments
+            )
+        else:
+            y = odeint(self.func, y0, times, **arguments)
+        return y[-1] if t is None else y
+
+    def extra_repr(self) -> str:
+        """Show what is not a submodule."""
+        shown = f"adjoint={self.adjoint!r}, t={self.t}, steps={self.steps}"
+        return shown if isinstance(self.solver, nn.Module) else f"solver={self.solver!r}, {shown}"
+
+
+class DenseField(nn.Module):
+    """Right-hand side f(t, y) = W2 tanh(norm(W1 y + t w)) + b2 for states (batch, width).
+
+    Parameters
+    ----------
+    width : int
+        Size of the state.
+    hidden : int
+    normalization : {"none", "layer", "group", "batch"}, optional
+        Applied to the hidden features; see `torch_bridge.normalization`.
+    groups : int, optional
+        For "group".
+    linear : callable, optional
+        Makes a linear layer from two sizes; `torch.nn.Linear` by default, or for example
+        ``functools.partial(SketchedLinear, ratio=0.2)``.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        hidden: int,
+        normalization: str = "none",
+        *,
+        groups: int = 4,
+        linear: Callable[[int, int], nn.Module] = nn.Linear,
+    ) -> None:
+        super().__init__()
+        self.inner = linear(width, hidden)
+        self.drift = nn.Parameter(torch.zeros(hidden))
+        self.norm = _normalization.normalization(normalization, hidden, groups=groups)
+        self.outer = linear(hidden, width)
+
+    def forward(self, t: Tensor, y: Tensor) -> Tensor:
+        """Evaluate the field."""
+        return self.outer(torch.tanh(self.norm(self.inner(y) + t * self.drift)))

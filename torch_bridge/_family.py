@@ -1,0 +1,94 @@
+"""A Runge-Kutta family whose parameters are trained along with the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from numbers import Rational
+
+import torch
+from torch import Tensor, nn
+
+from odecore.families import Family
+from odecore.tableaux import Coefficients, coefficients_at
+
+__all__ = ["TrainableSolver", "exact_box"]
+
+
+class TrainableSolver(nn.Module):
+    """A member of a family, trainable inside a box that is free of singular parameters.
+
+    Each parameter is centre + radius tanh(offset), and the offsets, zero at first, are trained.
+    Every value of the offsets is a valid method of the family's full order; a clamp would have no
+    gradient outside its box.
+
+    Parameters
+    ----------
+    family : Family
+    center : mapping from str to int or Fraction
+        Initial parameters, such as ``{"u": Fraction(1, 3), "v": Fraction(2, 3)}``.
+    radius : int or Fraction
+        Half the side of the box, positive.
+
+    Attributes
+    ----------
+    offset : Parameter, shape (number of parameters,)
+
+    Raises
+    ------
+    TypeError
+        If a parameter is missing, unknown or not exact.
+    ValueError
+        If the radius is not positive.
+    odecore.errors.SingularParameterError
+        If the closed box meets the excluded set, which is decided exactly.
+
+    Examples
+    --------
+    >>> from odecore.families import RK4
+    >>> solver = TrainableSolver(RK4, {"u": Fraction(1, 3), "v": Fraction(2, 3)}, Fraction(1, 20))
+    >>> [round(float(x), 4) for x in solver.parameters_of_family(torch.zeros(())).values()]
+    [0.3333, 0.6667]
+    """
+
+    def __init__(self, family: Family, center: Mapping[str, Rational], radius: Rational) -> None:
+        super().__init__()
+        self.family = family
+        self.center, self.radius = exact_box(family, center, radius)
+        self.offset = nn.Parameter(torch.zeros(len(self.center)))
+
+    def parameters_of_family(self, like: Tensor) -> dict[str, Tensor]:
+        """The current parameters as 0-d tensors in the dtype and device of a state."""
+        offsets = self.offset.to(like).unbind()
+        radius = float(self.radius)
+        return {
+            name: float(middle) + radius * torch.tanh(offset)
+            for (name, middle), offset in zip(self.center.items(), offsets, strict=True)
+        }
+
+    def forward(self, like: Tensor) -> Coefficients:
+        """Coefficients that carry the gradient to the offsets, for a state like this one."""
+        return coefficients_at(self.family, **self.parameters_of_family(like))
+
+    def extra_repr(self) -> str:
+        """Show the family and the box."""
+        box = ", ".join(f"{name}={value}" for name, value in self.center.items())
+        return f"{self.family.name}, {box}, radius={self.radius}"
+
+
+def exact_box(
+    family: Family, center: Mapping[str, Rational], radius: Rational
+) -> tuple[dict[str, Fraction], Fraction]:
+    """Check a box of parameters and prove that the family is regular on it."""
+    values = family.values(dict(center))
+    for name, value in zip((*family.parameters, "radius"), (*values, radius), strict=True):
+        if not isinstance(value, Rational):
+            raise TypeError(
+                f"`{name}` must be exact, int or Fraction, got {value!r} of type "
+                f"{type(value).__name__}: the box is proved to be free of singular parameters"
+            )
+    if radius <= 0:
+        raise ValueError(f"`radius` must be positive, got {radius}")
+    middle, r = [Fraction(value) for value in values], Fraction(radius)
+    family.require_box([x - r for x in middle], [x + r for x in middle])
+    return dict(zip(family.parameters, middle, strict=True)), r

@@ -1,0 +1,101 @@
+"""A torch right-hand side as the core sees it: times become tensors, autocast keeps the dtype."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["Autocast", "as_field", "inside_transform", "require_state", "times_of"]
+
+
+@dataclass(frozen=True)
+class Autocast:
+    """The autocast state of a device, to be entered again in a backward pass."""
+
+    device: str
+    enabled: bool
+    dtype: torch.dtype
+
+    @classmethod
+    def current(cls, device: torch.device) -> Autocast:
+        """Read the state; devices without autocast count as switched off."""
+        kind = device.type
+        if not torch.amp.is_autocast_available(kind):
+            return cls(kind, False, torch.float32)
+        return cls(kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
+
+    def enter(self) -> Any:
+        """Context manager that brings the state back."""
+        if not torch.amp.is_autocast_available(self.device):
+            return torch.autocast("cpu", enabled=False)
+        return torch.autocast(self.device, dtype=self.dtype, enabled=self.enabled)
+
+
+def as_field(func: Callable[[Tensor, Tensor], Tensor], like: Tensor) -> Callable[[Any, Any], Any]:
+    """Give `func` its time as a 0-d tensor in the state's real dtype and device.
+
+    The time is filled in on the device: no copy, and the host does not wait.
+    """
+    if not callable(func):
+        raise TypeError(f"`func` must be callable as func(t, y), got {type(func).__name__}")
+    dtype = like.abs().dtype if like.is_complex() else like.dtype
+    autocast = Autocast.current(like.device)
+
+    def field(t: Any, y: Tensor) -> Any:
+        if isinstance(t, Tensor):
+            t = t.to(device=y.device, dtype=dtype)
+        else:
+            t = torch.full((), t, dtype=dtype, device=y.device)
+        value = func(t, y)
+        if autocast.enabled and isinstance(value, Tensor):
+            return value.to(y.dtype)
+        return value
+
+    return field
+
+
+def require_state(y0: Any) -> None:
+    """Raise TypeError unless y0 is a floating-point tensor."""
+    if not isinstance(y0, Tensor):
+        raise TypeError(f"`y0` must be a tensor, got {type(y0).__name__}")
+    if not (y0.is_floating_point() or y0.is_complex()):
+        raise TypeError(f"`y0` must hold floating-point numbers, got {y0.dtype}; use y0.float()")
+
+
+def times_of(t: Any, device: torch.device, *, needed: bool) -> list[Any]:
+    """Output times as floats, or as unread 0-d tensors where that would wait for a device.
+
+    Parameters
+    ----------
+    t : (n,) Tensor
+    device : torch.device
+        Where unread times are put.
+    needed : bool
+        Whether the values are needed, so that times on an accelerator are read, once.
+    """
+    if not isinstance(t, Tensor) or t.ndim != 1 or not t.is_floating_point():
+        found = (
+            f"{t.dtype} of shape {tuple(t.shape)}" if isinstance(t, Tensor) else type(t).__name__
+        )
+        raise TypeError(
+            f"`t` must be a one-dimensional floating-point tensor of times, got {found}; make one, "
+            "say torch.tensor([0.0, 1.0])"
+        )
+    if len(t) < 2:
+        raise ValueError(
+            f"`t` must hold at least 2 times, the first that of y0; got {len(t)}: there is nothing "
+            "to integrate"
+        )
+    if t.device.type == "cpu" or (needed and t.device.type != "meta"):
+        return t.detach().tolist()
+    return list(t.detach().to(device).unbind())
+
+
+def inside_transform() -> bool:
+    """Whether values can not be read because torch.func or torch.compile is tracing."""
+    peek = getattr(torch._C._functorch, "peek_interpreter_stack", None)
+    return torch.compiler.is_compiling() or (peek is not None and peek() is not None)

@@ -1,0 +1,265 @@
+"""`odeint_adjoint`: the restored adjoint as a torch Function."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from odecore.adjoint import Panel, record_panels, restored
+from odecore.errors import UnresolvedInterpolantWarning
+from odecore.interpolation import coefficient_tail
+from odecore.tableaux import Coefficients
+from torch_bridge._fields import (
+    Autocast,
+    as_field,
+    inside_transform,
+    require_state,
+    times_of,
+)
+from torch_bridge._odeint import (
+    Method,
+    refuse_events,
+    shifted_outputs,
+    shifted_start,
+    solver_options,
+)
+
+__all__ = ["odeint_adjoint"]
+
+
+def odeint_adjoint(
+    func: Callable[[Tensor, Tensor], Tensor],
+    y0: Tensor,
+    t: Tensor,
+    *,
+    rtol: float = 1e-7,
+    atol: float | Tensor = 1e-9,
+    method: Method = None,
+    options: Mapping[str, Any] | None = None,
+    event_fn: None = None,
+    adjoint_rtol: float | None = None,
+    adjoint_atol: float | Tensor | None = None,
+    adjoint_method: Method = None,
+    adjoint_options: Mapping[str, Any] | None = None,
+    adjoint_params: Iterable[Tensor] | None = None,
+    nodes: int = 17,
+) -> Tensor:
+    """Like `odeint`, with gradients from the restored adjoint: memory does not grow with steps.
+
+    Parameters
+    ----------
+    func, y0, t, rtol, atol, method, options, event_fn
+        As for `odeint`.
+    adjoint_rtol, adjoint_atol, adjoint_method, adjoint_options : optional
+        The same for the backward solve; by default those of the forward solve.
+    adjoint_params : iterable of Tensor, optional
+        Tensors that receive a gradient; by default `func.parameters()`, for a Module. Those that
+        do not require a gradient are dropped; `()` means none.
+    nodes : int, optional
+        Chebyshev points stored in each interval between output times, at least 2. The forward
+        solve lands on them. Memory: nodes times the state for each interval.
+
+    Returns
+    -------
+    (n, ...) Tensor
+
+    Raises
+    ------
+    ValueError, TypeError, odecore.errors.SolveError
+        As `odeint`. ValueError also where `func` is no Module and `adjoint_params` is missing,
+        where the method's own coefficients require a gradient, which an adjoint of the flow does not
+        have, and, in the backward pass, where `func` uses a tensor that requires a gradient and is
+        not among the parameters.
+
+    Warns
+    -----
+    odecore.errors.UnresolvedInterpolantWarning
+        On the CPU, where the Chebyshev coefficients of the trajectory have not decayed to ten
+        times rtol (in fixed steps, to 1e-3): the gradient is then no better than that. More nodes,
+        or more output times, resolve it.
+
+    Notes
+    -----
+    The state in the backward pass is the barycentric interpolant of the stored states, not a
+    backward integration as in torchdiffeq, and the gradient of the parameters is a quadrature, not
+    a part of the ODE state; see `odecore.adjoint.restored`. Differentiating twice is refused.
+    """
+    refuse_events(event_fn)
+    require_state(y0)
+    if adjoint_method is not None and options and adjoint_options is None:
+        raise ValueError(
+            "`adjoint_method` is given, so `options` may not fit the backward solve; give "
+            "`adjoint_options` too"
+        )
+    forward = solver_options(method, options, rtol, atol)
+    backward = solver_options(
+        method if adjoint_method is None else adjoint_method,
+        options if adjoint_options is None else adjoint_options,
+        rtol if adjoint_rtol is None else adjoint_rtol,
+        atol if adjoint_atol is None else adjoint_atol,
+    )
+    for role in (forward, backward):
+        _refuse_trained(role["method"])
+    times = times_of(t, y0.device, needed=not ("steps" in forward and "step_size" not in backward))
+    field = as_field(func, y0)
+    start = shifted_start(y0, t, field)
+    parameters = _parameters(func, adjoint_params)
+    solve = _Solve(field, tuple(times), nodes, forward, backward, parameters)
+    y, node_values = _RestoredSolve.apply(solve, start, *parameters)
+    solve.warn_if_unresolved(node_values)
+    return shifted_outputs(y, y0, t, field)
+
+
+@dataclass(frozen=True)
+class _Solve:
+    """What a backward pass must know besides its saved tensors."""
+
+    field: Callable[[Any, Any], Any]
+    times: tuple[Any, ...]
+    nodes: int
+    forward: dict[str, Any]
+    backward: dict[str, Any]
+    parameters: tuple[Tensor, ...]
+
+    def panels(self, node_values: Tensor) -> list[Panel]:
+        """Cut the states at all nodes into the intervals between output times."""
+        last = self.nodes - 1
+        return [
+            Panel(a, b, node_values[last * i : last * (i + 1) + 1])
+            for i, (a, b) in enumerate(pairwise(self.times))
+        ]
+
+    def warn_if_unresolved(self, node_values: Tensor) -> None:
+        """Warn where too few nodes resolve the trajectory; only where reading is free."""
+        if node_values.device.type != "cpu" or inside_transform():
+            return
+        values = node_values.detach()
+        noise = 100 * torch.finfo(values.dtype).eps
+        limit = max(10 * self.forward.get("rtol", 1e-4), noise)
+        tail = max(float(coefficient_tail(panel.values)) for panel in self.panels(values))
+        if tail > limit:
+            warnings.warn(
+                f"{self.nodes} nodes do not resolve the trajectory: its last Chebyshev "
+                f"coefficients are {tail:.1e} of the largest, above {limit:.1e}, and the gradient "
+                "is no better; raise `nodes`, or add output times",
+                UnresolvedInterpolantWarning,
+                stacklevel=3,
+            )
+
+
+class _RestoredSolve(torch.autograd.Function):
+    """Forward: solve onto the nodes. Backward: `odecore.adjoint.restored` with autograd's VJP."""
+
+    @staticmethod
+    def forward(solve: _Solve, y0: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
+        trajectory, _ = record_panels(
+            solve.field, solve.times, y0, nodes=solve.nodes, **solve.forward
+        )
+        return trajectory.y[:: solve.nodes - 1].clone(), trajectory.y
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        solve, _, *parameters = inputs
+        ctx.solve = solve
+        ctx.autocast = Autocast.current(output[1].device)
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1], *parameters)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, y_grad: Tensor, _: Any) -> tuple[Any, ...]:
+        solve: _Solve = ctx.solve
+        node_values = ctx.saved_tensors[0]  # unpacking also checks that nothing was overwritten
+        products = _Products(solve.field, solve.parameters)
+        with ctx.autocast.enter():
+            gradients = restored(
+                products.state,
+                solve.panels(node_values),
+                list(y_grad.unbind()),
+                vjp_parameters=products.parameters if solve.parameters else None,
+                **solve.backward,
+            )
+        return (None, gradients.y0, *gradients.parameters)
+
+
+class _Products:
+    """Vector-Jacobian products of a field by autograd; the first one looks for lost gradients."""
+
+    def __init__(self, field: Callable[[Any, Any], Any], parameters: Sequence[Tensor]) -> None:
+        self.field = field
+        self.tensors = tuple(parameters)
+        self.checked = False
+
+    def state(self, t: Any, y: Tensor, a: Tensor) -> Tensor:
+        """(df/dy)^T a."""
+        with torch.enable_grad():
+            y = y.detach().requires_grad_()
+            return self._pull_back(self.field(t, y), (y,), a)[0]
+
+    def parameters(self, t: Any, y: Tensor, a: Tensor) -> tuple[Tensor, ...]:
+        """(df/dtheta)^T a for each parameter."""
+        with torch.enable_grad():
+            return self._pull_back(self.field(t, y.detach()), self.tensors, a)
+
+    def _pull_back(
+        self, value: Tensor, inputs: tuple[Tensor, ...], a: Tensor
+    ) -> tuple[Tensor, ...]:
+        if not self.checked:
+            _refuse_unlisted(value, (*inputs, *self.tensors))
+            self.checked = True
+        if not value.requires_grad:
+            return tuple(map(torch.zeros_like, inputs))
+        found = torch.autograd.grad(value, inputs, a, allow_unused=True)
+        return tuple(
+            torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)
+        )
+
+
+def _refuse_unlisted(value: Tensor, listed: Sequence[Tensor]) -> None:
+    """Raise ValueError if the value depends on a leaf that would silently get no gradient."""
+    leaves = {id(x) for x in listed}
+    stack = [value.grad_fn]
+    seen = {x.grad_fn for x in listed if x.grad_fn is not None}
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        leaf = getattr(node, "variable", None)
+        if leaf is not None and id(leaf) not in leaves:
+            raise ValueError(
+                f"`func` uses a tensor of shape {tuple(leaf.shape)} that requires a gradient and "
+                "is not among `adjoint_params`, so its gradient would be lost; add it, or detach it"
+            )
+        stack.extend(parent for parent, _ in node.next_functions)
+
+
+def _parameters(func: Any, adjoint_params: Iterable[Tensor] | None) -> tuple[Tensor, ...]:
+    if adjoint_params is None:
+        if not isinstance(func, nn.Module):
+            raise ValueError(
+                "`func` is not a Module, so its parameters are unknown; give `adjoint_params`, the "
+                "tensors that need a gradient, or () for none"
+            )
+        adjoint_params = func.parameters()
+    parameters = tuple(adjoint_params)
+    for p in parameters:
+        if not isinstance(p, Tensor):
+            raise TypeError(f"`adjoint_params` must hold tensors, got {type(p).__name__}")
+    return tuple(p for p in parameters if p.requires_grad)
+
+
+def _refuse_trained(method: Coefficients) -> None:
+    entries = (*method.b, *(a for row in method.A for a in row))
+    if any(isinstance(x, Tensor) and x.requires_grad for x in entries):
+        raise ValueError(
+            "the coefficients of the method require a gradient, which the adjoint of the flow does "
+            "not have; use `odeint`, which differentiates the steps"
+        )
