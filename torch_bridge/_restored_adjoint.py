@@ -73,10 +73,10 @@ def odeint_adjoint(
     Raises
     ------
     ValueError, TypeError, odecore.errors.SolveError
-        As `odeint`. ValueError also where `func` is no Module and `adjoint_params` is missing,
-        where the method's own coefficients require a gradient, which an adjoint of the flow does not
-        have, and, in the backward pass, where `func` uses a tensor that requires a gradient and is
-        not among the parameters.
+        As `odeint`. ValueError also where `func` is no Module and `adjoint_params` is missing;
+        where the method's own coefficients require a gradient, which an adjoint of the flow does
+        not have; and, in the backward pass, where `func` uses a tensor that requires a gradient
+        and is not among the parameters.
 
     Warns
     -----
@@ -147,8 +147,8 @@ class _Solve:
         if tail > limit:
             warnings.warn(
                 f"{self.nodes} nodes do not resolve the trajectory: its last Chebyshev "
-                f"coefficients are {tail:.1e} of the largest, above {limit:.1e}, and the gradient "
-                "is no better; raise `nodes`, or add output times",
+                f"coefficients are about {tail:.0e} of the largest, above {limit:.0e}, and the "
+                "gradient is no better; raise `nodes`, or add output times",
                 UnresolvedInterpolantWarning,
                 stacklevel=3,
             )

@@ -63,6 +63,7 @@ def explicit_step(
     Attempt
     """
     stages = [fun(t, y) if first_stage is None else first_stage]
+    assert method.c is not None  # valid once built
     for row, c in zip(method.A[1:], method.c[1:], strict=True):
         stages.append(fun(t + c * h, _combine(y, h, row, stages)))
     y_new = _combine(y, h, method.b, stages)

@@ -43,7 +43,8 @@ def solve_ivp(
     Parameters
     ----------
     fun : callable
-        `fun(t, y)`, of the shape and dtype of `y`; t is a Python float.
+        `fun(t, y)`, of the shape and dtype of `y`; t is a Python float, or an array where times or
+        coefficients are arrays.
     t_span : (2,) sequence
         First and last time; the last may be the smaller one.
     y0 : array

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 __all__ = ["Coefficients"]
@@ -27,6 +26,8 @@ class Coefficients:
         Order of `b`; the step-size controller needs it.
     last_stage_is_first : bool, optional
         Whether the last stage of a step is the first of the next (FSAL).
+    c : tuple, optional
+        Abscissae, where they are known better than as the row sums of A in floats.
 
     Raises
     ------
@@ -39,6 +40,7 @@ class Coefficients:
     error: tuple[float, ...] | None = None
     order: int | None = None
     last_stage_is_first: bool = False
+    c: tuple[Any, ...] | None = None
 
     def __post_init__(self) -> None:
         lengths = [len(row) for row in self.A]
@@ -51,8 +53,8 @@ class Coefficients:
             raise ValueError(
                 f"`error` must have {len(self.b)} entries like `b`, got {len(self.error)}"
             )
-
-    @cached_property
-    def c(self) -> tuple[Any, ...]:
-        """Abscissae: the row sums of A, 0 for the first stage."""
-        return tuple(sum(row[1:], row[0]) if row else 0.0 for row in self.A)
+        if self.c is None:
+            sums = tuple(sum(row[1:], row[0]) if row else 0.0 for row in self.A)
+            object.__setattr__(self, "c", sums)
+        elif len(self.c) != len(self.b):
+            raise ValueError(f"`c` must have {len(self.b)} entries like `b`, got {len(self.c)}")

@@ -116,6 +116,7 @@ class ButcherTableau:
             error=error,
             order=self.order,
             last_stage_is_first=self.A[-1] == self.b,
+            c=tuple(map(float, self.c)),
         )
 
 

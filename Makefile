@@ -1,0 +1,51 @@
+# Each target makes what it needs, from nothing but a Python >= 3.11 with venv.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Tests run in two processes; more threads than cores would only slow them down.
+TEST_ENV := OMP_NUM_THREADS=1 JAX_PLATFORMS=cpu MPLBACKEND=agg
+
+.PHONY: help demo demo-quick test lint types docs verify bench clean
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
+
+$(VENV)/created:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	@touch $@
+
+$(VENV)/%.installed: pyproject.toml constraints.txt | $(VENV)/created
+	@echo "installing the group '$*' (the first time this takes a few minutes)"
+	$(INSTALL) --group $* --editable .
+	@touch $@
+
+demo: $(VENV)/demo.installed ## train on real digits with all five systems, write a page (5 minutes)
+	$(BIN)/python -m verification demo
+
+demo-quick: $(VENV)/demo.installed ## the same in short, to see that it runs
+	$(BIN)/python -m verification demo --quick
+
+test: $(VENV)/test.installed ## all tests but the long ones (under 10 minutes)
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist worksteal
+
+verify: $(VENV)/test.installed ## the long tests, then the whole demo
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist worksteal -m long
+	$(BIN)/python -m verification demo
+
+lint: $(VENV)/lint.installed ## format and style
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/lint.installed ## static types of odecore
+	$(BIN)/mypy
+
+docs: $(VENV)/docs.installed ## the documentation, offline, warnings are errors
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
+bench: $(VENV)/bench.installed ## ratios to peers, measured in one run
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest verification/benchmarks -q -m '' -p no:xdist
+
+clean: ## remove what the other targets made, the environment included
+	rm -rf $(VENV) build docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,51 @@
+"""One test, many array libraries, both precisions."""
+
+import importlib
+
+import hypothesis
+import numpy as np
+import pytest
+
+hypothesis.settings.register_profile(
+    "odecore", deadline=None, max_examples=60, derandomize=True, print_blob=True
+)
+hypothesis.settings.load_profile("odecore")
+
+LIBRARIES = ("numpy", "array_api_strict", "torch", "jax")
+
+
+def load(name):
+    if name == "jax":
+        import jax
+
+        jax.config.update("jax_enable_x64", True)
+        return importlib.import_module("jax.numpy")
+    if name == "torch":
+        return importlib.import_module("array_api_compat.torch")
+    return importlib.import_module(name)
+
+
+@pytest.fixture(params=LIBRARIES)
+def xp(request):
+    return load(request.param)
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    return request.param
+
+
+@pytest.fixture
+def array(xp, dtype):
+    """Make an array of the library and precision of this test from numbers."""
+    return lambda values: xp.asarray(np.asarray(values).tolist(), dtype=getattr(xp, dtype))
+
+
+@pytest.fixture
+def eps(dtype):
+    return float(np.finfo(dtype).eps)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20240917)

@@ -1,0 +1,157 @@
+"""Families: proofs, excluded sets, members."""
+
+import dataclasses
+import math
+from fractions import Fraction
+from functools import reduce
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from odecore.errors import SingularParameterError
+from odecore.families import RK2, RK3, RK4, order_is_proved
+from odecore.order import order_of_accuracy, principal_error
+from odecore.tableaux import tableau, tableau_at
+
+FAMILIES = (RK2, RK3, RK4)
+F = Fraction
+fractions = st.fractions(-3, 3, max_denominator=40)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+def test_order_is_proved_over_the_field_of_rational_functions(family):
+    assert order_is_proved(family)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+def test_wrong_claims_are_not_proved(family):
+    assert not order_is_proved(dataclasses.replace(family, order=family.order + 1))
+    assert not order_is_proved(dataclasses.replace(family, order=family.order - 1))
+
+    def wrong(*values):  # the twin: the last coefficient of A is twice what it should be
+        rows, b = family.formula(*values)
+        return (*rows[:-1], (*rows[-1][:-1], 2 * rows[-1][-1])), b
+
+    assert not order_is_proved(dataclasses.replace(family, formula=wrong))
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+def test_excluded_set_is_that_of_the_denominators(family):
+    from sympy import factor_list
+
+    def irreducible(expression):
+        return {f if f.as_coefficients_dict()[f] >= 0 else -f for f, _ in factor_list(expression)[1]}
+
+    entries = [a for row in family.A for a in row if a != 0] + list(family.b)
+    found = {f for entry in entries for f in irreducible(entry.denom.as_expr())}
+    declared = [f.as_expr() for f in family.factors(*family.generators)]
+    same_up_to_scale = lambda f, g: (f / g).simplify().is_number  # noqa: E731
+    for f in found:
+        assert any(same_up_to_scale(f, g) for g in declared), f
+    for g in declared:
+        assert any(same_up_to_scale(f, g) for f in found), g
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+def test_factors_are_affine_in_each_parameter(family):
+    for factor in family.factors(*family.generators):
+        assert all(max(degrees) <= 1 for degrees in factor.numer.itermonoms())
+
+
+@given(fractions)
+def test_rk2_members_have_order_2(u):
+    assume(u != 0)
+    assert order_of_accuracy(tableau_at(RK2, u=u)) == 2
+
+
+@given(fractions, fractions)
+def test_rk3_members_have_order_3(u, v):
+    assume(all(RK3.factors(u, v)))
+    assert order_of_accuracy(tableau_at(RK3, u=u, v=v)) == 3
+
+
+@given(fractions, fractions)
+def test_rk4_members_have_order_4(u, v):
+    assume(all(RK4.factors(u, v)))
+    method = tableau_at(RK4, u=u, v=v)
+    assert order_of_accuracy(method) == 4
+    assert method.c == (0, u, v, 1)
+
+
+@pytest.mark.parametrize(
+    ("family", "values", "name"),
+    [
+        (RK2, {"u": F(1, 2)}, "midpoint"),
+        (RK2, {"u": F(2, 3)}, "ralston"),
+        (RK2, {"u": F(1)}, "heun"),
+        (RK4, {"u": F(1, 3), "v": F(2, 3)}, "three_eighths"),
+    ],
+)
+def test_named_members(family, values, name):
+    found, named = tableau_at(family, **values), tableau(name)
+    assert (found.A, found.b) == (named.A, named.b)
+
+
+def test_ralston_3_has_the_known_principal_error():
+    member = tableau_at(RK3, u=F(1, 2), v=F(3, 4))
+    assert principal_error(member, 3) == F(145, 288**2)
+    assert member.b == tableau("bosh3").b[:3]
+
+
+def test_rk4_principal_error_minimum():
+    # Known numerically: 0.0119774505 at (0.35773939, 0.59148955); a grid around it is no lower.
+    u, v = F(35773939, 10**8), F(59148955, 10**8)
+    best = principal_error(tableau_at(RK4, u=u, v=v), 4)
+    assert math.sqrt(best) == pytest.approx(0.0119774505, abs=5e-11)
+    h = F(1, 1000)
+    around = [(u + i * h, v + j * h) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j]
+    assert all(principal_error(tableau_at(RK4, u=a, v=b), 4) > best for a, b in around)
+
+
+@pytest.mark.parametrize(
+    ("family", "values", "factor"),
+    [
+        (RK2, {"u": 0}, "u = 0"),
+        (RK3, {"u": F(2, 3), "v": F(1, 3)}, "3*u - 2 = 0"),
+        (RK3, {"u": F(1, 3), "v": F(1, 3)}, "u - v = 0"),
+        (RK4, {"u": F(1, 2), "v": F(1, 3)}, "2*u - 1 = 0"),
+        (RK4, {"u": F(1, 3), "v": 1}, "v - 1 = 0"),
+        (RK4, {"u": F(0), "v": F(3, 4)}, "6*u*v - 4*u - 4*v + 3 = 0"),
+        (RK4, {"u": F(1, 4), "v": F(4, 5)}, "6*u*v - 4*u - 4*v + 3 = 0"),
+    ],
+)
+def test_singular_parameters_name_the_factor(family, values, factor):
+    with pytest.raises(SingularParameterError) as caught:
+        tableau_at(family, **values)
+    assert factor in str(caught.value)
+
+
+@pytest.mark.parametrize("values", [{}, {"u": F(1, 3)}, {"u": F(1, 3), "w": F(1, 2)}])
+def test_missing_and_unknown_parameters(values):
+    with pytest.raises(TypeError, match="has the parameters u, v"):
+        tableau_at(RK4, **values)
+
+
+@pytest.mark.parametrize("value", [0.5, "1/2", None, 1j])
+def test_inexact_parameters_are_refused(value):
+    with pytest.raises(TypeError, match="must be exact"):
+        tableau_at(RK2, u=value)
+
+
+@given(fractions, fractions, st.fractions(F(1, 100), F(1, 2), max_denominator=100))
+def test_a_box_that_passes_holds_no_singular_point(u, v, radius):
+    low, high = (u - radius, v - radius), (u + radius, v + radius)
+    try:
+        RK4.require_box(low, high)
+    except SingularParameterError:
+        # Then a factor vanishes at a corner or changes sign between corners.
+        corners = [(a, b) for a in (low[0], high[0]) for b in (low[1], high[1])]
+        columns = zip(*(RK4.factors(*corner) for corner in corners), strict=True)
+        assert any(min(column) <= 0 <= max(column) for column in columns)
+        return
+    steps = [F(k, 7) for k in range(8)]
+    for s in steps:
+        for r in steps:
+            point = (low[0] + s * 2 * radius, low[1] + r * 2 * radius)
+            assert reduce(lambda a, b: a * b, RK4.factors(*point)) != 0

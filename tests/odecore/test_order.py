@@ -1,0 +1,174 @@
+"""Rooted trees and order conditions."""
+
+import dataclasses
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from odecore.order import (
+    RootedTree,
+    elementary_weights,
+    order_condition_residuals,
+    order_of_accuracy,
+    principal_error,
+    rooted_trees,
+)
+from odecore.tableaux import ButcherTableau, catalogue, tableau
+
+ORDERS = range(1, 10)
+
+
+def test_number_of_trees():
+    # OEIS A000081
+    assert [len(rooted_trees(n)) for n in range(1, 11)] == [1, 1, 2, 4, 9, 20, 48, 115, 286, 719]
+
+
+@pytest.mark.parametrize("n", ORDERS)
+def test_trees_are_distinct_and_of_their_order(n):
+    trees = rooted_trees(n)
+    assert len(set(trees)) == len(trees)
+    assert {tree.order for tree in trees} == {n}
+
+
+@pytest.mark.parametrize("n", ORDERS)
+def test_symmetry_counts_labelled_trees(n):
+    # Cayley: there are n^(n-1) rooted labelled trees, n!/sigma for each shape.
+    assert sum(Fraction(math.factorial(n), t.symmetry) for t in rooted_trees(n)) == n ** (n - 1)
+
+
+@pytest.mark.parametrize("n", ORDERS)
+def test_density_counts_monotone_labellings(n):
+    # There are (n-1)! increasing labellings in all, n!/(sigma gamma) for each shape (HNW II.2).
+    total = sum(Fraction(math.factorial(n), t.symmetry * t.density) for t in rooted_trees(n))
+    assert total == math.factorial(n - 1)
+
+
+level_sequences = st.lists(st.integers(0, 8), max_size=8).map(
+    lambda steps: _walk(steps)
+)
+
+
+def _walk(steps):
+    levels = [0]
+    for step in steps:
+        levels.append(1 + step % (levels[-1] + 1))
+    return levels
+
+
+@given(level_sequences, st.randoms())
+def test_a_tree_does_not_depend_on_the_order_of_its_children(levels, random):
+    def shuffled(tree):
+        children = [shuffled(child) for child in tree.children]
+        random.shuffle(children)
+        return RootedTree(tuple(children))
+
+    tree = RootedTree.from_level_sequence(levels)
+    assert shuffled(tree) == tree
+    assert hash(shuffled(tree)) == hash(tree)
+    assert RootedTree.from_level_sequence(tree.level_sequence) == tree
+    assert tree.order == len(levels)
+    assert tree in rooted_trees(tree.order)
+
+
+@pytest.mark.parametrize("levels", [[], [1], [0, 0], [0, 2], [0, 1, 3], [0, 1, 0]])
+def test_malformed_level_sequences_are_refused(levels):
+    with pytest.raises(ValueError, match="level sequence starts with 0"):
+        RootedTree.from_level_sequence(levels)
+
+
+@pytest.mark.parametrize("order", [0, -3])
+def test_orders_below_one_are_refused(order):
+    with pytest.raises(ValueError, match="at least 1"):
+        rooted_trees(order)
+    with pytest.raises(ValueError, match="at least 1"):
+        order_condition_residuals(tableau("euler"), order)
+
+
+def test_weights_of_bushes_and_paths(rng):
+    # Independent formulas: b^T c^k for the bush of order k+1, b^T A^k 1 for the path.
+    A, b = rng.standard_normal((4, 4)), rng.standard_normal(4)
+    leaf = RootedTree()
+    path, power = leaf, np.ones(4)
+    for k in range(5):
+        bush = RootedTree((leaf,) * k)
+        weights = elementary_weights([bush, path], A.tolist(), b.tolist())
+        assert weights[bush] == pytest.approx(b @ (A @ np.ones(4)) ** k, rel=1e-12)
+        assert weights[path] == pytest.approx(b @ power, rel=1e-12)
+        path, power = RootedTree((path,)), A @ power
+
+
+def test_the_rk4_conditions_as_hairer_lists_them():
+    # HNW table II.2.1: 1/gamma for the eight trees up to order 4.
+    found = sorted(t.density for n in range(1, 5) for t in rooted_trees(n))
+    assert found == sorted([1, 2, 3, 6, 4, 8, 12, 24])
+
+
+@pytest.mark.parametrize("name", catalogue())
+def test_declared_order_holds_and_the_next_fails(name):
+    assert order_of_accuracy(tableau(name)) == tableau(name).order
+
+
+@pytest.mark.parametrize(
+    ("name", "order"), [("bosh3", 2), ("dopri5", 4), ("tsit5", 4)]
+)
+def test_embedded_order(name, order):
+    method = tableau(name)
+    embedded = dataclasses.replace(method, b=method.b_hat, b_hat=None)
+    assert order_of_accuracy(embedded) == order
+
+
+@pytest.mark.parametrize("name", catalogue())
+def test_every_perturbed_coefficient_is_caught(name):
+    # The twin: any coefficient off by 1e-20 must cost the order (weights keep their sum).
+    method = tableau(name)
+    shift = Fraction(1, 10**20)
+    for i, row in enumerate(method.A):
+        for j, a in enumerate(row):
+            if a == 0 or (name in {"midpoint", "heun", "ralston"} and i == 0):
+                continue
+            A = [list(r) for r in method.A]
+            A[i][j] += shift
+            wrong = dataclasses.replace(method, A=A, b_hat=None)
+            if method.b[i] or any(method.A[k][i] for k in range(i + 1, method.stages)):
+                assert order_of_accuracy(wrong) < method.order, (i, j)
+
+
+def test_residuals_of_a_wrong_weight_name_the_trees():
+    wrong = ButcherTableau(((), (Fraction(1, 2),)), (Fraction(1, 10), Fraction(9, 10)))
+    bad = {str(tree): r for tree, r in order_condition_residuals(wrong, 2).items() if r != 0}
+    assert bad == {"[•]": Fraction(-1, 20)}
+
+
+def test_order_is_not_decided_when_all_conditions_hold():
+    with pytest.raises(ValueError, match="raise `max_order`"):
+        order_of_accuracy(tableau("classic"), max_order=4)
+
+
+def test_inconsistent_method_has_order_zero():
+    class Wrong:
+        A, b = ((0,),), (Fraction(1, 2),)
+
+    assert order_of_accuracy(Wrong()) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "square"),
+    [
+        ("ralston", Fraction(1, 36)),  # the minimum over RK2(u)
+        ("classic", Fraction(1745, 2880**2)),
+        ("dopri5", Fraction(16719, 324000**2)),
+    ],
+)
+def test_principal_error_reference_values(name, square):
+    method = tableau(name)
+    assert principal_error(method, method.order) == square
+
+
+def test_principal_error_of_the_three_eighths_rule():
+    assert math.sqrt(principal_error(tableau("three_eighths"), 4)) == pytest.approx(
+        0.0126693677, abs=5e-11
+    )

@@ -1,0 +1,48 @@
+"""The stability function."""
+
+from fractions import Fraction
+from math import factorial
+
+import numpy as np
+import pytest
+
+from odecore.families import RK4
+from odecore.solve import explicit_step
+from odecore.stability import stability_function
+from odecore.tableaux import ButcherTableau, catalogue, tableau, tableau_at
+
+F = Fraction
+
+
+def test_s_equals_p_gives_the_truncated_exponential():
+    for method in (
+        *map(tableau, ("euler", "midpoint", "heun", "classic")),
+        tableau_at(RK4, u=F(2, 5), v=F(3, 7)),
+    ):
+        found = stability_function(method)
+        assert found.numerator == tuple(F(1, factorial(k)) for k in range(method.stages + 1))
+        assert found.denominator == (1,)
+
+
+def test_implicit_methods_are_rational():
+    midpoint = ButcherTableau(((F(1, 2),),), (1,))
+    trapezoid = ButcherTableau(((0, 0), (F(1, 2), F(1, 2))), (F(1, 2), F(1, 2)))
+    for method in (midpoint, trapezoid):
+        found = stability_function(method)
+        assert (found.numerator, found.denominator) == ((1, F(1, 2)), (1, F(-1, 2)))
+    radau = ButcherTableau(((F(5, 12), F(-1, 12)), (F(3, 4), F(1, 4))), (F(3, 4), F(1, 4)))
+    found = stability_function(radau)  # the (1, 2) Pade approximation of exp
+    assert (found.numerator, found.denominator) == ((1, F(1, 3)), (1, F(-2, 3), F(1, 6)))
+
+
+def test_dormand_prince_has_the_published_polynomial():
+    assert stability_function(tableau("dopri5")).numerator[6] == F(1, 600)  # HNW II, IV.2
+
+
+@pytest.mark.parametrize("name", catalogue())
+def test_a_step_on_the_test_equation_multiplies_by_r(name, rng):
+    z = rng.standard_normal(5) + 1j * rng.standard_normal(5)
+    step = explicit_step(
+        lambda t, y: z * y, 0.0, np.ones(5, dtype=complex), 1.0, tableau(name).coefficients
+    )
+    np.testing.assert_allclose(step.y, stability_function(tableau(name))(z), rtol=1e-12)

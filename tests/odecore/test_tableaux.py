@@ -1,0 +1,153 @@
+"""Tableaux, coefficients and the catalogue."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from odecore.errors import SingularParameterError
+from odecore.families import RK3, RK4
+from odecore.tableaux import (
+    ButcherTableau,
+    Coefficients,
+    catalogue,
+    coefficients_at,
+    tableau,
+    tableau_at,
+)
+
+F = Fraction
+HALF = F(1, 2)
+
+
+def test_a_tableau_is_valid_once_built():
+    method = ButcherTableau(((0, 0), (HALF, 0)), (0, 1))
+    assert method == ButcherTableau(((), (HALF,)), (0, 1))
+    assert method.c == (0, HALF)
+    assert method.is_explicit
+    assert all(isinstance(x, Fraction) for x in (*method.A[1], *method.b, *method.c))
+
+
+@pytest.mark.parametrize(
+    ("A", "b", "error", "message"),
+    [
+        (((0.5,),), (1,), TypeError, "must be exact"),
+        ((("1/2",),), (1,), TypeError, "must be exact"),
+        (((0, 0),), (1,), ValueError, "rows of length 1"),
+        (((), (HALF,)), (0, HALF, HALF), ValueError, "must have 3 rows"),
+        (((), (HALF,)), (HALF, 1), ValueError, "must sum to 1, got 3/2"),
+        ((), (), ValueError, "must sum to 1"),
+    ],
+)
+def test_invalid_tableaux_are_refused(A, b, error, message):
+    with pytest.raises(error, match=message):
+        ButcherTableau(A, b)
+
+
+def test_invalid_embedded_rows_are_refused():
+    with pytest.raises(ValueError, match="2 weights like `b`, got 1"):
+        ButcherTableau(((), (1,)), (HALF, HALF), b_hat=(1,))
+    with pytest.raises(ValueError, match="`b_hat` must sum to 1"):
+        ButcherTableau(((), (1,)), (HALF, HALF), b_hat=(1, 1))
+
+
+def test_an_implicit_tableau_has_no_explicit_coefficients():
+    with pytest.raises(ValueError, match="is implicit"):
+        _ = ButcherTableau(((HALF,),), (1,), name="implicit midpoint").coefficients
+
+
+@pytest.mark.parametrize("name", catalogue())
+def test_coefficients_are_correctly_rounded(name):
+    method = tableau(name)
+    found = method.coefficients
+    assert found.b == tuple(map(float, method.b))
+    assert [list(row) for row in found.A] == [
+        [float(a) for a in row[:i]] for i, row in enumerate(method.A)
+    ]
+    assert found.c == tuple(map(float, method.c))
+    assert found.last_stage_is_first == (name in {"bosh3", "dopri5", "tsit5"})
+
+
+def test_the_catalogue_is_read_only_and_sourced():
+    assert {"euler", "midpoint", "heun", "ralston", "classic", "three_eighths"} <= set(catalogue())
+    assert all(method.source for method in catalogue().values())
+    with pytest.raises(TypeError):
+        catalogue()["mine"] = tableau("euler")
+
+
+def test_unknown_methods_list_near_matches():
+    with pytest.raises(ValueError, match="did you mean 'dopri5'"):
+        tableau("dorpi5")
+
+
+@pytest.mark.parametrize(
+    ("A", "b"), [((), ()), (((), (0.5,)), (1.0,)), (((), (0.5, 0.5)), (0.5, 0.5))]
+)
+def test_malformed_coefficients_are_refused(A, b):
+    with pytest.raises(ValueError, match="row i of `A` must have i entries"):
+        Coefficients(A=A, b=b)
+    with pytest.raises(ValueError, match="`error` must have 1 entries"):
+        Coefficients(A=((),), b=(1.0,), error=(0.0, 0.0))
+
+
+grid = st.integers(1, 19).map(lambda k: F(k, 20))
+
+
+@given(grid, grid)
+def test_floats_agree_with_exact_values(u, v):
+    assume(all(abs(x) > F(1, 50) for x in RK4.factors(u, v)))
+    exact = tableau_at(RK4, u=u, v=v).coefficients
+    found = coefficients_at(RK4, u=float(u), v=float(v))
+    assert found.order == 4
+    scale = max(1, *map(abs, (*exact.b, *(a for row in exact.A for a in row))))
+    np.testing.assert_allclose(found.b, exact.b, atol=1e-11 * scale)
+    for row, wanted in zip(found.A, exact.A, strict=True):
+        np.testing.assert_allclose(row, wanted, atol=1e-11 * scale)
+
+
+def test_array_parameters_give_arrays_of_coefficients(array, eps):
+    u, v = array([0.3, 0.25]), array([0.6, 0.7])
+    found = coefficients_at(RK4, u=u, v=v)
+    for k, (uk, vk) in enumerate([(0.3, 0.6), (0.25, 0.7)]):
+        wanted = coefficients_at(RK4, u=uk, v=vk)
+        for x, y in zip(found.b, wanted.b, strict=True):
+            assert float(x[k]) == pytest.approx(y, abs=200 * eps)
+        assert float(found.A[3][2][k]) == pytest.approx(wanted.A[3][2], abs=2000 * eps)
+
+
+def test_gradients_match_exact_difference_quotients():
+    import torch
+
+    u = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    v = torch.tensor(0.65, dtype=torch.float64, requires_grad=True)
+    found = coefficients_at(RK3, u=u, v=v)
+    h = F(1, 10**9)
+    for value, pick in [
+        (found.A[2][1], lambda m: m.A[2][1]),
+        (found.A[2][0], lambda m: m.A[2][0]),
+        (found.b[0], lambda m: m.b[0]),
+        (found.b[2], lambda m: m.b[2]),
+    ]:
+        gradients = torch.autograd.grad(value, (u, v), retain_graph=True)
+        for gradient, (du, dv) in zip(gradients, [(h, 0), (0, h)], strict=True):
+            plus = pick(tableau_at(RK3, u=F(3, 10) + du, v=F(65, 100) + dv))
+            minus = pick(tableau_at(RK3, u=F(3, 10) - du, v=F(65, 100) - dv))
+            assert float(gradient) == pytest.approx(float((plus - minus) / (2 * h)), rel=1e-10)
+
+
+def test_jax_differentiates_coefficients():
+    import jax
+
+    slope = jax.grad(lambda u: coefficients_at(RK3, u=u, v=0.75).b[1])(0.5)
+    h = F(1, 10**9)
+    plus, minus = (tableau_at(RK3, u=HALF + d, v=F(3, 4)).b[1] for d in (h, -h))
+    assert float(slope) == pytest.approx(float((plus - minus) / (2 * h)), rel=1e-5)
+
+
+def test_singular_floats_are_refused():
+    with pytest.raises(SingularParameterError, match=r"2\*u - 1 = 0"):
+        coefficients_at(RK4, u=0.5, v=0.25)
+    with pytest.raises(TypeError, match="has the parameters u, v"):
+        coefficients_at(RK4, u=0.5)

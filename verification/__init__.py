@@ -1,0 +1,1 @@
+"""Runnable evidence for what odecore claims."""

@@ -1,0 +1,5 @@
+"""The demo: all five systems on real handwritten digits."""
+
+from verification.demo._run import run_demo
+
+__all__ = ["run_demo"]

@@ -1,0 +1,138 @@
+"""The table and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+
+from jinja2 import Environment, FileSystemLoader, select_autoescape
+from markupsafe import Markup
+from scipy.stats import t as student
+
+from verification.demo._rows import Row
+from verification.demo._train import Run
+
+__all__ = ["Line", "line", "page", "table", "verdicts"]
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over seeds with the half width of its 95 % interval, None for a single seed."""
+
+    mean: float
+    half_width: float | None
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Estimate:
+        """Student's t interval."""
+        if len(values) < 2:
+            return cls(mean(values), None)
+        quantile = student.ppf((1 + LEVEL) / 2, len(values) - 1)
+        return cls(mean(values), float(quantile * stdev(values) / len(values) ** 0.5))
+
+    def percent(self, sign: str = "") -> str:
+        """In per cent."""
+        shown = f"{100 * self.mean:{sign}.1f}"
+        return shown if self.half_width is None else f"{shown} ± {100 * self.half_width:.1f}"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of the table."""
+
+    row: Row
+    baseline: str
+    accuracy: Estimate
+    difference: Estimate | None
+    forward: int
+    backward: int
+    saved: int
+    seconds: float
+
+    @property
+    def loses(self) -> bool:
+        """Whether accuracy is below the baseline's by more than the interval."""
+        d = self.difference
+        return d is not None and d.half_width is not None and d.mean + d.half_width < 0
+
+
+def line(row: Row, runs: Sequence[Run], baseline: str, against: Sequence[Run] | None) -> Line:
+    """Summarise the runs of a row; the difference to the baseline is paired by seed."""
+    difference = None
+    if against is not None:
+        pairs = zip(runs, against, strict=True)
+        difference = Estimate.of([run.accuracy - other.accuracy for run, other in pairs])
+    first = runs[0]
+    return Line(
+        row,
+        baseline,
+        Estimate.of([run.accuracy for run in runs]),
+        difference,
+        first.forward,
+        first.backward,
+        first.saved,
+        mean(run.seconds for run in runs),
+    )
+
+
+HEADER = ("row", "accuracy, %", "difference", "f forward", "f backward", "saved, KiB", "seconds")
+
+
+def cells(found: Line) -> tuple[str, ...]:
+    """The texts of one row of the table."""
+    difference = "" if found.difference is None else found.difference.percent("+")
+    return (
+        found.row.name,
+        found.accuracy.percent(),
+        difference,
+        str(found.forward),
+        str(found.backward),
+        f"{found.saved / 1024:.0f}",
+        f"{found.seconds:.1f}",
+    )
+
+
+def table(lines: Sequence[Line]) -> str:
+    """The table for a terminal."""
+    rows = [HEADER, *map(cells, lines)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    texts = [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+    return "\n".join([texts[0], "-" * len(texts[0]), *texts[1:]])
+
+
+def verdicts(lines: Sequence[Line], seeds: int) -> list[str]:
+    """Say which rows lose more than their interval."""
+    if seeds == 1:
+        return ["One seed gives no interval: run more seeds before believing a difference."]
+    lost = [
+        f"“{found.row.name}” loses {-100 * found.difference.mean:.1f} points against "
+        f"“{found.baseline}”, more than its interval."
+        for found in lines
+        if found.loses and found.difference is not None
+    ]
+    return lost or ["No row loses more than its interval against its baseline."]
+
+
+def page(path: Path, lines: Sequence[Line], texts: dict[str, object], svg: dict[str, str]) -> None:
+    """Write the self-contained HTML page."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(["j2"])
+    )
+    figures = {name: Markup(text[text.index("<svg") :]) for name, text in svg.items()}  # noqa: S704 - our own figures
+    html = environment.get_template("page.html.j2").render(
+        header=HEADER,
+        rows=[(found, cells(found)) for found in lines],
+        figures=figures,
+        **texts,
+    )
+    path.write_text(html, encoding="utf-8")

@@ -1,0 +1,167 @@
+"""Train all rows, measure, draw, and write the page."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import time
+import traceback
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from verification.demo import _figures, _measure, _report
+from verification.demo._data import Data, digit_pairs, digits
+from verification.demo._rows import PAIR_ROWS, PLAIN, ROWS, Classifier, build
+from verification.demo._train import BATCH, Run, train
+
+__all__ = ["run_demo"]
+
+ALL_ROWS = (*ROWS, *PAIR_ROWS)
+REQUIRED_ACCURACY = 0.96
+FIGURES = ("error_map", "node_errors", "sketch_noise", "decreases")
+
+
+def run_demo(out: Path, *, seeds: int = 3, jobs: int = 2, quick: bool = False) -> int:
+    """Run the demo.
+
+    Parameters
+    ----------
+    out : Path
+        Folder of the page and the figures, made if missing.
+    seeds : int, optional
+        Runs of each row; one in the quick form.
+    jobs : int, optional
+        Worker processes, one thread each.
+    quick : bool, optional
+        Few epochs and coarse figures, to see that everything runs.
+
+    Returns
+    -------
+    int
+        0 if all went well and the plain row reached its accuracy (not asked for in quick form).
+    """
+    start = time.perf_counter()
+    out.mkdir(parents=True, exist_ok=True)
+    seeds = 1 if quick else seeds
+    runs: dict[tuple[int, int], Run] = {}
+    svg: dict[str, str] = {}
+    failures: list[str] = []
+    # Spawned, not forked: a fork after torch has started threads can hang.
+    with (
+        ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_one_thread) as pool,
+        tqdm(total=len(ALL_ROWS) * seeds + len(FIGURES), unit="task", file=sys.stderr) as bar,
+    ):
+        bar.set_description("training")
+        # The plain row first: the figures are measured on its first model.
+        tasks: dict[Future, object] = {
+            pool.submit(train_row, k, seed, quick): (k, seed)
+            for seed in range(seeds)
+            for k in range(len(ALL_ROWS))
+        }
+        _collect(tasks, runs, failures, bar)
+        if (0, 0) in runs:
+            bar.set_description("figures")
+            weights = runs[0, 0].weights
+            drawn = {pool.submit(draw, name, weights, quick): name for name in FIGURES}
+            _collect(drawn, svg, failures, bar)
+    if failures:
+        print("\n".join(failures), file=sys.stderr)
+        print(f"{len(failures)} tasks failed; no page was written", file=sys.stderr)
+        return 1
+
+    grouped = [[runs[k, seed] for seed in range(seeds)] for k in range(len(ALL_ROWS))]
+    baselines = [0] * len(ROWS) + [len(ROWS)] * len(PAIR_ROWS)
+    lines = [
+        _report.line(row, grouped[k], ALL_ROWS[base].name, None if base == k else grouped[base])
+        for k, (row, base) in enumerate(zip(ALL_ROWS, baselines, strict=True))
+    ]
+    names = [row.name for row in ALL_ROWS]
+    means = [np.mean([run.curve for run in group], axis=0) for group in grouped]
+    svg["curves"] = _figures.draw_curves(dict(zip(names, means, strict=True)))
+    found = _report.verdicts(lines, seeds)
+    plain = lines[0].accuracy.mean
+    enough = quick or plain >= REQUIRED_ACCURACY
+    if not enough:
+        found.append(
+            f"The plain row reached {plain:.1%}, below the {REQUIRED_ACCURACY:.0%} it must."
+        )
+    minutes = (time.perf_counter() - start) / 60
+    texts = {
+        "summary": "This is the quick form: too short to compare accuracies." if quick else "",
+        "verdicts": found,
+        "seeds": seeds,
+        "seed_list": ", ".join(map(str, range(seeds))),
+        "batch": BATCH,
+        "versions": _versions(),
+        "minutes": f"{minutes:.1f}",
+        "cores": os.cpu_count(),
+    }
+    for name, text in svg.items():
+        (out / f"{name}.svg").write_text(text, encoding="utf-8")
+    page = out / "index.html"
+    _report.page(page, lines, texts, svg)
+    print("\n" + _report.table(lines))
+    print("\n" + "\n".join(found))
+    print(f"\n{minutes:.1f} minutes; open {page}")
+    return 0 if enough else 1
+
+
+def train_row(k: int, seed: int, quick: bool) -> Run:
+    """Train one row with one seed, in a worker."""
+    row = ALL_ROWS[k]
+    data = _data(row.tasks, quick)
+    torch.manual_seed(seed)
+    model = build(row, data.train_x.shape[1])
+    return train(model, row, data, epochs=2 if quick else 16, seed=seed)
+
+
+def draw(name: str, weights: dict[str, np.ndarray], quick: bool) -> str:
+    """Measure and draw one figure on the trained plain model, in a worker."""
+    data = digits()
+    model = _restore(weights, data)
+    if name == "error_map":
+        return _figures.draw_error_map(_measure.error_map(model, data, 25 if quick else 121))
+    if name == "node_errors":
+        nodes = (3, 5, 9, 17) if quick else (3, 4, 5, 6, 7, 9, 11, 13, 15, 17, 21, 25, 33)
+        return _figures.draw_node_errors(_measure.node_errors(model, data, nodes))
+    if name == "sketch_noise":
+        return _figures.draw_sketch_noise(_measure.sketch_noise(model, data, 40 if quick else 400))
+    pairs, steps = (200, 5) if quick else (2000, 60)
+    return _figures.draw_decreases(_measure.relative_decreases(pairs, steps))
+
+
+def _collect(tasks: dict, results: dict, failures: list[str], bar: tqdm) -> None:
+    """Gather results as they come; one that fails is reported and the rest go on."""
+    for task in as_completed(tasks):
+        try:
+            results[tasks[task]] = task.result()
+        except Exception:
+            failures.append(f"{tasks[task]}: {traceback.format_exc()}")
+        bar.update()
+
+
+def _data(tasks: int, quick: bool) -> Data:
+    return digits() if tasks == 1 else digit_pairs(500 if quick else 2000, 1000)
+
+
+def _restore(weights: dict[str, np.ndarray], data: Data) -> Classifier:
+    model = build(PLAIN, data.train_x.shape[1])
+    model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
+    return model
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _versions() -> str:
+    packages = ("odecore", "torch", "numpy", "scikit-learn")
+    shown = [f"{name} {version(name)}" for name in packages]
+    return ", ".join([*shown, f"Python {platform.python_version()}"])
