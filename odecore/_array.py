@@ -54,7 +54,7 @@ def constant_like(values: Any, like: Any, /) -> Any:
 def as_float64(array: Any, /) -> np.ndarray:
     """Copy an array of any library to the host as float64."""
     if is_torch_array(array):
-        array = array.detach().cpu()
+        array = array.detach().cpu().numpy()
     return np.array(array, dtype=np.float64)
 
 

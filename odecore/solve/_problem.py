@@ -46,6 +46,7 @@ def output_times(t_span: Sequence[Any], t_eval: Any) -> list[Any]:
         times = _floats(t_eval)
         if not times:
             raise ValueError("`t_eval` must hold at least one time, got none")
+        _require_monotone(times)
         if all(isinstance(t, float) for t in (*span, *times)):
             low, high = sorted(span)
             outside = [t for t in times if not low <= t <= high]
@@ -55,16 +56,7 @@ def output_times(t_span: Sequence[Any], t_eval: Any) -> list[Any]:
                     f"{len(outside) - 1} more outside"
                 )
             times = times if times[0] == span[0] else [span[0], *times]
-    if all(isinstance(t, float) for t in times):
-        if not all(map(isfinite, times)):
-            raise ValueError(f"times must be finite, got {times}")
-        forward = times[-1] > times[0]
-        for i, (a, b) in enumerate(pairwise(times)):
-            if a == b or (b > a) != forward:
-                raise ValueError(
-                    "times must be strictly increasing or strictly decreasing; entries "
-                    f"{i} and {i + 1} are {a!r} and {b!r}: sort them and drop repeated ones"
-                )
+    _require_monotone(times)
     return times
 
 
@@ -77,7 +69,8 @@ def given_stops(times: Sequence[Any], step_size: Any, steps: Any, floats: bool) 
         If the step size is not a positive finite number, a count is not a positive integer, or
         there is not one count for each interval.
     """
-    counts = [steps] * (len(times) - 1) if steps is None or isinstance(steps, int) else list(steps)
+    several = isinstance(steps, Sequence)
+    counts = list(steps) if several else [steps] * (len(times) - 1)
     if len(counts) != len(times) - 1:
         raise ValueError(
             f"`steps` must be one int or one for each of the {len(times) - 1} intervals between "
@@ -130,6 +123,20 @@ def checked_field(fun: Callable[[Any, Any], Any], t: Any, y: Any) -> Any:
             "state, or the constants inside `fun`"
         )
     return value
+
+
+def _require_monotone(times: Sequence[Any]) -> None:
+    if not all(isinstance(t, float) for t in times):
+        return
+    if not all(map(isfinite, times)):
+        raise ValueError(f"times must be finite, got {times}")
+    forward = times[-1] > times[0]
+    for i, (a, b) in enumerate(pairwise(times)):
+        if a == b or (b > a) != forward:
+            raise ValueError(
+                "times must be strictly increasing or strictly decreasing; entries "
+                f"{i} and {i + 1} are {a!r} and {b!r}: sort them and drop repeated ones"
+            )
 
 
 def _floats(times: Any) -> list[Any]:

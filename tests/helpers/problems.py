@@ -20,8 +20,8 @@ def _riccati(xp):
 
 
 def _pair(xp):
-    # y1 = exp(sin t), y2 = cos t: coupled, nonlinear, non-autonomous.
-    return lambda t, y: xp.stack([y[0] * y[1], -math.sin(t) + (y[1] - math.cos(t)) * y[0]])
+    # y1 = exp(sin t), y2 = cos t: coupled, nonlinear, non-autonomous, and stable.
+    return lambda t, y: xp.stack([y[0] * y[1], -math.sin(t) - (y[1] - math.cos(t)) * y[0]])
 
 
 RICCATI = Problem("riccati", _riccati, lambda t: [1 / (1 + t * t)], 1.0)

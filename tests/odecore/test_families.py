@@ -41,7 +41,9 @@ def test_excluded_set_is_that_of_the_denominators(family):
     from sympy import factor_list
 
     def irreducible(expression):
-        return {f if f.as_coefficients_dict()[f] >= 0 else -f for f, _ in factor_list(expression)[1]}
+        return {
+            f if f.as_coefficients_dict()[f] >= 0 else -f for f, _ in factor_list(expression)[1]
+        }
 
     entries = [a for row in family.A for a in row if a != 0] + list(family.b)
     found = {f for entry in entries for f in irreducible(entry.denom.as_expr())}

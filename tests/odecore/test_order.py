@@ -47,9 +47,7 @@ def test_density_counts_monotone_labellings(n):
     assert total == math.factorial(n - 1)
 
 
-level_sequences = st.lists(st.integers(0, 8), max_size=8).map(
-    lambda steps: _walk(steps)
-)
+level_sequences = st.lists(st.integers(0, 8), max_size=8).map(lambda steps: _walk(steps))
 
 
 def _walk(steps):
@@ -112,9 +110,7 @@ def test_declared_order_holds_and_the_next_fails(name):
     assert order_of_accuracy(tableau(name)) == tableau(name).order
 
 
-@pytest.mark.parametrize(
-    ("name", "order"), [("bosh3", 2), ("dopri5", 4), ("tsit5", 4)]
-)
+@pytest.mark.parametrize(("name", "order"), [("bosh3", 2), ("dopri5", 4), ("tsit5", 4)])
 def test_embedded_order(name, order):
     method = tableau(name)
     embedded = dataclasses.replace(method, b=method.b_hat, b_hat=None)

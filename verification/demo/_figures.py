@@ -71,15 +71,13 @@ def draw_error_map(found: ErrorMap) -> str:
 
 
 def draw_node_errors(found: NodeErrors) -> str:
-    """Gradient error over node counts: geometric, then flat."""
+    """Gradient error over node counts: geometric, then the solver's order."""
     with rc_context(STYLE):
         figure, ax = _axes(7.2, 4.4)
-        for (tolerance, errors), marker in zip(found.errors.items(), "os^", strict=False):
-            ax.semilogy(
-                found.nodes, errors, marker=marker, label=f"solver tolerance {tolerance:.0e}"
-            )
+        for (name, errors), marker in zip(found.errors.items(), "os^", strict=True):
+            ax.semilogy(found.nodes, errors, marker=marker, label=f"solver of {name}")
         ax.set(xlabel="Chebyshev nodes", ylabel="relative gradient error")
-        ax.set_title("Restored adjoint: geometric in the nodes, down to the tolerance")
+        ax.set_title("Restored adjoint, one step from node to node")
         ax.legend(frameon=False)
         return _svg(figure)
 
@@ -95,12 +93,13 @@ def draw_sketch_noise(found: SketchNoise) -> str:
                 found.sizes, mean, yerr=3 * error, fmt=marker, color=color, capsize=3, ms=6,
                 label=f"{name}: measured, 3 standard errors",
             )  # fmt: skip
+        lower = 1 - found.published[0] / found.exact["Gaussian"][0]
         ax.plot(
             found.sizes,
             found.published,
             ":",
             color="black",
-            label="published lemma for the Gaussian",
+            label=f"Gaussian: published lemma, {lower:.1%} lower here",
         )
         ax.axhline(
             found.minibatch, color="#7f7f7f", ls="--", label="noise of the mini-batch itself"

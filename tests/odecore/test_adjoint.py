@@ -1,0 +1,185 @@
+"""The restored adjoint against exact gradients."""
+
+import numpy as np
+import pytest
+from scipy.linalg import expm, expm_frechet
+
+from odecore.adjoint import record_panels, restored
+from odecore.errors import NonfiniteRHSError
+
+TIMES = [0.0, 0.4, 1.5]
+A = np.array([[-0.3, 1.2, 0.1], [-1.0, -0.2, 0.4], [0.2, 0.3, -0.5]])
+Y0 = np.array([1.0, -0.5, 0.3])
+W = [np.zeros(3), np.array([0.7, -0.2, 1.0]), np.array([-0.4, 0.9, 0.5])]
+
+
+def exact_gradients():
+    """L = sum_i w_i . exp(A t_i) y0, differentiated with respect to y0 and A."""
+    y0 = sum(expm(A * t).T @ w for t, w in zip(TIMES, W, strict=True))
+    theta = np.zeros((3, 3))
+    for i in range(3):
+        for j in range(3):
+            E = np.zeros((3, 3))
+            E[i, j] = 1
+            theta[i, j] = sum(
+                w @ expm_frechet(A * t, E * t, compute_expm=False) @ Y0
+                for t, w in zip(TIMES, W, strict=True)
+            )
+    return y0, theta
+
+
+def linear(xp, matrix):
+    field = lambda t, y: xp.matmul(matrix, y)  # noqa: E731
+    vjp = lambda t, y, a: xp.matmul(matrix.T, a)  # noqa: E731
+    vjp_parameters = lambda t, y, a: (a[:, None] * y[None, :],)  # noqa: E731
+    return field, vjp, vjp_parameters
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"rtol": 1e-9, "atol": 1e-11}, {"method": "classic", "steps": 200}, {"method": "dopri5", "step_size": 0.02}],
+    ids=["adaptive", "steps", "step_size"],
+)  # fmt: skip
+def test_gradients_of_a_linear_problem(options, xp, dtype, array, eps):
+    if "rtol" in options:
+        options = {"rtol": max(1e-9, 30 * eps), "atol": max(1e-11, 30 * eps)}
+    field, vjp, vjp_parameters = linear(xp, array(A))
+    _, panels = record_panels(field, TIMES, array(Y0), nodes=13, **options)
+    found = restored(vjp, panels, [array(w) for w in W], vjp_parameters=vjp_parameters, **options)
+    y0, theta = exact_gradients()
+    tolerance = max(1e-7, 500 * eps)
+    np.testing.assert_allclose(np.asarray(found.y0), y0, atol=tolerance)
+    np.testing.assert_allclose(np.asarray(found.parameters[0]), theta, atol=tolerance)
+    assert found.y0.dtype == array(Y0).dtype
+
+
+def test_a_wrong_adjoint_is_seen():
+    # The twin: the Jacobian instead of its transpose.
+    field, _, vjp_parameters = linear(np, A)
+    _, panels = record_panels(field, TIMES, Y0, nodes=13, rtol=1e-9, atol=1e-11)
+    wrong = restored(
+        lambda t, y, a: A @ a, panels, W, vjp_parameters=vjp_parameters, rtol=1e-9, atol=1e-11
+    )
+    y0, theta = exact_gradients()
+    assert np.abs(wrong.y0 - y0).max() > 0.1
+    assert np.abs(wrong.parameters[0] - theta).max() > 0.1
+
+
+def pendulum_errors(nodes, weights=None):
+    """Relative gradient error on a nonlinear problem, the solver's error negligible."""
+    g = 3.0
+    field = lambda t, y: np.array([y[1], -g * np.sin(y[0])])  # noqa: E731
+    vjp = lambda t, y, a: np.array([-g * np.cos(y[0]) * a[1], a[0]])  # noqa: E731
+    vjp_parameters = lambda t, y, a: (np.array([-np.sin(y[0]) * a[1]]),)  # noqa: E731
+    fine = {"rtol": 1e-11, "atol": 1e-13}
+
+    def gradients(n):
+        _, panels = record_panels(field, [0, 2.0], [1.2, 0.3], nodes=n, **fine)
+        found = restored(
+            vjp, panels, [np.zeros(2), np.array([1.0, -2.0])], vjp_parameters=vjp_parameters, **fine
+        )
+        return np.concatenate([found.y0, *found.parameters])
+
+    reference = gradients(65)
+    return [np.linalg.norm(gradients(n) - reference) / np.linalg.norm(reference) for n in nodes]
+
+
+def test_convergence_in_the_nodes_is_geometric_then_flat():
+    errors = pendulum_errors((5, 9, 13, 17, 33))
+    assert errors[0] > 1e-4
+    assert all(b < a / 8 for a, b in zip(errors[:3], errors[1:4], strict=True))
+    assert errors[3] < 1e-7
+    assert errors[4] < 1e-9
+
+
+def test_parameter_gradient_against_difference_quotients():
+    from odecore.solve import solve_ivp
+
+    def end(rate):
+        field = lambda t, y: np.array([y[1], -rate * np.sin(y[0])])  # noqa: E731
+        y = solve_ivp(field, (0, 2.0), [1.2, 0.3], rtol=1e-12, atol=1e-13).y[-1]
+        return y @ np.array([1.0, -2.0])
+
+    slope = (end(3 + 1e-5) - end(3 - 1e-5)) / 2e-5
+    field = lambda t, y: np.array([y[1], -3 * np.sin(y[0])])  # noqa: E731
+    vjp = lambda t, y, a: np.array([-3 * np.cos(y[0]) * a[1], a[0]])  # noqa: E731
+    _, panels = record_panels(field, [0, 2.0], [1.2, 0.3], nodes=25, rtol=1e-10, atol=1e-12)
+    found = restored(
+        vjp,
+        panels,
+        [np.zeros(2), np.array([1.0, -2.0])],
+        vjp_parameters=lambda t, y, a: (np.array([-np.sin(y[0]) * a[1]]),),
+        rtol=1e-10,
+        atol=1e-12,
+    )
+    assert found.parameters[0][0] == pytest.approx(slope, rel=1e-7)
+
+
+def test_backward_time():
+    field, vjp, vjp_parameters = linear(np, A)
+    times = [1.5, 0.4, 0.0]
+    _, panels = record_panels(field, times, Y0, nodes=13, rtol=1e-10, atol=1e-12)
+    found = restored(vjp, panels, W, vjp_parameters=vjp_parameters, rtol=1e-10, atol=1e-12)
+    y0 = sum(expm(A * (t - 1.5)).T @ w for t, w in zip(times, W, strict=True))
+    np.testing.assert_allclose(found.y0, y0, atol=1e-8)
+
+
+def test_nodes_are_landed_on_at_full_order():
+    field, _, _ = linear(np, A)
+    trajectory, panels = record_panels(field, TIMES, Y0, nodes=7, rtol=1e-10, atol=1e-12)
+    assert len(panels) == 2
+    assert trajectory.y.shape == (13, 3)
+    for t, y in zip(trajectory.t, trajectory.y, strict=True):
+        np.testing.assert_allclose(y, expm(A * t) @ Y0, atol=1e-9)
+    np.testing.assert_array_equal(panels[0].values[-1], panels[1].values[0])
+    assert (panels[0].start, panels[1].end) == (0.0, 1.5)
+
+
+def test_statistics_count_vector_jacobian_products():
+    calls = 0
+    field, vjp, vjp_parameters = linear(np, A)
+
+    def counted(t, y, a):
+        nonlocal calls
+        calls += 1
+        return vjp(t, y, a)
+
+    def counted_parameters(t, y, a):
+        nonlocal calls
+        calls += 1
+        return vjp_parameters(t, y, a)
+
+    _, panels = record_panels(field, TIMES, Y0, nodes=5, steps=6, method="classic")
+    found = restored(
+        counted, panels, W, vjp_parameters=counted_parameters, steps=6, method="classic"
+    )
+    assert found.statistics.evaluations == calls
+    # Shares of 6 steps in the intervals .146 .354 .354 .146 of each panel: 1 + 3 + 3 + 1.
+    assert found.statistics.accepted == 2 * 8
+    assert calls == 2 * (8 * 4 + 5)
+
+
+@pytest.mark.parametrize(
+    ("times", "options", "message"),
+    [
+        ([0.0], {}, "at least 2 times, got 1"),
+        ([0.0, 1.0], {"nodes": 1}, "at least 2, got n = 1"),
+        ([0.0, 1.0, 0.5], {}, "strictly increasing"),
+        ([0.0, 1.0], {"steps": 0, "method": "classic"}, "positive int"),
+    ],
+)
+def test_bad_input_to_record_panels(times, options, message):
+    with pytest.raises(ValueError, match=message):
+        record_panels(lambda t, y: -y, times, Y0, **options)
+
+
+def test_cotangents_must_match_the_output_times():
+    _, panels = record_panels(lambda t, y: -y, TIMES, Y0, nodes=5)
+    with pytest.raises(ValueError, match="each of the 3 output times, got 2"):
+        restored(lambda t, y, a: -a, panels, W[:2])
+
+
+def test_a_failing_backward_solve_is_typed():
+    _, panels = record_panels(lambda t, y: -y, TIMES, Y0, nodes=5)
+    with pytest.raises(NonfiniteRHSError):
+        restored(lambda t, y, a: a * np.nan, panels, W)

@@ -1,0 +1,177 @@
+"""Interpolation at Chebyshev points: exact, stable, geometrically convergent."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.polynomial import chebyshev
+from scipy.interpolate import BarycentricInterpolator
+
+from odecore.interpolation import (
+    Interpolant,
+    barycentric_weights,
+    chebyshev_coefficients,
+    chebyshev_points,
+    clenshaw_curtis_weights,
+    coefficient_tail,
+    lagrange_rows,
+)
+
+kinds = pytest.mark.parametrize("kind", [1, 2])
+ends = st.tuples(st.floats(-10, 10), st.floats(0.1, 10), st.booleans()).map(
+    lambda x: (x[0], x[0] + x[1]) if x[2] else (x[0] + x[1], x[0])
+)
+
+
+@kinds
+@pytest.mark.parametrize("n", [2, 3, 4, 9, 40])
+def test_points_are_those_of_the_definition(n, kind):
+    k = np.arange(n)
+    angles = (2 * k + 1) * np.pi / (2 * n) if kind == 1 else k * np.pi / (n - 1)
+    x = chebyshev_points(n, kind=kind)
+    np.testing.assert_allclose(x, -np.cos(angles), atol=1e-15)
+    np.testing.assert_array_equal(x, -x[::-1])
+
+
+@given(ends, st.integers(2, 30))
+def test_points_include_both_ends_of_the_interval(interval, n):
+    x = chebyshev_points(n, interval=interval)
+    assert (x[0], x[-1]) == interval
+    assert (np.diff(x) * (interval[1] - interval[0]) > 0).all()
+
+
+@kinds
+@pytest.mark.parametrize("n", [2, 3, 8, 21])
+def test_weights_are_those_of_the_general_formula(n, kind):
+    x = chebyshev_points(n, kind=kind)
+    general = np.array([1 / np.prod(x[k] - np.delete(x, k)) for k in range(n)])
+    ratio = barycentric_weights(n, kind=kind) / general
+    np.testing.assert_allclose(ratio, ratio[0], rtol=1e-11)
+
+
+@kinds
+@given(ends, st.integers(2, 24), st.data())
+def test_polynomials_are_reproduced(kind, interval, n, data):
+    coefficients = data.draw(st.lists(st.floats(-1, 1), min_size=1, max_size=n))
+    low, high = sorted(interval)
+    polynomial = chebyshev.Chebyshev(coefficients, domain=[low, high])
+    nodes = chebyshev_points(n, kind=kind, interval=interval)
+    found = Interpolant(polynomial(nodes), interval, kind)
+    x = np.linspace(low, high, 33).clip(low, high)
+    np.testing.assert_allclose(found(x), polynomial(x), atol=1e-11 * n)
+
+
+@kinds
+def test_values_at_nodes_are_returned_to_the_bit(kind, rng):
+    values = rng.standard_normal((11, 2, 3))
+    found = Interpolant(values, (0.3, 2.0), kind)
+    for k, x in enumerate(found.nodes):
+        np.testing.assert_array_equal(found(x), values[k])
+    np.testing.assert_array_equal(found(found.nodes), values)
+
+
+def test_agrees_with_scipy_near_nodes_too(rng):
+    values = rng.standard_normal(20)
+    nodes = chebyshev_points(20)
+    x = np.concatenate([np.linspace(-1, 1, 101), (nodes + 1e-14).clip(-1, 1)])
+    theirs = BarycentricInterpolator(nodes, values)(x)
+    np.testing.assert_allclose(Interpolant(values)(x), theirs, atol=1e-11)
+
+
+def convergence_error(n, kind, weights_kind):
+    nodes = chebyshev_points(n, kind=kind)
+    x = np.linspace(-0.999, 0.999, 400)
+    rows = lagrange_rows(x, nodes, barycentric_weights(n, kind=weights_kind))
+    return np.abs(rows @ np.exp(nodes) - np.exp(x)).max()
+
+
+@kinds
+def test_convergence_is_geometric(kind):
+    # exp on 10 nodes: 1e-9 or less; entire functions gain a digit or more each node.
+    found = [convergence_error(n, kind, kind) for n in range(3, 11)]
+    assert found[-1] < 2e-9
+    assert all(b < a / 5 for a, b in zip(found, found[1:], strict=False))
+
+
+@kinds
+def test_weights_of_the_other_kind_lose_convergence(kind):
+    # The twin, and the fault of a published implementation: it interpolates, and converges slowly.
+    nodes = chebyshev_points(10, kind=kind)
+    rows = lagrange_rows(nodes, nodes, barycentric_weights(10, kind=3 - kind))
+    np.testing.assert_array_equal(rows, np.eye(10))
+    assert convergence_error(10, kind, 3 - kind) > 1e-5
+
+
+def test_every_array_library_and_precision(array, dtype, eps, xp):
+    nodes = chebyshev_points(14, interval=(1.0, 3.0))
+    values = array(np.stack([np.sin(nodes), np.exp(-nodes)], axis=1))
+    found = Interpolant(values, (1.0, 3.0))
+    for x in (1.0, 1.7, float(nodes[3]), 3.0):
+        y = found(x)
+        assert y.dtype == values.dtype
+        assert float(y[0]) == pytest.approx(np.sin(x), abs=30 * eps)
+        assert float(y[1]) == pytest.approx(np.exp(-x), abs=30 * eps)
+    assert found(np.array([1.1, 2.0])).shape == (2, 2)
+
+
+def test_on_an_accelerator_values_are_combined_without_a_copy():
+    import torch
+
+    values = torch.ones(7, 5, device="meta")
+    assert Interpolant(values, (0, 1))(0.37).shape == (5,)
+
+
+def test_coefficients_are_numpys(rng, array, eps):
+    coefficients = rng.standard_normal(9)
+    values = chebyshev.chebval(chebyshev_points(9), coefficients)
+    found = chebyshev_coefficients(array(values))
+    np.testing.assert_allclose(np.asarray(found), coefficients, atol=40 * eps)
+
+
+def test_tail_tells_enough_nodes_from_too_few():
+    tails = [float(coefficient_tail(np.exp(5 * chebyshev_points(m)))) for m in (5, 9, 17, 33)]
+    assert tails[0] > 1e-2
+    assert tails[-1] < 1e-14
+    assert sorted(tails, reverse=True) == tails
+    assert float(coefficient_tail(np.zeros(5))) == 0
+    # An even function: every other coefficient vanishes, the tail must not be fooled.
+    even = float(coefficient_tail(np.cos(9 * chebyshev_points(10))))
+    assert even > 1e-3
+
+
+@given(st.integers(2, 30))
+def test_quadrature_is_exact_for_polynomials(m):
+    weights = clenshaw_curtis_weights(m)
+    nodes = chebyshev_points(m)
+    assert (weights > 0).all()
+    for degree in range(m):
+        exact = 2 / (degree + 1) if degree % 2 == 0 else 0.0
+        assert weights @ nodes**degree == pytest.approx(exact, abs=1e-13)
+
+
+def test_simpson_is_the_three_point_rule():
+    np.testing.assert_allclose(clenshaw_curtis_weights(3), [1 / 3, 4 / 3, 1 / 3], rtol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: chebyshev_points(0, kind=1), ValueError, "at least 1, got n = 0"),
+        (lambda: chebyshev_points(1), ValueError, "at least 2, got n = 1"),
+        (lambda: chebyshev_points(3, kind=3), ValueError, "`kind` must be 1"),
+        (lambda: chebyshev_points(2.5), ValueError, "got n = 2.5"),
+        (lambda: chebyshev_points(3, interval=(1, 1)), ValueError, "distinct ends"),
+        (lambda: chebyshev_points(3, interval=(0, np.inf)), ValueError, "finite"),
+        (lambda: barycentric_weights(1), ValueError, "at least 2"),
+        (lambda: clenshaw_curtis_weights(1), ValueError, "at least 2"),
+        (lambda: chebyshev_coefficients(np.ones(1)), ValueError, "at least 2"),
+        (lambda: chebyshev_coefficients(1.0), ValueError, "at least 2"),
+        (lambda: Interpolant(np.ones(())), ValueError, "first axis"),
+        (lambda: Interpolant(np.ones(3, dtype=int)), TypeError, "floating-point"),
+        (lambda: Interpolant(np.ones(3))(1.5), ValueError, "must lie in the interval"),
+        (lambda: Interpolant(np.ones(3))(np.nan), ValueError, "must lie in the interval"),
+    ],
+)
+def test_bad_input_is_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
