@@ -14,7 +14,7 @@ __all__ = ["Autocast", "as_field", "inside_transform", "require_state", "times_o
 
 @dataclass(frozen=True)
 class Autocast:
-    """The autocast state of a device, to be entered again in a backward pass."""
+    """The autocast state of a device, to be entered again where func runs, and only there."""
 
     device: str
     enabled: bool
@@ -25,20 +25,24 @@ class Autocast:
         """Read the state; devices without autocast count as switched off."""
         kind = device.type
         if not torch.amp.is_autocast_available(kind):
-            return cls(kind, False, torch.float32)
+            return cls("cpu", False, torch.bfloat16)
         return cls(kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
 
-    def enter(self) -> Any:
-        """Context manager that brings the state back."""
-        if not torch.amp.is_autocast_available(self.device):
-            return torch.autocast("cpu", enabled=False)
+    def entered(self) -> torch.autocast:
+        """Context with this state."""
         return torch.autocast(self.device, dtype=self.dtype, enabled=self.enabled)
+
+    def suspended(self) -> torch.autocast:
+        """Context without autocast on this device."""
+        return torch.autocast(self.device, enabled=False)
 
 
 def as_field(func: Callable[[Tensor, Tensor], Tensor], like: Tensor) -> Callable[[Any, Any], Any]:
     """Give `func` its time as a 0-d tensor in the state's real dtype and device.
 
-    The time is filled in on the device: no copy, and the host does not wait.
+    The time is filled in on the device: no copy, and the host does not wait. `func` runs under the
+    autocast state of now, also when it is called in a backward pass; its value returns in the dtype
+    of the state.
     """
     if not callable(func):
         raise TypeError(f"`func` must be callable as func(t, y), got {type(func).__name__}")
@@ -50,10 +54,11 @@ def as_field(func: Callable[[Tensor, Tensor], Tensor], like: Tensor) -> Callable
             t = t.to(device=y.device, dtype=dtype)
         else:
             t = torch.full((), t, dtype=dtype, device=y.device)
-        value = func(t, y)
-        if autocast.enabled and isinstance(value, Tensor):
-            return value.to(y.dtype)
-        return value
+        if not autocast.enabled:
+            return func(t, y)
+        with autocast.entered():
+            value = func(t, y)
+        return value.to(y.dtype) if isinstance(value, Tensor) else value
 
     return field
 

@@ -10,8 +10,14 @@ from torch.nn import functional
 
 from torch_bridge._draws import SKETCHES, draw, project, sketch_size
 from torch_bridge._fields import Autocast
+from torch_bridge._once import once_only
 
 __all__ = ["SketchedLinear", "sketched_linear"]
+
+NO_SECOND_DERIVATIVE = (
+    "a sketched weight gradient can not be differentiated: the input it depends on is not kept; "
+    "use torch.nn.Linear where second derivatives are needed"
+)
 
 
 def sketched_linear(
@@ -71,8 +77,8 @@ def sketched_linear(
         input, weight = _lowered(input, autocast.dtype), _lowered(weight, autocast.dtype)
         bias = None if bias is None else _lowered(bias, autocast.dtype)
     flat = input.reshape(rows, input.shape[-1])
-    with Autocast(autocast.device, False, autocast.dtype).enter():
-        output = _SketchedProduct.apply(flat, weight, bias, draw(sketch, size, flat))
+    with autocast.suspended():
+        output = _SketchedProduct.apply(flat, weight, bias, draw(sketch, size, flat, weight))
     return output.reshape(*input.shape[:-1], weight.shape[0])
 
 
@@ -149,29 +155,8 @@ class _SketchedProduct(torch.autograd.Function):
         weight_grad = None
         if needs_weight:
             estimate = ctx.scale * (project(drawn, y_grad).mT @ sketched)
-            weight_grad = _OnceOnly.apply(estimate) if estimate.requires_grad else estimate
+            weight_grad = once_only(estimate, weight, NO_SECOND_DERIVATIVE)
         return x_grad, weight_grad, y_grad.sum(0) if needs_bias else None, None
-
-
-class _OnceOnly(torch.autograd.Function):
-    """The identity, whose derivative is refused."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor) -> Tensor:
-        return x.clone()
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        pass
-
-    @staticmethod
-    def backward(ctx: Any, _: Tensor) -> Tensor:
-        raise RuntimeError(
-            "a sketched weight gradient can not be differentiated: the input it depends on is not "
-            "kept; use torch.nn.Linear where second derivatives are needed"
-        )
 
 
 def _lowered(x: Tensor, dtype: torch.dtype) -> Tensor:

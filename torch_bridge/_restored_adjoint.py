@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from odecore.adjoint import Panel, record_panels, restored
 from odecore.errors import UnresolvedInterpolantWarning
@@ -30,8 +29,14 @@ from torch_bridge._odeint import (
     shifted_start,
     solver_options,
 )
+from torch_bridge._once import once_only
 
 __all__ = ["odeint_adjoint"]
+
+NO_SECOND_DERIVATIVE = (
+    "a gradient from the restored adjoint can not be differentiated again; use `odeint`, whose "
+    "steps can be differentiated any number of times"
+)
 
 
 def odeint_adjoint(
@@ -112,8 +117,9 @@ def odeint_adjoint(
     start = shifted_start(y0, t, field)
     parameters = _parameters(func, adjoint_params)
     solve = _Solve(field, tuple(times), nodes, forward, backward, parameters)
-    y, node_values = _RestoredSolve.apply(solve, start, *parameters)
-    solve.warn_if_unresolved(node_values)
+    with Autocast.current(y0.device).suspended():
+        y, node_values = _RestoredSolve.apply(solve, start, *parameters)
+        solve.warn_if_unresolved(node_values)
     return shifted_outputs(y, y0, t, field)
 
 
@@ -168,17 +174,15 @@ class _RestoredSolve(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
         solve, _, *parameters = inputs
         ctx.solve = solve
-        ctx.autocast = Autocast.current(output[1].device)
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(output[1], *parameters)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, y_grad: Tensor, _: Any) -> tuple[Any, ...]:
         solve: _Solve = ctx.solve
         node_values = ctx.saved_tensors[0]  # unpacking also checks that nothing was overwritten
         products = _Products(solve.field, solve.parameters)
-        with ctx.autocast.enter():
+        with torch.no_grad(), Autocast.current(node_values.device).suspended():
             gradients = restored(
                 products.state,
                 solve.panels(node_values),
@@ -186,7 +190,9 @@ class _RestoredSolve(torch.autograd.Function):
                 vjp_parameters=products.parameters if solve.parameters else None,
                 **solve.backward,
             )
-        return (None, gradients.y0, *gradients.parameters)
+        found = (gradients.y0, *gradients.parameters)
+        anchor = torch.empty(0, requires_grad=True)
+        return (None, *(once_only(g, anchor, NO_SECOND_DERIVATIVE) for g in found))
 
 
 class _Products:

@@ -47,14 +47,14 @@ def test_density_counts_monotone_labellings(n):
     assert total == math.factorial(n - 1)
 
 
-level_sequences = st.lists(st.integers(0, 8), max_size=8).map(lambda steps: _walk(steps))
-
-
 def _walk(steps):
     levels = [0]
     for step in steps:
         levels.append(1 + step % (levels[-1] + 1))
     return levels
+
+
+level_sequences = st.lists(st.integers(0, 8), max_size=8).map(_walk)
 
 
 @given(level_sequences, st.randoms())

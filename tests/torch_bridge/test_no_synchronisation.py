@@ -1,0 +1,88 @@
+"""No host synchronisation and no stray CPU tensor: the meta device stands for a GPU.
+
+On it `.item()` raises, as does an operation that mixes devices. Keep these tests for ever.
+"""
+
+import functools
+
+import pytest
+import torch
+
+from odecore.families import RK4
+from tests.torch_bridge.test_solvers import RADIUS, THIRDS
+from torch_bridge import (
+    DenseField,
+    NeuralODE,
+    SketchedLinear,
+    SmoothedSolver,
+    TrainableSolver,
+    odeint,
+    odeint_adjoint,
+)
+
+
+def model(sketch="uniform", normalization="group"):
+    linear = functools.partial(SketchedLinear, ratio=0.3, sketch=sketch)
+    return DenseField(8, 16, normalization, linear=linear).to("meta")
+
+
+@pytest.mark.parametrize("solve", [odeint, odeint_adjoint], ids=["odeint", "adjoint"])
+@pytest.mark.parametrize("times_on", ["cpu", "meta"])
+@pytest.mark.parametrize("method", ["euler", "heun2", "rk4", "dopri5"])
+def test_fixed_steps_and_the_restored_adjoint(solve, times_on, method):
+    field = model()
+    y0 = torch.empty(5, 8, device="meta", requires_grad=True)
+    # The gradient of times on the host would itself be a copy to the host.
+    t = torch.linspace(0, 1, 4, device=times_on, requires_grad=times_on == "meta")
+    y = solve(field, y0, t, method=method, options={"steps": 3})
+    assert y.shape == (4, 5, 8)
+    y.sum().backward()
+    assert y0.grad.device.type == "meta"
+    assert times_on == "cpu" or t.grad.device.type == "meta"
+    assert all(p.grad.device.type == "meta" for p in field.parameters())
+
+
+@pytest.mark.parametrize("solve", [odeint, odeint_adjoint], ids=["odeint", "adjoint"])
+def test_step_size_with_times_on_the_host(solve):
+    y0 = torch.empty(5, 8, device="meta", requires_grad=True)
+    t = torch.linspace(0, 1, 4)
+    solve(model(), y0, t, method="rk4", options={"step_size": 0.1}).sum().backward()
+    assert y0.grad.device.type == "meta"
+
+
+@pytest.mark.parametrize("solve", [odeint, odeint_adjoint], ids=["odeint", "adjoint"])
+def test_what_needs_values_says_so(solve):
+    y0 = torch.empty(5, 8, device="meta")
+    t = torch.linspace(0, 1, 4, device="meta")
+    with pytest.raises(ValueError, match=r"needs? times that can be read"):
+        solve(model(), y0, t, method="rk4", options={"step_size": 0.1})
+    with pytest.raises(ValueError, match=r"needs? times that can be read"):
+        solve(model(), y0, t)
+
+
+@pytest.mark.parametrize("sketch", ["uniform", "gaussian"])
+@pytest.mark.parametrize("shape", [(12, 8), (3, 4, 8)])
+def test_sketched_linear(sketch, shape):
+    layer = SketchedLinear(8, 6, ratio=0.3, sketch=sketch, device="meta")
+    x = torch.empty(shape, device="meta", requires_grad=True)
+    y = layer(x)
+    assert y.shape == (*shape[:-1], 6)
+    y.sum().backward()
+    assert layer.weight.grad.shape == (6, 8)
+    assert x.grad.device.type == layer.bias.grad.device.type == "meta"
+
+
+@pytest.mark.parametrize("adjoint", ["direct", "restored"])
+@pytest.mark.parametrize("solver", ["rk4", "smoothed", "trained"])
+def test_a_whole_block(adjoint, solver):
+    if solver == "trained" and adjoint == "restored":
+        pytest.skip("an adjoint of the flow has no gradient for the solver")
+    chosen = {
+        "rk4": "rk4",
+        "smoothed": SmoothedSolver(RK4, THIRDS, width=0.01, radius=RADIUS),
+        "trained": TrainableSolver(RK4, THIRDS, RADIUS),
+    }[solver]
+    block = NeuralODE(model(), solver=chosen, steps=4, adjoint=adjoint, nodes=5).to("meta")
+    x = torch.empty(5, 8, device="meta", requires_grad=True)
+    block(x).sum().backward()
+    assert all(p.grad.device.type == "meta" for p in block.parameters())

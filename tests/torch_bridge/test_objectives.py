@@ -1,0 +1,136 @@
+"""Equiangular descent on torch parameters."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from odecore.directions import equiangular_weights
+from torch_bridge import equiangular_backward
+
+
+def setting(dtype=torch.float64):
+    torch.manual_seed(2)
+    model = nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 3)).to(dtype)
+    x = torch.randn(11, 5, dtype=dtype)
+    y = torch.randn(11, 3, dtype=dtype)
+    return model, lambda: [
+        s * (model(x)[:, i] - y[:, i]).square().mean() for i, s in enumerate((1.0, 50.0, 0.02))
+    ]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_direction_is_the_weighted_sum_of_gradients(dtype):
+    model, losses = setting(dtype)
+    parameters = list(model.parameters())
+    rows = [
+        torch.cat([g.flatten() for g in torch.autograd.grad(loss, parameters)]) for loss in losses()
+    ]
+    J = torch.stack(rows).double().numpy()
+    found = equiangular_backward(losses(), parameters)
+    tolerance = 1e-4 if dtype == torch.float32 else 1e-10
+    np.testing.assert_allclose(found.weights, equiangular_weights(J @ J.T).weights, rtol=tolerance)
+    d = torch.cat([p.grad.flatten() for p in parameters]).double().numpy()
+    np.testing.assert_allclose(
+        d, J.T @ found.weights, rtol=tolerance, atol=tolerance * np.abs(d).max()
+    )
+    cosines = J @ d / np.linalg.norm(J, axis=1) / np.linalg.norm(d)
+    np.testing.assert_allclose(cosines, found.cosines, atol=tolerance)
+
+
+def test_a_small_step_lowers_every_loss_equally():
+    model, losses = setting()
+    parameters = list(model.parameters())
+    norms = [
+        float(sum(g.square().sum() for g in torch.autograd.grad(loss, parameters))) ** 0.5
+        for loss in losses()
+    ]
+    before = [float(loss.detach()) for loss in losses()]
+    equiangular_backward(losses(), parameters)
+    length = float(sum(p.grad.square().sum() for p in parameters)) ** 0.5
+    with torch.no_grad():
+        torch._foreach_add_(parameters, [p.grad for p in parameters], alpha=-1e-6 / length)
+    decrease = [
+        (a - float(b.detach())) / n for a, b, n in zip(before, losses(), norms, strict=True)
+    ]
+    assert min(decrease) > 0
+    np.testing.assert_allclose(decrease, decrease[0], rtol=1e-3)
+
+
+def test_gradients_accumulate_as_in_backward():
+    model, losses = setting()
+    equiangular_backward(losses(), model.parameters())
+    once = [p.grad.clone() for p in model.parameters()]
+    equiangular_backward(losses(), model.parameters())
+    for p, g in zip(model.parameters(), once, strict=True):
+        torch.testing.assert_close(p.grad, 2 * g)
+
+
+def test_parameters_that_some_losses_do_not_touch():
+    shared = torch.tensor([1.0, 2.0], requires_grad=True)
+    left, right = (torch.tensor([s], requires_grad=True) for s in (0.5, -0.7))
+    nobody = torch.zeros(2, requires_grad=True)
+    frozen = torch.zeros(2)
+    parameters = [shared, left, right, nobody, frozen]
+    losses = [(shared * left).sum(), 3 * (shared.square() * right).sum()]
+    found = equiangular_backward(losses, parameters)
+    torch.testing.assert_close(left.grad, torch.tensor([3.0]) * float(found.weights[0]))
+    torch.testing.assert_close(right.grad, torch.tensor([15.0]) * float(found.weights[1]))
+    torch.testing.assert_close(nobody.grad, torch.zeros(2))
+    assert frozen.grad is None
+
+
+def test_one_loss_is_its_gradient():
+    model, losses = setting()
+    wanted = torch.autograd.grad(losses()[1], list(model.parameters()))
+    found = equiangular_backward(losses()[1:2], model.parameters())
+    assert found.weights.tolist() == [1.0]
+    for p, g in zip(model.parameters(), wanted, strict=True):
+        torch.testing.assert_close(p.grad, g)
+
+
+def test_opposite_losses_are_stationary():
+    x = torch.tensor([1.0, 2.0], requires_grad=True)
+    found = equiangular_backward([x.sum(), -2 * x.sum()], [x])
+    assert found.stationary
+    assert x.grad.tolist() == [0, 0]
+
+
+def test_retain_graph():
+    model, losses = setting()
+    values = losses()
+    equiangular_backward(values, model.parameters(), retain_graph=True)
+    equiangular_backward(values, model.parameters())
+    with pytest.raises(RuntimeError, match="second time"):
+        equiangular_backward(values, model.parameters())
+
+
+def test_a_non_finite_gradient_names_its_objective_and_touches_nothing():
+    x = torch.tensor([0.0, 1.0], requires_grad=True)
+    x.grad = torch.tensor([5.0, 5.0])
+    with pytest.raises(ValueError, match=r"objectives \[1\] are not"):
+        equiangular_backward([x.sum(), x.sqrt().sum()], [x])
+    assert x.grad.tolist() == [5, 5]
+
+
+@pytest.mark.parametrize(
+    ("losses", "message"),
+    [
+        (lambda x: [], "at least one loss, got none"),
+        (lambda x: [x], r"losses\[0\] is shape \(2,\)"),
+        (lambda x: [x.sum(), 3.0], r"losses\[1\] is float"),
+        (lambda x: [x.sum().detach()], "requires_grad=False"),
+        (lambda x: [torch.ones((), requires_grad=True) * 2], "depends on none"),
+    ],
+)
+def test_bad_losses_are_refused(losses, message):
+    x = torch.ones(2, requires_grad=True)
+    with pytest.raises(ValueError, match=message):
+        equiangular_backward(losses(x), [x])
+
+
+def test_no_parameters_are_refused():
+    x = torch.ones(2, requires_grad=True)
+    for parameters in ([], [torch.ones(2)]):
+        with pytest.raises(ValueError, match="requires a gradient, got none"):
+            equiangular_backward([x.sum()], parameters)

@@ -1,0 +1,347 @@
+"""`odeint` and `odeint_adjoint`: values, gradients, torchdiffeq's call form, bad input."""
+
+import math
+import warnings
+
+import pytest
+import torch
+from torch import nn
+
+from odecore import errors
+from odecore.families import RK4
+from odecore.tableaux import coefficients_at, tableau
+from torch_bridge import DenseField, odeint, odeint_adjoint
+
+both = pytest.mark.parametrize("solve", [odeint, odeint_adjoint], ids=["odeint", "adjoint"])
+TIMES = torch.tensor([0.0, 0.3, 0.8, 1.1], dtype=torch.float64)
+
+
+class Rotation(nn.Module):
+    """y' = W y cos(t), whose exact flow is a matrix exponential of the integral of cos."""
+
+    def __init__(self, dtype=torch.float64):
+        super().__init__()
+        self.W = nn.Parameter(torch.tensor([[-0.2, 1.3], [-0.9, 0.1]], dtype=dtype))
+        self.unused = nn.Parameter(torch.ones(3, dtype=dtype))
+
+    def forward(self, t, y):
+        return (y @ self.W.T) * torch.cos(t)
+
+    def exact(self, y0, t):
+        s = torch.sin(t) - torch.sin(t[0])
+        return torch.stack([y0 @ torch.linalg.matrix_exp(self.W * x).T for x in s])
+
+
+METHODS = {
+    "dopri5": {"rtol": 1e-9, "atol": 1e-11},
+    "tsit5": {"method": "tsit5", "rtol": 1e-9, "atol": 1e-11},
+    "bosh3": {"method": "bosh3", "rtol": 1e-8, "atol": 1e-10},
+    "rk4, steps": {"method": "rk4", "options": {"steps": 40}},
+    "rk4, step_size": {"method": "rk4", "options": {"step_size": 0.01}},
+    "tableau": {"method": tableau("classic"), "options": {"steps": 40}},
+    "family": {"method": coefficients_at(RK4, u=0.3, v=0.6), "options": {"steps": 40}},
+}
+
+
+@both
+@pytest.mark.parametrize("name", METHODS)
+def test_values_and_gradients_are_those_of_the_flow(solve, name):
+    field = Rotation()
+    y0 = torch.tensor(
+        [[1.0, -0.3], [0.2, 0.8], [0.5, 0.5]], dtype=torch.float64, requires_grad=True
+    )
+    t = TIMES.clone().requires_grad_()
+    weights = torch.linspace(-1, 1, 24, dtype=torch.float64).reshape(4, 3, 2)
+    inputs = (y0, t, field.W)
+    wanted = field.exact(y0, t)
+    found = solve(field, y0, t, **METHODS[name])
+    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-7)
+    expected = torch.autograd.grad((wanted * weights).sum(), inputs)
+    gradients = torch.autograd.grad((found * weights).sum(), inputs)
+    for x, y in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(x, y, rtol=1e-5, atol=1e-6)
+
+
+@both
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3), (2, 3, 1, 2)])
+def test_any_shape_and_precision(solve, dtype, shape):
+    rate = nn.Parameter(torch.tensor(0.7, dtype=dtype))
+    y0 = torch.rand(shape, dtype=dtype) + 0.5
+    found = solve(
+        lambda t, y: -rate * y,
+        y0,
+        torch.tensor([0.0, 0.5, 1.0]),
+        rtol=1e-5,
+        atol=1e-6,
+        **({"adjoint_params": (rate,)} if solve is odeint_adjoint else {}),
+    )
+    assert found.shape == (3, *shape)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found[-1], y0 * math.exp(-0.7), rtol=1e-4, atol=1e-5)
+    found[-1].sum().backward()
+    torch.testing.assert_close(rate.grad, (-y0 * math.exp(-0.7)).sum(), rtol=1e-4, atol=1e-4)
+
+
+@both
+def test_backward_time(solve):
+    field = Rotation()
+    y0 = torch.tensor([1.0, 0.4], dtype=torch.float64)
+    found = solve(field, y0, TIMES.flip(0), rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(found, field.exact(y0, TIMES.flip(0)), rtol=1e-7, atol=1e-8)
+
+
+def test_the_adjoint_forward_is_the_solve():
+    field = DenseField(4, 8).double()
+    y0 = torch.randn(5, 4, dtype=torch.float64)
+    here = odeint(field, y0, TIMES, rtol=1e-9, atol=1e-10)
+    there = odeint_adjoint(field, y0, TIMES, rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(here, there, rtol=1e-7, atol=1e-8)
+
+
+def test_gradcheck_through_the_steps():
+    field = DenseField(3, 4, "layer").double()
+    y0 = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
+
+    def end(y0, *parameters):
+        return odeint(field, y0, TIMES, method="midpoint", options={"steps": 2})
+
+    assert torch.autograd.gradcheck(end, (y0, *field.parameters()))
+    assert torch.autograd.gradgradcheck(end, (y0, *field.parameters()), atol=1e-4)
+
+
+def test_rk4_is_torchdiffeqs():
+    # Kutta's 3/8 rule: one step for y' = y^2 tells it from the classic method.
+    y0 = torch.tensor(1.0, dtype=torch.float64)
+    t = torch.tensor([0.0, 0.5], dtype=torch.float64)
+    square = lambda t, y: y * y  # noqa: E731
+    found = odeint(square, y0, t, method="rk4")[-1]
+    k1 = 1.0
+    k2 = (1 + 0.5 * k1 / 3) ** 2
+    k3 = (1 + 0.5 * (k2 - k1 / 3)) ** 2
+    k4 = (1 + 0.5 * (k1 - k2 + k3)) ** 2
+    assert float(found) == pytest.approx(1 + 0.5 * (k1 + 3 * k2 + 3 * k3 + k4) / 8, rel=1e-14)
+    assert float(odeint(square, y0, t, method=tableau("classic"))[-1]) != float(found)
+
+
+def test_double_backward_through_the_adjoint_is_refused():
+    field = Rotation()
+    y0 = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    end = odeint_adjoint(field, y0, TIMES, rtol=1e-6, atol=1e-8)[-1].sum()
+    (gradient,) = torch.autograd.grad(end, y0, create_graph=True)
+    with pytest.raises(RuntimeError, match="can not be differentiated again; use `odeint`"):
+        gradient.sum().backward()
+
+
+def test_closed_over_tensors_are_not_lost_in_silence():
+    W = torch.eye(2, requires_grad=True)
+    y0 = torch.ones(2, requires_grad=True)
+    t = torch.tensor([0.0, 1.0])
+    lost = odeint_adjoint(lambda t, y: W @ y, y0, t, rtol=1e-4, atol=1e-5, adjoint_params=())
+    with pytest.raises(ValueError, match=r"shape \(2, 2\) that requires a gradient"):
+        lost.sum().backward()
+    # Listed, also as a tensor that is not a leaf, it gets its gradient.
+    doubled = 2 * W
+    found = odeint_adjoint(
+        lambda t, y: doubled @ y, y0, t, rtol=1e-5, atol=1e-6, adjoint_params=(doubled,)
+    )
+    wanted = odeint(lambda t, y: 2 * W @ y, y0, t, rtol=1e-5, atol=1e-6)
+    x = torch.autograd.grad(found.sum(), W)
+    y = torch.autograd.grad(wanted.sum(), W)
+    torch.testing.assert_close(x, y, rtol=1e-3, atol=1e-3)
+
+
+def test_a_parameter_overwritten_before_the_backward_pass_is_noticed():
+    field = Rotation()
+    y = odeint_adjoint(field, torch.ones(2, dtype=torch.float64), TIMES, rtol=1e-5, atol=1e-6)
+    with torch.no_grad():
+        field.W += 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+def test_backward_pass_restores_autocast():
+    seen = []
+
+    class Watched(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(4, 4)
+
+        def forward(self, t, y):
+            out = self.linear(y)
+            seen.append(out.dtype)
+            return out
+
+    field = Watched()
+    y0 = torch.randn(3, 4, requires_grad=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = odeint_adjoint(field, y0, torch.tensor([0.0, 1.0]), method="rk4", nodes=17)
+    assert y.dtype == torch.float32
+    assert set(seen) == {torch.bfloat16}
+    seen.clear()
+    y.sum().backward()
+    assert set(seen) == {torch.bfloat16}
+
+
+def test_memory_does_not_grow_with_the_steps():
+    field = DenseField(8, 16)
+    y0 = torch.randn(10, 8, requires_grad=True)
+
+    def saved(solve, steps, **more):
+        found = {}
+        kept = []
+
+        def pack(x):
+            found[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+            kept.append(x)
+            return x
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+            y = solve(
+                field, y0, torch.tensor([0.0, 1.0]), method="rk4", options={"steps": steps}, **more
+            )
+        del y
+        return sum(found.values())
+
+    assert saved(odeint_adjoint, 10, nodes=9) == saved(odeint_adjoint, 80, nodes=9)
+    parameters = sum(p.numel() * p.element_size() for p in field.parameters())
+    assert saved(odeint_adjoint, 10, nodes=9) == 9 * 80 * 4 + parameters
+    assert saved(odeint, 80) > 5 * saved(odeint, 10)
+
+
+def test_too_few_nodes_warn():
+    field = lambda t, y: 20 * torch.cos(20 * t) * y  # noqa: E731
+    y0 = torch.ones(2)
+    t = torch.tensor([0.0, 1.0])
+    with pytest.warns(errors.UnresolvedInterpolantWarning, match="raise `nodes`"):
+        odeint_adjoint(field, y0, t, rtol=1e-4, atol=1e-5, adjoint_params=(), nodes=9)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        odeint_adjoint(field, y0, t, rtol=1e-4, atol=1e-5, adjoint_params=(), nodes=65)
+
+
+@pytest.mark.filterwarnings("ignore::odecore.errors.UnresolvedInterpolantWarning")
+def test_adjoint_options_are_used():
+    calls = []
+
+    class Counted(Rotation):
+        def forward(self, t, y):
+            calls.append(torch.is_grad_enabled())
+            return super().forward(t, y)
+
+    y0 = torch.ones(2, dtype=torch.float64)
+
+    def backward_calls(**options):
+        y = odeint_adjoint(
+            Counted(), y0, TIMES[:2], method="rk4", options={"steps": 4}, nodes=3, **options
+        )
+        calls.clear()
+        y.sum().backward()
+        return len(calls)
+
+    # Three nodes cut the interval in halves; each VJP of a step and each of a node is one call.
+    assert backward_calls() == 4 * 4 + 3
+    assert backward_calls(adjoint_options={"steps": 8}) == 8 * 4 + 3
+    assert backward_calls(adjoint_method="euler", adjoint_options={"steps": 10}) == 10 + 3
+    loose = backward_calls(
+        adjoint_method="dopri5", adjoint_options={}, adjoint_rtol=1e-3, adjoint_atol=1e-3
+    )
+    tight = backward_calls(
+        adjoint_method="dopri5", adjoint_options={}, adjoint_rtol=1e-10, adjoint_atol=1e-10
+    )
+    assert tight > loose
+
+
+def test_no_gradient_is_asked_for():
+    field = Rotation()
+    y0 = torch.ones(2, dtype=torch.float64)
+    with torch.no_grad():
+        assert not odeint_adjoint(field, y0, TIMES, rtol=1e-5, atol=1e-6).requires_grad
+    field.requires_grad_(False)
+    assert not odeint_adjoint(field, y0, TIMES, rtol=1e-5, atol=1e-6).requires_grad
+
+
+y0 = torch.ones(2)
+t = torch.tensor([0.0, 1.0])
+BAD = {
+    "y0 no tensor": (([1.0], t), {}, TypeError, "`y0` must be a tensor, got list"),
+    "y0 integers": ((torch.ones(2, dtype=torch.int64), t), {}, TypeError, "floating-point"),
+    "t no tensor": ((y0, [0.0, 1.0]), {}, TypeError, "one-dimensional floating-point tensor"),
+    "t integers": ((y0, torch.tensor([0, 1])), {}, TypeError, "floating-point tensor of times"),
+    "t 0-d": ((y0, torch.tensor(1.0)), {}, TypeError, r"of shape \(\)"),
+    "t 2-d": ((y0, torch.zeros(2, 2)), {}, TypeError, r"of shape \(2, 2\)"),
+    "no time": ((y0, torch.zeros(0)), {}, ValueError, "at least 2 times"),
+    "single time": ((y0, torch.zeros(1)), {}, ValueError, "at least 2 times, .* got 1"),
+    "repeated": ((y0, torch.tensor([0.0, 1.0, 1.0])), {}, ValueError, "strictly increasing"),
+    "zigzag": ((y0, torch.tensor([0.0, 1.0, 0.5])), {}, ValueError, "strictly increasing"),
+    "NaN time": ((y0, torch.tensor([0.0, math.nan])), {}, ValueError, "must be finite"),
+    "NaN state": ((y0 * math.nan, t), {}, errors.NonfiniteInputError, "NaN or infinite"),
+    "NaN state, fixed": ((y0 * math.nan, t), {"method": "rk4"}, ValueError, "NaN or infinite"),
+    "method": ((y0, t), {"method": "dorpi5"}, ValueError, "did you mean 'dopri5'"),
+    "method type": ((y0, t), {"method": 5}, TypeError, "must be a name"),
+    "option": ((y0, t), {"options": {"max_step": 1}}, ValueError, r"unknown options \['max_step'\]"),
+    "fixed option": (
+        (y0, t), {"method": "rk4", "options": {"first_step": 0.1}}, ValueError, "in fixed steps",
+    ),
+    "negative rtol": ((y0, t), {"rtol": -1.0}, ValueError, "0 <= rtol"),
+    "negative atol": ((y0, t), {"atol": -1.0}, ValueError, "not negative"),
+    "step size": ((y0, t), {"method": "rk4", "options": {"step_size": 0}}, ValueError, "positive"),
+    "event": ((y0, t), {"event_fn": lambda t, y: y}, ValueError, "not supported"),
+    "steps spent": (
+        (y0, t), {"options": {"max_num_steps": 1}}, errors.MaxStepsError, "`max_steps`",
+    ),
+}  # fmt: skip
+
+
+@both
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_refused(solve, case):
+    arguments, options, error, message = BAD[case]
+    more = {"adjoint_params": ()} if solve is odeint_adjoint else {}
+    with pytest.raises(error, match=message):
+        solve(lambda t, y: -y, *arguments, **options, **more)
+
+
+@both
+def test_bad_fields_are_refused(solve):
+    more = {"adjoint_params": ()} if solve is odeint_adjoint else {}
+    with pytest.raises(TypeError, match="must be callable"):
+        solve(3, y0, t, **more)
+    with pytest.raises(ValueError, match="shape of the state"):
+        solve(lambda t, y: y[:1], y0, t, **more)
+    with pytest.raises(TypeError, match="dtype of the state"):
+        solve(lambda t, y: y.double(), y0, t, **more)
+    with pytest.raises(errors.NonfiniteRHSError) as caught:
+        solve(
+            lambda t, y: y / (t - 0.5).clamp(max=0),
+            y0,
+            t,
+            method="rk4",
+            options={"steps": 8},
+            **more,
+        )
+    assert torch.isfinite(caught.value.trajectory.y).all()
+
+
+def test_bad_adjoint_arguments_are_refused():
+    field = lambda t, y: -y  # noqa: E731
+    with pytest.raises(ValueError, match="is not a Module"):
+        odeint_adjoint(field, y0, t)
+    with pytest.raises(TypeError, match="must hold tensors, got float"):
+        odeint_adjoint(field, y0, t, adjoint_params=(1.0,))
+    with pytest.raises(ValueError, match="give `adjoint_options` too"):
+        odeint_adjoint(
+            field,
+            y0,
+            t,
+            method="rk4",
+            options={"steps": 2},
+            adjoint_method="euler",
+            adjoint_params=(),
+        )
+    with pytest.raises(ValueError, match="at least 2, got n = 1"):
+        odeint_adjoint(field, y0, t, adjoint_params=(), nodes=1)
+    trained = coefficients_at(RK4, u=torch.tensor(0.3, requires_grad=True), v=torch.tensor(0.6))
+    with pytest.raises(ValueError, match="use `odeint`"):
+        odeint_adjoint(field, y0, t, method=trained, adjoint_params=())

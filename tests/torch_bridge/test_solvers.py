@@ -1,0 +1,251 @@
+"""Trainable and smoothed solvers, and the layer that uses them."""
+
+import functools
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from odecore.errors import SingularParameterError
+from odecore.families import RK2, RK3, RK4
+from odecore.order import order_of_accuracy
+from odecore.tableaux import tableau, tableau_at
+from torch_bridge import (
+    NORMALIZATIONS,
+    DenseField,
+    NeuralODE,
+    SmoothedSolver,
+    TrainableSolver,
+    normalization,
+    odeint,
+)
+
+F = Fraction
+THIRDS = {"u": F(1, 3), "v": F(2, 3)}
+RADIUS = F(1, 20)
+like = torch.zeros((), dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("family", "center"),
+    [(RK2, {"u": F(2, 3)}), (RK3, {"u": F(1, 2), "v": F(3, 4)}), (RK4, THIRDS)],
+)
+def test_trained_parameters_start_at_the_center_and_stay_in_the_box(family, center):
+    solver = TrainableSolver(family, center, RADIUS)
+    start = solver.parameters_of_family(like)
+    assert {n: float(x.detach()) for n, x in start.items()} == {
+        n: float(x) for n, x in center.items()
+    }
+    with torch.no_grad():
+        solver.offset.fill_(50.0)
+    for name, value in solver.parameters_of_family(like).items():
+        assert float(value.detach()) == pytest.approx(float(center[name] + RADIUS))
+
+
+def test_gradient_of_the_solver_parameters_against_differences():
+    solver = TrainableSolver(RK4, THIRDS, F(1, 10)).double()
+    field = DenseField(3, 6).double()
+    y0 = torch.randn(4, 3, dtype=torch.float64)
+    times = torch.tensor([0.0, 1.0], dtype=torch.float64)
+
+    def loss():
+        y = odeint(lambda t, y: 3 * field(t, y), y0, times, method=solver(y0), options={"steps": 2})
+        return y[-1].square().sum()
+
+    (gradient,) = torch.autograd.grad(loss(), solver.offset)
+    assert (gradient != 0).all()
+    for k in range(2):
+        h = 1e-4
+        with torch.no_grad():
+            values = []
+            for shift in (h, -h):
+                solver.offset[k] += shift
+                values.append(float(loss().detach()))
+                solver.offset[k] -= shift
+        assert float(gradient[k]) == pytest.approx((values[0] - values[1]) / (2 * h), rel=1e-4)
+
+
+def test_training_lowers_the_error_of_the_solver():
+    # One RK2(u) step for y' = -y^2 is exact at h = 1/2 for u = 4/3.
+    solver = TrainableSolver(RK2, {"u": F(1)}, F(1, 2)).double()
+    times = torch.tensor([0.0, 0.5], dtype=torch.float64)
+    y0 = torch.tensor([1.0], dtype=torch.float64)
+    exact = 1 / 1.5
+
+    def error():
+        y = odeint(lambda t, y: -y * y, y0, times, method=solver(y0), options={"steps": 1})
+        return (y[-1] - exact).square().sum()
+
+    before = float(error().detach())
+    optimizer = torch.optim.Adam(solver.parameters(), lr=0.05)
+    for _ in range(60):
+        optimizer.zero_grad()
+        error().backward()
+        optimizer.step()
+    assert float(error().detach()) < before / 100
+    u = float(solver.parameters_of_family(like)["u"].detach())
+    assert u == pytest.approx(4 / 3, abs=0.02)
+
+
+def test_smoothing_draws_in_training_and_rests_in_evaluation():
+    solver = SmoothedSolver(RK4, THIRDS, width=0.02, radius=RADIUS)
+    drawn = {solver(like).b for _ in range(5)}
+    assert len(drawn) == 5
+    solver.eval()
+    assert {solver(like).b for _ in range(5)} == {solver(like).b}
+    np.testing.assert_allclose(solver(like).b, [1 / 8, 3 / 8, 3 / 8, 1 / 8], rtol=1e-14)
+    assert all(method.order == 4 for method in (solver(like), solver.train()(like)))
+
+
+def test_draws_follow_the_truncated_normal_distribution():
+    from scipy.stats import kstest, truncnorm
+
+    solver = SmoothedSolver(RK2, {"u": F(2, 3)}, width=0.05, radius=F(1, 20))
+    generator = torch.Generator().manual_seed(3)
+    solver.generator = generator
+    # b2 = 1/(2u) gives u back.
+    draws = np.array([0.5 / solver(like).b[1] - 2 / 3 for _ in range(4000)])
+    assert np.abs(draws).max() <= 0.05
+    assert kstest(draws / 0.05, truncnorm(-1, 1).cdf).pvalue > 1e-5
+    assert kstest(draws / 0.05, truncnorm(-1, 1, scale=2).cdf).pvalue < 1e-5  # the twin
+    assert len(np.unique(draws)) == len(draws)  # redrawn, not snapped to the box
+
+
+def test_a_generator_repeats_its_draws():
+    def draws(seed):
+        generator = torch.Generator().manual_seed(seed)
+        solver = SmoothedSolver(RK4, THIRDS, width=0.02, radius=RADIUS, generator=generator)
+        return [solver(like).b for _ in range(3)]
+
+    assert draws(1) == draws(1)
+    assert draws(1) != draws(2)
+
+
+def test_every_corner_of_an_accepted_box_is_a_method_of_full_order():
+    SmoothedSolver(RK4, THIRDS, width=0.1, radius=F(1, 10))
+    for u in (F(1, 3) - F(1, 10), F(1, 3) + F(1, 10)):
+        for v in (F(2, 3) - F(1, 10), F(2, 3) + F(1, 10)):
+            assert order_of_accuracy(tableau_at(RK4, u=u, v=v)) == 4
+
+
+@pytest.mark.parametrize("kind", ["trained", "smoothed"])
+@pytest.mark.parametrize(
+    ("center", "radius", "error", "message"),
+    [
+        (THIRDS, F(1, 5), SingularParameterError, "2\\*u - 1 vanishes in the box"),
+        ({"u": F(1, 2), "v": F(1, 2)}, RADIUS, SingularParameterError, "vanishes"),
+        ({"u": F(1, 3)}, RADIUS, TypeError, "has the parameters u, v"),
+        ({"u": 0.3, "v": F(2, 3)}, RADIUS, TypeError, "`u` must be exact"),
+        (THIRDS, 0.05, TypeError, "`radius` must be exact"),
+        (THIRDS, F(0), ValueError, "must be positive, got 0"),
+    ],
+)
+def test_bad_boxes_are_refused(kind, center, radius, error, message):
+    make = TrainableSolver if kind == "trained" else functools.partial(SmoothedSolver, width=0.01)
+    with pytest.raises(error, match=message):
+        make(RK4, center, radius=radius)
+
+
+@pytest.mark.parametrize("width", [-0.1, 1.0, float("nan")])
+def test_bad_widths_are_refused(width):
+    with pytest.raises(ValueError, match="`width` must be between"):
+        SmoothedSolver(RK4, THIRDS, width=width, radius=RADIUS)
+
+
+# The layer.
+
+
+@pytest.mark.parametrize("adjoint", ["direct", "restored"])
+@pytest.mark.parametrize("solver", ["dopri5", "rk4", tableau("classic")], ids=str)
+def test_neural_ode_trains(adjoint, solver):
+    torch.manual_seed(0)
+    steps = None if solver == "dopri5" else 4
+    block = NeuralODE(
+        DenseField(2, 16),
+        solver=solver,
+        steps=steps,
+        adjoint=adjoint,
+        nodes=9,
+        rtol=1e-3,
+        atol=1e-4,
+    )
+    x = torch.randn(64, 2)
+    wanted = torch.stack([x[:, 1], -x[:, 0]], dim=1)
+    optimizer = torch.optim.Adam(block.parameters(), lr=0.02)
+    losses = []
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = (block(x) - wanted).square().mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0] / 10
+
+
+def test_neural_ode_returns_all_times_on_request():
+    block = NeuralODE(DenseField(2, 4), rtol=1e-5, atol=1e-6, t=(0, 2))
+    x = torch.randn(3, 2)
+    t = torch.tensor([0.0, 1.0, 2.0])
+    assert block(x, t).shape == (3, 3, 2)
+    torch.testing.assert_close(block(x, t)[-1], block(x), rtol=1e-3, atol=1e-4)
+
+
+def test_state_dict_and_repr():
+    block = NeuralODE(
+        DenseField(2, 4, "layer"), solver=TrainableSolver(RK4, THIRDS, RADIUS), steps=2
+    )
+    other = NeuralODE(
+        DenseField(2, 4, "layer"), solver=TrainableSolver(RK4, THIRDS, RADIUS), steps=2
+    )
+    other.load_state_dict(block.state_dict())
+    assert "solver.offset" in block.state_dict()
+    x = torch.randn(3, 2)
+    torch.testing.assert_close(block(x), other(x), rtol=0, atol=0)
+    assert "RK4, u=1/3, v=2/3, radius=1/20" in repr(block)
+
+
+def test_bad_blocks_are_refused():
+    with pytest.raises(ValueError, match="`adjoint` must be one of direct, restored"):
+        NeuralODE(DenseField(2, 4), adjoint="reversed")
+    with pytest.raises(ValueError, match="at least 2 times"):
+        NeuralODE(DenseField(2, 4), t=(0.0,))
+
+
+# Normalization.
+
+
+@pytest.mark.parametrize("name", NORMALIZATIONS)
+@pytest.mark.parametrize("shape", [(6, 8), (6, 8, 5), (6, 8, 5, 4), (6, 8, 3, 5, 4)])
+def test_normalization_by_name(name, shape):
+    x = 3 + 2 * torch.randn(shape)
+    layer = normalization(name, 8, groups=2, dimensions=len(shape) - 2)
+    y = layer(x)
+    assert y.shape == shape
+    if name == "none":
+        assert torch.equal(y, x)
+        return
+    axes = {"batch": (0, *range(2, len(shape)))}.get(name)
+    groups = {"layer": 1, "group": 2}.get(name)
+    flat = y.transpose(0, 1).flatten(1) if axes else y.reshape(6 * groups, -1)
+    torch.testing.assert_close(flat.mean(1), torch.zeros(len(flat)), rtol=0, atol=1e-4)
+    torch.testing.assert_close(flat.var(1, correction=0), torch.ones(len(flat)), rtol=0, atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("instance", 8), "must be one of none, layer"),
+        (("group", 7), "must divide the 7 channels, got 4"),
+    ],
+)
+def test_bad_normalizations_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        normalization(*arguments)
+
+
+def test_bad_normalization_options_are_refused():
+    with pytest.raises(ValueError, match="must divide"):
+        normalization("group", 8, groups=0)
+    with pytest.raises(ValueError, match="`dimensions` must be"):
+        normalization("batch", 8, dimensions=4)
