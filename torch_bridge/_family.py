@@ -47,7 +47,7 @@ class TrainableSolver(nn.Module):
     --------
     >>> from odecore.families import RK4
     >>> solver = TrainableSolver(RK4, {"u": Fraction(1, 3), "v": Fraction(2, 3)}, Fraction(1, 20))
-    >>> [round(float(x), 4) for x in solver.parameters_of_family(torch.zeros(())).values()]
+    >>> [round(x.item(), 4) for x in solver.parameters_of_family(torch.zeros(())).values()]
     [0.3333, 0.6667]
     """
 

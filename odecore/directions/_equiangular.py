@@ -68,9 +68,9 @@ def equiangular_weights(
 
     Notes
     -----
-    arXiv 2007.06937: alpha minimises the norm of d_u = sum alpha_i g_i/|g_i| over the simplex,
-    gamma = 1/sum(alpha_i/|g_i|) and w_i = gamma alpha_i/|g_i|. The minimum is exact here, by closed
-    form or active set, where the published code iterates approximately.
+    arXiv 2007.06937: alpha minimises the norm of d_u = sum alpha_i g_i/n_i over the simplex, n_i
+    the norm of g_i; gamma = 1/sum(alpha_i/n_i) and w_i = gamma alpha_i/n_i. The minimum is exact
+    here, by closed form or active set, where the published code iterates approximately.
 
     Examples
     --------

@@ -38,7 +38,7 @@ class Family:
     --------
     >>> from odecore.families import RK2
     >>> RK2.b
-    (((2*u - 1)/(2*u)), (1/(2*u)))
+    ((2*u - 1)/(2*u), 1/(2*u))
     """
 
     name: str
