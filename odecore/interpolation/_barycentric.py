@@ -123,10 +123,12 @@ class Interpolant:
         Raises
         ------
         ValueError
-            Outside the interval, where a polynomial extrapolates without any bound.
+            Outside the interval by more than rounding: a polynomial extrapolates without bound.
         """
         low, high = sorted(self.interval)
-        if not np.all((np.asarray(x) >= low) & (np.asarray(x) <= high)):
+        # The last stage of a step, t + c h, may leave the interval by a rounding error.
+        slack = 4 * np.finfo(np.float64).eps * max(abs(low), abs(high))
+        if not np.all((np.asarray(x) >= low - slack) & (np.asarray(x) <= high + slack)):
             raise ValueError(f"`x` must lie in the interval [{low}, {high}], got {x!r}")
         rows = lagrange_rows(x, self.nodes, self.__dict__["_weights"])
         if rows.ndim == 1 and not is_readable(self.values):

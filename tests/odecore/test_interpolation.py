@@ -70,6 +70,16 @@ def test_values_at_nodes_are_returned_to_the_bit(kind, rng):
     np.testing.assert_array_equal(found(found.nodes), values)
 
 
+def test_a_last_stage_may_leave_the_interval_by_rounding():
+    # t + c h is -2.8e-17 for a method whose c is not a machine number.
+    found = Interpolant(np.ones(5), (0.0, 1.0))
+    assert found(-2.8e-17) == pytest.approx(1)
+    assert found(1 + 4.4e-16) == pytest.approx(1)
+    for outside in (-1e-14, 1 + 1e-14):
+        with pytest.raises(ValueError, match="must lie in the interval"):
+            found(outside)
+
+
 def test_agrees_with_scipy_near_nodes_too(rng):
     values = rng.standard_normal(20)
     nodes = chebyshev_points(20)
