@@ -110,8 +110,9 @@ def odeint_adjoint(
         rtol if adjoint_rtol is None else adjoint_rtol,
         atol if adjoint_atol is None else adjoint_atol,
     )
-    for role in (forward, backward):
-        _refuse_trained(role["method"])
+    _refuse_trained(forward["method"])
+    _refuse_trained(backward["method"])
+    _refuse_outside(backward["method"])
     times = times_of(t, y0.device, needed=not ("steps" in forward and "step_size" not in backward))
     field = as_field(func, y0)
     start = shifted_start(y0, t, field)
@@ -260,6 +261,15 @@ def _parameters(func: Any, adjoint_params: Iterable[Tensor] | None) -> tuple[Ten
         if not isinstance(p, Tensor):
             raise TypeError(f"`adjoint_params` must hold tensors, got {type(p).__name__}")
     return tuple(p for p in parameters if p.requires_grad)
+
+
+def _refuse_outside(method: Coefficients) -> None:
+    outside = [c for c in method.c or () if isinstance(c, float) and not -1e-9 < c < 1 + 1e-9]
+    if outside:
+        raise ValueError(
+            f"the backward method evaluates outside its steps, at c = {outside}, where the "
+            "trajectory is not known; give an `adjoint_method` with abscissae in [0, 1]"
+        )
 
 
 def _refuse_trained(method: Coefficients) -> None:

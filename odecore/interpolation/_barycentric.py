@@ -126,8 +126,8 @@ class Interpolant:
             Outside the interval by more than rounding: a polynomial extrapolates without bound.
         """
         low, high = sorted(self.interval)
-        # The last stage of a step, t + c h, may leave the interval by a rounding error.
-        slack = 4 * np.finfo(np.float64).eps * max(abs(low), abs(high))
+        # The last stage of a step, t + c h, may leave the interval by the rounding of c and t.
+        slack = 1e-12 * (high - low) + 4 * np.finfo(np.float64).eps * max(abs(low), abs(high))
         if not np.all((np.asarray(x) >= low - slack) & (np.asarray(x) <= high + slack)):
             raise ValueError(f"`x` must lie in the interval [{low}, {high}], got {x!r}")
         rows = lagrange_rows(x, self.nodes, self.__dict__["_weights"])
