@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, device, is_array_api_obj, is_jax_array, is_torch_array
 
-__all__ = ["as_float64", "as_state", "constant", "constant_like", "is_readable", "namespace"]
+__all__ = ["as_float64", "as_state", "constant", "constant_like", "is_readable", "namespace", "own"]
 
 
 def namespace(*arrays: Any) -> Any:
@@ -51,11 +51,19 @@ def constant_like(values: Any, like: Any, /) -> Any:
     return xp.asarray(np.asarray(values).tolist(), dtype=like.dtype, device=device(like))
 
 
-def as_float64(array: Any, /) -> np.ndarray:
-    """Copy an array of any library to the host as float64."""
+def as_float64(array: Any, label: str, /) -> np.ndarray:
+    """Copy a real array of any library to the host as float64; TypeError if it is complex."""
     if is_torch_array(array):
-        array = array.detach().cpu().numpy()
+        array = array.detach().cpu()
+        array = array.resolve_conj().numpy() if array.is_complex() else array.double().numpy()
+    if np.iscomplexobj(array):
+        raise TypeError(f"`{label}` must be real, got complex numbers; view them as real pairs")
     return np.array(array, dtype=np.float64)
+
+
+def own(array: Any, /) -> Any:
+    """A copy of what its maker may overwrite, as NumPy code that reuses buffers does."""
+    return array.copy() if isinstance(array, np.ndarray) else array
 
 
 def is_readable(array: Any, /) -> bool:

@@ -59,7 +59,7 @@ class TrainableSolver(nn.Module):
 
     def parameters_of_family(self, like: Tensor) -> dict[str, Tensor]:
         """The current parameters as 0-d tensors in the dtype and device of a state."""
-        offsets = self.offset.to(like).unbind()
+        offsets = self.offset.to(like.device, like.dtype.to_real()).unbind()
         radius = float(self.radius)
         return {
             name: float(middle) + radius * torch.tanh(offset)

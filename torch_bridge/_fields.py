@@ -9,7 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["Autocast", "as_field", "inside_transform", "require_state", "times_of"]
+__all__ = [
+    "Autocast",
+    "as_field",
+    "inside_torch_func",
+    "inside_transform",
+    "require_state",
+    "times_of",
+]
 
 
 @dataclass(frozen=True)
@@ -46,7 +53,7 @@ def as_field(func: Callable[[Tensor, Tensor], Tensor], like: Tensor) -> Callable
     """
     if not callable(func):
         raise TypeError(f"`func` must be callable as func(t, y), got {type(func).__name__}")
-    dtype = like.abs().dtype if like.is_complex() else like.dtype
+    dtype = like.dtype.to_real()
     autocast = Autocast.current(like.device)
 
     def field(t: Any, y: Tensor) -> Any:
@@ -71,14 +78,14 @@ def require_state(y0: Any) -> None:
         raise TypeError(f"`y0` must hold floating-point numbers, got {y0.dtype}; use y0.float()")
 
 
-def times_of(t: Any, device: torch.device, *, needed: bool) -> list[Any]:
+def times_of(t: Any, y0: Tensor, *, needed: bool) -> list[Any]:
     """Output times as floats, or as unread 0-d tensors where that would wait for a device.
 
     Parameters
     ----------
     t : (n,) Tensor
-    device : torch.device
-        Where unread times are put.
+    y0 : Tensor
+        Its device and precision are those of unread times.
     needed : bool
         Whether the values are needed, so that times on an accelerator are read, once.
     """
@@ -97,10 +104,15 @@ def times_of(t: Any, device: torch.device, *, needed: bool) -> list[Any]:
         )
     if t.device.type == "cpu" or (needed and t.device.type != "meta"):
         return t.detach().tolist()
-    return list(t.detach().to(device).unbind())
+    return list(t.detach().to(y0.device, y0.dtype.to_real()).unbind())
+
+
+def inside_torch_func() -> bool:
+    """Whether a transformation of torch.func is running."""
+    peek = getattr(torch._C._functorch, "peek_interpreter_stack", None)
+    return peek is not None and peek() is not None
 
 
 def inside_transform() -> bool:
     """Whether values can not be read because torch.func or torch.compile is tracing."""
-    peek = getattr(torch._C._functorch, "peek_interpreter_stack", None)
-    return torch.compiler.is_compiling() or (peek is not None and peek() is not None)
+    return torch.compiler.is_compiling() or inside_torch_func()

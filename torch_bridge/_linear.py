@@ -53,6 +53,8 @@ def sketched_linear(
     ------
     ValueError
         If shapes do not fit, the ratio is out of range, or the sketch is unknown.
+    TypeError
+        If input or weight is complex.
     RuntimeError
         From the second derivative, which the sketch does not have.
 
@@ -67,6 +69,12 @@ def sketched_linear(
         raise ValueError(
             "`input` (..., N) and `weight` (M, N) must agree in N, got shapes "
             f"{tuple(input.shape)} and {tuple(weight.shape)}"
+        )
+    if input.is_complex() or weight.is_complex():
+        raise TypeError(f"`input` and `weight` must be real, got {input.dtype} and {weight.dtype}")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(
+            f"`bias` must have shape {tuple(weight.shape[:1])}, got {tuple(bias.shape)}"
         )
     rows = input.numel() // input.shape[-1] if input.shape[-1] else 0
     size = sketch_size(rows, ratio) if rows else 0
@@ -119,6 +127,17 @@ class SketchedLinear(nn.Linear):
         super().__init__(in_features, out_features, bias, device=device, dtype=dtype)
         self.ratio = ratio
         self.sketch = sketch
+
+    @property
+    def ratio(self) -> float:
+        """The share of rows that is kept; may be set at any time."""
+        # A compiler takes a float attribute for a variable; the size of a sketch is a constant.
+        return float(self._ratio)
+
+    @ratio.setter
+    def ratio(self, ratio: float) -> None:
+        _require_options(ratio, SKETCHES[0])
+        self._ratio = repr(float(ratio))
 
     def forward(self, input: Tensor) -> Tensor:
         """Apply the layer to (..., in_features)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -14,7 +14,7 @@ __all__ = ["equiangular_backward"]
 
 
 def equiangular_backward(
-    losses: Sequence[Tensor],
+    losses: Iterable[Tensor],
     parameters: Iterable[Tensor],
     *,
     on_zero: Literal["stop", "drop"] = "stop",
@@ -27,7 +27,7 @@ def equiangular_backward(
 
     Parameters
     ----------
-    losses : sequence of 0-d Tensors
+    losses : iterable of 0-d Tensors
         At least one; with one the direction is its gradient.
     parameters : iterable of Tensor
         Those that some losses do not touch count as zero there; those that do not require a
@@ -46,16 +46,23 @@ def equiangular_backward(
     ------
     ValueError
         If there is no loss, a loss is not a scalar that depends on a parameter, no parameter
-        requires a gradient, or a gradient is not finite (the message names the objective; no
-        `.grad` was touched).
+        requires a gradient, a gradient is sparse, or a gradient is not finite (the message names
+        the objective; no `.grad` was touched).
+    TypeError
+        If a parameter is not a tensor.
 
     Notes
     -----
     One backward pass for each loss and one m x m Gramian, summed in float64 and read to the host
     once; see `odecore.directions.equiangular_weights` for the weights and their source.
     """
-    wanted = tuple(p for p in parameters if p.requires_grad)
-    if len(losses) == 0:
+    listed = tuple(parameters)
+    for p in listed:
+        if not isinstance(p, Tensor):
+            raise TypeError(f"`parameters` must hold tensors, got {type(p).__name__}")
+    wanted = tuple({id(p): p for p in listed if p.requires_grad}.values())
+    losses = list(losses)
+    if not losses:
         raise ValueError("`losses` must hold at least one loss, got none")
     if not wanted:
         raise ValueError("`parameters` must hold a tensor that requires a gradient, got none")
@@ -74,6 +81,11 @@ def equiangular_backward(
         found = torch.autograd.grad(loss.sum(), wanted, retain_graph=keep, allow_unused=True)
         if all(g is None for g in found):
             raise ValueError(f"losses[{i}] depends on none of the `parameters`")
+        if any(g is not None and g.layout is not torch.strided for g in found):
+            raise ValueError(
+                f"losses[{i}] has sparse gradients, which are not supported; make the "
+                "embedding with sparse=False"
+            )
         rows.append(found)
     weights = equiangular_weights(_gramian(rows), on_zero=on_zero)
     for k, parameter in enumerate(wanted):
@@ -94,9 +106,14 @@ def _gramian(rows: list[tuple[Tensor | None, ...]]) -> Tensor:
         touched = [i for i, g in enumerate(gradients) if g is not None]
         if not touched:
             continue
-        J = torch.stack([gradients[i].flatten() for i in touched]).to(torch.float64)
+        J = torch.stack([_real(gradients[i]).flatten() for i in touched]).to(torch.float64)
         if total is None:
             total = J.new_zeros((len(rows), len(rows)))
         index = torch.tensor(touched, device=J.device)
         total[index[:, None], index] += J @ J.mT
     return total
+
+
+def _real(gradient: Tensor) -> Tensor:
+    """A complex gradient as pairs of real numbers."""
+    return torch.view_as_real(gradient) if gradient.is_complex() else gradient

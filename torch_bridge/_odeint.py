@@ -6,22 +6,14 @@ from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from odecore.solve import solve_ivp
 from odecore.tableaux import ButcherTableau, Coefficients, tableau
 from torch_bridge._fields import as_field, inside_transform, require_state, times_of
+from torch_bridge._times import shifted_outputs, shifted_start
 
-__all__ = [
-    "METHODS",
-    "Method",
-    "odeint",
-    "refuse_events",
-    "shifted_outputs",
-    "shifted_start",
-    "solver_options",
-]
+__all__ = ["METHODS", "Method", "odeint", "refuse_events", "solver_options"]
 
 Method = str | ButcherTableau | Coefficients | None
 
@@ -35,7 +27,7 @@ METHODS = {
     "dopri5": "dopri5",
     "tsit5": "tsit5",
 }
-FIXED_OPTIONS = ("step_size", "steps", "check_finite")
+FIXED_OPTIONS = ("step_size", "steps", "check_finite", "max_num_steps")
 ADAPTIVE_OPTIONS = ("first_step", "max_num_steps")
 
 
@@ -70,7 +62,7 @@ def odeint(
     options : mapping, optional
         Fixed steps: `step_size`, or `steps` between output times (default 1, so that t is the
         grid); `check_finite`, whether to look for NaN in the result (default: on the CPU, where it
-        is free). Adaptive: `first_step`, `max_num_steps`.
+        is free). Adaptive: `first_step`. Both: `max_num_steps`.
     event_fn : None
         Events are not supported; anything but None is refused.
 
@@ -105,7 +97,7 @@ def odeint(
     refuse_events(event_fn)
     require_state(y0)
     solver = solver_options(method, options, rtol, atol)
-    times = times_of(t, y0.device, needed="steps" not in solver)
+    times = times_of(t, y0, needed="steps" not in solver)
     field = as_field(func, y0)
     start = shifted_start(y0, t, field)
     trajectory = solve_ivp(field, (times[0], times[-1]), start, t_eval=times, **solver)
@@ -139,35 +131,15 @@ def solver_options(
         raise ValueError(
             f"unknown options {unknown} for a solve {kind}; the options are {', '.join(known)}"
         )
+    if "max_num_steps" in options:
+        options["max_steps"] = options.pop("max_num_steps")
     if not fixed:
-        renamed = {"max_num_steps": "max_steps"}
-        translated = {renamed.get(name, name): value for name, value in options.items()}
-        return {"method": chosen, "rtol": rtol, "atol": atol, **translated}
+        return {"method": chosen, "rtol": rtol, "atol": atol, **options}
     if "step_size" not in options:
         options.setdefault("steps", 1)
     if inside_transform():
         options.setdefault("check_finite", False)
     return {"method": chosen, **options}
-
-
-def shifted_start(y0: Tensor, t: Tensor, field: Callable[[Any, Any], Any]) -> Tensor:
-    """Attach the dependence on the first time: y(t; t0, y0) moves with t0 as y0 with -f(t0, y0)."""
-    if not (t.requires_grad and torch.is_grad_enabled()):
-        return y0
-    with torch.no_grad():
-        slope = field(t[0], y0)
-    return y0 - (t[0] - t[0].detach()).to(y0) * slope
-
-
-def shifted_outputs(y: Tensor, y0: Tensor, t: Tensor, field: Callable[[Any, Any], Any]) -> Tensor:
-    """Attach the dependence on the later times, dy/dt_i = f(t_i, y_i); the values stay."""
-    if not (t.requires_grad and torch.is_grad_enabled()):
-        return y
-    with torch.no_grad():
-        slopes = [field(t_i, y_i) for t_i, y_i in zip(t[1:], y[1:], strict=True)]
-    shifts = (t - t.detach()).to(y)[1:]
-    later = [y_i + s * f for y_i, s, f in zip(y[1:], shifts, slopes, strict=True)]
-    return torch.stack([y0, *later])
 
 
 def refuse_events(event_fn: Any) -> None:

@@ -71,7 +71,7 @@ class SmoothedSolver(nn.Module):
 
     def _deviation(self) -> float:
         while True:
-            deviation = self.width * float(torch.randn((), generator=self.generator))
+            deviation = self.width * float(torch.randn((), generator=self.generator, device="cpu"))
             if abs(deviation) <= self.radius:
                 return deviation
 

@@ -18,18 +18,14 @@ from odecore.tableaux import Coefficients
 from torch_bridge._fields import (
     Autocast,
     as_field,
+    inside_torch_func,
     inside_transform,
     require_state,
     times_of,
 )
-from torch_bridge._odeint import (
-    Method,
-    refuse_events,
-    shifted_outputs,
-    shifted_start,
-    solver_options,
-)
+from torch_bridge._odeint import Method, refuse_events, solver_options
 from torch_bridge._once import once_only
+from torch_bridge._times import shifted_outputs, shifted_start
 
 __all__ = ["odeint_adjoint"]
 
@@ -66,7 +62,8 @@ def odeint_adjoint(
         The same for the backward solve; by default those of the forward solve.
     adjoint_params : iterable of Tensor, optional
         Tensors that receive a gradient; by default `func.parameters()`, for a Module. Those that
-        do not require a gradient are dropped; `()` means none.
+        do not require a gradient are dropped; `()` means none. A tensor that is computed from a
+        parameter outside of `func` is listed itself, not the parameter.
     nodes : int, optional
         Chebyshev points stored in each interval between output times, at least 2. The forward
         solve lands on them. Memory: nodes times the state for each interval.
@@ -81,14 +78,15 @@ def odeint_adjoint(
         As `odeint`. ValueError also where `func` is no Module and `adjoint_params` is missing;
         where the method's own coefficients require a gradient, which an adjoint of the flow does
         not have; and, in the backward pass, where `func` uses a tensor that requires a gradient
-        and is not among the parameters.
+        and is not among the parameters. RuntimeError under torch.func.
 
     Warns
     -----
     odecore.errors.UnresolvedInterpolantWarning
-        On the CPU, where the Chebyshev coefficients of the trajectory have not decayed to ten
-        times rtol (in fixed steps, to 1e-3): the gradient is then no better than that. More nodes,
-        or more output times, resolve it.
+        On the CPU, where the Chebyshev coefficients of the trajectory, or in the backward pass of
+        the adjoint or of the integrand of the parameters' gradient, have not decayed to ten times
+        rtol (in fixed steps, to 1e-3): the gradient is then no better than that. More nodes, or
+        more output times, resolve it.
 
     Notes
     -----
@@ -98,6 +96,10 @@ def odeint_adjoint(
     """
     refuse_events(event_fn)
     require_state(y0)
+    if inside_torch_func():
+        raise RuntimeError(
+            "the restored adjoint does not run under torch.func; use `odeint`, whose steps do"
+        )
     if adjoint_method is not None and options and adjoint_options is None:
         raise ValueError(
             "`adjoint_method` is given, so `options` may not fit the backward solve; give "
@@ -113,14 +115,17 @@ def odeint_adjoint(
     _refuse_trained(forward["method"])
     _refuse_trained(backward["method"])
     _refuse_outside(backward["method"])
-    times = times_of(t, y0.device, needed=not ("steps" in forward and "step_size" not in backward))
+    times = times_of(t, y0, needed=not ("steps" in forward and "step_size" not in backward))
     field = as_field(func, y0)
     start = shifted_start(y0, t, field)
     parameters = _parameters(func, adjoint_params)
-    solve = _Solve(field, tuple(times), nodes, forward, backward, parameters)
+    later = as_field(_pinned(func), y0)
+    solve = _Solve(field, later, tuple(times), nodes, forward, backward, parameters, y0.dtype)
     with Autocast.current(y0.device).suspended():
         y, node_values = _RestoredSolve.apply(solve, start, *parameters)
-        solve.warn_if_unresolved(node_values)
+        if node_values.device.type == "cpu" and not inside_transform():
+            panels = solve.panels(node_values.detach())
+            solve.warn(max(float(coefficient_tail(panel.values)) for panel in panels))
     return shifted_outputs(y, y0, t, field)
 
 
@@ -129,11 +134,13 @@ class _Solve:
     """What a backward pass must know besides its saved tensors."""
 
     field: Callable[[Any, Any], Any]
+    field_later: Callable[[Any, Any], Any]
     times: tuple[Any, ...]
     nodes: int
     forward: dict[str, Any]
     backward: dict[str, Any]
     parameters: tuple[Tensor, ...]
+    dtype: torch.dtype
 
     def panels(self, node_values: Tensor) -> list[Panel]:
         """Cut the states at all nodes into the intervals between output times."""
@@ -143,21 +150,17 @@ class _Solve:
             for i, (a, b) in enumerate(pairwise(self.times))
         ]
 
-    def warn_if_unresolved(self, node_values: Tensor) -> None:
-        """Warn where too few nodes resolve the trajectory; only where reading is free."""
-        if node_values.device.type != "cpu" or inside_transform():
-            return
-        values = node_values.detach()
-        noise = 100 * torch.finfo(values.dtype).eps
+    def warn(self, tail: float, where: str = "trajectory") -> None:
+        """Warn if the last Chebyshev coefficients are not small."""
+        noise = 100 * torch.finfo(self.dtype).eps
         limit = max(10 * self.forward.get("rtol", 1e-4), noise)
-        tail = max(float(coefficient_tail(panel.values)) for panel in self.panels(values))
         if tail > limit:
             warnings.warn(
-                f"{self.nodes} nodes do not resolve the trajectory: its last Chebyshev "
-                f"coefficients are about {tail:.0e} of the largest, above {limit:.0e}, and the "
-                "gradient is no better; raise `nodes`, or add output times",
+                f"{self.nodes} nodes do not resolve the {where}: its last Chebyshev coefficients "
+                f"are about {tail:.0e} of the largest, above {limit:.0e}, and the gradient is no "
+                "better; raise `nodes`, or add output times",
                 UnresolvedInterpolantWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
 
@@ -182,7 +185,7 @@ class _RestoredSolve(torch.autograd.Function):
     def backward(ctx: Any, y_grad: Tensor, _: Any) -> tuple[Any, ...]:
         solve: _Solve = ctx.solve
         node_values = ctx.saved_tensors[0]  # unpacking also checks that nothing was overwritten
-        products = _Products(solve.field, solve.parameters)
+        products = _Products(solve.field_later, solve.parameters)
         with torch.no_grad(), Autocast.current(node_values.device).suspended():
             gradients = restored(
                 products.state,
@@ -191,13 +194,15 @@ class _RestoredSolve(torch.autograd.Function):
                 vjp_parameters=products.parameters if solve.parameters else None,
                 **solve.backward,
             )
+            if node_values.device.type == "cpu":
+                solve.warn(float(gradients.tail), "adjoint, found in the backward pass")
         found = (gradients.y0, *gradients.parameters)
         anchor = torch.empty(0, requires_grad=True)
         return (None, *(once_only(g, anchor, NO_SECOND_DERIVATIVE) for g in found))
 
 
 class _Products:
-    """Vector-Jacobian products of a field by autograd; the first one looks for lost gradients."""
+    """Vector-Jacobian products of a field by autograd, looking for gradients that would be lost."""
 
     def __init__(self, field: Callable[[Any, Any], Any], parameters: Sequence[Tensor]) -> None:
         self.field = field
@@ -208,25 +213,46 @@ class _Products:
         """(df/dy)^T a."""
         with torch.enable_grad():
             y = y.detach().requires_grad_()
-            return self._pull_back(self.field(t, y), (y,), a)[0]
+            value = self.field(t, y)
+            if not (self.checked and self.tensors):
+                # Then at the nodes only, by `parameters`; without those here, every time.
+                _refuse_unlisted(value, (y, *self.tensors))
+                self.checked = True
+            return _pull_back(value, (y,), a)[0]
 
     def parameters(self, t: Any, y: Tensor, a: Tensor) -> tuple[Tensor, ...]:
         """(df/dtheta)^T a for each parameter."""
         with torch.enable_grad():
-            return self._pull_back(self.field(t, y.detach()), self.tensors, a)
+            value = self.field(t, y.detach())
+            _refuse_unlisted(value, self.tensors)
+            return _pull_back(value, self.tensors, a)
 
-    def _pull_back(
-        self, value: Tensor, inputs: tuple[Tensor, ...], a: Tensor
-    ) -> tuple[Tensor, ...]:
-        if not self.checked:
-            _refuse_unlisted(value, (*inputs, *self.tensors))
-            self.checked = True
-        if not value.requires_grad:
-            return tuple(map(torch.zeros_like, inputs))
-        found = torch.autograd.grad(value, inputs, a, allow_unused=True)
-        return tuple(
-            torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)
-        )
+
+def _pull_back(value: Tensor, inputs: tuple[Tensor, ...], a: Tensor) -> tuple[Tensor, ...]:
+    if not value.requires_grad:
+        return tuple(map(torch.zeros_like, inputs))
+    found = torch.autograd.grad(value, inputs, a, allow_unused=True)
+    return tuple(
+        torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)
+    )
+
+
+def _pinned(func: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+    """The function with the parameters that it has now.
+
+    A backward pass runs after `torch.func.functional_call` has put a module's own parameters back.
+    """
+    if not isinstance(func, nn.Module):
+        return func
+    now = dict(func.named_parameters(remove_duplicate=False))
+
+    def call(t: Tensor, y: Tensor) -> Tensor:
+        then = func.named_parameters(remove_duplicate=False)
+        if all(p is now.get(name) for name, p in then):
+            return func(t, y)
+        return torch.func.functional_call(func, now, (t, y), tie_weights=False)
+
+    return call
 
 
 def _refuse_unlisted(value: Tensor, listed: Sequence[Tensor]) -> None:
@@ -260,7 +286,7 @@ def _parameters(func: Any, adjoint_params: Iterable[Tensor] | None) -> tuple[Ten
     for p in parameters:
         if not isinstance(p, Tensor):
             raise TypeError(f"`adjoint_params` must hold tensors, got {type(p).__name__}")
-    return tuple(p for p in parameters if p.requires_grad)
+    return tuple({id(p): p for p in parameters if p.requires_grad}.values())
 
 
 def _refuse_outside(method: Coefficients) -> None:

@@ -6,11 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
+from numbers import Integral
 from typing import Any
 
+from odecore._array import namespace
 from odecore.adjoint._equation import adjoint_field
 from odecore.adjoint._gradients import Gradients
-from odecore.interpolation import Interpolant, chebyshev_points, clenshaw_curtis_weights
+from odecore.interpolation import (
+    Interpolant,
+    chebyshev_points,
+    clenshaw_curtis_weights,
+    coefficient_tail,
+)
 from odecore.solve import Statistics, Trajectory, solve_ivp
 
 __all__ = ["Panel", "record_panels", "restored"]
@@ -154,6 +161,8 @@ def restored(
         )
     first_step = options.pop("first_step", None)
     a = cotangents[-1]
+    xp = namespace(a)
+    tails: list[Any] = []
     total: tuple[Any, ...] = ()
     evaluations = accepted = rejected = 0
     for panel, cotangent in zip(reversed(panels), reversed(cotangents[:-1]), strict=True):
@@ -172,7 +181,9 @@ def restored(
         evaluations += backward.statistics.evaluations
         accepted += backward.statistics.accepted
         rejected += backward.statistics.rejected
+        tails.append(coefficient_tail(backward.y))
         if vjp_parameters is not None:
+            sums = []
             for k, weight in enumerate(clenshaw_curtis_weights(m)):
                 y_k, a_k = panel.values[m - 1 - k, ...], backward.y[k, ...]
                 terms = vjp_parameters(panel.time(s[k]), y_k, a_k)
@@ -180,13 +191,24 @@ def restored(
                 scaled = tuple(scale * term for term in terms)
                 pairs = zip(total, scaled, strict=True)
                 total = tuple(x + y for x, y in pairs) if total else scaled
+                sums.append(_group_sums(terms, a))
+            tails.append(coefficient_tail(xp.stack(sums)))
             evaluations += m
         a = backward.y[-1, ...] + cotangent
-    return Gradients(a, total, Statistics(evaluations, accepted, rejected))
+    tail = xp.max(xp.stack(tails))
+    return Gradients(a, total, tail, Statistics(evaluations, accepted, rejected))
 
 
-def _shares(steps: int, s: Sequence[float]) -> list[int]:
+def _group_sums(terms: Sequence[Any], like: Any) -> Any:
+    """One number for each group of parameters, in the real dtype of the adjoint."""
+    xp = namespace(like)
+    real = xp.abs(like).dtype
+    parts = (xp.real(t) if xp.isdtype(t.dtype, "complex floating") else t for t in terms)
+    return xp.stack([xp.astype(xp.sum(part), real) for part in parts])
+
+
+def _shares(steps: Any, s: Sequence[float]) -> list[int]:
     """Number of steps between neighbouring nodes, so that none is longer than 1/steps."""
-    if type(steps) is not int or steps < 1:
+    if not isinstance(steps, Integral) or int(steps) < 1:
         raise ValueError(f"`steps` must be a positive int, got {steps!r}")
-    return [max(1, ceil(steps * abs(b - a) * (1 - 1e-12))) for a, b in pairwise(s)]
+    return [max(1, ceil(int(steps) * abs(b - a) * (1 - 1e-12))) for a, b in pairwise(s)]

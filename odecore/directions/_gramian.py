@@ -28,13 +28,15 @@ def gramian(jacobian: Any, /) -> NDArray[np.float64]:
     ------
     ValueError
         If it is not a matrix with at least one row.
+    TypeError
+        If it is complex.
 
     Notes
     -----
     Squares of gradients below about 1e-160 underflow even in float64; scale all rows by one power
     of 2 first, which scales the direction by the same factor.
     """
-    J = as_float64(jacobian)
+    J = as_float64(jacobian, "jacobian")
     if J.ndim != 2 or J.shape[0] == 0:
         raise ValueError(
             "`jacobian` must be a matrix with a row for each objective, at least one; got shape "
@@ -49,7 +51,7 @@ def cosines(G: Any, /) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
     Rows of a zero norm become zero in the cosine matrix, their diagonal 1.
     """
-    G = as_float64(G)
+    G = as_float64(G, "gramian")
     if G.ndim != 2 or G.shape[0] != G.shape[1] or G.shape[0] == 0:
         raise ValueError(
             "`gramian` must be a square matrix with a row for each objective, at least one; got "
@@ -63,9 +65,9 @@ def cosines(G: Any, /) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         )
     if (np.diag(G) < 0).any():
         raise ValueError(f"`gramian` must have a non-negative diagonal, got {np.diag(G)}")
-    if not np.allclose(G, G.T, rtol=1e-6, atol=0):
-        raise ValueError("`gramian` must be symmetric")
     norms = np.sqrt(np.diag(G))
+    if (np.abs(G - G.T) > 1e-6 * np.outer(norms, norms)).any():
+        raise ValueError("`gramian` must be symmetric")
     scale = np.where(norms > 0, norms, 1.0)
     C = np.clip(G / scale[:, None] / scale[None, :], -1.0, 1.0)
     np.fill_diagonal(C, 1.0)

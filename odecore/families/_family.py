@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 from odecore.errors import SingularParameterError
@@ -46,6 +47,10 @@ class Family:
     order: int
     formula: Callable[..., tuple[Rows, tuple[Any, ...]]]
     factors: Callable[..., tuple[Any, ...]]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copy and pickle the fields only: what is computed lazily is computed again."""
+        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
 
     @property
     def stages(self) -> int:
@@ -96,7 +101,9 @@ class Family:
         return tuple(arguments[name] for name in self.parameters)
 
     def require_member(self, values: Sequence[Any], /) -> None:
-        """Check that exact parameter values are off the excluded set.
+        """Check that parameter values are off the excluded set.
+
+        Factors whose value is an array are not read.
 
         Raises
         ------
@@ -104,7 +111,8 @@ class Family:
             Naming the factors that vanish. Nothing is clamped: near such a point the member depends
             on the direction of approach, so the nearest valid value would be an arbitrary choice.
         """
-        bad = [i for i, factor in enumerate(self.factors(*values)) if factor == 0]
+        factors = self.factors(*values)
+        bad = [i for i, factor in enumerate(factors) if isinstance(factor, Real) and factor == 0]
         if bad:
             symbolic = self.factors(*self.generators)
             point = ", ".join(f"{n} = {v}" for n, v in zip(self.parameters, values, strict=True))

@@ -16,4 +16,8 @@ def _formula(u: Any, v: Any) -> tuple[Rows, tuple[Any, ...]]:
     return ((), (u,), (v - a32, a32)), (b1, b2, b3)
 
 
-RK3 = Family("RK3", ("u", "v"), 3, _formula, lambda u, v: (u, v, u - v, 3 * u - 2))
+def _factors(u: Any, v: Any) -> tuple[Any, ...]:
+    return (u, v, u - v, 3 * u - 2)
+
+
+RK3 = Family("RK3", ("u", "v"), 3, _formula, _factors)

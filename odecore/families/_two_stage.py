@@ -15,4 +15,8 @@ def _formula(u: Any) -> tuple[Rows, tuple[Any, ...]]:
     return ((), (u,)), (1 - b2, b2)
 
 
-RK2 = Family("RK2", ("u",), 2, _formula, lambda u: (u,))
+def _factors(u: Any) -> tuple[Any, ...]:
+    return (u,)
+
+
+RK2 = Family("RK2", ("u",), 2, _formula, _factors)

@@ -64,7 +64,7 @@ def lagrange_rows(
         Each row sums to 1; at a node it is a unit vector, by index and not by division.
     """
     difference = np.asarray(x, dtype=np.float64)[..., None] - nodes
-    at_node = difference == 0
+    at_node = np.abs(difference) < 1e-300  # where its reciprocal would overflow
     terms = weights / np.where(at_node, 1.0, difference)
     rows: NDArray[np.float64] = terms / terms.sum(axis=-1, keepdims=True)
     hit = at_node.any(axis=-1, keepdims=True)

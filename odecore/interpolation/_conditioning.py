@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from array_api_compat import device
 from numpy.typing import NDArray
 
 from odecore._array import as_state, constant_like, namespace
@@ -54,7 +55,7 @@ def chebyshev_coefficients(values: Any, /) -> Any:
 
 
 def coefficient_tail(values: Any, /) -> Any:
-    """Size of the last two coefficients relative to the largest: small where m is enough.
+    """Size of the last coefficients relative to the largest: small where m is enough.
 
     Parameters
     ----------
@@ -64,14 +65,18 @@ def coefficient_tail(values: Any, /) -> Any:
     Returns
     -------
     0-d array
-        In the library of `values`; 0 for a constant zero.
+        In the library of `values`; 0 for a constant zero or an empty array.
 
     Notes
     -----
-    Two, because the coefficients of an even or odd function vanish alternately. Sizes are maximum
-    norms over all trailing axes.
+    The last two from m = 5 on, because the coefficients of an even or odd function vanish
+    alternately; the last one for fewer. Sizes are maximum norms over all trailing axes.
     """
+    values = as_state(values, "values")
     xp = namespace(values)
+    if 0 in values.shape:
+        return xp.zeros((), dtype=values.dtype, device=device(values))
+    last = 2 if values.shape[0] >= 5 else 1
     coefficients = xp.abs(chebyshev_coefficients(values))
     largest = xp.max(coefficients)
-    return xp.max(coefficients[-2:, ...]) / xp.where(largest > 0, largest, xp.ones_like(largest))
+    return xp.max(coefficients[-last:, ...]) / xp.where(largest > 0, largest, xp.ones_like(largest))

@@ -51,7 +51,7 @@ def moments(X: Any, Y: Any, /) -> Moments:
     Raises
     ------
     TypeError
-        If the arrays do not hold floating-point numbers.
+        If the arrays do not hold real floating-point numbers.
     ValueError
         If they are not matrices with the same positive number of rows.
     """
@@ -98,7 +98,11 @@ def variance(sketch: Sketch, X: Any, Y: Any, /) -> Any:
 
 
 def require_rows(X: Any, Y: Any) -> None:
-    """Raise ValueError unless X and Y are matrices with the same positive number of rows."""
+    """Raise an error unless X and Y are real matrices with the same positive number of rows."""
+    xp = namespace(X, Y)
+    for name, array in (("X", X), ("Y", Y)):
+        if not xp.isdtype(array.dtype, "real floating"):
+            raise TypeError(f"`{name}` must be real, got dtype {array.dtype}")
     if len(X.shape) != 2 or len(Y.shape) != 2 or X.shape[0] != Y.shape[0] or X.shape[0] == 0:
         raise ValueError(
             "X and Y must be matrices with the same positive number of rows, got shapes "

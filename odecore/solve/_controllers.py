@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite, ulp
 from typing import Any
 
@@ -74,6 +74,8 @@ class AdaptiveSteps:
         ratio = error_ratio(attempt.error, y, attempt.y, self.rtol, self.atol)
         finite = isfinite(ratio)
         used = t_new - t
+        if used == 0:
+            return False, replace(control, failure=Status.STEP_UNDERFLOW)
         # `order` is that of the propagated method, one above the estimate's.
         factor = 0.9 * ratio ** (-1 / self.order) if finite and ratio > 0 else 10.0
         if finite and ratio <= 1:

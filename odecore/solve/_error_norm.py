@@ -6,13 +6,26 @@ from typing import Any
 
 from odecore._array import constant, namespace
 
-__all__ = ["error_ratio", "root_mean_square"]
+__all__ = ["error_ratio", "root_mean_square", "tolerance_scale"]
 
 
 def root_mean_square(x: Any, /) -> float:
     """Root mean square of all entries, read to the host; 0 for an empty array."""
-    x, xp = constant(x), namespace(x)
-    return float(xp.sqrt(xp.mean(xp.abs(x) ** 2))) if x.size != 0 else 0.0
+    if 0 in x.shape:
+        return 0.0
+    xp = namespace(x)
+    size = xp.abs(constant(x))
+    if xp.finfo(size.dtype).bits < 32:  # squares would overflow
+        size = xp.astype(size, xp.float32)
+    return float(xp.sqrt(xp.mean(size**2)))
+
+
+def tolerance_scale(y: Any, rtol: float, atol: Any) -> Any:
+    """Elementwise atol + rtol |y|, kept off zero so that 0/0 counts as no error."""
+    xp = namespace(y)
+    scale = atol + rtol * xp.abs(y)
+    tiny = float(xp.finfo(scale.dtype).smallest_normal)
+    return xp.where(scale > 0, scale, xp.full_like(scale, tiny))
 
 
 def error_ratio(error: Any, y: Any, y_new: Any, rtol: float, atol: Any) -> float:
@@ -22,4 +35,6 @@ def error_ratio(error: Any, y: Any, y_new: Any, rtol: float, atol: Any) -> float
     """
     xp = namespace(error)
     error, y, y_new = constant(error), constant(y), constant(y_new)
-    return root_mean_square(error / (atol + rtol * xp.maximum(xp.abs(y), xp.abs(y_new))))
+    return root_mean_square(
+        error / tolerance_scale(xp.maximum(xp.abs(y), xp.abs(y_new)), rtol, atol)
+    )

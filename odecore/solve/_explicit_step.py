@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from odecore._array import own
 from odecore.tableaux import Coefficients
 
 __all__ = ["Attempt", "explicit_step"]
@@ -44,6 +45,7 @@ def explicit_step(
     /,
     *,
     first_stage: Any = None,
+    t_new: Any = None,
 ) -> Attempt:
     """Make one step from (t, y) to t + h.
 
@@ -57,15 +59,29 @@ def explicit_step(
     method : Coefficients
     first_stage : array, optional
         fun(t, y), where it is known already.
+    t_new : float or 0-d array, optional
+        The end of the step, where t + h may differ from it by rounding.
 
     Returns
     -------
     Attempt
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `fun` returns another shape than that of the state, or the step changes its dtype.
     """
-    stages = [fun(t, y) if first_stage is None else first_stage]
+    stages = [own(fun(t, y)) if first_stage is None else first_stage]
     assert method.c is not None  # valid once built
     for row, c in zip(method.A[1:], method.c[1:], strict=True):
-        stages.append(fun(t + c * h, _combine(y, h, row, stages)))
+        at_end = t_new is not None and isinstance(c, float) and c == 1.0
+        time = t_new if at_end else t + c * h
+        stages.append(own(fun(time, _combine(y, h, row, stages))))
+        if stages[-1].shape != y.shape:
+            raise ValueError(
+                f"`fun` must return the shape of the state, {tuple(y.shape)}, got "
+                f"{tuple(stages[-1].shape)}"
+            )
     y_new = _combine(y, h, method.b, stages)
     if y_new.dtype != y.dtype:
         raise TypeError(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from odecore._array import constant, namespace
+from odecore._array import constant
 from odecore.solve._controllers import AdaptiveSteps
-from odecore.solve._error_norm import root_mean_square
+from odecore.solve._error_norm import root_mean_square, tolerance_scale
 
 __all__ = ["first_step_size"]
 
@@ -20,13 +20,12 @@ def first_step_size(
     Hairer, Norsett, Wanner I, algorithm "starting step size" of section II.4. Unlike there the
     trial Euler step is kept inside the interval, where alone fun must be defined.
     """
-    xp = namespace(y)
     y, slope = constant(y), constant(slope)
     span = abs(end - t)
-    scale = tol.atol + tol.rtol * xp.abs(y)
+    scale = tolerance_scale(y, tol.rtol, tol.atol)
     size, speed = root_mean_square(y / scale), root_mean_square(slope / scale)
     h0 = 0.01 * size / speed if size > 1e-5 and speed > 1e-5 else 1e-6
-    h0 = min(h0, span)
+    h0 = min(h0, span) or span
     direction = 1.0 if end > t else -1.0
     later = fun(t + direction * h0, y + (direction * h0) * slope)
     bend = root_mean_square((later - slope) / scale) / h0

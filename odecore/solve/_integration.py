@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from odecore._array import as_float64, as_state, is_readable, namespace
+from odecore._array import as_float64, as_state, is_readable, namespace, own
 from odecore.solve._controllers import AdaptiveSteps, Control, GivenSteps
 from odecore.solve._explicit_step import explicit_step
 from odecore.solve._first_step import first_step_size
-from odecore.solve._problem import Stop, checked_field, given_stops, output_times
+from odecore.solve._problem import Stop, checked_field, given_stops, is_count, output_times
 from odecore.solve._status import Statistics, Status
 from odecore.solve._trajectory import Trajectory
 from odecore.tableaux import ButcherTableau, Coefficients, tableau
@@ -43,8 +44,8 @@ def solve_ivp(
     Parameters
     ----------
     fun : callable
-        `fun(t, y)`, of the shape and dtype of `y`; t is a Python float, or an array where times or
-        coefficients are arrays.
+        `fun(t, y)`, of the shape and dtype of `y`, which it must not change; t is a Python float,
+        or an array where times or coefficients are arrays.
     t_span : (2,) sequence
         First and last time; the last may be the smaller one.
     y0 : array
@@ -55,8 +56,8 @@ def solve_ivp(
         that are arrays carry their gradients through the steps.
     t_eval : (n,) sequence, optional
         Times to record besides `t_span[0]`, in the direction of integration. Steps land on them,
-        so that each recorded state has the method's full order. By default every accepted step
-        is recorded.
+        so that each recorded state has the method's full order; the interval is integrated to its
+        end all the same. By default every accepted step is recorded.
     step_size : float, optional
         Take steps of at most this size instead of adaptive ones, equal between output times.
     steps : int or sequence of int, optional
@@ -69,7 +70,8 @@ def solve_ivp(
     first_step : float, optional
         Size of the first adaptive step; by default it is estimated, with one evaluation.
     max_steps : int, optional
-        Attempts, accepted or not, before the solve ends with MAX_STEPS.
+        Attempts, accepted or not, before an adaptive solve ends with MAX_STEPS; more given steps
+        than this are refused.
     check_finite : bool, optional
         Whether a solve in given steps looks for NaN and infinity in its input and its result. By
         default it does where reading is free, that is, not on an accelerator.
@@ -90,8 +92,9 @@ def solve_ivp(
 
     Notes
     -----
-    Differentiating through the result with the array library's autograd holds the steps constant:
-    times and step sizes are Python floats, and nothing leaks through the controller.
+    Differentiating through the result with torch's autograd, or with jax's for given steps, holds
+    the steps constant: times and step sizes are Python floats, and nothing leaks through the
+    controller. Adaptive steps read values, which jax does not allow under its transformations.
 
     Examples
     --------
@@ -102,10 +105,13 @@ def solve_ivp(
     """
     coefficients = _coefficients(method)
     y = as_state(y0, "y0")
-    times = output_times(t_span, t_eval)
-    if not isinstance(max_steps, int) or isinstance(max_steps, bool) or max_steps < 1:
+    if not is_count(max_steps):
         raise ValueError(f"`max_steps` must be a positive int, got {max_steps!r}")
+    times = output_times(t_span, t_eval)
     floats = all(isinstance(t, float) for t in times)
+    last = len(times) - 1
+    if floats and times[-1] != float(t_span[-1]):
+        times.append(float(t_span[-1]))  # integrated to, and not recorded
     adaptive = step_size is None and steps is None
     controller: AdaptiveSteps | GivenSteps
     if adaptive:
@@ -114,14 +120,16 @@ def solve_ivp(
                 "adaptive steps need times that can be read, got times on an accelerator: give "
                 "`steps`, the number of steps between output times, or keep the times on the host"
             )
-        controller = _adaptive_controller(coefficients, rtol, atol, first_step)
+        controller = _adaptive_controller(coefficients, y, rtol, atol, first_step)
         stops = [Stop(t, True) for t in times[1:]]
     else:
         if step_size is not None and steps is not None:
             raise ValueError("give one of `step_size` and `steps`, got both")
         _refuse_adaptive_options(rtol=rtol, atol=atol, first_step=first_step)
         controller = GivenSteps()
-        stops = given_stops(times, step_size, steps, floats)
+        stops = given_stops(times, step_size, steps, floats, max_steps)
+    if last < len(times) - 1 and t_eval is not None:
+        stops[-1] = Stop(stops[-1].t, False)
     reads = adaptive or (is_readable(y) if check_finite is None else check_finite)
 
     march = _March(y, times[0])
@@ -151,7 +159,7 @@ class _March:
     ) -> None:
         """Evaluate fun at the start, check what it returns, and find the first step."""
         self.recorded.append((self.t, self.y))
-        self.slope = checked_field(fun, self.t, self.y)
+        self.slope = own(checked_field(fun, self.t, self.y))
         self.evaluations += 1
         if isinstance(controller, GivenSteps):
             return
@@ -161,7 +169,7 @@ class _March:
         if first_step is None:
             first_step = first_step_size(fun, self.t, self.y, self.slope, end, controller)
             self.evaluations += 1
-        self.control = Control(first_step if end > self.t else -first_step)
+        self.control = Control(float(first_step) if end > self.t else -float(first_step))
 
     def run(
         self,
@@ -181,7 +189,9 @@ class _March:
                     break
                 t, y = self.t, self.y
                 t_new = controller.propose(t, stop.t, self.control)
-                attempt = explicit_step(fun, t, y, t_new - t, coefficients, first_stage=self.slope)
+                attempt = explicit_step(
+                    fun, t, y, t_new - t, coefficients, first_stage=self.slope, t_new=t_new
+                )
                 self.evaluations += attempt.evaluations
                 good, self.control = controller.judge(attempt, y, t, t_new, self.control)
                 if not good:
@@ -226,7 +236,7 @@ def _coefficients(method: str | ButcherTableau | Coefficients) -> Coefficients:
 
 
 def _adaptive_controller(
-    coefficients: Coefficients, rtol: Any, atol: Any, first_step: Any
+    coefficients: Coefficients, y: Any, rtol: Any, atol: Any, first_step: Any
 ) -> AdaptiveSteps:
     if coefficients.error is None or coefficients.order is None:
         raise ValueError(
@@ -235,18 +245,24 @@ def _adaptive_controller(
         )
     rtol = 1e-6 if rtol is None else rtol
     atol = 1e-9 if atol is None else atol
-    if not isinstance(rtol, int | float) or not 0 <= rtol < 1:
+    if not isinstance(rtol, Real) or not 0 <= float(rtol) < 1:
         raise ValueError(f"`rtol` must be a number with 0 <= rtol < 1, got {rtol!r}")
-    smallest = as_float64(atol)
+    smallest = as_float64(atol, "atol")
     if not np.all(np.isfinite(smallest)) or np.any(smallest < 0):
         raise ValueError(f"`atol` must be finite and not negative, got {atol!r}")
     if rtol == 0 and np.any(smallest == 0):
         raise ValueError("one of `rtol` and `atol` must be positive: with both 0 no step is good")
+    eps = float(namespace(y).finfo(y.dtype).eps)
+    if rtol < eps / 100 and np.all(smallest < eps / 100):
+        raise ValueError(
+            f"rtol = {rtol} and atol = {atol} are below the rounding of {y.dtype}, whose eps is "
+            f"{eps:.1e}: raise one of them, or use a wider dtype"
+        )
     if first_step is not None and (
-        not isinstance(first_step, int | float) or not 0 < first_step < float("inf")
+        not isinstance(first_step, Real) or not 0 < float(first_step) < float("inf")
     ):
         raise ValueError(f"`first_step` must be a positive finite number, got {first_step!r}")
-    return AdaptiveSteps(rtol, atol, coefficients.order)
+    return AdaptiveSteps(float(rtol), atol, coefficients.order)
 
 
 def _refuse_adaptive_options(**options: Any) -> None:

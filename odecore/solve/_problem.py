@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, isfinite
+from numbers import Integral, Real
 from typing import Any
 
 from odecore._array import is_readable
 
-__all__ = ["Stop", "checked_field", "given_stops", "output_times"]
+__all__ = ["Stop", "checked_field", "given_stops", "is_count", "output_times"]
 
 
 @dataclass(frozen=True)
@@ -31,19 +32,21 @@ class Stop:
 def output_times(t_span: Sequence[Any], t_eval: Any) -> list[Any]:
     """Check and list the output times, t_span[0] first; floats unless they may not be read.
 
+    The end of `t_span` is not among them where `t_eval` stops before it.
+
     Raises
     ------
     ValueError
         If there are fewer than two, if one is not finite, if they do not move strictly in one
         direction, or if `t_eval` leaves `t_span`.
     """
-    span = _floats(t_span)
+    span = _floats(t_span, "t_span")
     if len(span) != 2:
         raise ValueError(f"`t_span` must hold the first and the last time, got {len(span)} entries")
     if t_eval is None:
         times = span
     else:
-        times = _floats(t_eval)
+        times = _floats(t_eval, "t_eval")
         if not times:
             raise ValueError("`t_eval` must hold at least one time, got none")
         _require_monotone(times)
@@ -60,14 +63,16 @@ def output_times(t_span: Sequence[Any], t_eval: Any) -> list[Any]:
     return times
 
 
-def given_stops(times: Sequence[Any], step_size: Any, steps: Any, floats: bool) -> list[Stop]:
+def given_stops(
+    times: Sequence[Any], step_size: Any, steps: Any, floats: bool, max_steps: int
+) -> list[Stop]:
     """Divide each interval between output times into equal steps.
 
     Raises
     ------
     ValueError
         If the step size is not a positive finite number, a count is not a positive integer, or
-        there is not one count for each interval.
+        there is not one count for each interval, or there are more steps than `max_steps`.
     """
     several = isinstance(steps, Sequence)
     counts = list(steps) if several else [steps] * (len(times) - 1)
@@ -76,7 +81,7 @@ def given_stops(times: Sequence[Any], step_size: Any, steps: Any, floats: bool) 
             f"`steps` must be one int or one for each of the {len(times) - 1} intervals between "
             f"output times, got {len(counts)}"
         )
-    if any(n is not None and (type(n) is not int or n < 1) for n in counts):
+    if any(n is not None and not is_count(n) for n in counts):
         raise ValueError(f"`steps` must be positive ints, got {steps!r}")
     if step_size is not None:
         if not floats:
@@ -84,15 +89,27 @@ def given_stops(times: Sequence[Any], step_size: Any, steps: Any, floats: bool) 
                 "`step_size` needs times that can be read, got times on an accelerator: give "
                 "`steps`, the number of steps between output times, or keep the times on the host"
             )
-        if not isinstance(step_size, int | float) or not 0 < step_size < float("inf"):
+        if not isinstance(step_size, Real) or not 0 < float(step_size) < float("inf"):
             raise ValueError(f"`step_size` must be a positive finite number, got {step_size!r}")
-    stops = []
-    for (a, b), count in zip(pairwise(times), counts, strict=True):
+    if step_size is not None:
         # The slack keeps 0.6000000000000001 / 0.2 at three steps.
-        n = count or max(1, ceil(abs(b - a) / step_size * (1 - 1e-12)))
+        shares = [abs(b - a) / float(step_size) * (1 - 1e-12) for a, b in pairwise(times)]
+        counts = [max(1, ceil(min(share, max_steps + 1))) for share in shares]
+    if sum(counts) > max_steps:
+        raise ValueError(
+            f"{'`step_size`' if step_size is not None else '`steps`'} asks for more than "
+            f"`max_steps` = {max_steps} steps; take fewer, or raise `max_steps`"
+        )
+    stops = []
+    for (a, b), n in zip(pairwise(times), counts, strict=True):
         stops += [Stop(a + (b - a) * (k / n), False) for k in range(1, n)]
         stops.append(Stop(b, True))
     return stops
+
+
+def is_count(n: Any) -> bool:
+    """Whether n is a positive integer, of Python or NumPy."""
+    return isinstance(n, Integral) and n is not True and int(n) >= 1
 
 
 def checked_field(fun: Callable[[Any, Any], Any], t: Any, y: Any) -> Any:
@@ -139,11 +156,16 @@ def _require_monotone(times: Sequence[Any]) -> None:
             )
 
 
-def _floats(times: Any) -> list[Any]:
+def _floats(times: Any, label: str) -> list[Any]:
     """Times as Python floats, except arrays that may not be read, which stay as they are."""
     if hasattr(times, "shape"):
         if len(times.shape) != 1:
-            raise ValueError(f"times must be one-dimensional, got shape {tuple(times.shape)}")
+            raise ValueError(
+                f"times must be one-dimensional, got `{label}` of shape {tuple(times.shape)}"
+            )
         if not is_readable(times):
             return [times[i] for i in range(times.shape[0])]
-    return [t if hasattr(t, "shape") and not is_readable(t) else float(t) for t in times]
+    try:
+        return [t if hasattr(t, "shape") and not is_readable(t) else float(t) for t in times]
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"`{label}` must be a sequence of times, got {times!r}") from error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from numbers import Rational
+from math import isfinite
+from numbers import Rational, Real
 from typing import Any
 
 from odecore.families import Family
@@ -71,14 +72,17 @@ def coefficients_at(family: Family, /, **parameters: Any) -> Coefficients:
     ------
     TypeError
         If a parameter is missing or unknown.
+    ValueError
+        If a parameter given as a number is not finite.
     SingularParameterError
-        If a parameter given as a Python number lies on the excluded set. Values of arrays are not
-        read, so that no device is waited for: keep them inside a box that
-        `Family.require_box` has proved, as the trainable solvers of `torch_bridge` do.
+        If parameters given as numbers lie on the excluded set. Values of arrays are not read, so
+        that no device is waited for: keep them inside a box that `Family.require_box` has proved,
+        as the trainable solvers of `torch_bridge` do.
     """
-    values = family.values(parameters)
-    if all(isinstance(value, int | float | Fraction) for value in values):
-        values = tuple(map(float, values))
-        family.require_member(values)
+    values = tuple(float(v) if isinstance(v, Real) else v for v in family.values(parameters))
+    for name, value in zip(family.parameters, values, strict=True):
+        if isinstance(value, float) and not isfinite(value):
+            raise ValueError(f"`{name}` must be finite, got {value}")
+    family.require_member(values)
     rows, b = family.formula(*values)
     return Coefficients(A=rows, b=b, order=family.order)

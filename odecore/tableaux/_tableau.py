@@ -77,6 +77,8 @@ class ButcherTableau:
                 raise ValueError(f"`b_hat` must have {s} weights like `b`, got {len(b_hat)}")
             object.__setattr__(self, "b_hat", b_hat)
             self._require_sum("b_hat", b_hat)
+            if b_hat == b:
+                raise ValueError("`b_hat` is equal to `b`, so it estimates nothing; leave it out")
 
     def _require_sum(self, label: str, weights: tuple[Fraction, ...]) -> None:
         if abs(sum(weights, Fraction(-1))) > len(weights) * self.uncertainty:

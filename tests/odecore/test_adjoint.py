@@ -183,3 +183,25 @@ def test_a_failing_backward_solve_is_typed():
     _, panels = record_panels(lambda t, y: -y, TIMES, Y0, nodes=5)
     with pytest.raises(NonfiniteRHSError):
         restored(lambda t, y, a: a * np.nan, panels, W)
+
+
+def test_an_unresolved_quadrature_shows_in_the_tail():
+    # The state is constant and resolved; the integrand cos(100 t) is not.
+    field = lambda t, y: 0 * y  # noqa: E731
+    for rate, resolved in [(1.0, True), (100.0, False)]:
+        _, panels = record_panels(field, [0, 1], [1.0], nodes=17)
+        found = restored(
+            lambda t, y, a: 0 * a,
+            panels,
+            [np.zeros(1), np.ones(1)],
+            vjp_parameters=lambda t, y, a, r=rate: (np.cos(r * t) * a,),
+        )
+        assert bool(float(found.tail) < 1e-6) is resolved
+        assert bool(abs(found.parameters[0][0] - np.sin(rate) / rate) < 1e-9) is resolved
+
+
+def test_an_unresolved_adjoint_shows_in_the_tail():
+    # y = 1 stands still while its sensitivity decays like exp(-200 s).
+    _, panels = record_panels(lambda t, y: -200 * (y - 1), [0, 1], [1.0], nodes=17)
+    found = restored(lambda t, y, a: -200 * a, panels, [np.zeros(1), np.ones(1)])
+    assert float(found.tail) > 1e-2

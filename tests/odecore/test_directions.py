@@ -195,3 +195,18 @@ def test_wide_scales_in_float32_keep_the_direction(rng):
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_complex_jacobians_are_refused():
+    with pytest.raises(TypeError, match="real"):
+        gramian(np.array([[1j, 1.0]]))
+
+
+def test_half_precision_jacobians():
+    import torch
+
+    assert gramian(torch.ones(2, 3, dtype=torch.bfloat16)).tolist() == [[3, 3], [3, 3]]
+
+
+def test_rounding_is_no_asymmetry():
+    equiangular_weights([[1.0, 1e-18], [2e-18, 1.0]])

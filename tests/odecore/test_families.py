@@ -1,7 +1,9 @@
 """Families: proofs, excluded sets, members."""
 
+import copy
 import dataclasses
 import math
+import pickle
 from fractions import Fraction
 from functools import reduce
 
@@ -157,3 +159,11 @@ def test_a_box_that_passes_holds_no_singular_point(u, v, radius):
         for r in steps:
             point = (low[0] + s * 2 * radius, low[1] + r * 2 * radius)
             assert reduce(lambda a, b: a * b, RK4.factors(*point)) != 0
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+def test_families_are_copied_and_pickled(family):
+    assert order_is_proved(family)  # fills what is computed lazily
+    for other in (copy.deepcopy(family), pickle.loads(pickle.dumps(family))):  # noqa: S301
+        assert other == family
+        assert order_is_proved(other)

@@ -185,3 +185,13 @@ def test_simpson_is_the_three_point_rule():
 def test_bad_input_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_next_to_a_node_nothing_overflows():
+    assert Interpolant(np.ones(3))(1e-310) == 1
+
+
+def test_the_tail_of_an_exact_interpolant_is_zero():
+    assert float(coefficient_tail([2.0, 2.0])) == 0
+    assert float(coefficient_tail([1.0, 2.0, 3.0])) < 1e-15
+    assert float(coefficient_tail(np.zeros((5, 0)))) == 0

@@ -226,3 +226,14 @@ def test_minibatch_variance_is_unbiased_by_enumeration():
 def test_bad_input_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_complex_matrices_are_refused():
+    X = np.ones((3, 2)) * 1j
+    for call in (
+        moments,
+        minibatch_variance,
+        lambda a, b: sketched_product(UniformRows(2), a, b, np.random.default_rng(0)),
+    ):
+        with pytest.raises(TypeError, match="real"):
+            call(X, np.ones((3, 1)))

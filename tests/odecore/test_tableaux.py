@@ -151,3 +151,19 @@ def test_singular_floats_are_refused():
         coefficients_at(RK4, u=0.5, v=0.25)
     with pytest.raises(TypeError, match="has the parameters u, v"):
         coefficients_at(RK4, u=0.5)
+
+
+def test_partly_given_and_odd_numbers_are_checked_too():
+    import torch
+
+    with pytest.raises(SingularParameterError, match=r"2\*u - 1 = 0"):
+        coefficients_at(RK4, u=0.5, v=torch.tensor(0.7))
+    with pytest.raises(SingularParameterError, match="u = 0"):
+        coefficients_at(RK3, u=np.float32(0), v=0.5)
+    with pytest.raises(ValueError, match="must be finite"):
+        coefficients_at(RK3, u=float("nan"), v=0.5)
+
+
+def test_an_embedded_row_equal_to_the_weights_estimates_nothing():
+    with pytest.raises(ValueError, match="equal to `b`"):
+        ButcherTableau(((), (1,)), (HALF, HALF), b_hat=(HALF, HALF))

@@ -252,3 +252,28 @@ def test_it_is_a_linear_layer_for_others():
 def test_bad_input_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_complex_inputs_are_refused():
+    with pytest.raises(TypeError, match="real"):
+        sketched_linear(
+            torch.ones(4, 2, dtype=torch.complex64), torch.ones(1, 2, dtype=torch.complex64)
+        )
+
+
+def test_a_bias_that_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="`bias` must have shape"):
+        sketched_linear(torch.ones(4, 2), torch.ones(3, 2), torch.ones(2))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_compiled_layers_of_several_ratios():
+    torch.compiler.reset()
+    for ratio in (0.5, 0.2, 0.3):
+        layer = SketchedLinear(10, 10, ratio=ratio)
+        compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+        compiled(torch.randn(16, 10)).sum().backward()
+    layer.ratio = 0.7
+    compiled(torch.randn(16, 10)).sum().backward()
+    with pytest.raises(ValueError, match="0 < ratio <= 1"):
+        layer.ratio = 2

@@ -92,3 +92,13 @@ def test_a_whole_block(adjoint, solver):
     x = torch.empty(5, 8, device="meta", requires_grad=True)
     block(x).sum().backward()
     assert all(p.grad.device.type == "meta" for p in block.parameters())
+
+
+@pytest.mark.parametrize("solve", [odeint, odeint_adjoint], ids=["odeint", "adjoint"])
+def test_a_scalar_state_with_times_of_another_precision(solve):
+    more = {"adjoint_params": ()} if solve is odeint_adjoint else {}
+    y0 = torch.ones((), device="meta", requires_grad=True)
+    t = torch.empty(3, dtype=torch.float64, device="meta")
+    y = solve(lambda t, y: y * t, y0, t, method="rk4", **more)
+    assert y.dtype == torch.float32
+    y.sum().backward()

@@ -134,3 +134,31 @@ def test_no_parameters_are_refused():
     for parameters in ([], [torch.ones(2)]):
         with pytest.raises(ValueError, match="requires a gradient, got none"):
             equiangular_backward([x.sum()], parameters)
+
+
+def test_a_parameter_listed_twice_counts_once():
+    p, q = (torch.tensor([s], requires_grad=True) for s in (1.0, 2.0))
+    losses = lambda: [(p * q).sum(), (p - 3 * q).sum()]  # noqa: E731
+    once = equiangular_backward(losses(), [p, q])
+    gradient = p.grad.clone()
+    p.grad = q.grad = None
+    twice = equiangular_backward(losses(), [p, p, q])
+    np.testing.assert_array_equal(once.weights, twice.weights)
+    assert torch.equal(p.grad, gradient)
+
+
+def test_complex_parameters():
+    p = torch.tensor([1.0 + 0j, 0.0], requires_grad=True)
+    found = equiangular_backward([p.imag.sum(), p.real.sum()], [p])
+    assert not found.stationary
+    np.testing.assert_allclose(found.cosines, 2**-0.5)
+
+
+def test_sparse_gradients_and_odd_arguments():
+    embedding = nn.Embedding(5, 3, sparse=True)
+    with pytest.raises(ValueError, match="sparse"):
+        equiangular_backward([embedding(torch.tensor([1])).sum()], embedding.parameters())
+    x = torch.ones(2, requires_grad=True)
+    with pytest.raises(TypeError, match="must hold tensors, got NoneType"):
+        equiangular_backward([x.sum()], [x, None])
+    equiangular_backward((loss for loss in [x.sum(), (2 * x).sum()]), [x])

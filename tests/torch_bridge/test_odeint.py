@@ -10,7 +10,7 @@ from torch import nn
 from odecore import errors
 from odecore.families import RK4
 from odecore.tableaux import coefficients_at, tableau
-from torch_bridge import DenseField, odeint, odeint_adjoint
+from torch_bridge import DenseField, NeuralODE, odeint, odeint_adjoint
 
 both = pytest.mark.parametrize("solve", [odeint, odeint_adjoint], ids=["odeint", "adjoint"])
 TIMES = torch.tensor([0.0, 0.3, 0.8, 1.1], dtype=torch.float64)
@@ -350,3 +350,114 @@ def test_bad_adjoint_arguments_are_refused():
     trained = coefficients_at(RK4, u=torch.tensor(0.3, requires_grad=True), v=torch.tensor(0.6))
     with pytest.raises(ValueError, match="use `odeint`"):
         odeint_adjoint(field, y0, t, method=trained, adjoint_params=())
+
+
+# Found by attack: each of these was wrong once.
+
+
+def test_the_adjoint_under_functional_call_uses_the_weights_it_was_given():
+    class Field(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(1, 1, bias=False).double().requires_grad_(False)
+            nn.init.constant_(self.linear.weight, 0.0)
+
+        def forward(self, t, y):
+            return self.linear(y)
+
+    block = NeuralODE(Field(), adjoint="restored", rtol=1e-9, atol=1e-9)
+    for base_requires_grad in (False, True):
+        block.requires_grad_(base_requires_grad)
+        w = torch.ones(1, 1, dtype=torch.float64, requires_grad=True)
+        y0 = torch.ones(1, 1, dtype=torch.float64, requires_grad=True)
+        y = torch.func.functional_call(block, {"func.linear.weight": w}, (y0,))
+        y.sum().backward()
+        assert float(w.grad) == pytest.approx(math.e, rel=1e-6)
+        assert float(y0.grad) == pytest.approx(math.e, rel=1e-6)
+
+
+def test_an_unresolved_parameter_gradient_warns():
+    theta = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    times = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    y = odeint_adjoint(
+        lambda t, y: theta * torch.cos(100 * t) + 0 * y,
+        torch.zeros(1, dtype=torch.float64),
+        times,
+        adjoint_params=(theta,),
+    )
+    with pytest.warns(errors.UnresolvedInterpolantWarning, match="backward"):
+        y[-1].sum().backward()
+
+
+@both
+def test_second_derivatives_with_respect_to_time_are_refused(solve):
+    more = {"adjoint_params": ()} if solve is odeint_adjoint else {}
+    times = torch.tensor([0.0, 1.0], dtype=torch.float64, requires_grad=True)
+    y = solve(lambda t, y: 0.7 * y, torch.ones((), dtype=torch.float64), times, **more)
+    (gradient,) = torch.autograd.grad(y[-1] ** 2, times, create_graph=True)
+    with pytest.raises(RuntimeError, match="can not be differentiated again"):
+        torch.autograd.grad(gradient[1], times)
+
+
+def test_forward_mode_with_respect_to_time_and_state():
+    times = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
+    y0 = torch.ones((), dtype=torch.float64)
+    flow = lambda y0, t: odeint(lambda t, y: y, y0, t)  # noqa: E731
+    tangents = (
+        torch.tensor(0.0, dtype=torch.float64),
+        torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64),
+    )
+    _, found = torch.func.jvp(flow, (y0, times), tangents)
+    torch.testing.assert_close(
+        found, torch.tensor([0.0, 0.0, math.e], dtype=torch.float64), rtol=1e-6, atol=1e-9
+    )
+    tangents = (
+        torch.tensor(1.0, dtype=torch.float64),
+        torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64),
+    )
+    _, found = torch.func.jvp(flow, (y0, times), tangents)
+    torch.testing.assert_close(
+        found, torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64), rtol=1e-6, atol=1e-6
+    )
+
+
+def test_a_tensor_listed_twice_counts_once():
+    w = torch.tensor(0.7, requires_grad=True)
+    y = odeint_adjoint(lambda t, y: -w * y, torch.ones(1), t, adjoint_params=(w, w), rtol=1e-5)
+    y[-1].sum().backward()
+    assert float(w.grad) == pytest.approx(-math.exp(-0.7), rel=1e-3)
+
+
+def test_a_tensor_used_only_later_is_not_lost_in_silence():
+    w = torch.tensor(0.5, requires_grad=True)
+    start = torch.ones((), requires_grad=True)
+    field = lambda t, y: -w * y if t < 0.5 else -y  # noqa: E731
+    y = odeint_adjoint(
+        field, start, torch.tensor([0.0, 0.5, 1.0]), adjoint_params=(), method="rk4", nodes=9
+    )
+    with pytest.raises(ValueError, match="is not among `adjoint_params`"):
+        y[-1].backward()
+
+
+def test_the_adjoint_says_that_it_does_not_do_torch_func():
+    field = Rotation()
+    with pytest.raises(RuntimeError, match=r"torch\.func"):
+        torch.func.grad(lambda y: odeint_adjoint(field, y, TIMES).sum())(
+            torch.ones(2, dtype=torch.float64)
+        )
+
+
+@both
+def test_empty_states(solve):
+    more = {"adjoint_params": ()} if solve is odeint_adjoint else {}
+    for options in ({}, {"method": "rk4"}):
+        found = solve(lambda t, y: -y, torch.zeros(0, requires_grad=True), t, **options, **more)
+        assert found.shape == (2, 0)
+        found.sum().backward()
+
+
+def test_many_given_steps_may_be_asked_for():
+    options = {"step_size": 1 / 300, "max_num_steps": 200}
+    with pytest.raises(ValueError, match="`max_steps` = 200"):
+        odeint(lambda t, y: -y, y0, t, method="euler", options=options)
+    odeint(lambda t, y: -y, y0, t, method="euler", options={**options, "max_num_steps": 300})

@@ -1,6 +1,8 @@
 """Trainable and smoothed solvers, and the layer that uses them."""
 
+import copy
 import functools
+import pickle
 from fractions import Fraction
 
 import numpy as np
@@ -157,7 +159,9 @@ def test_bad_widths_are_refused(width):
 
 
 @pytest.mark.parametrize("adjoint", ["direct", "restored"])
-@pytest.mark.parametrize("solver", ["dopri5", "rk4", tableau("classic")], ids=str)
+@pytest.mark.parametrize(
+    "solver", ["dopri5", "rk4", tableau("classic")], ids=lambda s: getattr(s, "name", s)
+)
 def test_neural_ode_trains(adjoint, solver):
     torch.manual_seed(0)
     steps = None if solver == "dopri5" else 4
@@ -166,7 +170,7 @@ def test_neural_ode_trains(adjoint, solver):
         solver=solver,
         steps=steps,
         adjoint=adjoint,
-        nodes=9,
+        nodes=15,
         rtol=1e-3,
         atol=1e-4,
     )
@@ -249,3 +253,19 @@ def test_bad_normalization_options_are_refused():
         normalization("group", 8, groups=0)
     with pytest.raises(ValueError, match="`dimensions` must be"):
         normalization("batch", 8, dimensions=4)
+
+
+@pytest.mark.parametrize("family", [RK2, RK3, RK4], ids=lambda f: f.name)
+def test_solvers_are_copied_and_pickled(family):
+    center = {"u": F(1, 3), "v": F(2, 3)} if family is not RK2 else {"u": F(1, 3)}
+    block = NeuralODE(DenseField(2, 4), solver=TrainableSolver(family, center, RADIUS), steps=2)
+    assert family.A  # fills what is computed lazily
+    x = torch.randn(3, 2)
+    for other in (copy.deepcopy(block), pickle.loads(pickle.dumps(block))):  # noqa: S301
+        assert torch.equal(other(x), block(x))
+
+
+def test_smoothing_draws_on_the_host_whatever_the_default_device():
+    solver = SmoothedSolver(RK4, THIRDS, width=0.02, radius=RADIUS)
+    with torch.device("meta"):
+        assert isinstance(solver(like).b[0], float)

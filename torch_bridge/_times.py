@@ -1,0 +1,75 @@
+"""How a flow depends on its times: the values stay, derivatives are those of the flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torch_bridge._fields import inside_torch_func
+from torch_bridge._once import once_only
+
+__all__ = ["shifted_outputs", "shifted_start"]
+
+NO_SECOND_DERIVATIVE = (
+    "a gradient with respect to times can not be differentiated again; detach the times, or write "
+    "the problem in a rescaled time whose end is a parameter of func"
+)
+
+
+def shifted_start(y0: Tensor, t: Tensor, field: Callable[[Any, Any], Any]) -> Tensor:
+    """Attach the dependence on the first time: y(t; t0, y0) moves with t0 as y0 with -f(t0, y0)."""
+    if not _differentiated(t):
+        return y0
+    with torch.no_grad():
+        slope = field(t[0], y0)
+    return _Shifted.apply(y0, t[0].to(y0.dtype.to_real()), -slope)
+
+
+def shifted_outputs(y: Tensor, y0: Tensor, t: Tensor, field: Callable[[Any, Any], Any]) -> Tensor:
+    """Attach the dependence on the later times, dy/dt_i = f(t_i, y_i)."""
+    if not _differentiated(t):
+        return y
+    with torch.no_grad():
+        slopes = [field(t_i, y_i) for t_i, y_i in zip(t[1:], y[1:], strict=True)]
+    times = t.to(y.dtype.to_real())[1:]
+    later = [_Shifted.apply(*z) for z in zip(y[1:], times, slopes, strict=True)]
+    return torch.stack([y0, *later])
+
+
+def _differentiated(t: Tensor) -> bool:
+    return (t.requires_grad and torch.is_grad_enabled()) or inside_torch_func()
+
+
+class _Shifted(torch.autograd.Function):
+    """The value of y; its derivative with respect to the 0-d time t is the slope."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(y: Tensor, t: Tensor, slope: Tensor) -> Tensor:
+        return y.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        _, t, slope = inputs
+        ctx.save_for_backward(t, slope)
+        ctx.save_for_forward(t, slope)
+
+    @staticmethod
+    def backward(ctx: Any, y_grad: Tensor) -> tuple[Tensor | None, ...]:
+        t, slope = ctx.saved_tensors
+        if not ctx.needs_input_grad[1]:
+            return y_grad, None, None
+        # Autograd conjugates: for complex states the real part of conj(slope) y_grad.
+        t_grad = (slope.conj() * y_grad).real if slope.is_complex() else slope * y_grad
+        t_grad = t_grad.sum().to(t.device, t.dtype)
+        return y_grad, once_only(t_grad, t, NO_SECOND_DERIVATIVE), None
+
+    @staticmethod
+    def jvp(ctx: Any, y_tangent: Any, t_tangent: Any, _: Any) -> Tensor:
+        _, slope = ctx.saved_tensors
+        tangent = torch.zeros_like(slope) if y_tangent is None else y_tangent
+        return tangent if t_tangent is None else tangent + slope * t_tangent
