@@ -399,6 +399,7 @@ def test_second_derivatives_with_respect_to_time_are_refused(solve):
         torch.autograd.grad(gradient[1], times)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from inside torch
 def test_forward_mode_with_respect_to_time_and_state():
     times = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
     y0 = torch.ones((), dtype=torch.float64)

@@ -63,7 +63,7 @@ def test_every_row_learns(row, data):
     assert len(run.curve) == 4
     # Four steps of a four-stage method; the restored adjoint evaluates again in the backward pass.
     if row.name == "restored adjoint":
-        assert (run.forward, run.backward) == (8 * 4, 8 * 4 + 9)
+        assert (run.forward, run.backward) == (12 * 4, 12 * 4 + 13)
     else:
         assert (run.forward, run.backward) == (16, 0)
 

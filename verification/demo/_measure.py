@@ -98,12 +98,11 @@ def node_errors(model: Classifier, data: Data, nodes: tuple[int, ...]) -> NodeEr
     reference = gradient(odeint(field, states, END, rtol=1e-12, atol=1e-13)[-1])
 
     def error(method: str, m: int) -> float:
+        options = {"method": method, "options": {"steps": 1}, "nodes": m}
         with warnings.catch_warnings():  # too few nodes are what the figure shows
             warnings.simplefilter("ignore", UnresolvedInterpolantWarning)
-            end = odeint_adjoint(field, states, END, method=method, options={"steps": 1}, nodes=m)[
-                -1
-            ]
-        return float((gradient(end) - reference).norm() / reference.norm())
+            found = gradient(odeint_adjoint(field, states, END, **options)[-1])
+        return float((found - reference).norm() / reference.norm())
 
     methods = {"order 2 (Heun)": "heun2", "order 3": "bosh3", "order 5": "dopri5"}
     errors = {name: tuple(error(key, m) for m in nodes) for name, key in methods.items()}

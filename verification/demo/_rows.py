@@ -85,8 +85,8 @@ ROWS = (
     replace(
         PLAIN,
         name="restored adjoint",
-        about="gradients along the interpolant through 9 Chebyshev nodes",
-        block={"adjoint": "restored", "nodes": 9},
+        about="gradients along the interpolant through 13 Chebyshev nodes",
+        block={"adjoint": "restored", "nodes": 13},
     ),
     replace(
         PLAIN,
