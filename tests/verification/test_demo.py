@@ -118,6 +118,15 @@ def test_a_row_that_loses_is_named_and_one_that_does_not_is_not():
     assert "One seed gives no interval" in _report.verdicts([loser], 1)[0]
 
 
+def test_warnings_of_a_row_are_told():
+    runs = [
+        run_of(0.9),
+        dataclasses.replace(run_of(0.9), warned=("few nodes, 1e-03", "few nodes, 2e-03")),
+    ]
+    told = _report.warned(ROWS[:2], [runs[:1], runs])
+    assert told == ["“solver smoothing” was warned of in 1 of 2 runs: few nodes, 2e-03."]
+
+
 def test_the_table_has_a_line_for_each_row():
     lines = [line_of(row, [0.96, 0.98], [0.97, 0.97]) for row in ROWS]
     text = _report.table(lines).splitlines()

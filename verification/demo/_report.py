@@ -14,7 +14,7 @@ from scipy.stats import t as student
 from verification.demo._rows import Row
 from verification.demo._train import Run
 
-__all__ = ["Line", "line", "page", "table", "verdicts"]
+__all__ = ["Line", "line", "page", "table", "verdicts", "warned"]
 
 LEVEL = 0.95
 
@@ -121,6 +121,17 @@ def verdicts(lines: Sequence[Line], seeds: int) -> list[str]:
         if found.loses and found.difference is not None
     ]
     return lost or ["No row loses more than its interval against its baseline."]
+
+
+def warned(rows: Sequence[Row], groups: Sequence[Sequence[Run]]) -> list[str]:
+    """Say which rows were warned of while training, with the last text in order."""
+    sentences = []
+    for row, runs in zip(rows, groups, strict=True):
+        count = sum(bool(run.warned) for run in runs)
+        if count:
+            text = max(text for run in runs for text in run.warned)
+            sentences.append(f"“{row.name}” was warned of in {count} of {len(runs)} runs: {text}.")
+    return sentences
 
 
 def page(path: Path, lines: Sequence[Line], texts: dict[str, object], svg: dict[str, str]) -> None:

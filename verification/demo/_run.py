@@ -7,7 +7,9 @@ import platform
 import sys
 import time
 import traceback
+import warnings
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import replace
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,6 +18,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from odecore.errors import OdecoreWarning
 from verification.demo import _figures, _measure, _report
 from verification.demo._data import Data, digit_pairs, digits
 from verification.demo._rows import PAIR_ROWS, PLAIN, ROWS, Classifier, build
@@ -92,6 +95,7 @@ def run_demo(out: Path, *, seeds: int = 3, jobs: int = 2, quick: bool = False) -
         found.append(
             f"The plain row reached {plain:.1%}, below the {REQUIRED_ACCURACY:.0%} it must."
         )
+    found += _report.warned(ALL_ROWS, grouped)
     minutes = (time.perf_counter() - start) / 60
     texts = {
         "summary": "This is the quick form: too short to compare accuracies." if quick else "",
@@ -119,7 +123,10 @@ def train_row(k: int, seed: int, quick: bool) -> Run:
     data = _data(row.tasks, quick)
     torch.manual_seed(seed)
     model = build(row, data.train_x.shape[1])
-    return train(model, row, data, epochs=2 if quick else 16, seed=seed)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", OdecoreWarning)
+        run = train(model, row, data, epochs=2 if quick else 16, seed=seed)
+    return replace(run, warned=tuple(sorted({str(warning.message) for warning in caught})))
 
 
 def draw(name: str, weights: dict[str, np.ndarray], quick: bool) -> str:

@@ -38,6 +38,8 @@ class Run:
         Time spent in training steps.
     weights : dict
         The state_dict of the trained model, as NumPy arrays.
+    warned : tuple of str
+        Warnings of the library while training, each text once.
     """
 
     accuracy: float
@@ -47,6 +49,7 @@ class Run:
     saved: int
     seconds: float
     weights: dict[str, Any]
+    warned: tuple[str, ...] = ()
 
 
 def train(model: Classifier, row: Row, data: Data, *, epochs: int, seed: int) -> Run:
