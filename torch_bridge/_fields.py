@@ -44,17 +44,18 @@ class Autocast:
         return torch.autocast(self.device, enabled=False)
 
 
-def as_field(func: Callable[[Tensor, Tensor], Tensor], like: Tensor) -> Callable[[Any, Any], Any]:
+def as_field(
+    func: Callable[[Tensor, Tensor], Tensor], like: Tensor, autocast: Autocast | None = None
+) -> Callable[[Any, Any], Any]:
     """Give `func` its time as a 0-d tensor in the state's real dtype and device.
 
     The time is filled in on the device: no copy, and the host does not wait. `func` runs under the
-    autocast state of now, also when it is called in a backward pass; its value returns in the dtype
-    of the state.
+    given autocast state, by default that of now; its value returns in the dtype of the state.
     """
     if not callable(func):
         raise TypeError(f"`func` must be callable as func(t, y), got {type(func).__name__}")
     dtype = like.dtype.to_real()
-    autocast = Autocast.current(like.device)
+    autocast = autocast or Autocast.current(like.device)
 
     def field(t: Any, y: Tensor) -> Any:
         if isinstance(t, Tensor):

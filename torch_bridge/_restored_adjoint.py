@@ -116,12 +116,21 @@ def odeint_adjoint(
     _refuse_trained(backward["method"])
     _refuse_outside(backward["method"])
     times = times_of(t, y0, needed=not ("steps" in forward and "step_size" not in backward))
-    field = as_field(func, y0)
+    autocast = Autocast.current(y0.device)
+    field = as_field(func, y0, autocast)
     start = shifted_start(y0, t, field)
     parameters = _parameters(func, adjoint_params)
-    later = as_field(_pinned(func), y0)
-    solve = _Solve(field, later, tuple(times), nodes, forward, backward, parameters, y0.dtype)
-    with Autocast.current(y0.device).suspended():
+    solve = _Solve(
+        field,
+        _later(func, autocast),
+        tuple(times),
+        nodes,
+        forward,
+        backward,
+        parameters,
+        y0.dtype,
+    )
+    with autocast.suspended():
         y, node_values = _RestoredSolve.apply(solve, start, *parameters)
         if node_values.device.type == "cpu" and not inside_transform():
             panels = solve.panels(node_values.detach())
@@ -131,10 +140,13 @@ def odeint_adjoint(
 
 @dataclass(frozen=True)
 class _Solve:
-    """What a backward pass must know besides its saved tensors."""
+    """What a backward pass must know besides its saved tensors.
+
+    `field_later`, called in the backward pass, gives the field that `field` was in the forward one.
+    """
 
     field: Callable[[Any, Any], Any]
-    field_later: Callable[[Any, Any], Any]
+    field_later: Callable[[Tensor], Callable[[Any, Any], Any]]
     times: tuple[Any, ...]
     nodes: int
     forward: dict[str, Any]
@@ -185,7 +197,7 @@ class _RestoredSolve(torch.autograd.Function):
     def backward(ctx: Any, y_grad: Tensor, _: Any) -> tuple[Any, ...]:
         solve: _Solve = ctx.solve
         node_values = ctx.saved_tensors[0]  # unpacking also checks that nothing was overwritten
-        products = _Products(solve.field_later, solve.parameters)
+        products = _Products(solve.field_later(node_values), solve.parameters)
         with torch.no_grad(), Autocast.current(node_values.device).suspended():
             gradients = restored(
                 products.state,
@@ -237,22 +249,26 @@ def _pull_back(value: Tensor, inputs: tuple[Tensor, ...], a: Tensor) -> tuple[Te
     )
 
 
-def _pinned(func: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
-    """The function with the parameters that it has now.
+def _later(
+    func: Callable[[Tensor, Tensor], Tensor], autocast: Autocast
+) -> Callable[[Tensor], Callable[[Any, Any], Any]]:
+    """Remember parameters and autocast state for a backward pass, which may run without them.
 
-    A backward pass runs after `torch.func.functional_call` has put a module's own parameters back.
+    `torch.func.functional_call` has put a module's own parameters back by then.
     """
     if not isinstance(func, nn.Module):
-        return func
-    now = dict(func.named_parameters(remove_duplicate=False))
+        return lambda like: as_field(func, like, autocast)
+    kept = dict(func.named_parameters(remove_duplicate=False))
 
-    def call(t: Tensor, y: Tensor) -> Tensor:
-        then = func.named_parameters(remove_duplicate=False)
-        if all(p is now.get(name) for name, p in then):
-            return func(t, y)
-        return torch.func.functional_call(func, now, (t, y), tie_weights=False)
+    def pinned(t: Tensor, y: Tensor) -> Tensor:
+        return torch.func.functional_call(func, kept, (t, y), tie_weights=False)
 
-    return call
+    def field(like: Tensor) -> Callable[[Any, Any], Any]:
+        present = func.named_parameters(remove_duplicate=False)
+        same = all(p is kept.get(name) for name, p in present)
+        return as_field(func if same else pinned, like, autocast)
+
+    return field
 
 
 def _refuse_unlisted(value: Tensor, listed: Sequence[Tensor]) -> None:

@@ -53,6 +53,48 @@ def run_demo(out: Path, *, seeds: int = 3, jobs: int = 2, quick: bool = False) -
     start = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
     seeds = 1 if quick else seeds
+    runs, svg, failures = _train_and_draw(seeds, jobs, quick)
+    if failures:
+        print("\n".join(failures), file=sys.stderr)
+        print(f"{len(failures)} tasks failed; no page was written", file=sys.stderr)
+        return 1
+    groups = [[runs[k, seed] for seed in range(seeds)] for k in range(len(ALL_ROWS))]
+    means = [np.mean([run.curve for run in group], axis=0) for group in groups]
+    names = [row.name for row in ALL_ROWS]
+    svg["curves"] = _figures.draw_curves(dict(zip(names, means, strict=True)))
+    for name, text in svg.items():
+        (out / f"{name}.svg").write_text(text, encoding="utf-8")
+
+    lines = _lines(groups)
+    verdicts = _report.verdicts(lines, seeds)
+    plain = lines[0].accuracy.mean
+    enough = quick or plain >= REQUIRED_ACCURACY
+    if not enough:
+        verdicts.append(
+            f"The plain row reached {plain:.1%}, below the {REQUIRED_ACCURACY:.0%} it must."
+        )
+    verdicts += _report.warned(ALL_ROWS, groups)
+    minutes = f"{(time.perf_counter() - start) / 60:.1f}"
+    texts = {
+        "summary": "This is the quick form: too short to compare accuracies." if quick else "",
+        "verdicts": verdicts,
+        "seeds": seeds,
+        "seed_list": ", ".join(map(str, range(seeds))),
+        "batch": BATCH,
+        "versions": _versions(),
+        "minutes": minutes,
+        "cores": os.cpu_count(),
+    }
+    _report.page(out / "index.html", lines, texts, svg)
+    print("", _report.table(lines), "", *verdicts, "", sep="\n")
+    print(f"{minutes} minutes; open {out / 'index.html'}")
+    return 0 if enough else 1
+
+
+def _train_and_draw(
+    seeds: int, jobs: int, quick: bool
+) -> tuple[dict[tuple[int, int], Run], dict[str, str], list[str]]:
+    """All runs by row and seed, the figures measured on the first, and what failed."""
     runs: dict[tuple[int, int], Run] = {}
     svg: dict[str, str] = {}
     failures: list[str] = []
@@ -62,59 +104,27 @@ def run_demo(out: Path, *, seeds: int = 3, jobs: int = 2, quick: bool = False) -
         tqdm(total=len(ALL_ROWS) * seeds + len(FIGURES), unit="task", file=sys.stderr) as bar,
     ):
         bar.set_description("training")
-        # The plain row first: the figures are measured on its first model.
-        tasks: dict[Future, object] = {
+        trained: dict[Future, tuple[int, int]] = {
             pool.submit(train_row, k, seed, quick): (k, seed)
             for seed in range(seeds)
             for k in range(len(ALL_ROWS))
         }
-        _collect(tasks, runs, failures, bar)
+        _collect(trained, runs, failures, bar)
         if (0, 0) in runs:
             bar.set_description("figures")
             weights = runs[0, 0].weights
             drawn = {pool.submit(draw, name, weights, quick): name for name in FIGURES}
             _collect(drawn, svg, failures, bar)
-    if failures:
-        print("\n".join(failures), file=sys.stderr)
-        print(f"{len(failures)} tasks failed; no page was written", file=sys.stderr)
-        return 1
+    return runs, svg, failures
 
-    grouped = [[runs[k, seed] for seed in range(seeds)] for k in range(len(ALL_ROWS))]
+
+def _lines(groups: list[list[Run]]) -> list[_report.Line]:
+    """Each row against its baseline: the plain one, or for pairs their sum of losses."""
     baselines = [0] * len(ROWS) + [len(ROWS)] * len(PAIR_ROWS)
-    lines = [
-        _report.line(row, grouped[k], ALL_ROWS[base].name, None if base == k else grouped[base])
+    return [
+        _report.line(row, groups[k], ALL_ROWS[base].name, None if base == k else groups[base])
         for k, (row, base) in enumerate(zip(ALL_ROWS, baselines, strict=True))
     ]
-    names = [row.name for row in ALL_ROWS]
-    means = [np.mean([run.curve for run in group], axis=0) for group in grouped]
-    svg["curves"] = _figures.draw_curves(dict(zip(names, means, strict=True)))
-    found = _report.verdicts(lines, seeds)
-    plain = lines[0].accuracy.mean
-    enough = quick or plain >= REQUIRED_ACCURACY
-    if not enough:
-        found.append(
-            f"The plain row reached {plain:.1%}, below the {REQUIRED_ACCURACY:.0%} it must."
-        )
-    found += _report.warned(ALL_ROWS, grouped)
-    minutes = (time.perf_counter() - start) / 60
-    texts = {
-        "summary": "This is the quick form: too short to compare accuracies." if quick else "",
-        "verdicts": found,
-        "seeds": seeds,
-        "seed_list": ", ".join(map(str, range(seeds))),
-        "batch": BATCH,
-        "versions": _versions(),
-        "minutes": f"{minutes:.1f}",
-        "cores": os.cpu_count(),
-    }
-    for name, text in svg.items():
-        (out / f"{name}.svg").write_text(text, encoding="utf-8")
-    page = out / "index.html"
-    _report.page(page, lines, texts, svg)
-    print("\n" + _report.table(lines))
-    print("\n" + "\n".join(found))
-    print(f"\n{minutes:.1f} minutes; open {page}")
-    return 0 if enough else 1
 
 
 def train_row(k: int, seed: int, quick: bool) -> Run:
