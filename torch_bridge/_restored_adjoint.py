@@ -112,9 +112,7 @@ def odeint_adjoint(
         rtol if adjoint_rtol is None else adjoint_rtol,
         atol if adjoint_atol is None else adjoint_atol,
     )
-    _refuse_trained(forward["method"])
-    _refuse_trained(backward["method"])
-    _refuse_outside(backward["method"])
+    _require_methods(forward["method"], backward["method"])
     times = times_of(t, y0, needed=not ("steps" in forward and "step_size" not in backward))
     autocast = Autocast.current(y0.device)
     field = as_field(func, y0, autocast)
@@ -305,19 +303,18 @@ def _parameters(func: Any, adjoint_params: Iterable[Tensor] | None) -> tuple[Ten
     return tuple({id(p): p for p in parameters if p.requires_grad}.values())
 
 
-def _refuse_outside(method: Coefficients) -> None:
-    outside = [c for c in method.c or () if isinstance(c, float) and not -1e-9 < c < 1 + 1e-9]
+def _require_methods(forward: Coefficients, backward: Coefficients) -> None:
+    """Refuse methods that are trained, and backward ones that leave their steps."""
+    for method in (forward, backward):
+        entries = (*method.b, *(a for row in method.A for a in row))
+        if any(isinstance(x, Tensor) and x.requires_grad for x in entries):
+            raise ValueError(
+                "the coefficients of the method require a gradient, which the adjoint of the flow "
+                "does not have; use `odeint`, which differentiates the steps"
+            )
+    outside = [c for c in backward.c or () if isinstance(c, float) and not -1e-9 < c < 1 + 1e-9]
     if outside:
         raise ValueError(
             f"the backward method evaluates outside its steps, at c = {outside}, where the "
             "trajectory is not known; give an `adjoint_method` with abscissae in [0, 1]"
-        )
-
-
-def _refuse_trained(method: Coefficients) -> None:
-    entries = (*method.b, *(a for row in method.A for a in row))
-    if any(isinstance(x, Tensor) and x.requires_grad for x in entries):
-        raise ValueError(
-            "the coefficients of the method require a gradient, which the adjoint of the flow does "
-            "not have; use `odeint`, which differentiates the steps"
         )
