@@ -126,7 +126,7 @@ def odeint_adjoint(
         forward,
         backward,
         parameters,
-        y0.dtype,
+        _rounding(y0, autocast),
     )
     with autocast.suspended():
         y, node_values = _RestoredSolve.apply(solve, start, *parameters)
@@ -150,7 +150,7 @@ class _Solve:
     forward: dict[str, Any]
     backward: dict[str, Any]
     parameters: tuple[Tensor, ...]
-    dtype: torch.dtype
+    rounding: float
 
     def panels(self, node_values: Tensor) -> list[Panel]:
         """Cut the states at all nodes into the intervals between output times."""
@@ -162,8 +162,7 @@ class _Solve:
 
     def warn(self, tail: float, where: str = "trajectory") -> None:
         """Warn if the last Chebyshev coefficients are not small."""
-        noise = 100 * torch.finfo(self.dtype).eps
-        limit = max(10 * self.forward.get("rtol", 1e-4), noise)
+        limit = max(10 * self.forward.get("rtol", 1e-4), self.rounding)
         if tail > limit:
             warnings.warn(
                 f"{self.nodes} nodes do not resolve the {where}: its last Chebyshev coefficients "
@@ -301,6 +300,12 @@ def _parameters(func: Any, adjoint_params: Iterable[Tensor] | None) -> tuple[Ten
         if not isinstance(p, Tensor):
             raise TypeError(f"`adjoint_params` must hold tensors, got {type(p).__name__}")
     return tuple({id(p): p for p in parameters if p.requires_grad}.values())
+
+
+def _rounding(y0: Tensor, autocast: Autocast) -> float:
+    """Relative size below which Chebyshev coefficients are rounding noise."""
+    lowest = torch.finfo(autocast.dtype).eps if autocast.enabled else 0.0
+    return max(100 * torch.finfo(y0.dtype).eps, lowest)
 
 
 def _require_methods(forward: Coefficients, backward: Coefficients) -> None:
