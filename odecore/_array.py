@@ -7,7 +7,16 @@ from typing import Any
 import numpy as np
 from array_api_compat import array_namespace, device, is_array_api_obj, is_jax_array, is_torch_array
 
-__all__ = ["as_float64", "as_state", "constant", "constant_like", "is_readable", "namespace", "own"]
+__all__ = [
+    "as_float64",
+    "as_state",
+    "constant",
+    "constant_like",
+    "is_like",
+    "is_readable",
+    "namespace",
+    "own",
+]
 
 
 def namespace(*arrays: Any) -> Any:
@@ -37,6 +46,11 @@ def as_state(value: Any, label: str, /) -> Any:
             f"`{label}` must hold floating-point numbers, got dtype {value.dtype}; convert it first"
         )
     return value
+
+
+def is_like(array: Any, other: Any, /) -> bool:
+    """Whether two values are arrays of one library."""
+    return is_array_api_obj(array) and namespace(array) is namespace(other)
 
 
 def constant(array: Any, /) -> Any:

@@ -34,6 +34,10 @@ class SolveError(RuntimeError):
         super().__init__(message)
         self.trajectory = trajectory
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle with the trajectory, so that the error crosses processes."""
+        return type(self), (str(self), self.trajectory)
+
 
 class MaxStepsError(SolveError):
     """The budget of steps was used up before the end of the interval."""

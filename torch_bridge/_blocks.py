@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from odecore.tableaux import ButcherTableau, Coefficients
+from odecore.tableaux import ButcherTableau, Coefficients, tableau
 from torch_bridge import _normalization
-from torch_bridge._odeint import odeint
+from torch_bridge._odeint import METHODS, odeint
 from torch_bridge._restored_adjoint import odeint_adjoint
 
 __all__ = ["DenseField", "NeuralODE"]
@@ -31,7 +31,7 @@ class NeuralODE(nn.Module):
     t : sequence of float, optional
         Default output times, at least two; by default 0 and 1.
     steps : int, optional
-        Steps between output times, for fixed steps.
+        Steps between output times, for fixed steps; needed where the solver has no error estimate.
     rtol, atol : float, optional
         Tolerances of adaptive steps.
     adjoint : {"direct", "restored"}, optional
@@ -43,7 +43,7 @@ class NeuralODE(nn.Module):
     Raises
     ------
     ValueError
-        For another value of `adjoint`, or fewer than two times.
+        For another value of `adjoint`, fewer than two times, or missing `steps`.
 
     Examples
     --------
@@ -70,6 +70,8 @@ class NeuralODE(nn.Module):
             raise ValueError(f"`adjoint` must be one of {', '.join(ADJOINTS)}, got {adjoint!r}")
         if len(t) < 2:
             raise ValueError(f"`t` must hold at least 2 times, got {len(t)}")
+        if steps is None and not _is_adaptive(solver):
+            raise ValueError("this solver takes fixed steps; give `steps`, their number")
         self.func = func
         self.solver = solver
         self.t = tuple(map(float, t))
@@ -103,8 +105,15 @@ class NeuralODE(nn.Module):
         return shown if isinstance(self.solver, nn.Module) else f"solver={self.solver!r}, {shown}"
 
 
+def _is_adaptive(solver: Any) -> bool:
+    """Whether a solver estimates its error; unknown names are left for the solve to refuse."""
+    if isinstance(solver, str):
+        return solver not in METHODS or tableau(METHODS[solver]).b_hat is not None
+    return getattr(solver, "b_hat", None) is not None or getattr(solver, "error", None) is not None
+
+
 class DenseField(nn.Module):
-    """Right-hand side f(t, y) = W2 tanh(norm(W1 y + t w)) + b2 for states (batch, width).
+    """Right-hand side f(t, y) = W2 tanh(norm(W1 y + b1 + t w)) + b2 for states (batch, width).
 
     Parameters
     ----------

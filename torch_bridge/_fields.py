@@ -56,6 +56,7 @@ def as_field(
         raise TypeError(f"`func` must be callable as func(t, y), got {type(func).__name__}")
     dtype = like.dtype.to_real()
     autocast = autocast or Autocast.current(like.device)
+    last: list[Any] = [None, 0]
 
     def field(t: Any, y: Tensor) -> Any:
         if isinstance(t, Tensor):
@@ -63,7 +64,15 @@ def as_field(
         else:
             t = torch.full((), t, dtype=dtype, device=y.device)
         if not autocast.enabled:
-            return func(t, y)
+            value = func(t, y)
+            if isinstance(value, Tensor) and not inside_transform() and not value.is_inference():
+                if value is last[0] and value._version != last[1]:
+                    raise ValueError(
+                        "`func` returned a tensor that it had returned before, overwritten; return "
+                        "a new one at each call"
+                    )
+                last[:] = value, value._version
+            return value
         with autocast.entered():
             value = func(t, y)
         return value.to(y.dtype) if isinstance(value, Tensor) else value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
+from numbers import Real
 from typing import Any
 
 from torch import Tensor
@@ -17,7 +18,7 @@ __all__ = ["METHODS", "Method", "odeint", "refuse_events", "solver_options"]
 
 Method = str | ButcherTableau | Coefficients | None
 
-#: torchdiffeq's names and the catalogue's. Its "rk4" is Kutta's 3/8 rule.
+#: From torchdiffeq's names to the catalogue's. Its "rk4" is Kutta's 3/8 rule.
 METHODS = {
     "euler": "euler",
     "midpoint": "midpoint",
@@ -123,6 +124,9 @@ def solver_options(
             "`method` must be a name, a ButcherTableau or Coefficients, got "
             f"{type(method).__name__}"
         )
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if isinstance(value, Real) and not 0 <= value < float("inf"):
+            raise ValueError(f"`{name}` must be finite and not negative, got {value!r}")
     fixed = chosen.error is None or "steps" in options or "step_size" in options
     known = FIXED_OPTIONS if fixed else ADAPTIVE_OPTIONS
     unknown = [name for name in options if name not in known]

@@ -22,8 +22,8 @@ class Gradients:
         With respect to the parameters, in the order of `vjp_parameters`; empty without it.
     tail : 0-d array
         Largest relative size of the last Chebyshev coefficients of the adjoint and of the
-        quadrature's integrand (summed over each group of parameters), over the panels: where it is
-        not small, the nodes do not resolve them and the gradient is no better.
+        quadrature's integrand (one projection of each group of parameters), over the panels:
+        where it is not small, the nodes do not resolve them and the gradient is no better.
     statistics : Statistics
         Evaluations counts vector-Jacobian products, those for the parameters included.
     """

@@ -9,6 +9,8 @@ from math import ceil
 from numbers import Integral
 from typing import Any
 
+from array_api_compat import device
+
 from odecore._array import namespace
 from odecore.adjoint._equation import adjoint_field
 from odecore.adjoint._gradients import Gradients
@@ -191,7 +193,7 @@ def restored(
                 scaled = tuple(scale * term for term in terms)
                 pairs = zip(total, scaled, strict=True)
                 total = tuple(x + y for x, y in pairs) if total else scaled
-                sums.append(_group_sums(terms, a))
+                sums.append(_projections(terms, a))
             tails.append(coefficient_tail(xp.stack(sums)))
             evaluations += m
         a = backward.y[-1, ...] + cotangent
@@ -199,12 +201,20 @@ def restored(
     return Gradients(a, total, tail, Statistics(evaluations, accepted, rejected))
 
 
-def _group_sums(terms: Sequence[Any], like: Any) -> Any:
-    """One number for each group of parameters, in the real dtype of the adjoint."""
+def _projections(terms: Sequence[Any], like: Any) -> Any:
+    """One number for each group of parameters: its product with the vector cos(1), cos(2), ...
+
+    Smooth in time where the group is, and, unlike a plain sum, not zero by a symmetry of the group.
+    """
     xp = namespace(like)
     real = xp.abs(like).dtype
-    parts = (xp.real(t) if xp.isdtype(t.dtype, "complex floating") else t for t in terms)
-    return xp.stack([xp.astype(xp.sum(part), real) for part in parts])
+    numbers = []
+    for term in terms:
+        part = xp.real(term) if xp.isdtype(term.dtype, "complex floating") else term
+        flat = xp.astype(xp.reshape(part, (-1,)), real)
+        pattern = xp.cos(xp.arange(1, flat.shape[0] + 1, dtype=real, device=device(flat)))
+        numbers.append(xp.sum(flat * pattern))
+    return xp.stack(numbers)
 
 
 def _shares(steps: Any, s: Sequence[float]) -> list[int]:

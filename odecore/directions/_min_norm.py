@@ -59,12 +59,13 @@ def _active_set(M: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[
         while True:
             trial = np.zeros(m)
             index = np.flatnonzero(free)
-            trial[index] = np.linalg.lstsq(M[np.ix_(index, index)], target[index], rcond=None)[0]
+            trial[index] = _solved(M[np.ix_(index, index)], target[index])
             if (trial[index] > 0).all():
                 break
             # Go towards the trial until the first component reaches zero, and pin that one.
             blocking = index[trial[index] <= 0]
-            step = np.min(a[blocking] / (a[blocking] - trial[blocking]))
+            room = a[blocking] - trial[blocking]
+            step = np.min(np.divide(a[blocking], room, out=np.zeros_like(room), where=room > 0))
             a = a + step * (trial - a)
             free &= a > tolerance * a.max()
             a[~free] = 0.0
@@ -72,3 +73,11 @@ def _active_set(M: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[
                 break
         a = trial if free.any() else a
     return a
+
+
+def _solved(M: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Solve with a small residual also near singularity, where truncation leaves a large one."""
+    try:
+        return np.asarray(np.linalg.solve(M, target), dtype=np.float64)
+    except np.linalg.LinAlgError:
+        return np.asarray(np.linalg.lstsq(M, target, rcond=None)[0], dtype=np.float64)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from numbers import Real
+from numbers import Rational, Real
 from typing import Any
 
 from odecore.errors import SingularParameterError
@@ -14,6 +14,14 @@ from odecore.errors import SingularParameterError
 __all__ = ["Family", "interpolatory_weights"]
 
 Rows = tuple[tuple[Any, ...], ...]
+
+ROUNDING = Fraction(1, 10**14)  # of a factor at parameters of size one that are not exact
+
+
+def _vanishes(factor: Any) -> bool:
+    if isinstance(factor, Rational):
+        return factor == 0
+    return isinstance(factor, Real) and bool(abs(factor) <= ROUNDING)  # type: ignore[operator]
 
 
 @dataclass(frozen=True)
@@ -103,7 +111,7 @@ class Family:
     def require_member(self, values: Sequence[Any], /) -> None:
         """Check that parameter values are off the excluded set.
 
-        Factors whose value is an array are not read.
+        Exact values are decided exactly, others up to rounding; arrays are not read.
 
         Raises
         ------
@@ -112,7 +120,7 @@ class Family:
             on the direction of approach, so the nearest valid value would be an arbitrary choice.
         """
         factors = self.factors(*values)
-        bad = [i for i, factor in enumerate(factors) if isinstance(factor, Real) and factor == 0]
+        bad = [i for i, factor in enumerate(factors) if _vanishes(factor)]
         if bad:
             symbolic = self.factors(*self.generators)
             point = ", ".join(f"{n} = {v}" for n, v in zip(self.parameters, values, strict=True))

@@ -63,8 +63,8 @@ def order_of_accuracy(method: RungeKuttaMethod, /, *, max_order: int = 12) -> in
     method : object with `A` and `b`
         If it also has an `uncertainty` delta > 0 (each published digit string is off by at most
         delta), a condition counts as held when its residual is within the bound
-        Phi(abs(A)+delta, abs(b)+delta) - Phi(abs(A), abs(b)), which no rounding within delta
-        can exceed.
+        Phi(abs(A)+delta, abs(b)+delta) - Phi(abs(A), abs(b)), which no rounding of the nonzero
+        coefficients within delta can exceed.
         Otherwise the decision is exact: the residual is zero or it is not.
     max_order : int, optional
         Where to stop; the work grows about threefold with each order.

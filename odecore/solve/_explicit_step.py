@@ -71,17 +71,12 @@ def explicit_step(
     ValueError, TypeError
         If `fun` returns another shape than that of the state, or the step changes its dtype.
     """
-    stages = [own(fun(t, y)) if first_stage is None else first_stage]
+    stages = [_stage(fun(t, y), y) if first_stage is None else first_stage]
     assert method.c is not None  # valid once built
     for row, c in zip(method.A[1:], method.c[1:], strict=True):
         at_end = t_new is not None and isinstance(c, float) and c == 1.0
         time = t_new if at_end else t + c * h
-        stages.append(own(fun(time, _combine(y, h, row, stages))))
-        if stages[-1].shape != y.shape:
-            raise ValueError(
-                f"`fun` must return the shape of the state, {tuple(y.shape)}, got "
-                f"{tuple(stages[-1].shape)}"
-            )
+        stages.append(_stage(fun(time, _combine(y, h, row, stages)), y))
     y_new = _combine(y, h, method.b, stages)
     if y_new.dtype != y.dtype:
         raise TypeError(
@@ -98,6 +93,15 @@ def explicit_step(
         last_stage=stages[-1] if method.last_stage_is_first else None,
         evaluations=len(stages) - (first_stage is not None),
     )
+
+
+def _stage(value: Any, y: Any) -> Any:
+    """Check the shape of a value of the right-hand side; it would broadcast in silence."""
+    if value.shape != y.shape:
+        raise ValueError(
+            f"`fun` must return the shape of the state, {tuple(y.shape)}, got {tuple(value.shape)}"
+        )
+    return own(value)
 
 
 def _combine(y: Any, h: Any, weights: Sequence[Any], stages: Sequence[Any]) -> Any:

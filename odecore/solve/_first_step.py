@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ulp
 from typing import Any
 
 from odecore._array import constant
@@ -25,7 +26,7 @@ def first_step_size(
     scale = tolerance_scale(y, tol.rtol, tol.atol)
     size, speed = root_mean_square(y / scale), root_mean_square(slope / scale)
     h0 = 0.01 * size / speed if size > 1e-5 and speed > 1e-5 else 1e-6
-    h0 = min(h0, span) or span
+    h0 = min(max(h0, 16 * ulp(t)), span) or span  # below that, times do not move
     direction = 1.0 if end > t else -1.0
     later = fun(t + direction * h0, y + (direction * h0) * slope)
     bend = root_mean_square((later - slope) / scale) / h0

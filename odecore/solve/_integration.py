@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from odecore._array import as_float64, as_state, is_readable, namespace, own
+from odecore._array import (
+    as_float64,
+    as_state,
+    constant_like,
+    is_like,
+    is_readable,
+    namespace,
+    own,
+)
 from odecore.solve._controllers import AdaptiveSteps, Control, GivenSteps
 from odecore.solve._explicit_step import explicit_step
 from odecore.solve._first_step import first_step_size
@@ -57,13 +65,14 @@ def solve_ivp(
     t_eval : (n,) sequence, optional
         Times to record besides `t_span[0]`, in the direction of integration. Steps land on them,
         so that each recorded state has the method's full order; the interval is integrated to its
-        end all the same. By default every accepted step is recorded.
+        end all the same. By default every accepted step is recorded. Where times can not be read
+        it must begin and end as `t_span` does.
     step_size : float, optional
         Take steps of at most this size instead of adaptive ones, equal between output times.
     steps : int or sequence of int, optional
         Take this many equal steps between output times, the same in each interval or one number
-        for each, instead of adaptive steps. Times may then be 0-d arrays on an accelerator: they
-        are neither read nor checked.
+        for each (the interval to the end of `t_span` included), instead of adaptive steps. Times
+        may then be 0-d arrays on an accelerator: they are neither read nor checked.
     rtol, atol : float, optional
         Tolerances of adaptive steps, by default 1e-6 and 1e-9; `atol` may be an array that
         broadcasts against `y0`.
@@ -120,6 +129,8 @@ def solve_ivp(
                 "adaptive steps need times that can be read, got times on an accelerator: give "
                 "`steps`, the number of steps between output times, or keep the times on the host"
             )
+        if check_finite is not None:
+            raise ValueError("`check_finite` has no effect with adaptive steps, which always check")
         controller = _adaptive_controller(coefficients, y, rtol, atol, first_step)
         stops = [Stop(t, True) for t in times[1:]]
     else:
@@ -247,6 +258,8 @@ def _adaptive_controller(
     atol = 1e-9 if atol is None else atol
     if not isinstance(rtol, Real) or not 0 <= float(rtol) < 1:
         raise ValueError(f"`rtol` must be a number with 0 <= rtol < 1, got {rtol!r}")
+    if not isinstance(atol, Real):
+        atol = _elementwise(atol, y)
     smallest = as_float64(atol, "atol")
     if not np.all(np.isfinite(smallest)) or np.any(smallest < 0):
         raise ValueError(f"`atol` must be finite and not negative, got {atol!r}")
@@ -263,6 +276,18 @@ def _adaptive_controller(
     ):
         raise ValueError(f"`first_step` must be a positive finite number, got {first_step!r}")
     return AdaptiveSteps(float(rtol), atol, coefficients.order)
+
+
+def _elementwise(atol: Any, y: Any) -> Any:
+    """A tolerance for each entry as an array like the state."""
+    shape = np.shape(atol)
+    if len(shape) > len(y.shape) or any(
+        a not in (1, b) for a, b in zip(reversed(shape), reversed(y.shape), strict=False)
+    ):
+        raise ValueError(
+            f"`atol` of shape {shape} does not broadcast against `y0` {tuple(y.shape)}"
+        )
+    return atol if is_like(atol, y) else constant_like(atol, y)
 
 
 def _refuse_adaptive_options(**options: Any) -> None:

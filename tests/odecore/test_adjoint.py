@@ -205,3 +205,35 @@ def test_an_unresolved_adjoint_shows_in_the_tail():
     _, panels = record_panels(lambda t, y: -200 * (y - 1), [0, 1], [1.0], nodes=17)
     found = restored(lambda t, y, a: -200 * a, panels, [np.zeros(1), np.ones(1)])
     assert float(found.tail) > 1e-2
+
+
+def test_an_unresolved_quadrature_shows_also_where_its_sum_vanishes():
+    signs = np.array([1.0, -1.0])
+    _, panels = record_panels(lambda t, y: 0 * y, [0, 1], [1.0], nodes=17)
+    found = restored(
+        lambda t, y, a: 0 * a,
+        panels,
+        [np.zeros(1), np.ones(1)],
+        vjp_parameters=lambda t, y, a: (np.cos(100 * t) * a * signs,),
+    )
+    assert float(found.tail) > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [({"method": "euler", "step_size": 0.5}, 24), ({"first_step": 0.01}, None)],
+)
+def test_lengths_of_backward_steps_are_in_units_of_t(options, steps):
+    _, panels = record_panels(lambda t, y: -y, [0, 10], [1.0], nodes=5, rtol=1e-4)
+    seen = []
+
+    def vjp(t, y, a):
+        seen.append(t)
+        return -a
+
+    found = restored(vjp, panels, [np.zeros(1), np.ones(1)], **options)
+    if steps is None:
+        assert 10 - max(t for t in seen if t < 10) <= 0.01  # the first stages of the first step
+    else:
+        # Nodes at 0, 1.46, 5, 8.54, 10: ceil of their distances over 0.5.
+        assert found.statistics.accepted == 3 + 8 + 8 + 3

@@ -210,3 +210,12 @@ def test_half_precision_jacobians():
 
 def test_rounding_is_no_asymmetry():
     equiangular_weights([[1.0, 1e-18], [2e-18, 1.0]])
+
+
+def test_near_dependence_stays_exact(rng):
+    for _ in range(200):
+        m, n = rng.integers(3, 7), rng.integers(2, 4)
+        J = rng.integers(-2, 3, (m, n)) + 1e-7 * rng.standard_normal((m, n))
+        J[np.linalg.norm(J, axis=1) < 0.5] = 1.0
+        found = equiangular_weights(gramian(J))
+        assert abs(found.duality_gap) < 1e-11

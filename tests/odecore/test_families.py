@@ -167,3 +167,9 @@ def test_families_are_copied_and_pickled(family):
     for other in (copy.deepcopy(family), pickle.loads(pickle.dumps(family))):  # noqa: S301
         assert other == family
         assert order_is_proved(other)
+
+
+def test_a_closed_box_may_not_touch_the_excluded_set():
+    for u, v in [(F(2, 5), F(7, 10)), (F(1, 10), F(3, 5))]:  # an edge on 2u = 1, a corner at u = 0
+        with pytest.raises(SingularParameterError, match="vanishes in the box"):
+            RK4.require_box((u - F(1, 10), v), (u + F(1, 10), v))

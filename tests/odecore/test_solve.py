@@ -1,6 +1,8 @@
 """Solving: accuracy, order, status, input."""
 
+import dataclasses
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -10,7 +12,10 @@ from scipy.integrate import solve_ivp as scipy_solve_ivp
 
 from odecore import errors
 from odecore.families import RK3, RK4
-from odecore.solve import Status, solve_ivp
+from odecore.solve import Attempt, Status, solve_ivp
+from odecore.solve._controllers import AdaptiveSteps, Control
+from odecore.solve._error_norm import error_ratio
+from odecore.solve._first_step import first_step_size
 from odecore.tableaux import ButcherTableau, Coefficients, catalogue, coefficients_at, tableau
 from tests.helpers.problems import PAIR, PROBLEMS, RICCATI
 
@@ -440,3 +445,100 @@ def test_numpy_scalars_are_numbers():
 def test_times_that_are_no_times(span):
     with pytest.raises((TypeError, ValueError), match="times"):
         solve_ivp(lambda t, y: -y, span, [1.0])
+
+
+# The parts, each against its own formula.
+
+
+def test_the_error_estimate_is_the_difference_of_the_pair(rng):
+    from odecore.solve import explicit_step
+
+    y, A = rng.standard_normal(4), rng.standard_normal((4, 4))
+    field = lambda t, y: np.sin(A @ y) + t  # noqa: E731
+    for name in ("bosh3", "dopri5", "tsit5"):
+        method = tableau(name)
+        lower = dataclasses.replace(method, b=method.b_hat, b_hat=None).coefficients
+        step = explicit_step(field, 0.3, y, 0.2, method.coefficients)
+        other = explicit_step(field, 0.3, y, 0.2, lower)
+        np.testing.assert_allclose(step.error, step.y - other.y, atol=1e-15)
+
+
+def test_the_error_ratio_is_hairers(rng):
+    error, y, y_new = rng.standard_normal((3, 5))
+    scale = 0.01 + 0.1 * np.maximum(abs(y), abs(y_new))
+    wanted = np.sqrt(np.mean((error / scale) ** 2))
+    assert error_ratio(error, y, y_new, 0.1, 0.01) == pytest.approx(wanted, rel=1e-14)
+
+
+def attempt_of(error):
+    one = np.ones(1)
+    return Attempt(y=one, error=np.array([error]), first_stage=one, last_stage=None, evaluations=1)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "factor"),
+    [(0.5, 0.9 * 0.5**-0.2), (1e-9, 10.0), (1.0, 0.9), (2.0, 0.9 * 2**-0.2), (1e9, 0.2)],
+)
+def test_the_controller_changes_the_step_by_its_formula(ratio, factor):
+    controller = AdaptiveSteps(rtol=0.0, atol=1.0, order=5)
+    good, control = controller.judge(attempt_of(ratio), np.ones(1), 0.0, 0.1, Control(0.1))
+    assert good == (ratio <= 1)
+    assert control.h == pytest.approx(0.1 * factor, rel=1e-12)
+    assert control.rejects == (not good)
+
+
+def test_the_controller_lands_and_halves():
+    controller = AdaptiveSteps(rtol=0.0, atol=1.0, order=5)
+    assert controller.propose(0.0, 1.0, Control(0.3)) == 0.3
+    assert controller.propose(0.0, 1.0, Control(0.7)) == 0.5
+    assert controller.propose(0.0, 1.0, Control(1.0)) == 1.0
+    assert controller.propose(1.0, 0.0, Control(-0.7)) == 0.5
+    # A step cut to land does not shorten the next one.
+    _, control = controller.judge(attempt_of(0.9), np.ones(1), 0.0, 0.01, Control(0.3))
+    assert control.h == 0.3
+
+
+def test_too_many_rejections_have_their_status():
+    controller = AdaptiveSteps(rtol=0.0, atol=1.0, order=5)
+    for rejects, failure in [(98, None), (99, Status.MAX_REJECTS)]:
+        _, control = controller.judge(attempt_of(2.0), np.ones(1), 0.0, 0.1, Control(0.1, rejects))
+        assert control.failure is failure
+
+
+def test_the_first_step_is_near_the_tolerance():
+    # Hairer's rule by hand for y' = -y, y0 = 1, order 5: h1 = (0.01 scale / max(|y'|, |y''|))^(1/6).
+    controller = AdaptiveSteps(rtol=0.0, atol=1e-6, order=5)
+    h = first_step_size(lambda t, y: -y, 0.0, np.ones(1), -np.ones(1), 10.0, controller)
+    assert h == pytest.approx((0.01 * 1e-6) ** (1 / 6), rel=1e-2)
+
+
+def test_errors_cross_processes():
+    with pytest.raises(errors.MaxStepsError) as caught:
+        solve_ivp(lambda t, y: -y, (0, 1), [1.0], max_steps=3)
+    again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301
+    assert type(again) is errors.MaxStepsError
+    assert str(again) == str(caught.value)
+    np.testing.assert_array_equal(again.trajectory.y, caught.value.trajectory.y)
+
+
+def test_tolerances_for_each_entry():
+    field = lambda t, y: -y  # noqa: E731
+    tight = solve_ivp(field, (0, 1), [1.0, 1e6], rtol=0, atol=[1e-8, 1e-2])
+    same = solve_ivp(field, (0, 1), [1.0, 1e6], rtol=0, atol=np.array([1e-8, 1e-2]))
+    assert tight.statistics == same.statistics
+    assert tight.y[-1, 0] == pytest.approx(math.exp(-1), abs=1e-7)
+    with pytest.raises(ValueError, match="does not broadcast"):
+        solve_ivp(field, (0, 1), [1.0, 1.0], atol=np.ones((5, 2)))
+    with pytest.raises(ValueError, match="`check_finite` has no effect"):
+        solve_ivp(field, (0, 1), [1.0], check_finite=False)
+
+
+def test_large_times_with_room_between_them():
+    found = solve_ivp(lambda t, y: np.ones(1), (1e13, 1e13 + 10), [0.0])
+    assert found.y[-1, 0] == pytest.approx(10, rel=1e-6)
+
+
+def test_a_first_stage_of_another_shape_is_refused():
+    field = lambda t, y: y if t == 0 else np.array([5.0])  # noqa: E731
+    with pytest.raises(ValueError, match="shape of the state"):
+        solve_ivp(field, (0, 1), np.ones(3), method="euler", steps=2)

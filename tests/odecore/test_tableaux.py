@@ -167,3 +167,9 @@ def test_partly_given_and_odd_numbers_are_checked_too():
 def test_an_embedded_row_equal_to_the_weights_estimates_nothing():
     with pytest.raises(ValueError, match="equal to `b`"):
         ButcherTableau(((), (1,)), (HALF, HALF), b_hat=(HALF, HALF))
+
+
+@pytest.mark.parametrize(("u", "v"), [(0.7, -1.0), (0.6, 1.5)])
+def test_floats_on_the_excluded_curve_are_refused_up_to_rounding(u, v):
+    with pytest.raises(SingularParameterError, match=r"6\*u\*v - 4\*u - 4\*v \+ 3 = 0"):
+        coefficients_at(RK4, u=u, v=v)

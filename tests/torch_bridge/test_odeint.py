@@ -284,7 +284,7 @@ BAD = {
     "fixed option": (
         (y0, t), {"method": "rk4", "options": {"first_step": 0.1}}, ValueError, "in fixed steps",
     ),
-    "negative rtol": ((y0, t), {"rtol": -1.0}, ValueError, "0 <= rtol"),
+    "negative rtol": ((y0, t), {"rtol": -1.0}, ValueError, "not negative"),
     "negative atol": ((y0, t), {"atol": -1.0}, ValueError, "not negative"),
     "step size": ((y0, t), {"method": "rk4", "options": {"step_size": 0}}, ValueError, "positive"),
     "event": ((y0, t), {"event_fn": lambda t, y: y}, ValueError, "not supported"),
@@ -462,3 +462,22 @@ def test_many_given_steps_may_be_asked_for():
     with pytest.raises(ValueError, match="`max_steps` = 200"):
         odeint(lambda t, y: -y, y0, t, method="euler", options=options)
     odeint(lambda t, y: -y, y0, t, method="euler", options={**options, "max_num_steps": 300})
+
+
+@both
+def test_an_overwritten_value_of_the_field_is_refused(solve):
+    more = {"adjoint_params": ()} if solve is odeint_adjoint else {}
+    buffer = torch.empty(2)
+    constant = torch.ones(2)
+    with pytest.raises(ValueError, match="overwritten; return a new one"):
+        solve(lambda t, y: torch.mul(y, -1, out=buffer), y0, t, method="rk4", **more)
+    end = solve(lambda t, y: constant, y0, t, method="rk4", **more)[-1]
+    torch.testing.assert_close(end, torch.full((2,), 2.0))
+
+
+@both
+def test_tolerances_are_checked_also_where_steps_are_fixed(solve):
+    more = {"adjoint_params": ()} if solve is odeint_adjoint else {}
+    for bad in ({"rtol": -1.0}, {"atol": math.nan}):
+        with pytest.raises(ValueError, match="finite and not negative"):
+            solve(lambda t, y: -y, y0, t, method="rk4", **bad, **more)

@@ -269,3 +269,47 @@ def test_smoothing_draws_on_the_host_whatever_the_default_device():
     solver = SmoothedSolver(RK4, THIRDS, width=0.02, radius=RADIUS)
     with torch.device("meta"):
         assert isinstance(solver(like).b[0], float)
+
+
+def test_parameters_are_smoothed_independently():
+    solver = SmoothedSolver(RK4, THIRDS, width=0.02, radius=RADIUS)
+    draws = np.array([solver(like).c[1:3] for _ in range(400)]) - [1 / 3, 2 / 3]
+    assert abs(np.corrcoef(draws.T)[0, 1]) < 0.3
+    assert (draws.std(axis=0) > 0.01).all()
+
+
+def test_the_offset_moves_a_parameter_by_the_radius_at_first():
+    solver = TrainableSolver(RK4, THIRDS, RADIUS).double()
+    (gradient,) = torch.autograd.grad(solver.parameters_of_family(like)["u"], solver.offset)
+    assert gradient.tolist() == [0.05, 0]
+
+
+def test_options_of_a_block_reach_the_solve():
+    calls = []
+
+    class Counted(DenseField):
+        def forward(self, t, y):
+            calls.append(float(t))
+            return super().forward(t, y)
+
+    def count(**options):
+        calls.clear()
+        NeuralODE(Counted(2, 4), **options)(torch.ones(3, 2))
+        return len(calls)
+
+    assert count(rtol=1e-2, atol=1e-2) < count(rtol=1e-6, atol=1e-7)
+    assert count(solver="rk4", steps=6) == 24
+    restored = {"solver": "rk4", "steps": 1, "adjoint": "restored"}
+    assert count(**restored, nodes=9) == 8 * 4
+    with pytest.raises(ValueError, match="give `steps`"):
+        NeuralODE(DenseField(2, 4), solver="rk4")
+
+
+def test_dense_field_is_its_formula():
+    field = DenseField(3, 5)
+    with torch.no_grad():
+        field.drift.normal_()
+    y, t = torch.randn(4, 3), torch.tensor(0.7)
+    inner = y @ field.inner.weight.T + field.inner.bias + t * field.drift
+    wanted = torch.tanh(inner) @ field.outer.weight.T + field.outer.bias
+    torch.testing.assert_close(field(t, y), wanted)

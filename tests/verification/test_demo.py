@@ -12,6 +12,9 @@ import pytest
 import torch
 from scipy.stats import ttest_1samp
 
+from odecore.families import RK4
+from odecore.tableaux import coefficients_at
+from torch_bridge import odeint
 from verification.__main__ import main
 from verification.demo import _figures, _measure, _report, _run
 from verification.demo._data import OVERLAP, digit_pairs, digits
@@ -179,11 +182,23 @@ def test_measurements_say_what_the_figures_claim(data):
     for name, exact in noise.exact.items():
         for (mean, error), wanted in zip(noise.measured[name], exact, strict=True):
             assert abs(mean - wanted) < 6 * error
-    assert all(p < e for p, e in zip(noise.published, noise.exact["Gaussian"], strict=True))
+    for p, wrong, right in zip(noise.sizes, noise.published, noise.exact["Gaussian"], strict=True):
+        assert right - wrong == pytest.approx(2 / p, rel=1e-9)  # in units of ||X^T Y||^2
     decreases = _measure.relative_decreases(128, 4)
     np.testing.assert_allclose(decreases.equiangular[:, 0], decreases.equiangular[:, 1], rtol=1e-2)
     assert (np.abs(np.diff(decreases.summed)) > 0.1).all()
+    assert np.abs(decreases.equiangular).max() < 1.01
+    assert 0.9 < decreases.summed.max() < 1.01  # a cosine: the larger loss alone is followed
     found = _measure.error_map(model, data, 8)
+    i, j = 2, 6  # v, u
+    method = coefficients_at(RK4, u=found.u[j], v=found.v[i])
+    states = _measure._states(model, data, 32)
+    ends = [
+        odeint(model.field, states, _measure.END, **options)[-1]
+        for options in ({"rtol": 1e-10, "atol": 1e-12}, {"method": method, "options": {"steps": 4}})
+    ]
+    wanted = float((ends[0] - ends[1]).square().mean().sqrt().detach())
+    assert found.error[i, j] == pytest.approx(wanted, rel=1e-3)
     assert found.error.shape == (8, 8)
     assert np.isfinite(found.error).any()
 

@@ -141,6 +141,9 @@ def train_row(k: int, seed: int, quick: bool) -> Run:
 
 def draw(name: str, weights: dict[str, np.ndarray], quick: bool) -> str:
     """Measure and draw one figure on the trained plain model, in a worker."""
+    if name == "decreases":  # on pairs, along a training of its own
+        pairs, steps = (200, 5) if quick else (2000, 60)
+        return _figures.draw_decreases(_measure.relative_decreases(pairs, steps))
     data = digits()
     model = _restore(weights, data)
     if name == "error_map":
@@ -148,10 +151,7 @@ def draw(name: str, weights: dict[str, np.ndarray], quick: bool) -> str:
     if name == "node_errors":
         nodes = (3, 5, 9, 17) if quick else (3, 4, 5, 6, 7, 9, 11, 13, 15, 17, 21, 25, 33)
         return _figures.draw_node_errors(_measure.node_errors(model, data, nodes))
-    if name == "sketch_noise":
-        return _figures.draw_sketch_noise(_measure.sketch_noise(model, data, 40 if quick else 400))
-    pairs, steps = (200, 5) if quick else (2000, 60)
-    return _figures.draw_decreases(_measure.relative_decreases(pairs, steps))
+    return _figures.draw_sketch_noise(_measure.sketch_noise(model, data, 40 if quick else 400))
 
 
 def _collect(tasks: dict, results: dict, failures: list[str], bar: tqdm) -> None:
