@@ -143,7 +143,7 @@ def restored(
     Raises
     ------
     ValueError
-        If there is not one cotangent for each output time.
+        If there is no panel, or not one cotangent for each output time.
     SolveError
         If the backward solve fails.
 
@@ -156,6 +156,8 @@ def restored(
     state of the backward solve: it is the Clenshaw-Curtis quadrature of (df/dtheta)^T a over the
     nodes, where the states are known without interpolation.
     """
+    if not panels:
+        raise ValueError("`panels` must hold at least one panel, got none")
     if len(cotangents) != len(panels) + 1:
         raise ValueError(
             f"`cotangents` must hold one array for each of the {len(panels) + 1} output times, got "

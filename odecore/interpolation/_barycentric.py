@@ -62,7 +62,17 @@ def lagrange_rows(
     -------
     (m,) or (k, m) ndarray
         Each row sums to 1; at a node it is a unit vector, by index and not by division.
+
+    Raises
+    ------
+    ValueError
+        If nodes and weights do not match.
     """
+    if np.shape(nodes) != np.shape(weights) or np.ndim(nodes) != 1:
+        raise ValueError(
+            "`nodes` and `weights` must be one-dimensional and of one length, got shapes "
+            f"{np.shape(nodes)} and {np.shape(weights)}"
+        )
     difference = np.asarray(x, dtype=np.float64)[..., None] - nodes
     at_node = np.abs(difference) < 1e-300  # where its reciprocal would overflow
     terms = weights / np.where(at_node, 1.0, difference)

@@ -28,10 +28,21 @@ def elementary_weights(
     dict
         From tree to elementary weight, an element of the same ring. Subtrees are evaluated once.
 
+    Raises
+    ------
+    ValueError
+        If A is not square of the size of b.
+
     Notes
     -----
     Hairer, Norsett, Wanner I, definition II.2.9.
     """
+    lengths = [len(row) for row in A]
+    if lengths != [len(b)] * len(b):
+        raise ValueError(
+            f"`A` must have {len(b)} rows of length {len(b)}, one for each weight in `b`; got rows "
+            f"of lengths {lengths}"
+        )
     stages = range(len(b))
     inner: dict[RootedTree, list[Any]] = {}
 

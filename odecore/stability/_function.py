@@ -45,6 +45,11 @@ def stability_function(method: ButcherTableau, /) -> StabilityFunction:
         R(z) = det(I - zA + z 1 b^T) / det(I - zA); one step for y' = lambda y multiplies y by
         R(h lambda). Common factors of P and Q are kept.
 
+    Raises
+    ------
+    TypeError
+        If `method` is not a tableau.
+
     Notes
     -----
     Hairer, Wanner, Solving Ordinary Differential Equations II, proposition IV.3.2. The
@@ -56,6 +61,11 @@ def stability_function(method: ButcherTableau, /) -> StabilityFunction:
     >>> [str(c) for c in stability_function(tableau("classic")).numerator]
     ['1', '1', '1/2', '1/6', '1/24']
     """
+    if not isinstance(method, ButcherTableau):
+        raise TypeError(
+            f"`method` must be a ButcherTableau, got {type(method).__name__}; look a name up with "
+            "odecore.tableaux.tableau"
+        )
     shifted = [[a - w for a, w in zip(row, method.b, strict=True)] for row in method.A]
     return StabilityFunction(_reversed_characteristic(shifted), _reversed_characteristic(method.A))
 

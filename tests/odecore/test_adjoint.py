@@ -237,3 +237,8 @@ def test_lengths_of_backward_steps_are_in_units_of_t(options, steps):
     else:
         # Nodes at 0, 1.46, 5, 8.54, 10: ceil of their distances over 0.5.
         assert found.statistics.accepted == 3 + 8 + 8 + 3
+
+
+def test_no_panels_are_refused():
+    with pytest.raises(ValueError, match="at least one panel"):
+        restored(lambda t, y, a: -a, [], [np.ones(1)])

@@ -195,3 +195,8 @@ def test_the_tail_of_an_exact_interpolant_is_zero():
     assert float(coefficient_tail([2.0, 2.0])) == 0
     assert float(coefficient_tail([1.0, 2.0, 3.0])) < 1e-15
     assert float(coefficient_tail(np.zeros((5, 0)))) == 0
+
+
+def test_nodes_and_weights_must_match():
+    with pytest.raises(ValueError, match="of one length"):
+        lagrange_rows(0.1, chebyshev_points(4), barycentric_weights(5))

@@ -168,3 +168,9 @@ def test_principal_error_of_the_three_eighths_rule():
     assert math.sqrt(principal_error(tableau("three_eighths"), 4)) == pytest.approx(
         0.0126693677, abs=5e-11
     )
+
+
+@pytest.mark.parametrize(("A", "b"), [([[0]], [1, 0]), ([[0], [1, 0]], [0, 1]), ([], [1])])
+def test_coefficients_that_do_not_fit_are_refused(A, b):
+    with pytest.raises(ValueError, match="one for each weight in `b`"):
+        elementary_weights([RootedTree()], A, b)

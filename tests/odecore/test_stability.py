@@ -46,3 +46,8 @@ def test_a_step_on_the_test_equation_multiplies_by_r(name, rng):
         lambda t, y: z * y, 0.0, np.ones(5, dtype=complex), 1.0, tableau(name).coefficients
     )
     np.testing.assert_allclose(step.y, stability_function(tableau(name))(z), rtol=1e-12)
+
+
+def test_a_name_is_no_tableau():
+    with pytest.raises(TypeError, match="must be a ButcherTableau, got str"):
+        stability_function("classic")
