@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any
 
 from odecore.order._enumeration import rooted_trees
+from odecore.order._method import ExactMethod, RungeKuttaMethod, exact_method
 from odecore.order._rooted_tree import RootedTree
-from odecore.order._weights import elementary_weights
+from odecore.order._weights import elementary_weights, stage_weights
 
-__all__ = ["order_condition_residuals", "order_of_accuracy", "principal_error"]
+__all__ = [
+    "failing_trees",
+    "order_condition_residuals",
+    "order_of_accuracy",
+    "rounding_bounds",
+]
 
-
-class RungeKuttaMethod(Protocol):
-    """Anything with coefficients A and b, such as a tableau or a family."""
-
-    @property
-    def A(self) -> Sequence[Sequence[Any]]: ...
-
-    @property
-    def b(self) -> Sequence[Any]: ...
+MAX_ORDER = 14  # 53,272 conditions; each further order has about three times as many
 
 
 def order_condition_residuals(method: RungeKuttaMethod, order: int, /) -> dict[RootedTree, Any]:
@@ -29,10 +27,12 @@ def order_condition_residuals(method: RungeKuttaMethod, order: int, /) -> dict[R
     Parameters
     ----------
     method : object with `A` (s, s) and `b` (s,)
-        A `ButcherTableau` (residuals are Fractions) or a `Family` (residuals are rational
-        functions of the parameters: the zero element proves the condition for every member).
+        A `ButcherTableau` (residuals are Fractions or QuadraticNumbers), a `Family` (residuals are
+        rational functions of the parameters: the zero element proves the condition for every
+        member), or anything with floats (residuals are the exact ones of these floats, Fractions;
+        `rounding_bounds` says how much of them rounding of the coefficients explains).
     order : int
-        At least 1.
+        From 1 to 14.
 
     Returns
     -------
@@ -42,32 +42,85 @@ def order_condition_residuals(method: RungeKuttaMethod, order: int, /) -> dict[R
     Raises
     ------
     ValueError
-        If `order` is less than 1.
+        If `order` is out of range, a coefficient is not finite, or shapes disagree.
+    TypeError
+        If a coefficient is no real number.
 
     Notes
     -----
     Hairer, Norsett, Wanner I, theorem II.2.13.
     """
-    if order < 1:
-        raise ValueError(f"`order` must be at least 1, got {order}")
-    trees = [tree for n in range(1, order + 1) for tree in rooted_trees(n)]
-    weights = elementary_weights(trees, method.A, method.b)
+    known, trees = exact_method(method), _trees_up_to(order)
+    weights = elementary_weights(trees, known.A, known.b)
     return {tree: weight - Fraction(1, tree.density) for tree, weight in weights.items()}
 
 
-def order_of_accuracy(method: RungeKuttaMethod, /, *, max_order: int = 12) -> int:
+def rounding_bounds(method: RungeKuttaMethod, order: int, /) -> dict[RootedTree, Any]:
+    """How far each residual can be from that of the method that was rounded or misprinted.
+
+    Parameters
+    ----------
+    method, order
+        As for `order_condition_residuals`.
+
+    Returns
+    -------
+    dict
+        From tree to Phi(|A| + R, |b| + r) - Phi(|A|, |b|), a rigorous bound for all coefficients
+        that differ from the given ones by at most the radii R, r: `method.uncertainty` for
+        published decimals, and for floats eps times the largest coefficient of the row. Zero for
+        exact coefficients; zero coefficients are taken as exact.
+    """
+    known, trees = exact_method(method), _trees_up_to(order)
+    return dict(zip(trees, _reach(known, trees), strict=True))
+
+
+def failing_trees(method: RungeKuttaMethod, order: int, /) -> dict[RootedTree, Any]:
+    """The conditions up to `order` that a method violates, with their residuals.
+
+    Parameters
+    ----------
+    method, order
+        As for `order_condition_residuals`.
+
+    Returns
+    -------
+    dict
+        Empty iff the method has at least this order (for floats and decimals: iff rounding of the
+        coefficients explains all residuals).
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from fractions import Fraction
+    >>> wrong = SimpleNamespace(A=((0, 0), (Fraction(1, 2), 0)), b=(Fraction(1, 10), Fraction(9, 10)))
+    >>> {str(tree): str(residual) for tree, residual in failing_trees(wrong, 2).items()}
+    {'[•]': '-1/20'}
+    """
+    known, trees = exact_method(method), _trees_up_to(order)
+    weights = elementary_weights(trees, known.A, known.b)
+    residuals = [weights[tree] - Fraction(1, tree.density) for tree in trees]
+    held = known.held(residuals, _reach(known, trees))
+    triples = zip(trees, residuals, held, strict=True)
+    return {tree: residual for tree, residual, good in triples if not good}
+
+
+def order_of_accuracy(
+    method: RungeKuttaMethod, /, *, max_order: int = 12, weights: Sequence[Any] | None = None
+) -> int:
     """Largest p for which every order condition up to order p holds.
 
     Parameters
     ----------
     method : object with `A` and `b`
-        If it also has an `uncertainty` delta > 0 (each published digit string is off by at most
-        delta), a condition counts as held when its residual is within the bound
-        Phi(abs(A)+delta, abs(b)+delta) - Phi(abs(A), abs(b)), which no rounding of the nonzero
-        coefficients within delta can exceed.
-        Otherwise the decision is exact: the residual is zero or it is not.
+        Over an exact field the decision is exact: a residual is zero or it is not. For published
+        decimals (an `uncertainty`) and for floats a condition counts as held iff its residual is
+        within the bound of `rounding_bounds`: the order is that of a method which these digits can
+        be the rounding of.
     max_order : int, optional
-        Where to stop; the work grows about threefold with each order.
+        Where to stop, at most 14; the work grows about threefold with each order.
+    weights : sequence, optional
+        Decide the order of these weights instead of `method.b`, for instance `method.b_hat`.
 
     Returns
     -------
@@ -79,55 +132,48 @@ def order_of_accuracy(method: RungeKuttaMethod, /, *, max_order: int = 12) -> in
     ValueError
         If all conditions up to `max_order` hold, so that the order is not decided.
     """
-    delta = getattr(method, "uncertainty", Fraction(0))
-    for p in range(1, max_order + 1):
-        trees = rooted_trees(p)
-        weights = elementary_weights(trees, method.A, method.b)
-        bounds = _rounding_bounds(trees, method, delta) if delta else dict.fromkeys(trees, 0)
-        for tree in trees:
-            residual = weights[tree] - Fraction(1, tree.density)
-            held = abs(residual) <= bounds[tree] if delta else residual == 0
-            if not held:
-                return p - 1
+    known = exact_method(method, weights=weights)
+    _require_order(max_order, "`max_order`")
+    for p, held in enumerate(_held_by_order(known, max_order), start=1):
+        if not held:
+            return p - 1
     raise ValueError(
         f"all order conditions up to `max_order` = {max_order} hold; raise `max_order` to decide"
     )
 
 
-def principal_error(method: RungeKuttaMethod, order: int, /) -> Any:
-    """Square of the principal error's 2-norm: the sum over trees of order p+1 of tau(t)^2.
-
-    Parameters
-    ----------
-    method : object with `A` and `b`
-    order : int
-        The order p of the method.
-
-    Returns
-    -------
-    Fraction or ring element
-        sum of ((Phi(t) - 1/gamma(t)) / sigma(t))^2. The square is returned because it is
-        rational; its root is the usual A^(p+1).
-
-    Notes
-    -----
-    The 2-norm over rooted trees, not Lotkin's bound for scalar problems: optima in the two norms
-    are different methods (Ralston's 1962 optimum is in Lotkin's).
-    """
-    trees = rooted_trees(order + 1)
-    weights = elementary_weights(trees, method.A, method.b)
-    errors = [(weights[t] - Fraction(1, t.density)) * Fraction(1, t.symmetry) for t in trees]
-    return sum((error * error for error in errors), Fraction(0))
+def _held_by_order(known: ExactMethod, max_order: int) -> Iterator[bool]:
+    """Whether all conditions of order 1, 2, ... hold; subtrees are shared between the orders."""
+    g, scale = stage_weights(known.A, len(known.b))
+    for p in range(1, max_order + 1):
+        trees = rooted_trees(p)
+        if known.radii is not None or scale is None:
+            values = elementary_weights(trees, known.A, known.b)
+            residuals = [values[tree] - Fraction(1, tree.density) for tree in trees]
+            yield all(known.held(residuals, _reach(known, trees)))
+        else:
+            target = scale ** (p - 1)
+            yield all(
+                sum(b * value for b, value in zip(known.b, g(tree), strict=True) if b != 0)
+                == Fraction(target, tree.density)
+                for tree in trees
+            )
 
 
-def _rounding_bounds(
-    trees: Sequence[RootedTree], method: RungeKuttaMethod, delta: Fraction
-) -> dict[RootedTree, Any]:
-    """How far each weight can move when every nonzero coefficient moves by at most delta."""
-    A = [[abs(a) for a in row] for row in method.A]
-    b = [abs(weight) for weight in method.b]
-    raised_A = [[a + delta if a else a for a in row] for row in A]
-    raised_b = [weight + delta if weight else weight for weight in b]
-    low = elementary_weights(trees, A, b)
-    high = elementary_weights(trees, raised_A, raised_b)
-    return {tree: high[tree] - low[tree] for tree in trees}
+def _reach(known: ExactMethod, trees: Sequence[RootedTree]) -> list[Any]:
+    if known.radii is None:
+        return [0] * len(trees)
+    return known.reach(lambda A, b: list(elementary_weights(trees, A, b).values()))
+
+
+def _trees_up_to(order: int) -> list[RootedTree]:
+    _require_order(order, "`order`")
+    return [tree for n in range(1, order + 1) for tree in rooted_trees(n)]
+
+
+def _require_order(order: int, label: str) -> None:
+    if not 1 <= order <= MAX_ORDER:
+        raise ValueError(
+            f"{label} must be at least 1 and at most {MAX_ORDER} (53,272 conditions, and three "
+            f"times as many for each further order), got {order}"
+        )

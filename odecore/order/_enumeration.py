@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 
-from odecore.order._rooted_tree import RootedTree
+from odecore.order._rooted_tree import RootedTree, trees_of
 
 __all__ = ["rooted_trees"]
+
+MAX_ORDER = 18  # 1,721,159 trees; each further order has about three times as many
 
 
 @cache
@@ -16,7 +18,7 @@ def rooted_trees(order: int, /) -> tuple[RootedTree, ...]:
     Parameters
     ----------
     order : int
-        Number of vertices, at least 1.
+        Number of vertices, from 1 to 18.
 
     Returns
     -------
@@ -26,29 +28,38 @@ def rooted_trees(order: int, /) -> tuple[RootedTree, ...]:
     Raises
     ------
     ValueError
-        If `order` is less than 1.
+        If `order` is less than 1, or so large that the list would not fit in reasonable time.
 
     Notes
     -----
-    Beyer and Hedetniemi, Constant time generation of rooted trees, SIAM J. Comput. 9 (1980): the
-    canonical level sequences in decreasing lexicographic order. The successor shortens the last
-    vertex of level above 1 and repeats the branch that it then belongs to.
+    Each tree with more than one vertex arises once as the Butcher product u v: v becomes the first
+    child of u's root, where v is not smaller than the first child of u. Lists are kept in
+    decreasing order of first children, so the admissible u for a v are the end of u's list and each
+    tree costs one step. (Beyer and Hedetniemi, SIAM J. Comput. 9 (1980), generate level sequences
+    instead; that needs O(order) steps a tree once trees are wanted.)
 
     Examples
     --------
     >>> [str(tree) for tree in rooted_trees(3)]
     ['[[•]]', '[••]']
     """
-    if order < 1:
-        raise ValueError(f"`order` is a number of vertices, at least 1; got {order}")
-    levels = list(range(order))
-    sequences = [levels]
-    while max(levels) > 1:
-        last = max(i for i, level in enumerate(levels) if level > 1)
-        parent = max(i for i in range(last) if levels[i] == levels[last] - 1)
-        period = last - parent
-        levels = levels[:last]
-        while len(levels) < order:
-            levels.append(levels[len(levels) - period])
-        sequences.append(levels)
-    return tuple(map(RootedTree.from_level_sequence, sequences))
+    if not 1 <= order <= MAX_ORDER:
+        raise ValueError(
+            f"`order` is a number of vertices, at least 1 and at most {MAX_ORDER} (there are "
+            f"1,721,159 trees of order 18, and three times as many of the next); got {order}"
+        )
+    if order == 1:
+        return (RootedTree(),)
+    children: list[tuple[RootedTree, ...]] = []
+    for size in range(order - 1, 0, -1):  # of the first child
+        rests = [tree.children for tree in rooted_trees(order - size)]
+        heads = list(zip(rooted_trees(size), strict=True))
+        if 2 * size >= order:  # the children in the rests are all smaller
+            children += [head + rest for head in heads for rest in rests]
+            continue
+        start = sum(rest[0].order > size for rest in rests)
+        for head in heads:
+            children += [head + rest for rest in rests[start:]]
+            while start < len(rests) and rests[start][0] is head[0]:
+                start += 1
+    return tuple(trees_of(children, order))

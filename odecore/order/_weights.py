@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
+from math import gcd
 from typing import Any
 
+from odecore.exact import QuadraticNumber
 from odecore.order._rooted_tree import RootedTree
 
-__all__ = ["elementary_weights"]
+__all__ = ["elementary_weights", "stage_weights"]
+
+Rows = Sequence[Sequence[Any]]
 
 
 def elementary_weights(
-    trees: Iterable[RootedTree], A: Sequence[Sequence[Any]], b: Sequence[Any], /
+    trees: Iterable[RootedTree], A: Rows, b: Sequence[Any], /
 ) -> dict[RootedTree, Any]:
     """Evaluate Phi(t) = sum_i b_i g_i(t), g_i(t) = prod over children u of sum_j a_ij g_j(u).
 
@@ -19,14 +24,16 @@ def elementary_weights(
     ----------
     trees : iterable of RootedTree
     A : (s, s) nested sequence
-        Entries of any commutative ring that contains the integers: Fractions, elements of a
-        polynomial ring or fraction field. Only sums and products are used.
+        Entries of any commutative ring that contains the integers: Fractions, QuadraticNumbers,
+        elements of a polynomial ring or fraction field, floats. Only sums and products are used.
     b : (s,) sequence
 
     Returns
     -------
     dict
-        From tree to elementary weight, an element of the same ring. Subtrees are evaluated once.
+        From tree to elementary weight, an element of the same ring. Subtrees are evaluated once;
+        over Fractions and quadratic fields all work is done in integers, over one common
+        denominator.
 
     Raises
     ------
@@ -37,29 +44,78 @@ def elementary_weights(
     -----
     Hairer, Norsett, Wanner I, definition II.2.9.
     """
+    g, scale = stage_weights(A, len(b))
+    weights, common = _over_integers(b)
+    out = {}
+    for tree in trees:
+        terms = zip(weights, g(tree), strict=True)
+        total = sum((weight * value for weight, value in terms if weight != 0), 0)
+        exact = common is not None and scale is not None
+        out[tree] = _divided(total, common * scale ** (tree.order - 1)) if exact else total
+    return out
+
+
+def stage_weights(A: Rows, s: int, /) -> tuple[Callable[[RootedTree], list[Any]], int | None]:
+    """The function from a tree t to scale^(order - 1) g_i(t), i = 1..s, and that scale.
+
+    Over Fractions and quadratic fields the scaled values are integers; over other rings the values
+    are not scaled, and the scale is None.
+    """
     lengths = [len(row) for row in A]
-    if lengths != [len(b)] * len(b):
+    if lengths != [s] * s:
         raise ValueError(
-            f"`A` must have {len(b)} rows of length {len(b)}, one for each weight in `b`; got rows "
-            f"of lengths {lengths}"
+            f"`A` must have {s} rows of length {s}, one for each weight in `b`; got rows of "
+            f"lengths {lengths}"
         )
-    stages = range(len(b))
-    inner: dict[RootedTree, list[Any]] = {}
+    flat, scale = _over_integers([a for row in A for a in row])
+    rows = [[(j, a) for j, a in enumerate(flat[i * s : (i + 1) * s]) if a != 0] for i in range(s)]
+    pushed: dict[RootedTree, list[Any]] = {}
+    values: dict[tuple[RootedTree, ...], list[Any]] = {(): [1] * s}
 
-    def pushed(tree: RootedTree) -> list[Any]:
+    def push(tree: RootedTree) -> list[Any]:
         """The vector A g(tree)."""
-        if tree not in inner:
-            g = stage_values(tree)
-            inner[tree] = [sum((A[i][j] * g[j] for j in stages if A[i][j] != 0), 0) for i in stages]
-        return inner[tree]
+        if tree not in pushed:
+            g = product(tree.children)
+            pushed[tree] = [sum((a * g[j] for j, a in row), 0) for row in rows]
+        return pushed[tree]
 
-    def stage_values(tree: RootedTree) -> list[Any]:
-        values: list[Any] = [1] * len(b)
-        for child in tree.children:
-            values = [value * factor for value, factor in zip(values, pushed(child), strict=True)]
-        return values
+    def product(children: tuple[RootedTree, ...]) -> list[Any]:
+        found = values.get(children)
+        if found is None:
+            factors = zip(push(children[0]), product(children[1:]), strict=True)
+            found = values[children] = [a * b for a, b in factors]
+        return found
 
-    return {
-        tree: sum((bi * gi for bi, gi in zip(b, stage_values(tree), strict=True)), 0)
-        for tree in trees
-    }
+    return lambda tree: product(tree.children), scale
+
+
+def _over_integers(entries: Sequence[Any]) -> tuple[list[Any], int | None]:
+    """Entries times their common denominator, and that; or the entries and None."""
+    parts: list[int | Fraction] = []
+    for entry in entries:
+        if isinstance(entry, QuadraticNumber):
+            parts += [Fraction(entry.rational), Fraction(entry.irrational)]
+        elif isinstance(entry, int | Fraction):
+            parts.append(entry)
+        else:
+            return list(entries), None
+    common = 1
+    for part in parts:
+        common *= part.denominator // gcd(common, part.denominator)
+
+    def scaled(entry: Any) -> Any:
+        if isinstance(entry, QuadraticNumber):
+            a, b = (scaled(part) for part in (entry.rational, entry.irrational))
+            return QuadraticNumber(a, b, entry.radicand) if b else a
+        return entry.numerator * (common // entry.denominator)
+
+    return [scaled(entry) for entry in entries], common
+
+
+def _divided(total: Any, common: int) -> Any:
+    """An integral element over its denominator; rational where its irrational part is zero."""
+    if isinstance(total, QuadraticNumber):
+        if total.irrational:
+            return total / common
+        total = total.rational
+    return Fraction(total, common)

@@ -1,0 +1,150 @@
+"""Polynomials in one variable over an exact ordered field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import zip_longest
+from math import gcd
+from typing import Any
+
+__all__ = ["Polynomial"]
+
+
+@dataclass(frozen=True)
+class Polynomial:
+    """A polynomial, immutable, with exact coefficients.
+
+    Parameters
+    ----------
+    coefficients : sequence
+        Lowest degree first: int, Fraction or QuadraticNumber. Trailing zeros are dropped, so the
+        zero polynomial has none.
+
+    Examples
+    --------
+    >>> x = Polynomial((0, 1))
+    >>> p = (x - 1) * (x - 2)
+    >>> p.coefficients, p(3), divmod(p, x - 1)[0] == x - 2
+    ((2, -3, 1), 2, True)
+    """
+
+    coefficients: tuple[Any, ...]
+
+    def __init__(self, coefficients: Sequence[Any], /) -> None:
+        kept = tuple(coefficients)
+        while kept and kept[-1] == 0:
+            kept = kept[:-1]
+        object.__setattr__(self, "coefficients", kept)
+
+    @property
+    def degree(self) -> int:
+        """The degree; -1 for the zero polynomial."""
+        return len(self.coefficients) - 1
+
+    @property
+    def leading(self) -> Any:
+        """Coefficient of the highest power, or 0."""
+        return self.coefficients[-1] if self.coefficients else 0
+
+    def __call__(self, x: Any, /) -> Any:
+        """Evaluate by Horner's rule, in whatever ring x lives."""
+        value: Any = 0
+        for coefficient in reversed(self.coefficients):
+            value = value * x + coefficient
+        return value
+
+    def __bool__(self) -> bool:
+        return bool(self.coefficients)
+
+    def __add__(self, other: Any) -> Polynomial:
+        pairs = zip_longest(self.coefficients, _lift(other).coefficients, fillvalue=0)
+        return Polynomial([a + b for a, b in pairs])
+
+    __radd__ = __add__
+
+    def __neg__(self) -> Polynomial:
+        return Polynomial([-a for a in self.coefficients])
+
+    def __sub__(self, other: Any) -> Polynomial:
+        return self + -_lift(other)
+
+    def __rsub__(self, other: Any) -> Polynomial:
+        return -self + other
+
+    def __mul__(self, other: Any) -> Polynomial:
+        if not isinstance(other, Polynomial):
+            return Polynomial([a * other for a in self.coefficients])
+        product: list[Any] = [0] * max(0, self.degree + other.degree + 1)
+        for i, a in enumerate(self.coefficients):
+            if a:
+                for j, b in enumerate(other.coefficients):
+                    product[i + j] += a * b
+        return Polynomial(product)
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, number: Any) -> Polynomial:
+        return self * (Fraction(1) / number)
+
+    def __pow__(self, exponent: int) -> Polynomial:
+        power = Polynomial((1,))
+        for _ in range(exponent):
+            power = power * self
+        return power
+
+    def __divmod__(self, divisor: Polynomial) -> tuple[Polynomial, Polynomial]:
+        """Quotient and remainder over the field of the coefficients."""
+        if not divisor:
+            raise ZeroDivisionError("division by the zero polynomial")
+        rest = list(self.coefficients)
+        quotient: list[Any] = [0] * max(0, self.degree - divisor.degree + 1)
+        inverse = Fraction(1) / divisor.leading
+        for k in reversed(range(len(quotient))):
+            quotient[k] = factor = rest[k + divisor.degree] * inverse
+            for j, b in enumerate(divisor.coefficients):
+                rest[k + j] -= factor * b
+        return Polynomial(quotient), Polynomial(rest[: max(0, divisor.degree)])
+
+    def derivative(self) -> Polynomial:
+        """The derivative."""
+        return Polynomial([k * a for k, a in enumerate(self.coefficients)][1:])
+
+    def primitive(self) -> Polynomial:
+        """A positive multiple with coefficients of small size: coprime integers if rational."""
+        if not all(isinstance(a, int | Fraction) for a in self.coefficients):
+            return self / abs(self.leading) if self else self
+        common = 1
+        for a in self.coefficients:
+            common = common * a.denominator // gcd(common, a.denominator)
+        integers = [a.numerator * (common // a.denominator) for a in self.coefficients]
+        content = gcd(*integers) or 1
+        return Polynomial([a // content for a in integers])
+
+    def gcd(self, other: Polynomial, /) -> Polynomial:
+        """A greatest common divisor, up to a unit."""
+        a, b = self.primitive(), other.primitive()
+        while b:
+            a, b = b, divmod(a, b)[1].primitive()
+        return a
+
+    def squarefree(self) -> Polynomial:
+        """The polynomial with the same roots, all simple."""
+        common = self.gcd(self.derivative())
+        return (divmod(self, common)[0] if common.degree > 0 else self).primitive()
+
+    def __str__(self) -> str:
+        def term(k: int, a: Any) -> str:
+            text = f"({a})" if "sqrt" in str(a) and k else str(a)
+            if not k:
+                return text
+            power = "x" if k == 1 else f"x^{k}"
+            return {"1": power, "-1": f"-{power}"}.get(text, f"{text}*{power}")
+
+        terms = [term(k, a) for k, a in reversed(list(enumerate(self.coefficients))) if a]
+        return " + ".join(terms).replace("+ -", "- ") or "0"
+
+
+def _lift(value: Any) -> Polynomial:
+    return value if isinstance(value, Polynomial) else Polynomial((value,))

@@ -1,0 +1,222 @@
+"""Numbers a + b sqrt(d): the real quadratic field in which Gauss and Radau methods live."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import total_ordering
+from math import isqrt
+from numbers import Rational, Real
+from typing import Any
+
+__all__ = ["QuadraticNumber"]
+
+
+@total_ordering
+class QuadraticNumber:
+    """An element of the field Q(sqrt(d)), with exact arithmetic and exact order.
+
+    Parameters
+    ----------
+    rational, irrational : int or Fraction
+        The numbers a and b of a + b sqrt(d).
+    radicand : int
+        d, squarefree and at least 2.
+
+    Raises
+    ------
+    TypeError
+        If a part is not rational.
+    ValueError
+        If d is not squarefree or less than 2; two different d never mix.
+
+    Examples
+    --------
+    >>> root = QuadraticNumber.sqrt(3)
+    >>> (1 + root) * (1 - root) == -2, 1 < root < 2, str(1 / root)
+    (True, True, '1/3*sqrt(3)')
+    """
+
+    __slots__ = ("irrational", "radicand", "rational")
+
+    rational: Rational
+    irrational: Rational
+    radicand: int
+
+    def __init__(self, rational: Any, irrational: Any, radicand: int, /) -> None:
+        for part in (rational, irrational):
+            if not isinstance(part, Rational):
+                raise TypeError(f"the parts must be int or Fraction, got {part!r}")
+        if radicand < 2 or any(radicand % (k * k) == 0 for k in range(2, isqrt(radicand) + 1)):
+            raise ValueError(f"`radicand` must be squarefree and at least 2, got {radicand}")
+        self._set(rational, irrational, radicand)
+
+    def _set(self, a: Any, b: Any, d: int) -> None:
+        object.__setattr__(self, "rational", a)
+        object.__setattr__(self, "irrational", b)
+        object.__setattr__(self, "radicand", d)
+
+    def _make(self, a: Any, b: Any) -> QuadraticNumber:
+        """Build without checks: the radicand is known to be right."""
+        number = object.__new__(QuadraticNumber)
+        number._set(a, b, self.radicand)
+        return number
+
+    @classmethod
+    def sqrt(cls, radicand: int, /) -> QuadraticNumber:
+        """The positive root of a squarefree integer."""
+        return cls(0, 1, radicand)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"a QuadraticNumber is immutable; cannot set {name!r}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return QuadraticNumber, (self.rational, self.irrational, self.radicand)
+
+    @property
+    def real(self) -> QuadraticNumber:
+        """The number itself; Fractions ask for it when they are compared."""
+        return self
+
+    @property
+    def imag(self) -> int:
+        """Zero."""
+        return 0
+
+    def _parts(self, other: Any) -> tuple[Any, Any] | None:
+        if isinstance(other, QuadraticNumber):
+            if other.radicand != self.radicand:
+                if not other.irrational:
+                    return other.rational, 0
+                raise ValueError(
+                    f"cannot mix sqrt({self.radicand}) and sqrt({other.radicand}) in one number; "
+                    "all coefficients of a method must lie in one quadratic field"
+                )
+            return other.rational, other.irrational
+        return (other, 0) if isinstance(other, Rational) else None
+
+    def __add__(self, other: Any) -> Any:
+        parts = self._parts(other)
+        if parts is None:
+            return NotImplemented
+        if not self.irrational and isinstance(other, QuadraticNumber):
+            return other._make(self.rational + parts[0], other.irrational)
+        return self._make(self.rational + parts[0], self.irrational + parts[1])
+
+    __radd__ = __add__
+
+    def __neg__(self) -> QuadraticNumber:
+        return self._make(-self.rational, -self.irrational)
+
+    def __pos__(self) -> QuadraticNumber:
+        return self
+
+    def __sub__(self, other: Any) -> Any:
+        return NotImplemented if self._parts(other) is None else self + -other
+
+    def __rsub__(self, other: Any) -> Any:
+        return -self + other
+
+    def __mul__(self, other: Any) -> Any:
+        parts = self._parts(other)
+        if parts is None:
+            return NotImplemented
+        a, b = parts
+        if not self.irrational and isinstance(other, QuadraticNumber):
+            return other._make(self.rational * a, self.rational * other.irrational)
+        if not b:
+            return self._make(self.rational * a, self.irrational * a)
+        return self._make(
+            self.rational * a + self.irrational * b * self.radicand,
+            self.rational * b + self.irrational * a,
+        )
+
+    __rmul__ = __mul__
+
+    @property
+    def norm(self) -> Rational:
+        """The product with the conjugate, a^2 - b^2 d; zero only for zero."""
+        return self.rational**2 - self.irrational**2 * self.radicand
+
+    def __truediv__(self, other: Any) -> Any:
+        if isinstance(other, QuadraticNumber):
+            inverse = Fraction(1, 1) / other.norm
+            return self * other._make(other.rational * inverse, -other.irrational * inverse)
+        return self * (Fraction(1) / other) if isinstance(other, Rational) else NotImplemented
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return self._make(Fraction(other), 0) / self
+
+    def __pow__(self, exponent: int) -> QuadraticNumber:
+        if exponent < 0:
+            return 1 / self**-exponent
+        power, square = self._make(1, 0), self
+        while exponent:
+            if exponent & 1:
+                power = power * square
+            square, exponent = square * square, exponent >> 1
+        return power
+
+    def sign(self) -> int:
+        """Exactly -1, 0 or 1."""
+        a, b = self.rational, self.irrational
+        if not b:
+            return (a > 0) - (a < 0)
+        larger = a if self.norm > 0 else b  # of a and b sqrt(d), the one of larger modulus
+        return 1 if larger > 0 else -1
+
+    def __abs__(self) -> QuadraticNumber:
+        return -self if self.sign() < 0 else self
+
+    def __bool__(self) -> bool:
+        return bool(self.rational or self.irrational)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, QuadraticNumber) and other.radicand != self.radicand:
+            return not (self.irrational or other.irrational) and self.rational == other.rational
+        parts = self._parts(other)
+        return NotImplemented if parts is None else parts == (self.rational, self.irrational)
+
+    def __lt__(self, other: Any) -> bool:
+        return NotImplemented if self._parts(other) is None else (self - other).sign() < 0
+
+    def __hash__(self) -> int:
+        if not self.irrational:
+            return hash(self.rational)
+        return hash((self.rational, self.irrational, self.radicand))
+
+    def bracket(self, bits: int, /) -> tuple[Fraction, Fraction]:
+        """Rationals that enclose the number, 2^-bits apart relative to its irrational part."""
+        b = Fraction(self.irrational)
+        square = b * b * self.radicand
+        scale = 4**bits * square.denominator
+        low = isqrt(square.numerator * scale)
+        ends = [Fraction(low, 2**bits * square.denominator)]
+        ends.append(Fraction(low + 1, 2**bits * square.denominator))
+        if b < 0:
+            ends = [-end for end in reversed(ends)]
+        a = Fraction(self.rational)
+        return a + ends[0], a + ends[1]
+
+    def __float__(self) -> Any:
+        if not self.irrational:
+            return self.rational.numerator / self.rational.denominator
+        bits = 64
+        while True:  # ends: an irrational number is not halfway between two floats
+            low, high = (end.numerator / end.denominator for end in self.bracket(bits))
+            if low == high:
+                return low
+            bits *= 2
+
+    def __str__(self) -> str:
+        a, b = self.rational, self.irrational
+        if not b:
+            return str(a)
+        root = f"sqrt({self.radicand})"
+        term = {1: root, -1: f"-{root}"}.get(b, f"{b}*{root}")  # type: ignore[call-overload]
+        return term if not a else f"{a}{'' if term.startswith('-') else '+'}{term}"
+
+    def __repr__(self) -> str:
+        return f"QuadraticNumber({self.rational}, {self.irrational}, {self.radicand})"
+
+
+Real.register(QuadraticNumber)

@@ -1,0 +1,182 @@
+"""Real roots of an exact polynomial: counted and isolated by Sturm's theorem, never sampled."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+from odecore.exact._polynomial import Polynomial
+
+__all__ = ["count_roots", "isolate_roots", "refine_root", "sign_on_interval", "sturm_sequence"]
+
+
+def _sign(number: Any) -> int:
+    return (number > 0) - (number < 0)
+
+
+def sturm_sequence(polynomial: Polynomial, /) -> tuple[Polynomial, ...]:
+    """The polynomial, its derivative, and their negated remainders, each up to a positive factor.
+
+    Parameters
+    ----------
+    polynomial : Polynomial
+        Not zero, over Fractions or one quadratic field.
+
+    Raises
+    ------
+    ValueError
+        If the polynomial is zero, so that every number is a root.
+    """
+    if not polynomial:
+        raise ValueError("the zero polynomial has every number as a root; it has no Sturm sequence")
+    chain = [polynomial.primitive(), polynomial.derivative().primitive()]
+    while chain[-1]:
+        chain.append((-divmod(chain[-2], chain[-1])[1]).primitive())
+    return tuple(chain[:-1])
+
+
+def _variations(signs: list[int]) -> int:
+    kept = [sign for sign in signs if sign]
+    return sum(a != b for a, b in zip(kept, kept[1:], strict=False))
+
+
+def _at(chain: tuple[Polynomial, ...], x: Any, side: int) -> int:
+    """Sign variations at x, or at infinity of the given side for x = None."""
+    if x is None:
+        return _variations([_sign(p.leading) * side**p.degree for p in chain])
+    return _variations([_sign(p(x)) for p in chain])
+
+
+def count_roots(polynomial: Polynomial, low: Any = None, high: Any = None, /) -> int:
+    """Number of distinct real roots in the half-open interval (low, high].
+
+    Parameters
+    ----------
+    polynomial : Polynomial
+        Not zero.
+    low, high : exact numbers, optional
+        None stands for -infinity and +infinity.
+
+    Notes
+    -----
+    Sturm's theorem; it holds for multiple roots too as long as the chain ends in the gcd.
+
+    Examples
+    --------
+    >>> count_roots(Polynomial((-2, 0, 1))), count_roots(Polynomial((-2, 0, 1)), 0)
+    (2, 1)
+    """
+    chain = sturm_sequence(polynomial.squarefree())
+    return _at(chain, low, -1) - _at(chain, high, 1)
+
+
+def isolate_roots(
+    polynomial: Polynomial, low: Any = None, high: Any = None, /
+) -> tuple[tuple[Any, Any], ...]:
+    """Disjoint intervals, in increasing order, with exactly one real root in each.
+
+    Parameters
+    ----------
+    polynomial : Polynomial
+        Not zero.
+    low, high : exact numbers, optional
+        Only roots in (low, high] are listed.
+
+    Returns
+    -------
+    tuple of pairs
+        (a, b) with one root in (a, b], simple in the squarefree part and not at a; a == b where the
+        root itself was met.
+    """
+    free = polynomial.squarefree()
+    chain = sturm_sequence(free)
+    if free.degree < 1:
+        return ()
+    # Cauchy: every root is smaller than 1 + max |a_k / a_n|.
+    ratios = [abs(a / Fraction(1) / free.leading) for a in free.coefficients[:-1]]
+    bound = Fraction(2)
+    while any(ratio >= bound - 1 for ratio in ratios):
+        bound *= 2
+    todo = [(-bound if low is None else low, bound if high is None else high)]
+    found = []
+    while todo:
+        a, b = todo.pop()
+        inside = _at(chain, a, -1) - _at(chain, b, 1) if a < b else 0
+        if inside == 1 and free(b) == 0:
+            found.append((b, b))
+        elif inside == 1 and free(a) != 0:
+            found.append((a, b))
+        elif inside:
+            middle = (a + b) / Fraction(2)
+            todo += [(middle, b), (a, middle)]
+    return tuple(found)
+
+
+def refine_root(
+    polynomial: Polynomial, bracket: tuple[Any, Any], width: Fraction, /
+) -> tuple[Any, Any]:
+    """Shrink an interval of `isolate_roots` by bisection to at most `width`.
+
+    Parameters
+    ----------
+    polynomial : Polynomial
+        The polynomial that the interval was isolated for.
+    bracket : pair
+        One root in (a, b], the polynomial not zero at a.
+    width : Fraction
+        Positive.
+    """
+    low, high = bracket
+    free = polynomial.squarefree()
+    below = _sign(free(low))
+    while high - low > width:
+        middle = (low + high) / Fraction(2)
+        sign = _sign(free(middle))
+        if sign == 0:
+            return middle, middle
+        low, high = (middle, high) if sign == below else (low, middle)
+    return low, high
+
+
+def sign_on_interval(polynomial: Polynomial, low: Any = None, high: Any = None, /) -> int | None:
+    """Sign of a polynomial on an open interval: 1 if nowhere negative, -1 if nowhere positive.
+
+    Parameters
+    ----------
+    polynomial : Polynomial
+    low, high : exact numbers, optional
+        None stands for -infinity and +infinity.
+
+    Returns
+    -------
+    int or None
+        0 for the zero polynomial; None where both signs occur. Zeros inside are allowed: roots of
+        even multiplicity do not change the sign.
+
+    Examples
+    --------
+    >>> sign_on_interval(Polynomial((1, -2, 1))), sign_on_interval(Polynomial((-1, 0, 1)))
+    (1, None)
+    """
+    if not polynomial:
+        return 0
+    cuts = [cut for cut in isolate_roots(polynomial, low, high) if high is None or cut[0] < high]
+    cuts = [_separated(polynomial, cut, low, high) for cut in cuts]
+    ends = [low, *(end for cut in cuts for end in cut), high]
+    samples = [_between(a, b) for a, b in zip(ends[::2], ends[1::2], strict=True)]
+    signs = {_sign(polynomial(x)) for x in samples}
+    return signs.pop() if len(signs) == 1 else None
+
+
+def _separated(polynomial: Polynomial, cut: tuple[Any, Any], low: Any, high: Any) -> Any:
+    """Shrink an isolating interval until it lies inside (low, high), if its root does."""
+    while (cut[0] == low or cut[1] == high) and cut[0] < cut[1]:
+        cut = refine_root(polynomial, cut, (cut[1] - cut[0]) / Fraction(2))
+    return cut
+
+
+def _between(low: Any, high: Any) -> Any:
+    """A number of the gap from one isolating interval to the next; its ends are no roots."""
+    if low is None or high is None:
+        return (low or Fraction(0)) + 1 if high is None else high - 1
+    return (low + high) / Fraction(2)

@@ -1,0 +1,194 @@
+"""Find the one coefficient that was misprinted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from odecore.exact import Polynomial, QuadraticNumber, isolate_roots, number_text, refine_root
+from odecore.order._conditions import failing_trees
+from odecore.order._enumeration import rooted_trees
+from odecore.order._method import ExactMethod, RungeKuttaMethod, exact_method
+from odecore.order._weights import elementary_weights
+
+__all__ = ["Typo", "locate_typo"]
+
+
+@dataclass(frozen=True)
+class Typo:
+    """One change of one coefficient that restores all order conditions.
+
+    Parameters
+    ----------
+    entry : str
+        "a[4][2]" or "b[3]", counted from 1 as in the literature.
+    found, restored : exact numbers
+        The coefficient as given, and what it must be.
+    digits : int or None
+        For coefficients known roughly, how many decimals of `restored` are meant; None if exact.
+    """
+
+    entry: str
+    found: Any
+    restored: Any
+    digits: int | None = None
+
+    def __str__(self) -> str:
+        about = "" if self.digits is None else f" (to {self.digits} decimals)"
+        return (
+            f"{self.entry} = {number_text(self.found)} should be {number_text(self.restored)}"
+            f"{about}"
+        )
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    A: tuple[tuple[Any, ...], ...]
+    b: tuple[Any, ...]
+    uncertainty: Fraction = Fraction(0)
+
+
+def locate_typo(method: RungeKuttaMethod, order: int, /) -> tuple[Typo, ...]:
+    """Find every single-coefficient change after which all conditions up to `order` hold.
+
+    Parameters
+    ----------
+    method : object with `A` and `b`
+        Over Fractions, one quadratic field, or decimals with an `uncertainty`; also floats.
+    order : int
+        The order that the method should have.
+
+    Returns
+    -------
+    tuple of Typo
+        Empty if no single change does it; several if the conditions do not decide, for instance
+        at low order. For an explicit method only entries below the diagonal are tried.
+
+    Raises
+    ------
+    ValueError
+        If the method already has this order.
+
+    Notes
+    -----
+    With one entry a + x, each residual is a polynomial in x; the change sought is a common root of
+    all. Conditions are used in increasing order, so that most candidates fail at once. A root is
+    found exactly over the rationals; over a quadratic field where the polynomials have a common
+    factor of degree one; for rough coefficients by Sturm isolation, and then tested with the same
+    bounds as the order.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> from fractions import Fraction as F
+    >>> A = ((0, 0, 0, 0), (F(1, 3), 0, 0, 0), (F(-1, 3), 1, 0, 0), (1, 1, 1, 0))
+    >>> misprint = SimpleNamespace(A=A, b=(F(1, 8), F(3, 8), F(3, 8), F(1, 8)))
+    >>> [str(typo) for typo in locate_typo(misprint, 4)]
+    ['a[4][2] = 1 should be -1']
+    """
+    if not failing_trees(method, order):
+        raise ValueError(f"all conditions up to order {order} hold; there is nothing to restore")
+    known = exact_method(method)
+    found: list[Typo] = []
+    for place in _places(known):
+        for shift in _common_roots(known, place, order):
+            given = _entry(known, place)
+            digits = None
+            if known.radii is not None:
+                digits = _digits(max(r for row in (*known.radii[0], known.radii[1]) for r in row))
+            i, j = place
+            name = f"b[{j + 1}]" if i is None else f"a[{i + 1}][{j + 1}]"
+            found.append(Typo(name, given, _plain(given + shift), digits))
+    return tuple(found)
+
+
+Place = tuple[int | None, int]
+
+
+def _places(known: ExactMethod) -> Iterator[Place]:
+    s = len(known.b)
+    explicit = all(known.A[i][j] == 0 for i in range(s) for j in range(i, s))
+    for i in range(s):
+        yield from ((i, j) for j in range(i if explicit else s))
+    yield from ((None, j) for j in range(s))
+
+
+def _entry(known: ExactMethod, place: Place) -> Any:
+    i, j = place
+    return known.b[j] if i is None else known.A[i][j]
+
+
+def _shifted(known: ExactMethod, place: Place, shift: Any) -> tuple[Any, Any]:
+    A, b = [list(row) for row in known.A], list(known.b)
+    i, j = place
+    row = b if i is None else A[i]
+    row[j] = row[j] + shift if not isinstance(shift, Polynomial) else shift + row[j]
+    return A, b
+
+
+def _common_roots(known: ExactMethod, place: Place, order: int) -> list[Any]:
+    """Shifts x != 0 of one entry that make all conditions up to `order` hold."""
+    A, b = _shifted(known, place, Polynomial((0, 1)))
+    exact = known.radii is None
+    common = Polynomial(())
+    for n in range(1, order + 1):
+        trees = rooted_trees(n)
+        for tree, weight in elementary_weights(trees, A, b).items():
+            residual = weight - Fraction(1, tree.density)
+            if not isinstance(residual, Polynomial):
+                residual = Polynomial((residual,))
+            if not exact:
+                if residual.degree > 0:  # rough: the first condition with a say proposes
+                    return _rough_roots(known, place, order, residual)
+                continue
+            common = residual.gcd(common) if common else residual
+            if common.degree == 0:
+                return []
+    return [root for root in _roots_in_field(common) if root != 0]
+
+
+def _roots_in_field(polynomial: Polynomial) -> list[Any]:
+    free = polynomial.squarefree()
+    if free.degree == 1:
+        return [_plain(-free.coefficients[0] / (Fraction(1) * free.leading))]
+    if any(isinstance(a, QuadraticNumber) for a in free.coefficients):
+        return []
+    # Rational roots: numerator and denominator are bounded by the end coefficients.
+    bound = max(abs(a) for a in free.coefficients)
+    width = Fraction(1, 4 * bound * bound)
+    roots = []
+    for bracket in isolate_roots(free):
+        low, high = refine_root(free, bracket, width)
+        root = ((low + high) / 2).limit_denominator(bound)
+        roots += [root] if free(root) == 0 else []
+    return roots
+
+
+def _rough_roots(known: ExactMethod, place: Place, order: int, proposal: Polynomial) -> list[Any]:
+    assert known.radii is not None
+    radius = max(r for row in (*known.radii[0], known.radii[1]) for r in row)
+    good = []
+    for bracket in isolate_roots(proposal):
+        low, high = refine_root(proposal, bracket, radius / 1000)
+        shift = Fraction((low + high) / 2).limit_denominator(10 ** (_digits(radius) + 3))
+        A, b = _shifted(known, place, shift)
+        # Ten radii: the proposed value carries the roughness of all others, amplified.
+        repaired = _Candidate(tuple(map(tuple, A)), tuple(b), 10 * radius)
+        if abs(shift) > 10 * radius and not failing_trees(repaired, order):
+            good.append(shift)
+    return good
+
+
+def _digits(radius: Fraction) -> int:
+    digits = 0
+    while Fraction(1, 10**digits) > radius:
+        digits += 1
+    return digits
+
+
+def _plain(number: Any) -> Any:
+    """A quadratic number without irrational part as a Fraction."""
+    rational = isinstance(number, QuadraticNumber) and not number.irrational
+    return Fraction(number.rational) if rational else number
