@@ -68,10 +68,10 @@ class Polynomial:
         return Polynomial([-a for a in self.coefficients])
 
     def __sub__(self, other: Any) -> Polynomial:
-        return self + -_lift(other)
+        return self.__add__(-_lift(other))
 
     def __rsub__(self, other: Any) -> Polynomial:
-        return -self + other
+        return (-self).__add__(other)
 
     def __mul__(self, other: Any) -> Polynomial:
         if not isinstance(other, Polynomial):
@@ -86,7 +86,7 @@ class Polynomial:
     __rmul__ = __mul__
 
     def __truediv__(self, number: Any) -> Polynomial:
-        return self * (Fraction(1) / number)
+        return self.__mul__(Fraction(1) / number)
 
     def __pow__(self, exponent: int) -> Polynomial:
         power = Polynomial((1,))

@@ -38,8 +38,8 @@ class QuadraticNumber:
 
     __slots__ = ("irrational", "radicand", "rational")
 
-    rational: Rational
-    irrational: Rational
+    rational: Any
+    irrational: Any
     radicand: int
 
     def __init__(self, rational: Any, irrational: Any, radicand: int, /) -> None:
@@ -133,22 +133,23 @@ class QuadraticNumber:
     __rmul__ = __mul__
 
     @property
-    def norm(self) -> Rational:
+    def norm(self) -> Any:
         """The product with the conjugate, a^2 - b^2 d; zero only for zero."""
         return self.rational**2 - self.irrational**2 * self.radicand
 
     def __truediv__(self, other: Any) -> Any:
         if isinstance(other, QuadraticNumber):
             inverse = Fraction(1, 1) / other.norm
-            return self * other._make(other.rational * inverse, -other.irrational * inverse)
+            flipped = other._make(other.rational * inverse, -other.irrational * inverse)
+            return self * flipped
         return self * (Fraction(1) / other) if isinstance(other, Rational) else NotImplemented
 
     def __rtruediv__(self, other: Any) -> Any:
-        return self._make(Fraction(other), 0) / self
+        return self._make(Fraction(other), 0).__truediv__(self)
 
     def __pow__(self, exponent: int) -> QuadraticNumber:
         if exponent < 0:
-            return 1 / self**-exponent
+            return self._make(1, 0) / self**-exponent  # type: ignore[no-any-return]
         power, square = self._make(1, 0), self
         while exponent:
             if exponent & 1:

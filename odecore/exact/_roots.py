@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from typing import Any
 
@@ -11,7 +12,7 @@ __all__ = ["count_roots", "isolate_roots", "refine_root", "sign_on_interval", "s
 
 
 def _sign(number: Any) -> int:
-    return (number > 0) - (number < 0)
+    return int(number > 0) - int(number < 0)
 
 
 def sturm_sequence(polynomial: Polynomial, /) -> tuple[Polynomial, ...]:
@@ -37,7 +38,7 @@ def sturm_sequence(polynomial: Polynomial, /) -> tuple[Polynomial, ...]:
 
 def _variations(signs: list[int]) -> int:
     kept = [sign for sign in signs if sign]
-    return sum(a != b for a, b in zip(kept, kept[1:], strict=False))
+    return sum(a != b for a, b in itertools.pairwise(kept))
 
 
 def _at(chain: tuple[Polynomial, ...], x: Any, side: int) -> int:

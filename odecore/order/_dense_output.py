@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from odecore.exact import Polynomial
 from odecore.order._enumeration import rooted_trees

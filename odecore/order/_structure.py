@@ -26,9 +26,7 @@ def symplectic_residuals(method: RungeKuttaMethod, /) -> tuple[tuple[Any, ...], 
 
 def _defect(A: Sequence[Sequence[Any]], b: Sequence[Any], sign: int) -> tuple[tuple[Any, ...], ...]:
     s = range(len(b))
-    return tuple(
-        tuple(b[i] * A[i][j] + b[j] * A[j][i] + sign * b[i] * b[j] for j in s) for i in s
-    )
+    return tuple(tuple(b[i] * A[i][j] + b[j] * A[j][i] + sign * b[i] * b[j] for j in s) for i in s)
 
 
 def is_symplectic(method: RungeKuttaMethod, /) -> bool:

@@ -146,7 +146,7 @@ def _common_roots(known: ExactMethod, place: Place, order: int) -> list[Any]:
             common = residual.gcd(common) if common else residual
             if common.degree == 0:
                 return []
-    return [root for root in _roots_in_field(common) if root != 0]
+    return [root for root in _roots_in_field(common) if root != 0] if common else []
 
 
 def _roots_in_field(polynomial: Polynomial) -> list[Any]:

@@ -45,13 +45,16 @@ def elementary_weights(
     Hairer, Norsett, Wanner I, definition II.2.9.
     """
     g, scale = stage_weights(A, len(b))
-    weights, common = _over_integers(b)
+    weights, common = _over_integers(b) if scale is not None else (b, None)
     out = {}
     for tree in trees:
         terms = zip(weights, g(tree), strict=True)
         total = sum((weight * value for weight, value in terms if weight != 0), 0)
-        exact = common is not None and scale is not None
-        out[tree] = _divided(total, common * scale ** (tree.order - 1)) if exact else total
+        if scale is not None:
+            # Where only b is of another ring, the integers of A are still to be divided out.
+            power = scale ** (tree.order - 1)
+            total = _divided(total, common * power) if common else total * Fraction(1, power)
+        out[tree] = total
     return out
 
 

@@ -3,6 +3,7 @@
 from odecore.tableaux._catalogue import catalogue, tableau
 from odecore.tableaux._coefficients import Coefficients
 from odecore.tableaux._evaluation import coefficients_at, tableau_at
+from odecore.tableaux._json import tableau_from_json, tableau_to_json
 from odecore.tableaux._tableau import ButcherTableau
 
 __all__ = [
@@ -12,4 +13,6 @@ __all__ = [
     "coefficients_at",
     "tableau",
     "tableau_at",
+    "tableau_from_json",
+    "tableau_to_json",
 ]

@@ -9,22 +9,26 @@ from functools import cached_property
 from numbers import Rational
 from typing import Any
 
+from odecore.exact import QuadraticNumber
 from odecore.tableaux._coefficients import Coefficients
+from odecore.tableaux._printing import as_latex, as_text
 
-__all__ = ["ButcherTableau"]
+__all__ = ["ButcherTableau", "Number"]
+
+Number = Any  # Fraction or QuadraticNumber
 
 
 @dataclass(frozen=True)
 class ButcherTableau:
-    """A Runge-Kutta method with rational coefficients, and its embedded row if it has one.
+    """A Runge-Kutta method with exact coefficients, and its embedded row if it has one.
 
     Parameters
     ----------
-    A : (s, s) nested sequence of int or Fraction
+    A : (s, s) nested sequence of int, Fraction or QuadraticNumber
         Rows may be given as strict lower triangle, `((), (a21,), (a31, a32), ...)`.
-    b : (s,) sequence of int or Fraction
+    b : (s,) sequence of the same
         Weights; their sum is 1.
-    b_hat : (s,) sequence of int or Fraction, optional
+    b_hat : (s,) sequence of the same, optional
         Weights of the embedded method, whose difference to `b` estimates the local error.
     name : str, optional
     order : int, optional
@@ -33,13 +37,17 @@ class ButcherTableau:
         Largest error of a published coefficient that is known as a decimal only; 0 means exact.
     source : str, optional
         Where the coefficients were published.
+    embedded_order : int, optional
+        Declared order of `b_hat`.
+    note : str, optional
+        What else should be known, such as misprints of the source.
 
     Raises
     ------
     TypeError
-        If a coefficient is not rational; a float is not exact, so it is refused.
+        If a coefficient is neither rational nor quadratic; a float is not exact, so it is refused.
     ValueError
-        If shapes disagree or the weights do not sum to 1.
+        If shapes disagree, the weights do not sum to 1, or coefficients lie in different fields.
 
     Examples
     --------
@@ -49,16 +57,18 @@ class ButcherTableau:
     ((Fraction(0, 1), Fraction(1, 2)), True)
     """
 
-    A: tuple[tuple[Fraction, ...], ...]
-    b: tuple[Fraction, ...]
-    b_hat: tuple[Fraction, ...] | None = None
+    A: tuple[tuple[Number, ...], ...]
+    b: tuple[Number, ...]
+    b_hat: tuple[Number, ...] | None = None
     name: str = ""
     order: int | None = None
     uncertainty: Fraction = Fraction(0)
     source: str = ""
+    embedded_order: int | None = None
+    note: str = ""
 
     def __post_init__(self) -> None:
-        b = _rationals(self.b, "b")
+        b = _exact(self.b, "b")
         s = len(b)
         triangular = s > 0 and [len(row) for row in self.A] == list(range(s))
         if not triangular and (len(self.A) != s or any(len(row) != s for row in self.A)):
@@ -67,27 +77,51 @@ class ButcherTableau:
                 f"strict lower triangle; got rows of lengths {[len(row) for row in self.A]}"
             )
         zeros = (Fraction(0),)
-        A = tuple(_rationals(row, "A") + zeros * (s - len(row)) for row in self.A)
+        A = tuple(_exact(row, "A") + zeros * (s - len(row)) for row in self.A)
         object.__setattr__(self, "A", A)
         object.__setattr__(self, "b", b)
+        object.__setattr__(self, "uncertainty", Fraction(self.uncertainty))
         self._require_sum("b", b)
         if self.b_hat is not None:
-            b_hat = _rationals(self.b_hat, "b_hat")
+            b_hat = _exact(self.b_hat, "b_hat")
             if len(b_hat) != s:
                 raise ValueError(f"`b_hat` must have {s} weights like `b`, got {len(b_hat)}")
             object.__setattr__(self, "b_hat", b_hat)
             self._require_sum("b_hat", b_hat)
             if b_hat == b:
                 raise ValueError("`b_hat` is equal to `b`, so it estimates nothing; leave it out")
+        elif self.embedded_order is not None:
+            raise ValueError("`embedded_order` needs `b_hat`, the row that it is the order of")
+        self._require_one_field()
 
-    def _require_sum(self, label: str, weights: tuple[Fraction, ...]) -> None:
+    def _require_sum(self, label: str, weights: tuple[Number, ...]) -> None:
         if abs(sum(weights, Fraction(-1))) > len(weights) * self.uncertainty:
-            raise ValueError(f"the weights `{label}` must sum to 1, got {sum(weights)}")
+            raise ValueError(
+                f"the weights `{label}` must sum to 1, got {sum(weights, Fraction(0))}; if one "
+                "coefficient is misprinted, odecore.order.locate_typo finds it"
+            )
+
+    def _require_one_field(self) -> None:
+        entries = [a for row in self.A for a in row] + [*self.b, *(self.b_hat or ())]
+        fields = {a.radicand for a in entries if isinstance(a, QuadraticNumber)}
+        if len(fields) > 1:
+            roots = ", ".join(f"sqrt({d})" for d in sorted(fields))
+            raise ValueError(f"all coefficients must lie in one quadratic field, got {roots}")
 
     @cached_property
-    def c(self) -> tuple[Fraction, ...]:
+    def c(self) -> tuple[Number, ...]:
         """Abscissae (s,): the row sums of A."""
-        return tuple(sum(row, Fraction(0)) for row in self.A)
+        return _exact([sum(row, Fraction(0)) for row in self.A], "c")
+
+    def __str__(self) -> str:
+        return as_text(self)
+
+    def latex(self) -> str:
+        """The tableau as a LaTeX array, with exact entries."""
+        return as_latex(self)
+
+    def _repr_latex_(self) -> str:
+        return f"$\\displaystyle {as_latex(self)}$"
 
     @property
     def stages(self) -> int:
@@ -122,11 +156,18 @@ class ButcherTableau:
         )
 
 
-def _rationals(values: Sequence[Any], label: str) -> tuple[Fraction, ...]:
+def _exact(values: Sequence[Any], label: str) -> tuple[Number, ...]:
+    """Fractions and irrational QuadraticNumbers; anything else is refused."""
     for value in values:
-        if not isinstance(value, Rational):
+        if not isinstance(value, Rational | QuadraticNumber):
             raise TypeError(
-                f"the entries of `{label}` must be exact, int or Fraction; got {value!r} of type "
-                f"{type(value).__name__}; write it as a Fraction, say Fraction(1, 3)"
+                f"the entries of `{label}` must be exact, int, Fraction or QuadraticNumber; got "
+                f"{value!r} of type {type(value).__name__}; write it as a Fraction, say "
+                "Fraction(1, 3)"
             )
-    return tuple(map(Fraction, values))
+    return tuple(
+        value
+        if isinstance(value, QuadraticNumber) and value.irrational
+        else Fraction(getattr(value, "rational", value))
+        for value in values
+    )

@@ -39,7 +39,8 @@ same_field = radicands.flatmap(lambda d: st.tuples(*[quadratics(d)] * 3))
 @given(same_field)
 def test_quadratic_numbers_form_a_field(numbers):
     x, y, z = numbers
-    assert x + y == y + x and x * y == y * x
+    assert x + y == y + x
+    assert x * y == y * x
     assert (x + y) * z == x * z + y * z
     assert x - x == 0
     assert (x * y).norm == x.norm * y.norm
@@ -47,7 +48,8 @@ def test_quadratic_numbers_form_a_field(numbers):
         assert x / y * y == x
         assert y**-2 * y * y == 1
     assert x**3 == x * x * x
-    assert 2 - x == -(x - 2) and 2 / (x if x else y + 1 if y + 1 else z + 30) is not None
+    assert 2 - x == -(x - 2)
+    assert 2 / (x if x else y + 1 if y + 1 else z + 30) is not None
 
 
 @given(same_field)
@@ -59,13 +61,16 @@ def test_quadratic_order_agrees_with_80_digits(numbers):
         context.prec = 80
 
         def value(q):
-            a, b = (Decimal(p.numerator) / Decimal(p.denominator) for p in (q.rational, q.irrational))
+            a, b = (
+                Decimal(p.numerator) / Decimal(p.denominator) for p in (q.rational, q.irrational)
+            )
             return a + b * Decimal(q.radicand).sqrt()
 
         difference = value(x) - value(y)
         sign = 0 if abs(difference) < Decimal("1e-60") else (1 if difference > 0 else -1)
         assert (x - y).sign() == sign
-        assert (x < y) == (sign < 0) and (x >= y) == (sign >= 0)
+        assert (x < y) == (sign < 0)
+        assert (x >= y) == (sign >= 0)
         assert float(x) == float(value(x))  # correctly rounded
     assert abs(x) >= 0
 
@@ -73,7 +78,8 @@ def test_quadratic_order_agrees_with_80_digits(numbers):
 @given(quadratics())
 def test_quadratic_numbers_travel(x):
     for other in (copy.deepcopy(x), pickle.loads(pickle.dumps(x)), parse_number(number_text(x))):  # noqa: S301
-        assert other == x and hash(other) == hash(x)
+        assert other == x
+        assert hash(other) == hash(x)
     assert QuadraticNumber(x.rational, 0, 7) == x.rational
     assert hash(QuadraticNumber(x.rational, 0, 7)) == hash(x.rational)
 
@@ -109,7 +115,9 @@ def test_numbers_are_read_from_text_only():
 @given(rationals)
 def test_square_roots(q):
     root = SquareRoot(q * q)
-    assert root == abs(q) and float(root) == float(abs(q)) and str(root) == str(abs(q))
+    assert root == abs(q)
+    assert float(root) == float(abs(q))
+    assert str(root) == str(abs(q))
     positive = abs(q) + F(1, 3)
     exact = SquareRoot(positive)
     assert float(exact) == pytest.approx(math.sqrt(positive), rel=1e-15)
@@ -143,9 +151,7 @@ bounds = st.none() | rationals
 def test_sturm_counts_and_isolates(case, low, high):
     polynomial, roots = case
     assume(low is None or high is None or low < high)
-    inside = sorted(
-        {r for r in roots if (low is None or r > low) and (high is None or r <= high)}
-    )
+    inside = sorted({r for r in roots if (low is None or r > low) and (high is None or r <= high)})
     assert count_roots(polynomial, low, high) == len(inside)
     brackets = isolate_roots(polynomial, low, high)
     assert len(brackets) == len(inside)
@@ -194,4 +200,5 @@ def test_the_zero_polynomial_has_no_sturm_sequence():
     with pytest.raises(ZeroDivisionError):
         divmod(X, Polynomial((0,)))
     assert sign_on_interval(Polynomial(())) == 0
-    assert str(Polynomial(())) == "0" and str(X * X - X / 2) == "x^2 - 1/2*x"
+    assert str(Polynomial(())) == "0"
+    assert str(X * X - X / 2) == "x^2 - 1/2*x"

@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import math
 import pickle
 from fractions import Fraction
 from functools import reduce
