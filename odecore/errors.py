@@ -7,6 +7,7 @@ from typing import Any
 __all__ = [
     "MaxRejectsError",
     "MaxStepsError",
+    "NearSingularWarning",
     "NonfiniteInputError",
     "NonfiniteRHSError",
     "OdecoreWarning",
@@ -65,3 +66,7 @@ class OdecoreWarning(UserWarning):
 
 class UnresolvedInterpolantWarning(OdecoreWarning):
     """An interpolant has too few nodes for its trajectory: its coefficients have not decayed."""
+
+
+class NearSingularWarning(OdecoreWarning):
+    """A member of a family so close to the excluded set that its coefficients are huge."""

@@ -161,7 +161,7 @@ class QuadraticNumber:
         """Exactly -1, 0 or 1."""
         a, b = self.rational, self.irrational
         if not b:
-            return (a > 0) - (a < 0)
+            return int(a > 0) - int(a < 0)
         larger = a if self.norm > 0 else b  # of a and b sqrt(d), the one of larger modulus
         return 1 if larger > 0 else -1
 
@@ -213,7 +213,7 @@ class QuadraticNumber:
         if not b:
             return str(a)
         root = f"sqrt({self.radicand})"
-        term = {1: root, -1: f"-{root}"}.get(b, f"{b}*{root}")  # type: ignore[call-overload]
+        term = {1: root, -1: f"-{root}"}.get(b, f"{b}*{root}")
         return term if not a else f"{a}{'' if term.startswith('-') else '+'}{term}"
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""A family of explicit Runge-Kutta methods: one formula for symbols, numbers and arrays alike."""
+"""A family of Runge-Kutta methods: one formula for symbols, numbers and arrays alike."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from numbers import Rational, Real
 from typing import Any
 
 from odecore.errors import SingularParameterError
+from odecore.exact import QuadraticNumber
+from odecore.families._positivity import keeps_its_sign
 
-__all__ = ["Family", "interpolatory_weights"]
+__all__ = ["Family"]
 
 Rows = tuple[tuple[Any, ...], ...]
 
@@ -19,8 +21,8 @@ ROUNDING = Fraction(1, 10**14)  # of a factor at parameters of size one that are
 
 
 def _vanishes(factor: Any) -> bool:
-    if isinstance(factor, Rational):
-        return factor == 0
+    if isinstance(factor, Rational | QuadraticNumber):
+        return bool(factor == 0)
     return isinstance(factor, Real) and bool(abs(factor) <= ROUNDING)  # type: ignore[operator]
 
 
@@ -37,11 +39,16 @@ class Family:
         Claimed order of every member; `order_is_proved` decides the claim.
     formula : callable
         From parameters to `(A, b)`, with +, -, * and / only, so that it serves the generators of a
-        field, Fractions and arrays alike. A has its strictly lower triangle as rows.
+        field, Fractions and arrays alike. A has its strictly lower triangle as rows, or full rows.
     factors : callable
-        From parameters to the tuple of factors of the excluded set. A member exists where none of
-        them vanishes. Each is affine in each parameter by itself, so that over a box its range is
-        attained at the corners.
+        From parameters to the tuple of factors of the excluded set, polynomials. A member exists
+        where none of them vanishes.
+    estimator : callable, optional
+        From parameters to the weights of an embedded method.
+    embedded_order : int, optional
+        Claimed order of those.
+    members : tuple, optional
+        Named members: pairs of a name and the tuple of exact parameter values.
 
     Examples
     --------
@@ -55,6 +62,9 @@ class Family:
     order: int
     formula: Callable[..., tuple[Rows, tuple[Any, ...]]]
     factors: Callable[..., tuple[Any, ...]]
+    estimator: Callable[..., tuple[Any, ...]] | None = None
+    embedded_order: int | None = None
+    members: tuple[tuple[str, tuple[Any, ...]], ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
         """Copy and pickle the fields only: what is computed lazily is computed again."""
@@ -79,7 +89,7 @@ class Family:
 
     @property
     def A(self) -> Rows:
-        """Strictly lower triangular coefficients (s, s), as rational functions and zeros."""
+        """Coefficients (s, s), as rational functions and zeros."""
         rows, b = self._symbolic
         return tuple(tuple(row) + (Fraction(0),) * (len(b) - len(row)) for row in rows)
 
@@ -92,6 +102,21 @@ class Family:
     def c(self) -> tuple[Any, ...]:
         """Abscissae (s,): the row sums of A."""
         return tuple(sum(row, Fraction(0)) for row in self.A)
+
+    @cached_property
+    def b_hat(self) -> tuple[Any, ...] | None:
+        """Weights (s,) of the embedded method, as rational functions, if there is one."""
+        return None if self.estimator is None else self.estimator(*self.generators)
+
+    @property
+    def is_explicit(self) -> bool:
+        """Whether A is strictly lower triangular for all members."""
+        return all(a == 0 for i, row in enumerate(self.A) for a in row[i:])
+
+    @cached_property
+    def excluded(self) -> tuple[str, ...]:
+        """The excluded set: where one of these polynomials in the parameters vanishes."""
+        return tuple(str(_expression(factor)) for factor in self.factors(*self.generators))
 
     def values(self, arguments: dict[str, Any], /) -> tuple[Any, ...]:
         """Put named parameters in the family's order.
@@ -122,9 +147,8 @@ class Family:
         factors = self.factors(*values)
         bad = [i for i, factor in enumerate(factors) if _vanishes(factor)]
         if bad:
-            symbolic = self.factors(*self.generators)
             point = ", ".join(f"{n} = {v}" for n, v in zip(self.parameters, values, strict=True))
-            named = ", ".join(f"{symbolic[i].as_expr()} = 0" for i in bad)
+            named = ", ".join(f"{self.excluded[i]} = 0" for i in bad)
             raise SingularParameterError(
                 f"{self.name} has no member at {point}: {named}; choose parameters off this set"
             )
@@ -140,53 +164,21 @@ class Family:
         Raises
         ------
         SingularParameterError
-            If a factor changes sign or vanishes at a corner. The factors are affine in each
-            parameter, hence their extremes over the box are at its corners and this is a proof.
+            If a factor vanishes in the box, or if its sign could not be proved there: the proof is
+            by Bernstein coefficients, exact at once for a factor that is affine in each parameter,
+            and by bisection of the box for others.
         """
-        corners: list[tuple[Any, ...]] = [()]
-        for ends in zip(low, high, strict=True):
-            corners = [(*corner, end) for corner in corners for end in ends]
-        at_corners = zip(*(self.factors(*corner) for corner in corners), strict=True)
-        symbolic = self.factors(*self.generators)
-        for factor, values in zip(symbolic, at_corners, strict=True):
-            if min(values) <= 0 <= max(values):
+        for factor, name in zip(self.factors(*self.generators), self.excluded, strict=True):
+            if not keeps_its_sign(factor, low, high):
                 box = ", ".join(
-                    f"{name} in [{a}, {b}]"
-                    for name, a, b in zip(self.parameters, low, high, strict=True)
+                    f"{parameter} in [{a}, {b}]"
+                    for parameter, a, b in zip(self.parameters, low, high, strict=True)
                 )
                 raise SingularParameterError(
-                    f"{self.name}: the factor {factor.as_expr()} vanishes in the box {box}; "
+                    f"{self.name}: the factor {name} vanishes in the box {box}; "
                     "choose a smaller radius or another centre"
                 )
 
 
-def interpolatory_weights(nodes: Sequence[Any], /) -> tuple[Any, ...]:
-    """Weights of the quadrature on [0, 1] that is exact for polynomials of degree < len(nodes).
-
-    Parameters
-    ----------
-    nodes : sequence
-        Distinct elements of any field, or arrays.
-
-    Returns
-    -------
-    tuple
-        b_i, the integral over [0, 1] of the Lagrange polynomial of node i.
-    """
-    weights = []
-    for i, node in enumerate(nodes):
-        others = [other for j, other in enumerate(nodes) if j != i]
-        polynomial: list[Any] = [1]  # coefficients of prod (x - other), lowest degree first
-        scale: Any = 1
-        for other in others:
-            shifted = [0, *polynomial]
-            lowered = [*(-other * coefficient for coefficient in polynomial), 0]
-            polynomial = [a + b for a, b in zip(shifted, lowered, strict=True)]
-            scale = scale * (node - other)
-        # Integer multiples of 1/n! keep the arithmetic in the field, with no division of integers.
-        common = 1
-        for k in range(2, len(polynomial) + 1):
-            common *= k
-        integral = sum((common // (k + 1)) * a for k, a in enumerate(polynomial))
-        weights.append(integral / (common * scale))
-    return tuple(weights)
+def _expression(factor: Any) -> Any:
+    return factor.as_expr() if hasattr(factor, "as_expr") else factor

@@ -93,7 +93,8 @@ def failing_trees(method: RungeKuttaMethod, order: int, /) -> dict[RootedTree, A
     --------
     >>> from types import SimpleNamespace
     >>> from fractions import Fraction
-    >>> wrong = SimpleNamespace(A=((0, 0), (Fraction(1, 2), 0)), b=(Fraction(1, 10), Fraction(9, 10)))
+    >>> half, tenth = Fraction(1, 2), Fraction(1, 10)
+    >>> wrong = SimpleNamespace(A=((0, 0), (half, 0)), b=(tenth, 1 - tenth))
     >>> {str(tree): str(residual) for tree, residual in failing_trees(wrong, 2).items()}
     {'[•]': '-1/20'}
     """

@@ -126,8 +126,8 @@ def _scalar_terms(errors: dict[RootedTree, Any]) -> dict[tuple[Any, ...], Any]:
 def _monomials(tree: RootedTree) -> Counter[tuple[tuple[int, int], ...]]:
     """Elementary differential of a scalar y' = f(x, y) as a polynomial in derivatives of f.
 
-    A key is the sorted tuple of pairs (i, j), each a factor with i derivatives by x and j by y. Each
-    leaf child is either the variable x, whose derivative is 1, or y, whose derivative is f.
+    A key is the sorted tuple of pairs (i, j), each a factor with i derivatives by x and j by y.
+    Each leaf child is either the variable x, whose derivative is 1, or y, whose derivative is f.
     """
     leaves = sum(child.order == 1 for child in tree.children)
     total: Counter[tuple[tuple[int, int], ...]] = Counter()

@@ -6,12 +6,17 @@ from fractions import Fraction
 from math import isfinite
 from numbers import Rational, Real
 from typing import Any
+from warnings import warn
 
+from odecore.errors import NearSingularWarning
+from odecore.exact import QuadraticNumber
 from odecore.families import Family
 from odecore.tableaux._coefficients import Coefficients
 from odecore.tableaux._tableau import ButcherTableau
 
 __all__ = ["coefficients_at", "tableau_at"]
+
+LARGE = 1000  # coefficients of published methods stay below 100
 
 
 def tableau_at(family: Family, /, **parameters: Any) -> ButcherTableau:
@@ -20,7 +25,7 @@ def tableau_at(family: Family, /, **parameters: Any) -> ButcherTableau:
     Parameters
     ----------
     family : Family
-    **parameters : int or Fraction
+    **parameters : int, Fraction or QuadraticNumber
         One for each of `family.parameters`.
 
     Returns
@@ -30,9 +35,14 @@ def tableau_at(family: Family, /, **parameters: Any) -> ButcherTableau:
     Raises
     ------
     TypeError
-        If a parameter is missing, unknown or not rational.
+        If a parameter is missing, unknown or not exact.
     SingularParameterError
         If the parameters lie on the excluded set; the message names the factor.
+
+    Warns
+    -----
+    NearSingularWarning
+        If a coefficient exceeds 1000: so near to the excluded set rounding errors are amplified.
 
     Examples
     --------
@@ -43,16 +53,38 @@ def tableau_at(family: Family, /, **parameters: Any) -> ButcherTableau:
     """
     values = family.values(parameters)
     for name, value in zip(family.parameters, values, strict=True):
-        if not isinstance(value, Rational):
+        if not isinstance(value, Rational | QuadraticNumber):
             raise TypeError(
-                f"`{name}` must be exact, int or Fraction, to give an exact tableau; got {value!r} "
+                f"`{name}` must be exact, int, Fraction or QuadraticNumber, to give an exact tableau; got {value!r} "
                 f"of type {type(value).__name__}; for floats and arrays use `coefficients_at`"
             )
-    exact = tuple(map(Fraction, values))
+    exact = tuple(v if isinstance(v, QuadraticNumber) else Fraction(v) for v in values)
     family.require_member(exact)
     rows, b = family.formula(*exact)
+    _warn_of_large(family, rows, b)
     point = ", ".join(f"{n}={value}" for n, value in zip(family.parameters, exact, strict=True))
-    return ButcherTableau(rows, b, name=f"{family.name}({point})", order=family.order)
+    b_hat = None if family.estimator is None else family.estimator(*exact)
+    return ButcherTableau(
+        rows,
+        b,
+        b_hat=b_hat,
+        name=f"{family.name}({point})",
+        order=family.order,
+        embedded_order=family.embedded_order,
+    )
+
+
+def _warn_of_large(family: Family, rows: Any, b: Any) -> None:
+    numbers = [abs(a) for row in (*rows, b) for a in row if isinstance(a, Real)]
+    if numbers and max(numbers) > LARGE:
+        warn(
+            f"{family.name} is close to its excluded set here: a coefficient is "
+            f"{float(max(numbers)):.3g} and sum abs(b) is {float(sum(abs(w) for w in b)):.3g}, by "
+            "which each step amplifies rounding errors in f; move the parameters away from "
+            f"{', '.join(family.excluded)} = 0",
+            NearSingularWarning,
+            stacklevel=3,
+        )
 
 
 def coefficients_at(family: Family, /, **parameters: Any) -> Coefficients:
@@ -73,7 +105,7 @@ def coefficients_at(family: Family, /, **parameters: Any) -> Coefficients:
     TypeError
         If a parameter is missing or unknown.
     ValueError
-        If a parameter given as a number is not finite.
+        If a parameter given as a number is not finite, or the family is implicit.
     SingularParameterError
         If parameters given as numbers lie on the excluded set. Values of arrays are not read, so
         that no device is waited for: keep them inside a box that `Family.require_box` has proved,
@@ -83,6 +115,16 @@ def coefficients_at(family: Family, /, **parameters: Any) -> Coefficients:
     for name, value in zip(family.parameters, values, strict=True):
         if isinstance(value, float) and not isfinite(value):
             raise ValueError(f"`{name}` must be finite, got {value}")
+    if not family.is_explicit:
+        raise ValueError(
+            f"{family.name} is implicit and the solver steps explicit methods only; for its exact "
+            "coefficients use `tableau_at`"
+        )
     family.require_member(values)
     rows, b = family.formula(*values)
-    return Coefficients(A=rows, b=b, order=family.order)
+    _warn_of_large(family, rows, b)
+    error = None
+    if family.estimator is not None:
+        pairs = zip(b, family.estimator(*values), strict=True)
+        error = tuple(weight - embedded for weight, embedded in pairs)
+    return Coefficients(A=rows, b=b, error=error, order=family.order)

@@ -50,7 +50,7 @@ def test_trees_are_unique_objects():
         assert RootedTree(reversed(tree.children)) is tree
         assert RootedTree.from_level_sequence(tree.level_sequence) is tree
         assert copy.deepcopy(tree) is tree
-        assert pickle.loads(pickle.dumps(tree)) is tree
+        assert pickle.loads(pickle.dumps(tree)) is tree  # noqa: S301
         assert eval(repr(tree)) is tree  # noqa: S307
         assert len(tree.drawing().splitlines()) == 7
         assert tree._repr_svg_().count("<circle") == 7

@@ -1,0 +1,146 @@
+"""Charts: families blown up at a point where the member depends on the direction of approach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from functools import cache
+from math import gcd
+from typing import Any
+
+from odecore.errors import SingularParameterError
+from odecore.families._family import Family, Rows
+
+__all__ = ["chart", "charts"]
+
+F = Fraction
+# Where the limit along v = v0 + m (u - u0) exists: each reaches one of the degenerate families.
+_POINTS = {
+    "RK3": ((F(2, 3), F(2, 3)), (F(2, 3), F(0))),
+    "RK4": ((F(1, 2), F(0)), (F(1, 2), F(1, 2)), (F(1), F(1, 2))),
+}
+
+
+def charts(family: Family, /) -> tuple[Family, ...]:
+    """All charts of RK3 or RK4: three- and four-stage methods that (u, v) itself does not reach.
+
+    Parameters
+    ----------
+    family : Family
+        RK3 or RK4.
+
+    Raises
+    ------
+    ValueError
+        For any other family.
+    """
+    if family.name not in _POINTS:
+        raise ValueError(f"only {' and '.join(_POINTS)} have charts, got {family.name}")
+    return tuple(chart(family, *point) for point in _POINTS[family.name])
+
+
+@cache
+def chart(family: Family, u0: Fraction, v0: Fraction, /) -> Family:
+    """The family in coordinates (u, m), v = v0 + m (u - u0), regular at u = u0.
+
+    Parameters
+    ----------
+    family : Family
+        RK3 or RK4.
+    u0, v0 : Fraction
+        A point of the excluded set where a limit exists along every line: for RK3 (2/3, 2/3) and
+        (2/3, 0); for RK4 (1/2, 0), (1/2, 1/2), where (u, m) = (1/2, -1) is the classic method, and
+        (1, 1/2).
+
+    Returns
+    -------
+    Family
+        Its coefficients are those of `family` with the common factors cancelled in Q(u, m), so that
+        at u = u0 they are the limits. The excluded set is that of the denominators that remain.
+
+    Raises
+    ------
+    SingularParameterError
+        If no limit exists at (u0, v0): a denominator still vanishes there for every m.
+    ValueError
+        If the family has not two parameters u, v.
+
+    Notes
+    -----
+    At such a point the value depends on the direction m of approach; clamping (u, v) to the nearest
+    valid point would pick an arbitrary member.
+    """
+    from sympy import QQ
+    from sympy.polys.fields import field
+
+    if family.parameters != ("u", "v"):
+        raise ValueError(f"charts need a family in u, v; {family.name} has {family.parameters}")
+    _, u, m = field(["u", "m"], QQ)
+    start = u * 0
+    rows, b = family.formula(u, start + _rational(v0) + m * (u - _rational(u0)))
+    flat = [
+        entry if hasattr(entry, "denom") else start + entry for row in (*rows, b) for entry in row
+    ]
+    excluded = _irreducible(flat)
+    for factor in excluded:
+        if not any(factor.evaluate([(factor.ring.gens[0], _rational(u0))]).terms()):
+            raise SingularParameterError(
+                f"{family.name} has no chart at ({u0}, {v0}): the coefficients have no limit there, "
+                "whatever the direction of approach"
+            )
+    entries = [_evaluator(entry) for entry in flat]
+
+    def formula(u: Any, m: Any) -> tuple[Rows, tuple[Any, ...]]:
+        s = len(b)
+        values = [entry(u, m) for entry in entries]
+        starts = [i * (i - 1) // 2 for i in range(s + 1)]
+        return tuple(tuple(values[starts[i] : starts[i + 1]]) for i in range(s)), tuple(
+            values[starts[s] :]
+        )
+
+    def factors(u: Any, m: Any) -> tuple[Any, ...]:
+        return tuple(_polynomial(factor)(u, m) for factor in excluded)
+
+    name = f"{family.name} chart at ({u0}, {v0})"
+    return Family(name, ("u", "m"), family.order, formula, factors)
+
+
+def _rational(value: Fraction) -> Any:
+    from sympy import QQ
+
+    return QQ(Fraction(value).numerator, Fraction(value).denominator)
+
+
+def _irreducible(entries: list[Any]) -> list[Any]:
+    """The distinct irreducible factors of all denominators."""
+    found: list[Any] = []
+    for entry in entries:
+        found += [f for f, _ in entry.denom.factor_list()[1] if f not in found]
+    return found
+
+
+def _evaluator(entry: Any) -> Callable[..., Any]:
+    numerator, denominator = _polynomial(entry.numer), _polynomial(entry.denom)
+    return lambda *values: numerator(*values) / denominator(*values)
+
+
+def _polynomial(polynomial: Any) -> Callable[..., Any]:
+    """A function for a SymPy ring element, with integers only, so that arrays may enter it."""
+    terms = [
+        (powers, Fraction(int(c.numerator), int(c.denominator))) for powers, c in polynomial.terms()
+    ]
+    common = 1
+    for _, c in terms:
+        common = common * c.denominator // gcd(common, c.denominator)
+
+    def evaluate(*values: Any) -> Any:
+        total: Any = values[0] * 0
+        for powers, coefficient in terms:
+            term: Any = int(coefficient * common)
+            for value, power in zip(values, powers, strict=True):
+                for _ in range(power):
+                    term = term * value
+            total = total + term
+        return total / common
+
+    return evaluate
