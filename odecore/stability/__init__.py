@@ -1,5 +1,37 @@
-"""Linear stability of Runge-Kutta methods."""
+"""Linear and nonlinear stability of Runge-Kutta methods, decided exactly where that is possible."""
 
+from odecore.stability._contractivity import (
+    contractivity_radius,
+    internal_amplification,
+    linear_ssp_coefficient,
+    ssp_coefficient,
+)
+from odecore.stability._decisions import (
+    LinearStability,
+    ParametricStability,
+    linear_stability,
+    parametric_stability,
+)
 from odecore.stability._function import StabilityFunction, stability_function
+from odecore.stability._intervals import StabilityInterval, imaginary_interval, real_interval
+from odecore.stability._phase import dispersion_order, dissipation_order
+from odecore.stability._region import plot_region
 
-__all__ = ["StabilityFunction", "stability_function"]
+__all__ = [
+    "LinearStability",
+    "ParametricStability",
+    "StabilityFunction",
+    "StabilityInterval",
+    "contractivity_radius",
+    "dispersion_order",
+    "dissipation_order",
+    "imaginary_interval",
+    "internal_amplification",
+    "linear_ssp_coefficient",
+    "linear_stability",
+    "parametric_stability",
+    "plot_region",
+    "real_interval",
+    "ssp_coefficient",
+    "stability_function",
+]

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import factorial
 from typing import Any
 
+from odecore.exact import Polynomial
+from odecore.families import Family
 from odecore.tableaux import ButcherTableau
 
 __all__ = ["StabilityFunction", "stability_function"]
 
-Polynomial = tuple[Fraction, ...]
+Coefficients = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -20,35 +23,45 @@ class StabilityFunction:
 
     Parameters
     ----------
-    numerator, denominator : tuple of Fraction
+    numerator, denominator : tuple of exact numbers, or rational functions for a family
         Polynomials P and Q without trailing zeros; Q(0) = 1.
     """
 
-    numerator: Polynomial
-    denominator: Polynomial
+    numerator: Coefficients
+    denominator: Coefficients
 
     def __call__(self, z: Any, /) -> Any:
         """Evaluate R at a number or, elementwise, at a real or complex array."""
         return _horner(self.numerator, z) / _horner(self.denominator, z)
 
+    def reduced(self) -> tuple[Polynomial, Polynomial]:
+        """P and Q without common factors, as polynomials; exact numbers only."""
+        P, Q = Polynomial(self.numerator), Polynomial(self.denominator)
+        common = P.gcd(Q) if Q.degree > 0 else Polynomial((1,))
+        if common.degree > 0:
+            P, Q = divmod(P, common)[0], divmod(Q, common)[0]
+        return P / Q(0), Q / Q(0)
 
-def stability_function(method: ButcherTableau, /) -> StabilityFunction:
+
+def stability_function(method: ButcherTableau | Family, /) -> StabilityFunction:
     """Exact stability function of an explicit or implicit method.
 
     Parameters
     ----------
-    method : ButcherTableau
+    method : ButcherTableau or Family
 
     Returns
     -------
     StabilityFunction
         R(z) = det(I - zA + z 1 b^T) / det(I - zA); one step for y' = lambda y multiplies y by
-        R(h lambda). Common factors of P and Q are kept.
+        R(h lambda). Common factors of P and Q are kept. For an explicit method that is known as
+        decimals the coefficients up to its order are 1/k!, as they are for the method meant: else
+        rounding would destroy its imaginary interval.
 
     Raises
     ------
     TypeError
-        If `method` is not a tableau.
+        If `method` is neither a tableau nor a family.
 
     Notes
     -----
@@ -61,20 +74,24 @@ def stability_function(method: ButcherTableau, /) -> StabilityFunction:
     >>> [str(c) for c in stability_function(tableau("classic")).numerator]
     ['1', '1', '1/2', '1/6', '1/24']
     """
-    if not isinstance(method, ButcherTableau):
+    if not isinstance(method, ButcherTableau | Family):
         raise TypeError(
-            f"`method` must be a ButcherTableau, got {type(method).__name__}; look a name up with "
+            f"`method` must be a ButcherTableau or a Family, got {type(method).__name__}; look a name up with "
             "odecore.tableaux.tableau"
         )
     shifted = [[a - w for a, w in zip(row, method.b, strict=True)] for row in method.A]
-    return StabilityFunction(_reversed_characteristic(shifted), _reversed_characteristic(method.A))
+    P, Q = _reversed_characteristic(shifted), _reversed_characteristic(method.A)
+    if getattr(method, "uncertainty", 0) and method.is_explicit and method.order:
+        known = tuple(Fraction(1, factorial(k)) for k in range(method.order + 1))
+        P = known + P[len(known) :]
+    return StabilityFunction(P, Q)
 
 
-def _reversed_characteristic(matrix: Sequence[Sequence[Fraction]]) -> Polynomial:
+def _reversed_characteristic(matrix: Sequence[Sequence[Any]]) -> Coefficients:
     """Coefficients of det(I - zM), lowest degree first, without trailing zeros."""
     n = range(len(matrix))
-    coefficients = [Fraction(1)]
-    product = [[Fraction(0)] * len(matrix) for _ in n]
+    coefficients: list[Any] = [Fraction(1)]
+    product: list[list[Any]] = [[Fraction(0)] * len(matrix) for _ in n]
     for k in range(1, len(matrix) + 1):
         for i in n:
             product[i][i] += coefficients[-1]
@@ -92,7 +109,7 @@ def _reversed_characteristic(matrix: Sequence[Sequence[Fraction]]) -> Polynomial
     return tuple(coefficients)
 
 
-def _horner(polynomial: Polynomial, z: Any) -> Any:
+def _horner(polynomial: Coefficients, z: Any) -> Any:
     value = float(polynomial[-1]) + 0 * z
     for coefficient in reversed(polynomial[:-1]):
         value = value * z + float(coefficient)

@@ -1,0 +1,128 @@
+"""Stability intervals on the real and imaginary axes, from exact sign changes, never sampled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import inf, sqrt
+from typing import Any
+
+from odecore.exact import Polynomial, isolate_roots, refine_root
+from odecore.stability._function import StabilityFunction, stability_function
+from odecore.tableaux import ButcherTableau
+
+__all__ = ["StabilityInterval", "imaginary_interval", "real_interval"]
+
+_WIDTH = Fraction(1, 2**80)
+
+
+@dataclass(frozen=True)
+class StabilityInterval:
+    """The largest L with |R| <= 1 on all of [-L, 0], or of [-iL, iL].
+
+    Parameters
+    ----------
+    length : float
+        L, to 15 digits; inf where it is.
+    polynomial : Polynomial
+        |Q|^2 - |P|^2 on the axis: in y for z = -y, in y^2 for z = iy. |R| <= 1 iff it is >= 0.
+    bracket : pair of exact numbers or None
+        The end lies in this interval of the polynomial's variable; None for 0 and inf.
+    """
+
+    length: float
+    polynomial: Polynomial
+    bracket: tuple[Any, Any] | None = None
+
+    def __float__(self) -> float:
+        return self.length
+
+
+def real_interval(method: ButcherTableau, /) -> StabilityInterval:
+    """Decide how far |R(z)| <= 1 holds on the negative real axis.
+
+    Parameters
+    ----------
+    method : ButcherTableau
+
+    Notes
+    -----
+    The end is the first zero of Q(-y)^2 - P(-y)^2 after which it is negative. Where |R| touches 1
+    and comes back, as for undamped Chebyshev methods, the polynomial has a zero of even
+    multiplicity and the interval goes on.
+
+    Examples
+    --------
+    >>> from odecore.tableaux import tableau
+    >>> real_interval(tableau("classic")).length, real_interval(tableau("trapezoidal")).length
+    (2.785293563405282, inf)
+    """
+    P, Q = (_mirrored(p) for p in stability_function(method).reduced())
+    polynomial = Q * Q - P * P
+    bracket = _first_loss(polynomial)
+    if not isinstance(bracket, tuple):
+        return StabilityInterval(bracket, polynomial)
+    return StabilityInterval(_as_float(bracket[1]), polynomial, bracket)
+
+
+def imaginary_interval(method: ButcherTableau, /) -> StabilityInterval:
+    """Decide how far |R(iy)| <= 1 holds from the origin on.
+
+    Parameters
+    ----------
+    method : ButcherTableau
+
+    Examples
+    --------
+    >>> from odecore.tableaux import tableau
+    >>> imaginary_interval(tableau("euler")).length, imaginary_interval(tableau("classic")).length
+    (0.0, 2.8284271247461903)
+    """
+    polynomial = axis_polynomial(stability_function(method))
+    bracket = _first_loss(polynomial)
+    if not isinstance(bracket, tuple):
+        return StabilityInterval(bracket, polynomial)
+    return StabilityInterval(sqrt(_as_float(bracket[1])), polynomial, bracket)
+
+
+def axis_polynomial(function: StabilityFunction) -> Polynomial:
+    """E with E(y^2) = |Q(iy)|^2 - |P(iy)|^2; |R(iy)| <= 1 iff E(y^2) >= 0."""
+    P, Q = function.reduced()
+    return _modulus(Q) - _modulus(P)
+
+
+def _modulus(p: Polynomial) -> Polynomial:
+    """|p(iy)|^2 as a polynomial in x = y^2: p(iy) = even(-x) + iy odd(-x)."""
+    even = Polynomial([a * (-1) ** k for k, a in enumerate(p.coefficients[::2])])
+    odd = Polynomial([a * (-1) ** k for k, a in enumerate(p.coefficients[1::2])])
+    return even * even + Polynomial((0, 1)) * odd * odd
+
+
+def _mirrored(p: Polynomial) -> Polynomial:
+    return Polynomial([a * (-1) ** k for k, a in enumerate(p.coefficients)])
+
+
+def _first_loss(polynomial: Polynomial) -> Any:
+    """Bracket of the first x >= 0 after which the polynomial is negative; or 0.0, or inf."""
+    if not polynomial:
+        return inf
+    cuts = isolate_roots(polynomial, Fraction(0))
+    # A sample in each gap between neighbouring roots: brackets are disjoint, ends are no roots.
+    cuts = tuple(_off_zero(polynomial, cut) for cut in cuts)
+    lower = [Fraction(0), *(b for _, b in cuts)]
+    upper = [*(a for a, _ in cuts), None]
+    for k, (a, b) in enumerate(zip(lower, upper, strict=True)):
+        sample = a + 1 if b is None else (a + b) / Fraction(2)
+        if polynomial(sample) < 0:
+            return 0.0 if k == 0 else refine_root(polynomial, cuts[k - 1], _WIDTH)
+    return inf
+
+
+def _off_zero(polynomial: Polynomial, cut: tuple[Any, Any]) -> tuple[Any, Any]:
+    while cut[0] == 0:
+        cut = refine_root(polynomial, cut, (cut[1] - cut[0]) / Fraction(2))
+    return cut
+
+
+def _as_float(number: Any) -> float:
+    return float(number)

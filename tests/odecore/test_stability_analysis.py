@@ -1,0 +1,223 @@
+"""Intervals, decisions, phase errors and nonlinear stability, against published values and scans."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from odecore.families import COLLOCATION2, RK2, RK3, RK3S4, RK4, SDIRK2, THETA, rkc1, rkc2
+from odecore.stability import (
+    contractivity_radius,
+    dispersion_order,
+    dissipation_order,
+    imaginary_interval,
+    internal_amplification,
+    linear_ssp_coefficient,
+    linear_stability,
+    parametric_stability,
+    plot_region,
+    real_interval,
+    ssp_coefficient,
+    stability_function,
+)
+from odecore.tableaux import catalogue, tableau, tableau_at
+
+F = Fraction
+SMALL = [n for n, m in catalogue().items() if m.stages <= 7 and not m.uncertainty and m.order > 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "real", "imaginary"),
+    [
+        ("euler", 2, 0), ("heun", 2, 0), ("kutta3", 2.512745326618329, math.sqrt(3)),
+        ("classic", 2.785293563405282, 2 * math.sqrt(2)), ("bosh3", 2.512745326618329, 1.732051),
+        ("dopri5", 3.3066, 0.997189), ("ssp43", 5.1494, 2.156180), ("ssp104", 13.917, 4.921453),
+        ("trapezoidal", math.inf, math.inf), ("gauss3", math.inf, math.inf),
+        ("radau_iia3", math.inf, math.inf),
+    ],
+)  # fmt: skip
+def test_published_intervals(name, real, imaginary):
+    digits = {"real": 1e-12 if real in (2, 2.785293563405282, 2.512745326618329) else 5e-4}
+    assert real_interval(tableau(name)).length == pytest.approx(real, rel=digits["real"])
+    assert imaginary_interval(tableau(name)).length == pytest.approx(imaginary, rel=1e-6, abs=0)
+
+
+def test_rounded_coefficients_do_not_destroy_the_imaginary_interval():
+    # Of tsit5 only decimals are known; R's coefficients to order 5 are 1/k! all the same.
+    assert stability_function(tableau("tsit5")).numerator[5] == F(1, 120)
+    assert imaginary_interval(tableau("dop853")).length > 1
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_intervals_against_a_scan(name):
+    """|R| <= 1 up to the end of the interval and not just beyond: on a grid, with slack."""
+    method = tableau(name)
+    R = stability_function(method)
+    for axis, found in ((-1, real_interval(method)), (1j, imaginary_interval(method))):
+        end = min(found.length, 50.0)
+        with np.errstate(all="ignore"):
+            assert np.all(np.abs(R(axis * np.linspace(0, end, 2001))) <= 1 + 1e-9)
+            if found.length < 50:
+                beyond = end + np.geomspace(1e-3, 0.4, 40)
+                assert np.any(np.abs(R(axis * beyond)) > 1 + 1e-13)
+
+
+@pytest.mark.parametrize("s", [2, 3, 6, 9])
+def test_undamped_chebyshev_methods_touch_one_and_go_on(s):
+    assert real_interval(tableau_at(rkc1(s), epsilon=0)).length == 2 * s * s
+    damped = real_interval(tableau_at(rkc1(s), epsilon=F(1, 20))).length
+    assert 0.96 * 2 * s * s < damped < 2 * s * s
+    if s < 6:
+        return  # the formula for the second order is an asymptotic one
+    second = real_interval(tableau_at(rkc2(s), epsilon=F(2, 13))).length
+    assert second == pytest.approx(2 / 3 * (s * s - 1) * (1 - 2 / 15 * 2 / 13), rel=0.05)
+
+
+# A-stability ------------------------------------------------------------------------------------
+
+A_STABLE = {
+    "trapezoidal",
+    "implicit_midpoint",
+    "gauss2",
+    "gauss3",
+    "lobatto_iiia3",
+    "lobatto_iiib3",
+}
+L_STABLE = {"implicit_euler", "radau_ia2", "radau_ia3", "radau_iia2", "radau_iia3", "lobatto_iiic3", "alexander2", "hairer_wanner_sdirk4"}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(A_STABLE | L_STABLE | {"classic", "euler"}))
+def test_published_decisions(name):
+    found = linear_stability(tableau(name))
+    assert found.A_stable == (name in A_STABLE | L_STABLE)
+    assert found.L_stable == (name in L_STABLE)
+    assert found.I_stable == found.A_stable
+    assert str(found).startswith(
+        {True: "L-", False: "A-"}[found.L_stable] if found.A_stable else "not"
+    )
+
+
+def test_borderline_touching_is_decided():
+    # E = (x - 1)^2 x^2 >= 0 touches zero at x = 1: built from R with |R(i)| = 1.
+    gamma = F(1, 4)
+    assert linear_stability(tableau_at(SDIRK2, gamma=gamma, c=F(3, 4))).A_stable
+    assert not linear_stability(tableau_at(SDIRK2, gamma=gamma - F(1, 10**12), c=F(3, 4))).A_stable
+
+
+@given(st.fractions(-1, 2, max_denominator=50), st.fractions(-1, 2, max_denominator=50))
+def test_parametric_conditions_agree_with_single_decisions(x, y):
+    if x != y:
+        found = linear_stability(tableau_at(SDIRK2, gamma=x, c=y))
+        assert found.A_stable == (x >= F(1, 4))
+        inside = (
+            linear_stability(tableau_at(COLLOCATION2, c1=abs(x), c2=abs(y)))
+            if abs(x) != abs(y)
+            else None
+        )
+        if inside and max(abs(x), abs(y)) <= 1:
+            assert inside.A_stable == (abs(x) + abs(y) >= 1)
+            assert inside.L_stable == (
+                inside.A_stable and max(abs(x), abs(y)) == 1 and min(abs(x), abs(y)) > 0
+            )
+    assert linear_stability(tableau_at(THETA, theta=x)).A_stable == (x >= F(1, 2))
+
+
+def test_parametric_statements():
+    assert parametric_stability(SDIRK2).solution == "gamma >= 1/4"
+    assert parametric_stability(THETA).solution == "theta >= 1/2"
+    assert parametric_stability(SDIRK2).zero_at_infinity == ("2*gamma**2 - 4*gamma + 1",)
+    assert "(c1 + c2 - 1)" in str(parametric_stability(COLLOCATION2))
+    with pytest.raises(ValueError, match="use linear_stability"):
+        parametric_stability(RK3S4)
+
+
+# Phase ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "name", ["euler", "heun", "classic", "dopri5", "gauss2", "radau_iia2", "alexander2"]
+)
+def test_phase_orders_against_slopes(name):
+    R = stability_function(tableau(name))
+    y = np.array([0.2, 0.1])
+    value = R(1j * y)
+    phase, amplitude = np.abs(y - np.angle(value)), np.abs(1 - np.abs(value))
+    assert np.log2(phase[0] / phase[1]) == pytest.approx(
+        dispersion_order(tableau(name)) + 1, abs=0.2
+    )
+    if dissipation_order(tableau(name)) == math.inf:
+        assert amplitude.max() < 1e-14
+    else:
+        slope = np.log2(amplitude[0] / amplitude[1])
+        assert slope == pytest.approx(dissipation_order(tableau(name)) + 1, abs=0.2)
+
+
+# Nonlinear --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("ssp32", 2), ("ssp42", 3), ("ssp33", 1), ("ssp43", 2), ("ssp104", 6), ("heun", 1), ("classic", 0),
+     ("midpoint", 0), ("implicit_euler", math.inf), ("trapezoidal", 2)],
+)  # fmt: skip
+def test_published_ssp_coefficients(name, value):
+    assert ssp_coefficient(tableau(name)) == value
+
+
+@given(st.fractions(F(1, 20), 3, max_denominator=20))
+def test_ssp_over_the_rk2_family(u):
+    assert ssp_coefficient(tableau_at(RK2, u=u)) == pytest.approx(
+        float(max(0, min(2 - 1 / u, 1 / u))), abs=1e-14
+    )
+
+
+def test_ssp_over_rk3_and_rk4():
+    assert ssp_coefficient(tableau_at(RK3, u=1, v=F(1, 2))) == 1
+    for u, v in ((F(9, 10), F(1, 2)), (F(1), F(2, 5)), (F(1, 2), F(3, 4))):
+        assert ssp_coefficient(tableau_at(RK3, u=u, v=v)) < 1
+        assert ssp_coefficient(tableau_at(RK4, u=u - F(1, 19), v=v)) == 0
+
+
+def test_linear_ssp_and_contractivity():
+    assert linear_ssp_coefficient(tableau("classic")) == 1
+    assert linear_ssp_coefficient(tableau("ssp104")) == 6
+    assert contractivity_radius(tableau("classic")) == pytest.approx(1)
+    assert contractivity_radius(tableau("gauss3")) == math.inf
+    assert contractivity_radius(tableau("dopri5")) == 0  # a negative weight
+    for function in (linear_ssp_coefficient, internal_amplification):
+        with pytest.raises(ValueError, match="explicit methods only"):
+            function(tableau("gauss2"))
+
+
+def test_contractivity_on_a_disc(rng):
+    """On the disc no step expands the distance of two solutions of a linear contractive problem."""
+    method = tableau_at(RK3, u=F(1, 2), v=F(3, 4))
+    r = contractivity_radius(method)
+    angle = np.linspace(0, 2 * np.pi, 400)
+    R = stability_function(method)
+    assert np.abs(R(-r + r * np.exp(1j * angle))).max() <= 1 + 1e-12
+
+
+def test_internal_amplification_of_euler_and_growth_with_stages():
+    assert internal_amplification(tableau("euler")) == pytest.approx(2, rel=1e-3)
+    assert 0 < internal_amplification(tableau("ssp104")) < 100
+    assert internal_amplification(tableau("fehlberg78")) > internal_amplification(
+        tableau("classic")
+    )
+
+
+@pytest.mark.parametrize("name", ["classic", "ssp104", "radau_iia3", "fehlberg78"])
+@pytest.mark.parametrize("order_star", [False, True])
+def test_pictures(name, order_star):
+    pytest.importorskip("matplotlib")
+    import matplotlib.pyplot as plt
+
+    ax = plot_region(tableau(name), order_star=order_star, points=80)
+    assert ax.get_title()
+    assert ax.collections
+    (low, high) = ax.get_xlim()
+    assert low < 0 < high
+    plt.close(ax.figure)
