@@ -24,6 +24,8 @@ MAY_IMPORT = {
     "adjoint": {"errors", "_array", "tableaux", "solve", "interpolation"},
     "sketching": {"errors", "_array"},
     "directions": {"errors", "_array"},
+    "testing": {"errors", "exact", "order", "families", "tableaux", "solve"},
+    "__main__": {"exact", "order", "families", "tableaux", "stability"},
 }
 EXACT = ("exact", "order", "families")
 EXACT_MATH = {f"math.{name}" for name in ("comb", "factorial", "gcd", "isqrt", "prod")} | {"math"}

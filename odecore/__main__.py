@@ -1,0 +1,254 @@
+"""`python -m odecore`: print what the packages compute about a method or a family."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from difflib import get_close_matches
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from odecore import families as family_package
+from odecore import stability
+from odecore.exact import number_text, parse_number
+from odecore.families import Family, charts, prove_order, rkc1, rkc2
+from odecore.order import (
+    embedded_metrics,
+    failing_trees,
+    is_symmetric,
+    is_symplectic,
+    order_of_accuracy,
+    principal_error,
+    simplifying_assumptions,
+    stage_order,
+)
+from odecore.tableaux import (
+    ButcherTableau,
+    catalogue,
+    tableau,
+    tableau_at,
+    tableau_from_json,
+    tableau_to_json,
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line, print, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m odecore", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, about in (
+        ("tableau", "print the coefficients"),
+        ("order", "decide the order, stage order and structure; print the principal error"),
+        ("stability", "decide intervals, A- and L-stability, SSP; --plot draws the region"),
+        ("family", "prove the order of a family; --plot draws a member's region"),
+    ):
+        command = commands.add_parser(name, help=about, description=about)
+        command.add_argument("name", help="a method, a family, or a JSON file; 'list' shows all")
+        command.add_argument(
+            "--at", nargs="+", default=[], metavar="u=1/3", help="parameters of a family's member"
+        )
+        command.add_argument("--json", action="store_true", help="print JSON")
+        command.add_argument("--plot", type=Path, metavar="FILE", help="draw the stability region")
+    options = parser.parse_args(arguments)
+    try:
+        print(_run(options))  # noqa: T201
+    except (ValueError, TypeError, OSError) as error:
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    return 0
+
+
+def _run(options: argparse.Namespace) -> str:
+    if options.name == "list":
+        names = list(_families()) if options.command == "family" else list(catalogue())
+        return json.dumps(names) if options.json else "\n".join(names)
+    if options.command == "family":
+        return _family(options)
+    method = _method(options.name, options.at)
+    if options.command == "tableau":
+        text = tableau_to_json(method, indent=2) if options.json else _tableau(method)
+    else:
+        report = {"order": _order, "stability": _stability}[options.command](method)
+        text = _shown({"name": method.name, **report}, options.json)
+    return text + _plotted(method, options)
+
+
+def _plotted(method: ButcherTableau, options: argparse.Namespace) -> str:
+    if options.plot is None:
+        return ""
+    try:
+        import matplotlib as mpl
+    except ImportError:
+        raise ValueError("--plot needs matplotlib: pip install 'odecore[plot]'") from None
+    mpl.use("agg")
+    stability.plot_region(method).figure.savefig(options.plot)
+    return "" if options.json else f"\nwrote {options.plot}"
+
+
+def _method(name: str, at: list[str]) -> ButcherTableau:
+    found = _families().get(name.upper())
+    if found is not None and (at or name not in catalogue()):
+        return tableau_at(found, **_parameters(at, found))
+    if at:
+        raise ValueError(f"--at needs a family ({', '.join(_families())}); {name!r} is none")
+    if name.endswith(".json"):
+        return tableau_from_json(Path(name).read_text(encoding="utf-8"))
+    return tableau(name)
+
+
+def _families() -> dict[str, Family]:
+    public = (getattr(family_package, name) for name in family_package.__all__)
+    found = {item.name: item for item in public if isinstance(item, Family)}
+    for make in (rkc1, rkc2):
+        found |= {make(s).name: make(s) for s in (2, 5, 10)}
+    return found
+
+
+def _parameters(at: list[str], family: Family) -> dict[str, Any]:
+    values = {}
+    for item in at:
+        name, equals, text = item.partition("=")
+        if not equals:
+            raise ValueError(f"--at takes name=value, got {item!r}; write for instance u=1/3")
+        values[name] = parse_number(text)
+    if not values:
+        named = "; ".join(f"{n}: {_point(family, v)}" for n, v in family.members)
+        raise ValueError(
+            f"{family.name} is a family in {', '.join(family.parameters)}: choose a member with "
+            f"--at {' '.join(f'{p}=...' for p in family.parameters)}"
+            + (f" (named members: {named})" if named else "")
+        )
+    return values
+
+
+def _point(family: Family, values: tuple[Any, ...]) -> str:
+    pairs = zip(family.parameters, values, strict=True)
+    return " ".join(f"{name}={number_text(value)}" for name, value in pairs)
+
+
+def _tableau(method: ButcherTableau) -> str:
+    lines = [str(method)]
+    if method.order:
+        embedded = f", embedded {method.embedded_order}" if method.embedded_order else ""
+        lines.append(f"order {method.order}{embedded}, {method.stages} stages")
+    lines += [
+        f"{label}: {text}"
+        for label, text in (("source", method.source), ("note", method.note))
+        if text
+    ]
+    if method.uncertainty:
+        lines.append(f"coefficients are known to within {float(method.uncertainty):.0e}")
+    return "\n".join(lines)
+
+
+def _order(method: ButcherTableau) -> dict[str, Any]:
+    order = order_of_accuracy(method)
+    assumptions = simplifying_assumptions(method)
+    report: dict[str, Any] = {
+        "order": order,
+        "declared order": method.order,
+        "stage order": stage_order(method),
+        "simplifying assumptions": f"B({assumptions.B}), C({assumptions.C}), D({assumptions.D})",
+        "symplectic": is_symplectic(method),
+        "symmetric": is_symmetric(method),
+    }
+    for norm in ("2", "max", "lotkin"):
+        error = principal_error(method, norm=norm)
+        exact = str(error)
+        about = f"{float(error):.10g}"
+        report[f"principal error, norm {norm}"] = f"{exact} = {about}" if len(exact) < 40 else about
+    if method.order and order < method.order:
+        trees = failing_trees(method, method.order)
+        report["failing trees"] = {str(tree): str(residual) for tree, residual in trees.items()}
+    if method.b_hat is not None:
+        found = embedded_metrics(method)
+        report |= {
+            "embedded order": found.embedded_order,
+            "embedded error": f"{float(found.embedded_error):.10g}",
+            "B (efficacy)": f"{float(found.efficacy):.6g}",
+            "C (contrast)": f"{float(found.contrast):.6g}",
+            "E (dominance)": f"{float(found.dominance):.6g}",
+            "D (largest coefficient)": f"{float(found.largest):.6g}",
+        }
+    return report
+
+
+def _stability(method: ButcherTableau) -> dict[str, Any]:
+    function = stability.stability_function(method)
+    report: dict[str, Any] = {
+        "R numerator": " ".join(map(_short, function.numerator)),
+        "R denominator": " ".join(map(_short, function.denominator)),
+        "real interval": stability.real_interval(method).length,
+        "imaginary interval": stability.imaginary_interval(method).length,
+        "decision": str(stability.linear_stability(method)).partition(":")[0],
+        "dispersion order": stability.dispersion_order(method),
+        "dissipation order": stability.dissipation_order(method),
+        "SSP coefficient": _short(stability.ssp_coefficient(method)),
+        "circle contractivity": stability.contractivity_radius(method),
+    }
+    if method.is_explicit:
+        report["linear SSP coefficient"] = _short(stability.linear_ssp_coefficient(method))
+    return report
+
+
+def _short(number: Any) -> str:
+    exact = str(number)
+    return exact if len(exact) <= 24 else f"{float(number):.15g}"
+
+
+def _family(options: argparse.Namespace) -> str:
+    known = _families()
+    family = known.get(options.name.upper())
+    if family is None:
+        near = get_close_matches(options.name.upper(), known, n=2)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known)}"
+        raise ValueError(f"no family {options.name!r}: {hint}")
+    if options.at or options.plot:
+        member = _method(family.name, options.at)
+        text = tableau_to_json(member, indent=2) if options.json else _tableau(member)
+        return text + _plotted(member, options)
+    certificate = prove_order(family)
+    if options.json:
+        return certificate.to_json()
+    check = certificate.verify()
+    report: dict[str, Any] = {
+        "family": family.name,
+        "parameters": ", ".join(family.parameters),
+        "order": f"{family.order}, {'proved' if certificate else 'NOT proved'}",
+        "checked again": f"{check.points} random points modulo primes: "
+        + ("holds" if check.holds else "FAILS"),
+        "excluded": ", ".join(f"{factor} = 0" for factor in family.excluded) or "nothing",
+        "c": ", ".join(map(str, family.c)),
+        "b": ", ".join(map(str, family.b)),
+    }
+    report |= {
+        f"a[{i + 1}][{j + 1}]": str(a)
+        for i, row in enumerate(family.A)
+        for j, a in enumerate(row)
+        if a != 0
+    }
+    report |= {f"member {name}": _point(family, values) for name, values in family.members}
+    if family.name in ("RK3", "RK4"):
+        report |= {chart.name: ", ".join(chart.parameters) for chart in charts(family)}
+    return _shown(report, as_json=False)
+
+
+def _shown(report: dict[str, Any], as_json: bool) -> str:
+    if as_json:
+        return json.dumps(report, indent=2, default=str)
+    width = max(map(len, report))
+    return "\n".join(f"{key.ljust(width)}  {_plain(value)}" for key, value in report.items())
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {item}" for key, item in value.items())
+    return number_text(value) if isinstance(value, Fraction) else str(value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
