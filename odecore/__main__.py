@@ -53,9 +53,9 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument("--plot", type=Path, metavar="FILE", help="draw the stability region")
     options = parser.parse_args(arguments)
     try:
-        print(_run(options))  # noqa: T201
+        print(_run(options))
     except (ValueError, TypeError, OSError) as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)  # noqa: T201
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return 2
     return 0
 

@@ -85,8 +85,8 @@ def chart(family: Family, u0: Fraction, v0: Fraction, /) -> Family:
     for factor in excluded:
         if not any(factor.evaluate([(factor.ring.gens[0], _rational(u0))]).terms()):
             raise SingularParameterError(
-                f"{family.name} has no chart at ({u0}, {v0}): the coefficients have no limit there, "
-                "whatever the direction of approach"
+                f"{family.name} has no chart at ({u0}, {v0}): the coefficients have no limit "
+                "there, whatever the direction of approach"
             )
     entries = [_evaluator(entry) for entry in flat]
 

@@ -56,8 +56,9 @@ def rkc1(stages: int, /) -> Family:
     -------
     Family
         In epsilon, the damping. R(z) = T_s(w0 + w1 z) / T_s(w0) with w0 = 1 + epsilon/s^2 and
-        w1 = T_s(w0) / T_s'(w0). Undamped (epsilon = 0) the real interval is 2 s^2, where the modulus
-        touches 1 s - 1 times; epsilon = 1/20 costs about 3 percent and keeps it below 1 inside.
+        w1 = T_s(w0) / T_s'(w0). Undamped (epsilon = 0) the real interval is 2 s^2, on which the
+        modulus touches 1 s - 1 times; epsilon = 1/20 costs about 3 percent and keeps it below 1
+        inside.
 
     Raises
     ------

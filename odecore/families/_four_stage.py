@@ -57,21 +57,21 @@ def _sixth(w: Any) -> Any:
 
 
 def _first_repeated(w: Any) -> tuple[Rows, tuple[Any, ...]]:
-    """c = (0, 1/2, 0, 1): Simpson's weights, with b1 + b3 = 1/6 shared out by w = b3."""
+    """C = (0, 1/2, 0, 1): Simpson's weights, with b1 + b3 = 1/6 shared out by w = b3."""
     sixth = _sixth(w)
     b = (sixth - w, 4 * sixth, w, sixth)
     return _stages(3 * sixth, 0 * sixth, b), b
 
 
 def _middle_repeated(w: Any) -> tuple[Rows, tuple[Any, ...]]:
-    """c = (0, 1/2, 1/2, 1): Simpson's weights, with b2 + b3 = 2/3 shared out by w = b3."""
+    """C = (0, 1/2, 1/2, 1): Simpson's weights, with b2 + b3 = 2/3 shared out by w = b3."""
     sixth = _sixth(w)
     b = (sixth, 4 * sixth - w, w, sixth)
     return _stages(3 * sixth, 3 * sixth, b), b
 
 
 def _last_repeated(w: Any) -> tuple[Rows, tuple[Any, ...]]:
-    """c = (0, 1, 1/2, 1): Simpson's weights, with b2 + b4 = 1/6 shared out by w = b4."""
+    """C = (0, 1, 1/2, 1): Simpson's weights, with b2 + b4 = 1/6 shared out by w = b4."""
     sixth = _sixth(w)
     b = (sixth, sixth - w, 4 * sixth, w)
     return _stages(6 * sixth, 3 * sixth, b), b
@@ -100,7 +100,7 @@ def _free_tall_tree(u: Any, v: Any, d: Any) -> tuple[Rows, tuple[Any, ...]]:
     sum b_i a_ij c_j = 1/6, gives a42. At d = 1/24 this is RK4(u, v).
     """
     b = interpolatory_weights((0, u, v, 1))
-    _, b2, b3, b4 = b
+    _, _b2, b3, b4 = b
     a43 = b3 * (1 - v) / b4
     a32 = d / (b4 * a43 * u)
     a42 = (1 - 6 * b3 * a32 * u - 6 * b4 * a43 * v) / (6 * b4 * u)

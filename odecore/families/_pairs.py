@@ -120,9 +120,9 @@ def cubic_dense_output(method: Any, /) -> tuple[Polynomial, ...]:
     tall = [sum((a * x for a, x in zip(row, c, strict=True)), Fraction(0)) for row in A]
     zero = sum(c, Fraction(0)) * 0
     right = ((1, 0, 0), (0, Fraction(1, 2), 0), (0, 0, Fraction(1, 3)), (0, 0, Fraction(1, 6)))
-    rows = [
-        [zero + x for x in (*left, *values)]
-        for left, values in zip(([1] * s, c, [x * x for x in c], tall), right, strict=True)
+    lefts: tuple[list[Any], ...] = ([1] * s, c, [x * x for x in c], tall)
+    rows: list[list[Any]] = [
+        [zero + x for x in (*left, *values)] for left, values in zip(lefts, right, strict=True)
     ]
     for k in range(s):
         pivot = next((i for i in range(k, s) if rows[i][k] != 0), None)

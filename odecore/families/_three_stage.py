@@ -47,14 +47,14 @@ RK3 = Family(
 
 
 def _equal_nodes(w: Any) -> tuple[Rows, tuple[Any, ...]]:
-    """c = (0, 2/3, 2/3): quadrature fixes b1 and b2 + b3, the tall tree a32 = 1/(4 w)."""
+    """C = (0, 2/3, 2/3): quadrature fixes b1 and b2 + b3, the tall tree a32 = 1/(4 w)."""
     one = 4 * w / (4 * w)
     a32 = 1 / (4 * w)
     return ((), (2 * one / 3,), (2 * one / 3 - a32, a32)), (one / 4, 3 * one / 4 - w, w)
 
 
 def _returning_node(w: Any) -> tuple[Rows, tuple[Any, ...]]:
-    """c = (0, 2/3, 0): quadrature fixes b2 and b1 + b3, the tall tree a32 = 1/(4 w)."""
+    """C = (0, 2/3, 0): quadrature fixes b2 and b1 + b3, the tall tree a32 = 1/(4 w)."""
     one = 4 * w / (4 * w)
     a32 = 1 / (4 * w)
     return ((), (2 * one / 3,), (-a32, a32)), (one / 4 - w, 3 * one / 4, w)

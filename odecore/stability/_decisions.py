@@ -106,7 +106,7 @@ def linear_stability(method: ButcherTableau, /) -> LinearStability:
 
 
 def _routh(coefficients: Sequence[Any]) -> tuple[Any, ...]:
-    """First column of the Routh array, highest power first; it stops at an entry that is not > 0."""
+    """First column of the Routh array, highest power first, up to an entry that is not > 0."""
     highest = list(reversed(coefficients))
     if highest[0] < 0:
         highest = [-a for a in highest]
@@ -187,8 +187,8 @@ def parametric_stability(family: Family, /) -> ParametricStability:
     terms = [e for e in E if e != 0]
     if len(terms) > 2 or len(Q) > 3:
         raise ValueError(
-            f"E of {family.name} has {len(terms)} terms and Q degree {len(Q) - 1}; only up to 2 each "
-            "are decided over the parameters; use linear_stability for a member"
+            f"E of {family.name} has {len(terms)} terms and Q degree {len(Q) - 1}; only up to 2 "
+            "each are decided over the parameters; use linear_stability for a member"
         )
     poles = [q * (-1) ** k for k, q in enumerate(Q)][1:]
     signs = [a.numer * a.denom for a in (*terms, *poles)]
@@ -223,7 +223,7 @@ def _solution(conditions: Sequence[Any], names: Sequence[str]) -> str:
             sample = (low + high) / 2
         good.append(all(p(sample) >= 0 for p in polynomials))
     pieces = []
-    for index, (low, high) in enumerate(pairwise(cells)):
+    for index, low in enumerate(cells[:-1]):
         if not good[index] or (index and good[index - 1]):
             continue
         end = index

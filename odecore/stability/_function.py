@@ -76,8 +76,8 @@ def stability_function(method: ButcherTableau | Family, /) -> StabilityFunction:
     """
     if not isinstance(method, ButcherTableau | Family):
         raise TypeError(
-            f"`method` must be a ButcherTableau or a Family, got {type(method).__name__}; look a name up with "
-            "odecore.tableaux.tableau"
+            f"`method` must be a ButcherTableau or a Family, got {type(method).__name__}; look a "
+            "name up with odecore.tableaux.tableau"
         )
     shifted = [[a - w for a, w in zip(row, method.b, strict=True)] for row in method.A]
     P, Q = _reversed_characteristic(shifted), _reversed_characteristic(method.A)

@@ -14,15 +14,19 @@ from odecore.tableaux._tableau import ButcherTableau
 
 __all__ = ["catalogue", "tableau"]
 
+_KINDS = (
+    "one_step", "pairs", "strong_stability", "low_storage", "diagonally_implicit", "fully_implicit",
+)  # fmt: skip
+
 
 class _Catalogue(Mapping[str, ButcherTableau]):
     """A read-only mapping that builds a tableau when it is first asked for."""
 
     def __init__(self) -> None:
         self._records: dict[str, Any] = {}
-        for file in sorted(files("odecore.tableaux").joinpath("methods").iterdir(), key=str):
-            if file.name.endswith(".json"):
-                self._records |= json.loads(file.read_text(encoding="utf-8"))
+        folder = files("odecore.tableaux").joinpath("methods")
+        for kind in _KINDS:
+            self._records |= json.loads(folder.joinpath(f"{kind}.json").read_text(encoding="utf-8"))
         self._built: dict[str, ButcherTableau] = {}
 
     def __getitem__(self, name: str) -> ButcherTableau:
@@ -64,7 +68,7 @@ def tableau(name: str, /) -> ButcherTableau:
     Raises
     ------
     ValueError
-        If there is no such method; the message lists near matches, or else all names.
+        If there is no such method; the message lists near matches.
 
     Examples
     --------
@@ -74,6 +78,9 @@ def tableau(name: str, /) -> ButcherTableau:
     methods = catalogue()
     if not isinstance(name, str) or name not in methods:
         near = get_close_matches(str(name), methods, n=3)
-        known = f"did you mean {' or '.join(map(repr, near))}?" if near else ", ".join(methods)
-        raise ValueError(f"no method {name!r}: {known}")
+        known = f"did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise ValueError(
+            f"no method {name!r}; {known or 'euler, classic, dopri5 are some;'} "
+            f"odecore.tableaux.catalogue() has all {len(methods)} names"
+        )
     return methods[name]

@@ -55,7 +55,8 @@ def tableau_at(family: Family, /, **parameters: Any) -> ButcherTableau:
     for name, value in zip(family.parameters, values, strict=True):
         if not isinstance(value, Rational | QuadraticNumber):
             raise TypeError(
-                f"`{name}` must be exact, int, Fraction or QuadraticNumber, to give an exact tableau; got {value!r} "
+                f"`{name}` must be exact, int, Fraction or QuadraticNumber, to give a tableau; "
+                f"got {value!r} "
                 f"of type {type(value).__name__}; for floats and arrays use `coefficients_at`"
             )
     exact = tuple(v if isinstance(v, QuadraticNumber) else Fraction(v) for v in values)
@@ -75,7 +76,7 @@ def tableau_at(family: Family, /, **parameters: Any) -> ButcherTableau:
 
 
 def _warn_of_large(family: Family, rows: Any, b: Any) -> None:
-    numbers = [abs(a) for row in (*rows, b) for a in row if isinstance(a, Real)]
+    numbers: list[Any] = [abs(a) for row in (*rows, b) for a in row if isinstance(a, Real)]
     if numbers and max(numbers) > LARGE:
         warn(
             f"{family.name} is close to its excluded set here: a coefficient is "

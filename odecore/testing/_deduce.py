@@ -42,7 +42,7 @@ def deduce_tableau(
     ------
     ValueError
         If the step is not explicit Runge-Kutta: if the times at which f is called are not the row
-        sums, if it never calls f, or if it does not do on a nonlinear problem what the tableau does.
+        sums, if it never calls f, or if on a nonlinear problem it does not do as the tableau does.
 
     Notes
     -----
@@ -81,8 +81,8 @@ def deduce_tableau(
     b = np.asarray(step(unit, 0.0, np.zeros(calls), 1.0), dtype=np.float64)
     if len(rows) != calls:
         raise ValueError(
-            f"`step` called f {calls} times and then {len(rows)} times, so its stages depend on the "
-            "values of f; an adaptive or iterated step has no tableau"
+            f"`step` called f {calls} times and then {len(rows)} times, so its stages depend on "
+            "the values of f; an adaptive or iterated step has no tableau"
         )
     for i, (row, time) in enumerate(zip(rows, times, strict=True)):
         if abs(row.sum() - time) > 1e-12:
@@ -106,7 +106,7 @@ def deduce_tableau(
 def _fraction(value: float, max_denominator: int) -> Fraction:
     exact = Fraction(float(value))
     simple = exact.limit_denominator(max_denominator)
-    return simple if abs(simple - exact) <= _ROUNDING * max(1, abs(simple)) else exact
+    return simple if abs(simple - exact) <= _ROUNDING * (1 + abs(simple)) else exact
 
 
 def _require_same(step: Any, method: ButcherTableau) -> None:

@@ -190,8 +190,7 @@ def test_no_method_of_order_four_has_equal_inner_nodes_but_one_half():
     """Completeness, on samples: the order conditions with c = (0, u, u, 1) have no solution."""
     import sympy as sp
 
-    for u in (F(1, 3), F(2, 3), F(3, 4)):
-        u = sp.Rational(u.numerator, u.denominator)
+    for u in map(sp.Rational, ("1/3", "2/3", "3/4")):
         b1, b2, b3, b4, a32, a42, a43 = x = sp.symbols("b1 b2 b3 b4 a32 a42 a43")
         A = sp.Matrix(
             [[0, 0, 0, 0], [u, 0, 0, 0], [u - a32, a32, 0, 0], [1 - a42 - a43, a42, a43, 0]]

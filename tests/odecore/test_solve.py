@@ -16,7 +16,7 @@ from odecore.solve import Attempt, Status, solve_ivp
 from odecore.solve._controllers import AdaptiveSteps, Control
 from odecore.solve._error_norm import error_ratio
 from odecore.solve._first_step import first_step_size
-from odecore.tableaux import ButcherTableau, Coefficients, catalogue, coefficients_at, tableau
+from odecore.tableaux import ButcherTableau, Coefficients, coefficients_at, tableau
 from tests.helpers.problems import PAIR, PROBLEMS, RICCATI
 
 
@@ -31,7 +31,10 @@ def observed_order(method, problem):
     return math.log2(found[1] / found[2]), math.log2(found[0] / found[1])
 
 
-@pytest.mark.parametrize("name", catalogue())
+SOLVERS = ["euler", "midpoint", "heun", "ralston", "ralston3", "classic", "three_eighths", "bosh3", "dopri5", "tsit5"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SOLVERS)
 @pytest.mark.parametrize("problem", PROBLEMS, ids=lambda p: p.name)
 def test_observed_order_is_the_declared_one(name, problem):
     fine, _ = observed_order(name, problem)
@@ -283,7 +286,7 @@ BAD_INPUT = {
     "outside": (((0, 1), one), {"t_eval": [0, 2]}, ValueError, "must lie in t_span"),
     "integers": (((0, 1), np.ones(1, dtype=int)), {}, TypeError, "floating-point numbers, got dtype"),
     "strings": (((0, 1), "ab"), {}, TypeError, "must be a floating-point array"),
-    "method name": (((0, 1), one), {"method": "rk44"}, ValueError, "known names are"),
+    "method name": (((0, 1), one), {"method": "rk44"}, ValueError, "catalogue"),
     "method type": (((0, 1), one), {"method": 4}, TypeError, "must be a catalogue name"),
     "no estimate": (((0, 1), one), {"method": "classic"}, ValueError, "give `step_size` or `steps`"),
     "steps and size": (((0, 1), one), {"steps": 2, "step_size": 0.1}, ValueError, "got both"),
@@ -457,7 +460,9 @@ def test_the_error_estimate_is_the_difference_of_the_pair(rng):
     field = lambda t, y: np.sin(A @ y) + t  # noqa: E731
     for name in ("bosh3", "dopri5", "tsit5"):
         method = tableau(name)
-        lower = dataclasses.replace(method, b=method.b_hat, b_hat=None).coefficients
+        lower = dataclasses.replace(
+            method, b=method.b_hat, b_hat=None, embedded_order=None
+        ).coefficients
         step = explicit_step(field, 0.3, y, 0.2, method.coefficients)
         other = explicit_step(field, 0.3, y, 0.2, lower)
         np.testing.assert_allclose(step.error, step.y - other.y, atol=1e-15)

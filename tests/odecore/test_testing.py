@@ -153,7 +153,7 @@ def test_steps_that_are_no_runge_kutta_method_are_refused():
             k = 0.4 * f(t, y + h * k)
         return y + h * k
 
-    with pytest.raises(ValueError, match="depend on the values of f|no explicit"):
+    with pytest.raises(ValueError, match=r"depend on the values of f|no explicit"):
         deduce_tableau(iterated)
 
 
