@@ -149,9 +149,18 @@ def test_api_pages_list_exactly_the_public_names(name):
 
 def test_importing_the_core_stays_light():
     heavy = ["torch", "jax", "sympy", "scipy", "matplotlib", "hypothesis", "tqdm", "sklearn"]
-    code = f"import sys, odecore; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import sys; from odecore import *; print([m for m in {heavy} if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
     assert found.stdout.strip() == "[]"
+
+
+def test_packages_are_loaded_on_demand():
+    code = (
+        "import sys, odecore; print([m for m in sys.modules if m.startswith(('odecore.', 'numpy'))]); "
+        "print(odecore.order.RootedTree().order, 'testing' in dir(odecore), hasattr(odecore, 'x'))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    assert found.stdout.split("\n")[:2] == ["[]", "1 True False"]
 
 
 def test_the_exact_core_works_without_torch_installed():

@@ -22,12 +22,12 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture
-def timed(benchmark: Any) -> Callable[[str, str, Callable[[], object]], None]:
+def timed(benchmark: Any) -> Callable[..., None]:
     """Time a call and enter its median under a case and a library."""
 
-    def run(case: str, library: str, call: Callable[[], object]) -> None:
+    def run(case: str, library: str, call: Callable[[], object], rounds: int = 15) -> None:
         call()
-        benchmark.pedantic(call, rounds=15, iterations=1, warmup_rounds=2)
+        benchmark.pedantic(call, rounds=rounds, iterations=1, warmup_rounds=rounds > 1)
         TIMES[case][library] = benchmark.stats.stats.median
 
     return run
