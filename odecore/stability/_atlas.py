@@ -1,0 +1,189 @@
+"""The parameter plane of a family as arrays and as a picture."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import nan
+from typing import Any
+
+import numpy as np
+
+from odecore.errors import NearSingularWarning, SingularParameterError
+from odecore.families import Family
+from odecore.order import elementary_weights, rooted_trees
+from odecore.stability._contractivity import (
+    contractivity_radius,
+    internal_amplification,
+    ssp_coefficient,
+)
+from odecore.tableaux import ButcherTableau, tableau_at
+
+__all__ = ["Atlas", "atlas"]
+
+
+def _error(method: ButcherTableau) -> float:
+    """2-norm of the errors of order p + 1 for the claimed p, in floats: drawn, not decided."""
+    A = [[float(a) for a in row] for row in method.A]
+    trees = rooted_trees((method.order or 1) + 1)
+    weights = elementary_weights(trees, A, [float(w) for w in method.b])
+    return float(np.sqrt(sum(((weights[t] - 1 / t.density) / t.symmetry) ** 2 for t in trees)))
+
+
+def _size(method: ButcherTableau) -> float:
+    return max(abs(float(a)) for row in (*method.A, method.b) for a in row)
+
+
+_QUANTITIES = {
+    "principal error": _error,
+    "SSP coefficient": lambda method: float(ssp_coefficient(method)),
+    "contractivity radius": contractivity_radius,
+    "internal amplification": lambda method: internal_amplification(method, points=60),
+    "largest coefficient": _size,
+}
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """Quantities of a family over a grid of two parameters, or along one.
+
+    Parameters
+    ----------
+    family : str
+    parameters : tuple of str
+    axes : tuple of arrays
+        Grid values of each parameter.
+    values : dict
+        From the name of a quantity to an array over the grid, the first parameter first; NaN on the
+        excluded set.
+    members : dict
+        Named members inside the grid: their parameters as floats.
+    """
+
+    family: str
+    parameters: tuple[str, ...]
+    axes: tuple[Any, ...]
+    values: dict[str, Any]
+    members: dict[str, tuple[float, ...]]
+
+    def plot(self) -> Any:
+        """Draw each quantity over the parameters with the named members marked.
+
+        Returns
+        -------
+        matplotlib Figure
+        """
+        import matplotlib.pyplot as plt
+
+        n = len(self.values)
+        figure, grid = plt.subplots(
+            1, n, figsize=(4.4 * n, 3.8), layout="constrained", squeeze=False
+        )
+        for ax, (name, values) in zip(grid[0], self.values.items(), strict=True):
+            ax.set_title(f"{self.family}: {name}")
+            ax.set_xlabel(self.parameters[0])
+            if len(self.axes) == 1:
+                ax.plot(self.axes[0], values)
+                _log_if_wide(ax, values)
+                for member, (x,) in self.members.items():
+                    ax.axvline(x, color="0.5", linewidth=0.8)
+                    ax.annotate(member, (x, 0.97), xycoords=("data", "axes fraction"), rotation=90,
+                                va="top", ha="right", fontsize=8)  # fmt: skip
+                continue
+            ax.set_ylabel(self.parameters[1])
+            wide = _is_wide(values)
+            shown = np.log10(values) if wide else values
+            image = ax.pcolormesh(*self.axes, shown.T, shading="nearest", cmap="viridis")
+            figure.colorbar(image, ax=ax, label="log10" if wide else "")
+            for member, point in self.members.items():
+                ax.plot(*point, "o", color="white", markeredgecolor="black")
+                ax.annotate(member, point, xytext=(4, 4), textcoords="offset points", fontsize=8,
+                            bbox={"facecolor": "white", "alpha": 0.7, "pad": 1})  # fmt: skip
+        return figure
+
+
+def _is_wide(values: Any) -> bool:
+    finite = values[np.isfinite(values)]
+    return bool(finite.size and finite.min() > 0 and finite.max() > 30 * finite.min())
+
+
+def _log_if_wide(ax: Any, values: Any) -> None:
+    if _is_wide(values):
+        ax.set_yscale("log")
+
+
+def atlas(
+    family: Family,
+    /,
+    *ranges: tuple[Any, Any],
+    points: int = 41,
+    quantities: Sequence[str] | None = None,
+) -> Atlas:
+    """Evaluate what varies over a family's parameters.
+
+    Parameters
+    ----------
+    family : Family
+        With one or two parameters.
+    *ranges : (low, high)
+        One for each parameter; exact numbers or floats.
+    points : int, optional
+        For each parameter.
+    quantities : sequence of str, optional
+        Of "principal error" (2-norm), "SSP coefficient", "contractivity radius", "internal
+        amplification" (explicit families, slow) and "largest coefficient". Default: all but the
+        amplification.
+
+    Returns
+    -------
+    Atlas
+
+    Raises
+    ------
+    ValueError
+        If the family has more than two parameters, a range is missing or empty, or a quantity is
+        unknown.
+
+    Examples
+    --------
+    >>> from odecore.families import RK2
+    >>> found = atlas(RK2, (0.5, 1), points=6, quantities=["SSP coefficient"])
+    >>> [round(float(x), 3) for x in found.values["SSP coefficient"]]
+    [0.0, 0.333, 0.571, 0.75, 0.889, 1.0]
+    """
+    names = list(quantities or [name for name in _QUANTITIES if name != "internal amplification"])
+    unknown = [name for name in names if name not in _QUANTITIES]
+    if unknown:
+        raise ValueError(f"unknown quantities {unknown}; known are {', '.join(_QUANTITIES)}")
+    if len(ranges) != len(family.parameters) or len(ranges) > 2:
+        raise ValueError(
+            f"an atlas needs one range for each of one or two parameters; {family.name} has "
+            f"{', '.join(family.parameters)} and {len(ranges)} were given"
+        )
+    if points < 2 or any(not low < high for low, high in ranges):
+        raise ValueError("each range must be (low, high) with low < high, and `points` at least 2")
+    axes = []
+    for low, high in ranges:  # rationals with small denominators keep exact arithmetic short
+        a, b = (Fraction(end).limit_denominator(10**4) for end in (low, high))
+        axes.append([a + (b - a) * Fraction(k, points - 1) for k in range(points)])
+    shape = tuple(len(axis) for axis in axes)
+    values = {name: np.full(shape, nan) for name in names}
+    for index in np.ndindex(*shape):
+        point = {p: axis[i] for p, axis, i in zip(family.parameters, axes, index, strict=True)}
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", NearSingularWarning)
+                member = tableau_at(family, **point)
+        except SingularParameterError:
+            continue
+        for name in names:
+            values[name][index] = _QUANTITIES[name](member)
+    members = {
+        name: tuple(float(x) for x in at)
+        for name, at in family.members
+        if all(axis[0] <= x <= axis[-1] for axis, x in zip(axes, at, strict=True))
+    }
+    grids = tuple(np.array([float(x) for x in axis]) for axis in axes)
+    return Atlas(family.name, family.parameters, grids, values, members)

@@ -1,0 +1,210 @@
+"""The member of a family with the smallest principal error, from exact derivatives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import inf, sqrt
+from typing import Any
+
+import numpy as np
+
+from odecore.exact import Polynomial, isolate_roots, refine_root
+from odecore.families import Family
+from odecore.order import principal_error
+
+__all__ = ["Optimum", "optimize"]
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """A member of smallest principal error (2-norm) in a box.
+
+    Parameters
+    ----------
+    parameters : dict
+        From name to float.
+    value : float
+        The principal error there.
+    gradient : tuple of float
+        Of the squared error; zero in the interior of the box.
+    polynomials : dict
+        For an exact optimum: from parameter to a polynomial that it is the root of, and for which
+        the root was isolated by Sturm's theorem; empty for a numerical one.
+    """
+
+    parameters: dict[str, float]
+    value: float
+    gradient: tuple[float, ...]
+    polynomials: dict[str, Polynomial]
+
+
+def optimize(family: Family, /, *box: tuple[Any, Any]) -> Optimum:
+    """Minimise the principal error over a box of parameters.
+
+    Parameters
+    ----------
+    family : Family
+    *box : (low, high)
+        One for each parameter; the box may contain singular points, where the error is infinite.
+
+    Returns
+    -------
+    Optimum
+        Exact for families with one parameter and for RK3: the critical points are all roots of a
+        polynomial, found by elimination and isolated, and the best of them is taken if it is inside
+        the box and no smaller value lies on the boundary grid. Otherwise numerical: from the best
+        points of a grid by damped Newton steps with the exact slopes of the rational function.
+
+    Raises
+    ------
+    ValueError
+        If the box does not fit the family.
+
+    Notes
+    -----
+    For RK3 the optimum is at the real root of 9u^3 - 18u^2 + 47u - 20; Ralston's (1/2, 3/4) is
+    optimal in another norm.
+
+    Examples
+    --------
+    >>> from odecore.families import RK2
+    >>> found = optimize(RK2, (0.1, 1))
+    >>> round(found.parameters["u"], 12), round(found.value, 12)
+    (0.666666666667, 0.166666666667)
+    """
+    if len(box) != len(family.parameters) or any(not low < high for low, high in box):
+        raise ValueError(
+            f"{family.name} needs one range (low, high) with low < high for each of "
+            f"{', '.join(family.parameters)}; got {box}"
+        )
+    square = principal_error(family, tree_order=family.order + 1).square
+    slopes = [square.diff(g) for g in family.generators]
+    functions = [_compiled(f) for f in (square, *slopes)]
+    exact = _critical_points(family, slopes) if len(box) <= 2 else []
+    inside = [
+        (point, polynomials)
+        for point, polynomials in exact
+        if all(low < x < high for x, (low, high) in zip(point, box, strict=True))
+    ]
+    start, rough = _numerical(functions, box)
+    if inside:
+        point, polynomials = min(inside, key=lambda item: functions[0](*item[0]))
+        if functions[0](*point) <= rough * (1 + 1e-9):
+            return _optimum(family, point, functions, polynomials)
+    return _optimum(family, start, functions, {})
+
+
+def _optimum(family: Family, point: Any, functions: Any, polynomials: Any) -> Optimum:
+    values = [float(x) for x in point]
+    return Optimum(
+        dict(zip(family.parameters, values, strict=True)),
+        sqrt(functions[0](*values)),
+        tuple(float(f(*values)) for f in functions[1:]),
+        polynomials,
+    )
+
+
+def _compiled(function: Any) -> Any:
+    """A float function of a rational function; infinite at a pole."""
+    numerator, denominator = (
+        [(powers, float(Fraction(int(c.numerator), int(c.denominator)))) for powers, c in p.terms()]
+        for p in (function.numer, function.denom)
+    )
+
+    def value(terms: Any, point: Any) -> float:
+        return float(
+            sum(
+                c * np.prod([x**k for x, k in zip(point, powers, strict=True)])
+                for powers, c in terms
+            )
+        )
+
+    def evaluate(*point: float) -> float:
+        below = value(denominator, point)
+        return value(numerator, point) / below if below else inf
+
+    return evaluate
+
+
+def _critical_points(family: Family, slopes: Any) -> list[Any]:
+    """All critical points off the excluded set, with the polynomials of their coordinates."""
+    from sympy import Poly, resultant, symbols
+
+    names = [symbols(name) for name in family.parameters]
+    excluded = [f.numer for f in family.factors(*family.generators) if hasattr(f, "numer")]
+    numerators = []
+    for slope in slopes:
+        p = slope.numer
+        for factor in excluded:
+            while not factor.is_ground and not divmod(p, factor)[1]:
+                p = p.exquo(factor)
+        numerators.append(p.as_expr())
+    if len(names) == 1:
+        polynomial = _polynomial(Poly(numerators[0], names[0]))
+        return [((x,), {family.parameters[0]: polynomial}) for x in _roots(polynomial)]
+    if any(Poly(p, *names).total_degree() > 8 for p in numerators):
+        return []
+    eliminated = []
+    for keep, drop in ((names[0], names[1]), (names[1], names[0])):
+        eliminant = Poly(resultant(*numerators, drop), keep)
+        eliminated.append([_polynomial(f) for f, _ in eliminant.factor_list()[1]])
+    found = []
+    for p in eliminated[0]:
+        for x in _roots(p):
+            for q in eliminated[1]:
+                for y in _roots(q):
+                    residuals = [abs(_compiled(slope)(x, y)) for slope in slopes]
+                    if max(residuals) < 1e-9:
+                        found.append(((x, y), dict(zip(family.parameters, (p, q), strict=True))))
+    return found
+
+
+def _polynomial(poly: Any) -> Polynomial:
+    return Polynomial(
+        [Fraction(int(c.p), int(c.q)) for c in reversed(poly.all_coeffs())]
+    ).primitive()
+
+
+def _roots(polynomial: Polynomial) -> list[float]:
+    width = Fraction(1, 2**70)
+    return [float(refine_root(polynomial, b, width)[1]) for b in isolate_roots(polynomial)]
+
+
+def _numerical(functions: Any, box: Any) -> tuple[Any, float]:
+    """Descend from the best points of a grid; the grid avoids the boundary."""
+    axes = [np.linspace(float(low), float(high), 29)[1:-1] + 1e-4 for low, high in box]
+    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(box))
+    values = np.array([functions[0](*p) for p in points])
+    best, smallest = points[int(values.argmin())], float(values.min())
+    low, high = (np.array([float(ends[k]) for ends in box]) for k in (0, 1))
+    for k in np.argsort(values)[:5]:
+        point, value = _descended(functions, points[k], low, high)
+        if value < smallest:
+            best, smallest = point, value
+    return best, smallest
+
+
+def _descended(functions: Any, start: Any, low: Any, high: Any) -> tuple[Any, float]:
+    """Damped Newton steps inside the box, the second derivatives by differences of exact slopes."""
+
+    def slope(p: Any) -> Any:
+        return np.array([f(*p) for f in functions[1:]])
+
+    point, value, damping = start, functions[0](*start), 1e-3
+    h = 1e-6 * (high - low)
+    for _ in range(200):
+        g = slope(point)
+        H = np.array([(slope(point + e) - slope(point - e)) / (2 * e.max()) for e in np.diag(h)])
+        step = np.linalg.lstsq(
+            H.T @ H + damping * np.eye(len(g)) * np.trace(H.T @ H), H.T @ g, rcond=None
+        )[0]
+        trial = np.clip(point - step, low, high)
+        found = functions[0](*trial)
+        if found < value:
+            point, value, damping = trial, found, damping / 10
+        elif damping > 1e12 or np.abs(trial - point).max() < 1e-15:
+            break
+        else:
+            damping *= 10
+    return point, value

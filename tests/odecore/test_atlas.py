@@ -1,0 +1,82 @@
+"""Atlas and optimum: known minima, known surfaces, refused input."""
+
+import math
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from odecore.families import RK2, RK3, RK3S4, RK4, RK4B
+from odecore.order import principal_error
+from odecore.stability import atlas, contractivity_radius, optimize, ssp_coefficient
+from odecore.tableaux import tableau_at
+
+F = Fraction
+
+
+def test_the_exact_optima():
+    two = optimize(RK2, (0.1, 1))
+    assert str(two.polynomials["u"]) == "3*x - 2"
+    assert two.value == pytest.approx(1 / 6, rel=1e-14)
+    three = optimize(RK3, (0.1, 0.95), (0.1, 1.0))
+    assert str(three.polynomials["u"]) == "9*x^3 - 18*x^2 + 47*x - 20"
+    assert three.parameters["v"] == pytest.approx(0.751747477616598, abs=1e-14)
+    assert three.value == pytest.approx(0.0418090763831609, rel=1e-13)
+    middle = optimize(RK4B, (0.1, 2))
+    assert middle.parameters["w"] == pytest.approx(5 / 6, rel=1e-14)
+    assert middle.value == pytest.approx(7 * math.sqrt(29) / 2880, rel=1e-13)
+
+
+def test_the_numerical_optimum_of_rk4():
+    found = optimize(RK4, (0.1, 0.49), (0.51, 0.9))
+    assert found.value == pytest.approx(0.0119774505, abs=5e-11)
+    assert found.parameters["u"] == pytest.approx(0.35773939, abs=1e-7)
+    assert found.parameters["v"] == pytest.approx(0.59148955, abs=1e-7)
+    assert max(map(abs, found.gradient)) < 1e-9
+    assert found.polynomials == {}
+
+
+def test_an_optimum_on_the_boundary_is_not_called_critical():
+    found = optimize(RK2, (0.7, 1))
+    assert 0.7 <= found.parameters["u"] < 0.705
+    assert found.polynomials == {}
+
+
+def test_an_atlas_agrees_with_its_members():
+    found = atlas(RK3, (F(1, 4), F(1)), (F(1, 4), F(1)), points=7)
+    assert {"heun3", "ssp33", "ralston3"} <= set(found.members)
+    assert all(v.shape == (7, 7) for v in found.values.values())
+    assert np.isnan(found.values["principal error"][2, 2])  # u = v
+    u, v = (F(1, 4) + F(3, 4) * F(k, 6) for k in (1, 4))
+    member = tableau_at(RK3, u=u, v=v)
+    assert found.values["principal error"][1, 4] == pytest.approx(float(principal_error(member)))
+    assert found.values["SSP coefficient"][1, 4] == float(ssp_coefficient(member))
+    assert found.values["contractivity radius"][1, 4] == contractivity_radius(member)
+    assert found.values["SSP coefficient"][6, 2] == 1 == np.nanmax(found.values["SSP coefficient"])
+
+
+@pytest.mark.parametrize("family", [RK2, RK3])
+def test_an_atlas_is_drawn(family):
+    pytest.importorskip("matplotlib")
+    import matplotlib.pyplot as plt
+
+    ranges = [(0.3, 1.1)] * len(family.parameters)
+    quantities = ["principal error", "internal amplification", "largest coefficient"]
+    figure = atlas(family, *ranges, points=5, quantities=quantities).plot()
+    assert [ax.get_title() for ax in figure.axes if ax.get_title()] == [
+        f"{family.name}: {q}" for q in quantities
+    ]
+    plt.close(figure)
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="one range for each"):
+        atlas(RK3, (0, 1))
+    with pytest.raises(ValueError, match="one or two parameters"):
+        atlas(RK3S4, (0, 1), (0, 1), (0, 1))
+    with pytest.raises(ValueError, match="low < high"):
+        atlas(RK2, (1, 0))
+    with pytest.raises(ValueError, match="unknown quantities"):
+        atlas(RK2, (0, 1), quantities=["beauty"])
+    with pytest.raises(ValueError, match="needs one range"):
+        optimize(RK3, (0, 1))
