@@ -66,8 +66,8 @@ def rounding_bounds(method: RungeKuttaMethod, order: int, /) -> dict[RootedTree,
     Returns
     -------
     dict
-        From tree to Phi(|A| + R, |b| + r) - Phi(|A|, |b|), a rigorous bound for all coefficients
-        that differ from the given ones by at most the radii R, r: `method.uncertainty` for
+        From tree to Phi(abs(A) + R, abs(b) + r) - Phi(abs(A), abs(b)), a rigorous bound for all
+        coefficients that differ from the given ones by at most the radii R, r: `method.uncertainty` for
         published decimals, and for floats eps times the largest coefficient of the row. Zero for
         exact coefficients; zero coefficients are taken as exact.
     """

@@ -37,7 +37,7 @@ class ExactMethod:
         """Bounds on how far values of a form can move when each coefficient moves in its radius.
 
         `form` must be a list of polynomials in the coefficients with non-negative coefficients.
-        Then |form(A + dA) - form(A)| <= form(|A| + radius) - form(|A|), term by term.
+        Then abs(form(A + dA) - form(A)) <= form(abs(A) + radius) - form(abs(A)), term by term.
         """
         A = [tuple(map(abs, row)) for row in self.A]
         b = tuple(map(abs, self.b))

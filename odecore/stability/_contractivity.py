@@ -121,7 +121,7 @@ def _end_of_interval(admissible: Any) -> Fraction | float:
 
 
 def contractivity_radius(method: ButcherTableau, /) -> float:
-    """Radius r of the largest disc |z + r| <= r on which the method is contractive.
+    """Radius r of the largest disc abs(z + r) <= r on which the method is contractive.
 
     Parameters
     ----------
@@ -157,15 +157,15 @@ def contractivity_radius(method: ButcherTableau, /) -> float:
 
 
 def internal_amplification(method: ButcherTableau, /, *, points: int = 400) -> float:
-    """Largest factor by which an error made in a stage appears in the step, |R(z)| <= 1.
+    """Largest factor by which an error made in a stage appears in the step, abs(R(z)) <= 1.
 
     Parameters
     ----------
     method : ButcherTableau
         Explicit.
     points : int, optional
-        Resolution of each axis: the maximum of |z b^T (I - zA)^-1 e_j| over stages j is taken over
-        a grid of the stability region, so it is a lower estimate that improves with `points`.
+        Resolution of each axis: the maximum of abs(z b^T (I - zA)^-1 e_j) over stages j is taken
+        over a grid of the stability region, so it is a lower estimate that improves with `points`.
 
     Raises
     ------

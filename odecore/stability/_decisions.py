@@ -30,13 +30,13 @@ class LinearStability:
     Parameters
     ----------
     I_stable : bool
-        |R(iy)| <= 1 for all real y.
+        abs(R(iy)) <= 1 for all real y.
     A_stable : bool
-        |R(z)| <= 1 for all Re z <= 0.
+        abs(R(z)) <= 1 for all Re z <= 0.
     L_stable : bool
         A-stable, and R(z) -> 0 for z -> infinity.
     E : Polynomial
-        E(y^2) = |Q(iy)|^2 - |P(iy)|^2, without common factors of P and Q.
+        E(y^2) = abs(Q(iy))^2 - abs(P(iy))^2, without common factors of P and Q.
     sturm : tuple of Polynomial
         Sturm sequence of E, which decides its sign on (0, infinity); empty for E = 0.
     routh : tuple of exact numbers
@@ -259,7 +259,7 @@ def _interval(name: str, low: Fraction | None, high: Fraction | None) -> str:
 
 
 def _square(p: list[Any]) -> list[Any]:
-    """Coefficients of |p(iy)|^2 in x = y^2."""
+    """Coefficients of abs(p(iy))^2 in x = y^2."""
     total = [p[0] * 0] * len(p)
     for i, a in enumerate(p):
         for j, b in enumerate(p):

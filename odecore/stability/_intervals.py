@@ -18,14 +18,15 @@ _WIDTH = Fraction(1, 2**80)
 
 @dataclass(frozen=True)
 class StabilityInterval:
-    """The largest L with |R| <= 1 on all of [-L, 0], or of [-iL, iL].
+    """The largest L with abs(R) <= 1 on all of [-L, 0], or of [-iL, iL].
 
     Parameters
     ----------
     length : float
         L, to 15 digits; inf where it is.
     polynomial : Polynomial
-        |Q|^2 - |P|^2 on the axis: in y for z = -y, in y^2 for z = iy. |R| <= 1 iff it is >= 0.
+        abs(Q)^2 - abs(P)^2 on the axis: in y for z = -y, in y^2 for z = iy. Not negative iff
+        abs(R) <= 1.
     bracket : pair of exact numbers or None
         The end lies in this interval of the polynomial's variable; None for 0 and inf.
     """
@@ -39,7 +40,7 @@ class StabilityInterval:
 
 
 def real_interval(method: ButcherTableau, /) -> StabilityInterval:
-    """Decide how far |R(z)| <= 1 holds on the negative real axis.
+    """Decide how far abs(R(z)) <= 1 holds on the negative real axis.
 
     Parameters
     ----------
@@ -47,8 +48,8 @@ def real_interval(method: ButcherTableau, /) -> StabilityInterval:
 
     Notes
     -----
-    The end is the first zero of Q(-y)^2 - P(-y)^2 after which it is negative. Where |R| touches 1
-    and comes back, as for undamped Chebyshev methods, the polynomial has a zero of even
+    The end is the first zero of Q(-y)^2 - P(-y)^2 after which it is negative. Where abs(R) touches
+    1 and comes back, as for undamped Chebyshev methods, the polynomial has a zero of even
     multiplicity and the interval goes on.
 
     Examples
@@ -66,7 +67,7 @@ def real_interval(method: ButcherTableau, /) -> StabilityInterval:
 
 
 def imaginary_interval(method: ButcherTableau, /) -> StabilityInterval:
-    """Decide how far |R(iy)| <= 1 holds from the origin on.
+    """Decide how far abs(R(iy)) <= 1 holds from the origin on.
 
     Parameters
     ----------
@@ -86,13 +87,13 @@ def imaginary_interval(method: ButcherTableau, /) -> StabilityInterval:
 
 
 def axis_polynomial(function: StabilityFunction) -> Polynomial:
-    """E with E(y^2) = |Q(iy)|^2 - |P(iy)|^2; |R(iy)| <= 1 iff E(y^2) >= 0."""
+    """E with E(y^2) = abs(Q(iy))^2 - abs(P(iy))^2; abs(R(iy)) <= 1 iff E(y^2) >= 0."""
     P, Q = function.reduced()
     return _modulus(Q) - _modulus(P)
 
 
 def _modulus(p: Polynomial) -> Polynomial:
-    """|p(iy)|^2 as a polynomial in x = y^2: p(iy) = even(-x) + iy odd(-x)."""
+    """abs(p(iy))^2 as a polynomial in x = y^2: p(iy) = even(-x) + iy odd(-x)."""
     even = Polynomial([a * (-1) ** k for k, a in enumerate(p.coefficients[::2])])
     odd = Polynomial([a * (-1) ** k for k, a in enumerate(p.coefficients[1::2])])
     return even * even + Polynomial((0, 1)) * odd * odd

@@ -15,7 +15,7 @@ __all__ = ["dispersion_order", "dissipation_order"]
 
 
 def dissipation_order(method: ButcherTableau, /) -> float:
-    """Largest q with 1 - |R(iy)| = O(y^(q+1)); inf if |R(iy)| = 1 for all y.
+    """Largest q with 1 - abs(R(iy)) = O(y^(q+1)); inf if abs(R(iy)) = 1 for all y.
 
     Notes
     -----

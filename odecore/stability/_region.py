@@ -1,4 +1,4 @@
-"""Pictures of the stability region |R| <= 1 and of the order star |R| > |exp|."""
+"""Pictures of the stability region abs(R) <= 1 and of the order star abs(R) > abs(exp)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def plot_region(
     ----------
     method : ButcherTableau
     order_star : bool, optional
-        Shade |R(z)| > |exp(z)| instead of |R(z)| <= 1; at the origin it has p + 1 sectors.
+        Shade abs(R(z)) > abs(exp(z)) instead of abs(R(z)) <= 1; at the origin it has p + 1 sectors.
     ax : matplotlib Axes, optional
     points : int, optional
         Resolution of each axis.

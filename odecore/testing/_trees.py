@@ -26,8 +26,8 @@ def tree_problem(order: int, /) -> tuple[tuple[RootedTree, ...], Callable[[Any, 
         One for each component of the state.
     f : callable
         y_t' = product of y_u over the children u of t, and 1 for the leaf. From y = 0 the exact
-        solution is t^|t| / gamma(t), and one step of length 1 of a Runge-Kutta method gives exactly
-        Phi(t).
+        solution is the time to the power of the order, over gamma(t), and one step of length 1 of
+        a Runge-Kutta method gives exactly Phi(t).
 
     Notes
     -----
