@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from verification.claims import CLAIMS
 from verification.demo import run_demo
 
 
@@ -23,8 +24,32 @@ def main(arguments: list[str] | None = None) -> int:
     demo.add_argument("--seeds", type=_positive, default=3, help="runs of each row (default: 3)")
     demo.add_argument("--jobs", type=_positive, default=2, help="processes (default: 2)")
     demo.add_argument("--out", type=Path, default=Path("build/demo"), help="where the page goes")
+    run = commands.add_parser("run", help="measure the claims and compare")
+    run.add_argument("--only", metavar="NAME", help="claims whose name contains this")
+    commands.add_parser("list", help="list the claims")
     options = parser.parse_args(arguments)
+    if options.command != "demo":
+        return _claims(options)
     return run_demo(options.out, seeds=options.seeds, jobs=options.jobs, quick=options.quick)
+
+
+def _claims(options: argparse.Namespace) -> int:
+    chosen = [c for c in CLAIMS if (getattr(options, "only", None) or "") in c.name]
+    if options.command == "list":
+        for claim in chosen:
+            print(f"{claim.name:20s} {claim.statement} ({claim.source})")
+        return 0
+    if not chosen:
+        print(f"no claim has {options.only!r} in its name; see `list`", file=sys.stderr)
+        return 2
+    failed = 0
+    for claim in chosen:
+        found = claim.run()
+        failed += not found.passed
+        verdict = "passed" if found.passed else "FAILED"
+        print(f"{verdict}  {claim.name:20s} {found.measured}  ({found.seconds:.1f} s)", flush=True)
+    print(f"{len(chosen) - failed} passed, {failed} failed")
+    return int(failed > 0)
 
 
 def _positive(text: str) -> int:

@@ -67,9 +67,9 @@ def rounding_bounds(method: RungeKuttaMethod, order: int, /) -> dict[RootedTree,
     -------
     dict
         From tree to Phi(abs(A) + R, abs(b) + r) - Phi(abs(A), abs(b)), a rigorous bound for all
-        coefficients that differ from the given ones by at most the radii R, r: `method.uncertainty` for
-        published decimals, and for floats eps times the largest coefficient of the row. Zero for
-        exact coefficients; zero coefficients are taken as exact.
+        coefficients that differ from the given ones by at most the radii R, r: `method.uncertainty`
+        for published decimals, and for floats eps times the largest coefficient of the row. Zero
+        for exact coefficients; zero coefficients are taken as exact.
     """
     known, trees = exact_method(method), _trees_up_to(order)
     return dict(zip(trees, _reach(known, trees), strict=True))
