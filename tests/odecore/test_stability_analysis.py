@@ -167,6 +167,13 @@ def test_published_ssp_coefficients(name, value):
     assert ssp_coefficient(tableau(name)) == value
 
 
+@pytest.mark.parametrize("name", ["ssp75", "ssp85", "ssp95"])
+def test_negative_coefficients_need_downwinding(name):
+    method = tableau(name)
+    assert min(a for row in (*method.A, method.b) for a in row) < -10 * method.uncertainty
+    assert ssp_coefficient(method) == 0
+
+
 @given(st.fractions(F(1, 20), 3, max_denominator=20))
 def test_ssp_over_the_rk2_family(u):
     assert ssp_coefficient(tableau_at(RK2, u=u)) == pytest.approx(
