@@ -21,7 +21,7 @@ from odecore.stability._contractivity import (
 )
 from odecore.tableaux import ButcherTableau, tableau_at
 
-__all__ = ["Atlas", "atlas"]
+__all__ = ["QUANTITIES", "Atlas", "atlas"]
 
 
 def _error(method: ButcherTableau) -> float:
@@ -36,7 +36,7 @@ def _size(method: ButcherTableau) -> float:
     return max(abs(float(a)) for row in (*method.A, method.b) for a in row)
 
 
-_QUANTITIES = {
+QUANTITIES = {
     "principal error": _error,
     "SSP coefficient": lambda method: float(ssp_coefficient(method)),
     "contractivity radius": contractivity_radius,
@@ -153,10 +153,10 @@ def atlas(
     >>> [round(float(x), 3) for x in found.values["SSP coefficient"]]
     [0.0, 0.333, 0.571, 0.75, 0.889, 1.0]
     """
-    names = list(quantities or [name for name in _QUANTITIES if name != "internal amplification"])
-    unknown = [name for name in names if name not in _QUANTITIES]
+    names = list(quantities or [name for name in QUANTITIES if name != "internal amplification"])
+    unknown = [name for name in names if name not in QUANTITIES]
     if unknown:
-        raise ValueError(f"unknown quantities {unknown}; known are {', '.join(_QUANTITIES)}")
+        raise ValueError(f"unknown quantities {unknown}; known are {', '.join(QUANTITIES)}")
     if len(ranges) != len(family.parameters) or len(ranges) > 2:
         raise ValueError(
             f"an atlas needs one range for each of one or two parameters; {family.name} has "
@@ -179,7 +179,7 @@ def atlas(
         except SingularParameterError:
             continue
         for name in names:
-            values[name][index] = _QUANTITIES[name](member)
+            values[name][index] = QUANTITIES[name](member)
     members = {
         name: tuple(float(x) for x in at)
         for name, at in family.members

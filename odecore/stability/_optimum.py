@@ -1,33 +1,38 @@
-"""The member of a family with the smallest principal error, from exact derivatives."""
+"""The best member of a family, for the principal error from exact derivatives."""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from math import inf, sqrt
+from math import inf, nan, sqrt
 from typing import Any
 
 import numpy as np
 
+from odecore.errors import NearSingularWarning, SingularParameterError
 from odecore.exact import Polynomial, isolate_roots, refine_root
 from odecore.families import Family
 from odecore.order import principal_error
+from odecore.stability._atlas import QUANTITIES
+from odecore.tableaux import tableau_at
 
 __all__ = ["Optimum", "optimize"]
 
 
 @dataclass(frozen=True)
 class Optimum:
-    """A member of smallest principal error (2-norm) in a box.
+    """The best member of a family in a box.
 
     Parameters
     ----------
     parameters : dict
         From name to float.
     value : float
-        The principal error there.
+        The objective there; for the principal error its 2-norm.
     gradient : tuple of float
-        Of the squared error; zero in the interior of the box.
+        Of the squared principal error; zero in the interior of the box.
     polynomials : dict
         For an exact optimum: from parameter to a polynomial that it is the root of, and for which
         the root was isolated by Sturm's theorem; empty for a numerical one.
@@ -39,27 +44,42 @@ class Optimum:
     polynomials: dict[str, Polynomial]
 
 
-def optimize(family: Family, /, *box: tuple[Any, Any]) -> Optimum:
-    """Minimise the principal error over a box of parameters.
+def optimize(
+    family: Family,
+    /,
+    *box: tuple[Any, Any],
+    objective: str = "principal error",
+    constraints: Mapping[str, tuple[float, float]] | None = None,
+) -> Optimum:
+    """Find the best member of a family in a box of parameters.
 
     Parameters
     ----------
     family : Family
     *box : (low, high)
         One for each parameter; the box may contain singular points, where the error is infinite.
+    objective : str, optional
+        A quantity of `atlas`: "principal error", "largest coefficient" and "internal amplification"
+        are made small, "SSP coefficient" and "contractivity radius" large.
+    constraints : mapping, optional
+        From quantities of `atlas` to the range (low, high) that they must lie in.
 
     Returns
     -------
     Optimum
-        Exact for families with one parameter and for RK3: the critical points are all roots of a
-        polynomial, found by elimination and isolated, and the best of them is taken if it is inside
-        the box and no smaller value lies on the boundary grid. Otherwise numerical: from the best
-        points of a grid by damped Newton steps with the exact slopes of the rational function.
+        For the principal error without constraints: exact for families with one parameter and for
+        RK3, where the critical points are all roots of a polynomial, found by elimination and
+        isolated; the best of them is taken if it is inside the box and a grid with descent finds
+        nothing smaller. Otherwise numerical: from the best points of a grid by damped Newton steps with the exact slopes of the rational function.
+
+        For other objectives and with constraints: by a grid that is refined around its best point
+        until it is 1e-6 of the box wide; `gradient` is then empty.
 
     Raises
     ------
     ValueError
-        If the box does not fit the family.
+        If the box does not fit the family, a quantity is unknown, or no point of the first grid
+        meets the constraints.
 
     Notes
     -----
@@ -78,6 +98,11 @@ def optimize(family: Family, /, *box: tuple[Any, Any]) -> Optimum:
             f"{family.name} needs one range (low, high) with low < high for each of "
             f"{', '.join(family.parameters)}; got {box}"
         )
+    unknown = [q for q in (objective, *(constraints or {})) if q not in QUANTITIES]
+    if unknown:
+        raise ValueError(f"unknown quantities {unknown}; known are {', '.join(QUANTITIES)}")
+    if objective != "principal error" or constraints:
+        return _searched(family, box, objective, constraints or {})
     square = principal_error(family, tree_order=family.order + 1).square
     slopes = [square.diff(g) for g in family.generators]
     functions = [_compiled(f) for f in (square, *slopes)]
@@ -93,6 +118,45 @@ def optimize(family: Family, /, *box: tuple[Any, Any]) -> Optimum:
         if functions[0](*point) <= rough * (1 + 1e-9):
             return _optimum(family, point, functions, polynomials)
     return _optimum(family, start, functions, {})
+
+
+def _searched(
+    family: Family, box: Any, objective: str, constraints: Mapping[str, tuple[float, float]]
+) -> Optimum:
+    """Refine a grid around its best admissible point."""
+    sign = -1 if objective in ("SSP coefficient", "contractivity radius") else 1
+    low, high = (np.array([float(ends[k]) for ends in box]) for k in (0, 1))
+    a, b = low, high
+    best, smallest = low, inf
+    while np.any(b - a > 1e-6 * (high - low)):
+        grid = np.meshgrid(*np.linspace(a, b, 17 if len(a) == 1 else 11).T, indexing="ij")
+        for point in np.stack(grid, axis=-1).reshape(-1, len(a)):
+            value = sign * _quantity(family, point, objective, constraints)
+            if value < smallest:
+                best, smallest = point, value
+        if smallest == inf:
+            raise ValueError(
+                f"no point of a grid over the box meets {dict(constraints)}; widen the box or "
+                "relax the constraints"
+            )
+        reach = (b - a) / 8
+        a, b = np.maximum(low, best - reach), np.minimum(high, best + reach)
+    values = dict(zip(family.parameters, map(float, best), strict=True))
+    return Optimum(values, sign * smallest, (), {})
+
+
+def _quantity(family: Family, point: Any, objective: str, constraints: Any) -> float:
+    """The objective at a point; NaN, which is smaller than nothing, where it is not admissible."""
+    exact = (Fraction(float(x)).limit_denominator(10**8) for x in point)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NearSingularWarning)
+            member = tableau_at(family, **dict(zip(family.parameters, exact, strict=True)))
+    except SingularParameterError:
+        return nan
+    if all(low <= QUANTITIES[q](member) <= high for q, (low, high) in constraints.items()):
+        return QUANTITIES[objective](member)
+    return nan
 
 
 def _optimum(family: Family, point: Any, functions: Any, polynomials: Any) -> Optimum:

@@ -42,6 +42,20 @@ def test_an_optimum_on_the_boundary_is_not_called_critical():
     assert found.polynomials == {}
 
 
+def test_other_objectives_and_constraints():
+    # SSP coefficient of RK2: min(2 - 1/u, 1/u), largest at Heun's u = 1.
+    ssp = optimize(RK2, (0.6, 1.5), objective="SSP coefficient")
+    assert ssp.parameters["u"] == pytest.approx(1, abs=1e-5)
+    assert ssp.value == pytest.approx(1, abs=1e-5)
+    # The least error of RK2 with an SSP coefficient of 3/4 at least is at 2 - 1/u = 3/4.
+    best = optimize(RK2, (0.5, 1.5), constraints={"SSP coefficient": (0.75, math.inf)})
+    assert best.parameters["u"] == pytest.approx(0.8, abs=1e-5)
+    with pytest.raises(ValueError, match="relax the constraints"):
+        optimize(RK2, (0.5, 1), constraints={"SSP coefficient": (2, 3)})
+    with pytest.raises(ValueError, match="unknown quantities"):
+        optimize(RK2, (0.5, 1), objective="beauty")
+
+
 def test_an_atlas_agrees_with_its_members():
     found = atlas(RK3, (F(1, 4), F(1)), (F(1, 4), F(1)), points=7)
     assert {"heun3", "ssp33", "ralston3"} <= set(found.members)
