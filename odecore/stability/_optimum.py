@@ -70,7 +70,8 @@ def optimize(
         For the principal error without constraints: exact for families with one parameter and for
         RK3, where the critical points are all roots of a polynomial, found by elimination and
         isolated; the best of them is taken if it is inside the box and a grid with descent finds
-        nothing smaller. Otherwise numerical: from the best points of a grid by damped Newton steps with the exact slopes of the rational function.
+        nothing smaller. Otherwise numerical: from the best points of a grid by damped Newton steps
+        with the exact slopes of the rational function.
 
         For other objectives and with constraints: by a grid that is refined around its best point
         until it is 1e-6 of the box wide; `gradient` is then empty.
