@@ -20,14 +20,14 @@ class QuadraticNumber:
     rational, irrational : int or Fraction
         The numbers a and b of a + b sqrt(d).
     radicand : int
-        d, squarefree and at least 2.
+        d, squarefree, from 2 to 10^9.
 
     Raises
     ------
     TypeError
         If a part is not rational.
     ValueError
-        If d is not squarefree or less than 2; two different d never mix.
+        If d is not squarefree or out of range; two different d never mix.
 
     Examples
     --------
@@ -46,8 +46,12 @@ class QuadraticNumber:
         for part in (rational, irrational):
             if not isinstance(part, Rational):
                 raise TypeError(f"the parts must be int or Fraction, got {part!r}")
-        if radicand < 2 or any(radicand % (k * k) == 0 for k in range(2, isqrt(radicand) + 1)):
-            raise ValueError(f"`radicand` must be squarefree and at least 2, got {radicand}")
+        if (
+            not isinstance(radicand, int)
+            or not 2 <= radicand <= 10**9
+            or any(radicand % (k * k) == 0 for k in range(2, isqrt(radicand) + 1))
+        ):
+            raise ValueError(f"`radicand` must be squarefree, from 2 to 10^9, got {radicand}")
         self._set(rational, irrational, radicand)
 
     def _set(self, a: Any, b: Any, d: int) -> None:

@@ -164,6 +164,11 @@ def prove_order(family: Family, /) -> OrderCertificate:
     >>> bool(certificate), certificate.verify().holds, len(certificate.conditions)
     (True, True, 8)
     """
+    if not isinstance(family, Family):
+        raise TypeError(
+            f"`family` must be a Family, got {type(family).__name__}; for one method use "
+            "odecore.order.order_of_accuracy"
+        )
     residuals = order_condition_residuals(family, family.order)
     zero = all(residual == 0 for residual in residuals.values())
     witness = None

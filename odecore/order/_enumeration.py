@@ -27,6 +27,8 @@ def rooted_trees(order: int, /) -> tuple[RootedTree, ...]:
 
     Raises
     ------
+    TypeError
+        If `order` is no int.
     ValueError
         If `order` is less than 1, or so large that the list would not fit in reasonable time.
 
@@ -43,6 +45,8 @@ def rooted_trees(order: int, /) -> tuple[RootedTree, ...]:
     >>> [str(tree) for tree in rooted_trees(3)]
     ['[[•]]', '[••]']
     """
+    if not isinstance(order, int):
+        raise TypeError(f"`order` is a number of vertices, an int; got {order!r}")
     if not 1 <= order <= MAX_ORDER:
         raise ValueError(
             f"`order` is a number of vertices, at least 1 and at most {MAX_ORDER} (there are "

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from odecore.stability._function import stability_function
+from odecore.stability._function import require_tableau, stability_function
 from odecore.tableaux import ButcherTableau
 
 __all__ = [
@@ -46,6 +46,7 @@ def ssp_coefficient(method: ButcherTableau, /) -> Fraction | float:
     >>> int(ssp_coefficient(tableau("ssp104"))), ssp_coefficient(tableau("classic"))
     (6, Fraction(0, 1))
     """
+    require_tableau(method)
     s = method.stages
     K = [[*row, Fraction(0)] for row in (*method.A, method.b)]
 
@@ -90,6 +91,7 @@ def linear_ssp_coefficient(method: ButcherTableau, /) -> Fraction | float:
     ValueError
         If the method is implicit.
     """
+    require_tableau(method)
     if not method.is_explicit:
         raise ValueError("the linear SSP coefficient is computed for explicit methods only")
     p = stability_function(method).numerator
@@ -145,6 +147,7 @@ def contractivity_radius(method: ButcherTableau, /) -> float:
     >>> round(contractivity_radius(tableau("classic")), 12)
     1.0
     """
+    require_tableau(method)
     A, b = _floats(method)
     acting = (b != 0) | (b @ np.abs(A) != 0)
     A, b = A[np.ix_(acting, acting)], b[acting]
@@ -178,6 +181,7 @@ def internal_amplification(method: ButcherTableau, /, *, points: int = 400) -> f
     """
     from odecore.stability._region import region_box
 
+    require_tableau(method)
     if not method.is_explicit:
         raise ValueError("internal amplification is computed for explicit methods only")
     A, b = _floats(method)

@@ -16,7 +16,7 @@ from odecore.exact import (
     sturm_sequence,
 )
 from odecore.families import Family
-from odecore.stability._function import stability_function
+from odecore.stability._function import require_tableau, stability_function
 from odecore.stability._intervals import axis_polynomial
 from odecore.tableaux import ButcherTableau
 
@@ -77,6 +77,7 @@ def linear_stability(method: ButcherTableau, /) -> LinearStability:
     >>> print(linear_stability(tableau("radau_iia2")))
     L-stable: E(x) = 1/36*x^2 >= 0 for x = y^2 >= 0, and all poles have positive real part
     """
+    require_tableau(method)
     function = stability_function(method)
     P, Q = function.reduced()
     E = axis_polynomial(function)
@@ -180,6 +181,11 @@ def parametric_stability(family: Family, /) -> ParametricStability:
     >>> print(parametric_stability(SDIRK2))
     SDIRK2 is A-stable iff gamma >= 1/4; L-stable iff also 2*gamma**2 - 4*gamma + 1 = 0
     """
+    if not isinstance(family, Family):
+        raise TypeError(
+            f"`family` must be a Family, got {type(family).__name__}; for one method use "
+            "linear_stability"
+        )
     function = stability_function(family)
     one = family.generators[0] * 0 + 1
     P, Q = ([one * a for a in p] for p in (function.numerator, function.denominator))

@@ -87,6 +87,15 @@ def stability_function(method: ButcherTableau | Family, /) -> StabilityFunction:
     return StabilityFunction(P, Q)
 
 
+def require_tableau(method: Any) -> None:
+    """Refuse what is not one method with numbers."""
+    if not isinstance(method, ButcherTableau):
+        raise TypeError(
+            f"`method` must be a ButcherTableau, got {type(method).__name__}; evaluate a family "
+            "with odecore.tableaux.tableau_at, look a name up with odecore.tableaux.tableau"
+        )
+
+
 def _reversed_characteristic(matrix: Sequence[Sequence[Any]]) -> Coefficients:
     """Coefficients of det(I - zM), lowest degree first, without trailing zeros."""
     n = range(len(matrix))

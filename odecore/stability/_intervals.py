@@ -8,7 +8,7 @@ from math import inf, sqrt
 from typing import Any
 
 from odecore.exact import Polynomial, isolate_roots, refine_root
-from odecore.stability._function import StabilityFunction, stability_function
+from odecore.stability._function import StabilityFunction, require_tableau, stability_function
 from odecore.tableaux import ButcherTableau
 
 __all__ = ["StabilityInterval", "imaginary_interval", "real_interval"]
@@ -58,6 +58,7 @@ def real_interval(method: ButcherTableau, /) -> StabilityInterval:
     >>> real_interval(tableau("classic")).length, real_interval(tableau("trapezoidal")).length
     (2.785293563405282, inf)
     """
+    require_tableau(method)
     P, Q = (_mirrored(p) for p in stability_function(method).reduced())
     polynomial = Q * Q - P * P
     bracket = _first_loss(polynomial)
@@ -79,6 +80,7 @@ def imaginary_interval(method: ButcherTableau, /) -> StabilityInterval:
     >>> imaginary_interval(tableau("euler")).length, imaginary_interval(tableau("classic")).length
     (0.0, 2.8284271247461903)
     """
+    require_tableau(method)
     polynomial = axis_polynomial(stability_function(method))
     bracket = _first_loss(polynomial)
     if not isinstance(bracket, tuple):

@@ -7,7 +7,7 @@ from math import factorial, inf
 from typing import Any
 
 from odecore.exact import Polynomial
-from odecore.stability._function import stability_function
+from odecore.stability._function import require_tableau, stability_function
 from odecore.stability._intervals import axis_polynomial
 from odecore.tableaux import ButcherTableau
 
@@ -27,6 +27,7 @@ def dissipation_order(method: ButcherTableau, /) -> float:
     >>> dissipation_order(tableau("classic")), dispersion_order(tableau("classic"))
     (5, 4)
     """
+    require_tableau(method)
     E = axis_polynomial(stability_function(method))
     lowest = next((k for k, e in enumerate(E.coefficients) if e != 0), None)
     return inf if lowest is None else 2 * lowest - 1
@@ -40,6 +41,7 @@ def dispersion_order(method: ButcherTableau, /) -> int:
     ValueError
         If the first 60 powers all agree, which no Runge-Kutta method of moderate size reaches.
     """
+    require_tableau(method)
     P, Q = stability_function(method).reduced()
     # arg R(iy) = y + ... iff Im(P(iy) conj(Q(iy)) exp(-iy)) vanishes to that power.
     real, imaginary = _times(_on_axis(P), _conjugate(_on_axis(Q)))

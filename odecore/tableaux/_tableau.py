@@ -81,6 +81,8 @@ class ButcherTableau:
         object.__setattr__(self, "A", A)
         object.__setattr__(self, "b", b)
         object.__setattr__(self, "uncertainty", Fraction(self.uncertainty))
+        if self.uncertainty < 0:
+            raise ValueError(f"`uncertainty` is a bound, not negative; got {self.uncertainty}")
         self._require_sum("b", b)
         if self.b_hat is not None:
             b_hat = _exact(self.b_hat, "b_hat")

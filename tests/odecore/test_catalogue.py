@@ -110,6 +110,7 @@ def test_a_table_is_printed_exactly():
             "one quadratic field",
         ),
         ('{"A": [[]], "b": [1], "embedded_order": 2}', ValueError, "needs `b_hat`"),
+        ('{"A": [[]], "b": [1], "uncertainty": "-1"}', ValueError, "not negative"),
         ("[" * 100000, ValueError, "nested too deeply"),
     ],
 )

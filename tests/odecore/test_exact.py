@@ -87,6 +87,8 @@ def test_quadratic_numbers_travel(x):
 def test_bad_quadratic_numbers_are_refused():
     with pytest.raises(ValueError, match="squarefree"):
         QuadraticNumber(1, 1, 12)
+    with pytest.raises(ValueError, match="from 2 to 10"):
+        QuadraticNumber(1, 1, 10**40 + 1)
     with pytest.raises(TypeError, match="int or Fraction"):
         QuadraticNumber(0.5, 1, 2)
     with pytest.raises(ValueError, match=r"cannot mix sqrt\(2\) and sqrt\(3\)"):

@@ -88,6 +88,11 @@ def test_wrong_families_are_neither_proved_nor_verified(family):
         assert not hidden
 
 
+def test_only_families_are_proved():
+    with pytest.raises(TypeError, match="must be a Family, got ButcherTableau"):
+        prove_order(tableau("classic"))
+
+
 def test_a_forged_certificate_does_not_verify():
     record = json.loads(prove_order(RK4).to_json())
     record["b"][0][0][0][1] += 1

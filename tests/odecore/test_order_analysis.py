@@ -81,6 +81,8 @@ def test_number_of_trees_to_order_14():
 
 @pytest.mark.parametrize("order", [0, 19, 1000])
 def test_orders_out_of_reach_are_refused(order):
+    with pytest.raises(TypeError, match="an int"):
+        rooted_trees(float(order))
     with pytest.raises(ValueError, match="at least 1 and at most"):
         rooted_trees(order)
     with pytest.raises(ValueError, match="at least 1 and at most"):

@@ -216,6 +216,19 @@ def test_internal_amplification_of_euler_and_growth_with_stages():
     )
 
 
+@pytest.mark.parametrize(
+    "function",
+    [real_interval, imaginary_interval, linear_stability, ssp_coefficient, linear_ssp_coefficient,
+     contractivity_radius, internal_amplification, dispersion_order, dissipation_order],
+)  # fmt: skip
+def test_what_is_no_tableau_is_refused(function):
+    for wrong in ("classic", RK4):
+        with pytest.raises(TypeError, match="must be a ButcherTableau, got"):
+            function(wrong)
+    with pytest.raises(TypeError, match="must be a Family"):
+        parametric_stability(tableau("classic"))
+
+
 @pytest.mark.parametrize("name", ["classic", "ssp104", "radau_iia3", "fehlberg78"])
 @pytest.mark.parametrize("order_star", [False, True])
 def test_pictures(name, order_star):
