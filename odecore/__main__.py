@@ -6,13 +6,12 @@ import argparse
 import json
 import sys
 from difflib import get_close_matches
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from odecore import families as family_package
 from odecore import stability
-from odecore.exact import number_text, parse_number
+from odecore.exact import parse_number
 from odecore.families import Family, charts, prove_order, rkc1, rkc2
 from odecore.order import (
     embedded_metrics,
@@ -127,7 +126,7 @@ def _parameters(at: list[str], family: Family) -> dict[str, Any]:
 
 def _point(family: Family, values: tuple[Any, ...]) -> str:
     pairs = zip(family.parameters, values, strict=True)
-    return " ".join(f"{name}={number_text(value)}" for name, value in pairs)
+    return " ".join(f"{name}={value}" for name, value in pairs)
 
 
 def _tableau(method: ButcherTableau) -> str:
@@ -249,7 +248,7 @@ def _plain(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, dict):
         return "; ".join(f"{key}: {item}" for key, item in value.items())
-    return number_text(value) if isinstance(value, Fraction) else str(value)
+    return str(value)
 
 
 if __name__ == "__main__":

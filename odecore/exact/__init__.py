@@ -10,7 +10,7 @@ from odecore.exact._roots import (
     sturm_sequence,
 )
 from odecore.exact._square_root import SquareRoot
-from odecore.exact._text import number_text, parse_number
+from odecore.exact._text import parse_number
 
 __all__ = [
     "Polynomial",
@@ -18,7 +18,6 @@ __all__ = [
     "SquareRoot",
     "count_roots",
     "isolate_roots",
-    "number_text",
     "parse_number",
     "refine_root",
     "sign_on_interval",

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from typing import Any
 
 from odecore.exact._quadratic import QuadraticNumber
 
-__all__ = ["number_text", "parse_number"]
+__all__ = ["parse_number"]
 
 _RATIONAL = r"\d+/\d+|\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?"
 _NUMBER = re.compile(
@@ -30,6 +29,7 @@ def parse_number(text: str, /) -> Fraction | QuadraticNumber:
     Returns
     -------
     Fraction or QuadraticNumber
+        `str` writes it so that it is read again.
 
     Raises
     ------
@@ -64,14 +64,3 @@ def parse_number(text: str, /) -> Fraction | QuadraticNumber:
     except ZeroDivisionError:
         raise ValueError(f"{text[:60]!r} divides by zero") from None
     return QuadraticNumber(a, -b if parts["sign"] == "-" else b, int(parts["d"]))
-
-
-def number_text(number: Any, /) -> str:
-    """Write an exact number so that `parse_number` reads the same number.
-
-    Examples
-    --------
-    >>> number_text(QuadraticNumber(0, 1, 2) / 3)
-    '1/3*sqrt(2)'
-    """
-    return str(number)

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from math import prod
 from random import Random
 from typing import Any
 
@@ -66,8 +67,6 @@ class OrderCertificate:
         A tree of order p + 1 and its residual, which is not zero: the order is not higher.
     undeclared : tuple of str
         Factors of denominators that are missing in `excluded`; empty in a complete proof.
-    proved : bool
-        Whether all residuals are zero, the witness is not, and nothing is undeclared.
     """
 
     family: str
@@ -79,7 +78,12 @@ class OrderCertificate:
     conditions: tuple[tuple[tuple[int, ...], str], ...]
     witness: tuple[tuple[int, ...], str] | None
     undeclared: tuple[str, ...]
-    proved: bool
+
+    @property
+    def proved(self) -> bool:
+        """Whether all residuals are zero, the witness is not, and nothing is undeclared."""
+        held = all(residual == "0" for _, residual in self.conditions)
+        return held and self.witness is not None and not self.undeclared
 
     def __bool__(self) -> bool:
         return self.proved
@@ -170,7 +174,6 @@ def prove_order(family: Family, /) -> OrderCertificate:
             "odecore.order.order_of_accuracy"
         )
     residuals = order_condition_residuals(family, family.order)
-    zero = all(residual == 0 for residual in residuals.values())
     witness = None
     for tree in reversed(rooted_trees(family.order + 1)):  # the bush first: it is cheapest
         weight = elementary_weights([tree], family.A, family.b)[tree]
@@ -178,7 +181,6 @@ def prove_order(family: Family, /) -> OrderCertificate:
         if residual != 0:
             witness = (tree.level_sequence, str(residual))
             break
-    undeclared = _undeclared(family)
     return OrderCertificate(
         family.name,
         family.parameters,
@@ -188,8 +190,7 @@ def prove_order(family: Family, /) -> OrderCertificate:
         tuple(map(_rational, family.b)),
         tuple((t.level_sequence, "0" if r == 0 else str(r)) for t, r in residuals.items()),
         witness,
-        undeclared,
-        zero and witness is not None and not undeclared,
+        _undeclared(family),
     )
 
 
@@ -221,14 +222,7 @@ def _undeclared(family: Family) -> tuple[str, ...]:
         rest = entry.denom if hasattr(entry, "denom") and hasattr(entry, "numer") else None
         if rest is None or not hasattr(rest, "is_ground"):
             continue
-        for factor in declared:
-            while not factor.is_ground and not rest.is_ground:
-                quotient, remainder = divmod(rest, factor)
-                if remainder:
-                    break
-                rest = quotient
-        if not rest.is_ground:  # what is left may still share a part of a declared factor
-            rest = _without(rest, declared)
+        rest = _without(rest, declared)
         if not rest.is_ground and str(rest.as_expr()) not in missing:
             missing.append(str(rest.as_expr()))
     return tuple(missing)
@@ -266,22 +260,13 @@ def _frozen(value: Any) -> Any:
 def _modular(entry: Rational, at: Sequence[int], prime: int) -> int:
     numerator, denominator = (
         sum(
-            n
-            * pow(d, -1, prime)
-            * _product(pow(x, k, prime) for x, k in zip(at, powers, strict=False))
+            n * pow(d, -1, prime) * prod(pow(x, k, prime) for x, k in zip(at, powers, strict=False))
             for powers, n, d in terms
         )
         % prime
         for terms in entry
     )
     return numerator * pow(denominator, -1, prime) % prime
-
-
-def _product(factors: Any) -> int:
-    total = 1
-    for factor in factors:
-        total *= factor
-    return total
 
 
 def _weight(tree: RootedTree, A: Sequence[Sequence[int]], b: Sequence[int], prime: int) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from odecore.exact import Polynomial, QuadraticNumber, isolate_roots, number_text, refine_root
+from odecore.exact import Polynomial, QuadraticNumber, isolate_roots, refine_root
 from odecore.order._conditions import failing_trees
 from odecore.order._enumeration import rooted_trees
 from odecore.order._method import ExactMethod, RungeKuttaMethod, exact_method
@@ -37,10 +37,7 @@ class Typo:
 
     def __str__(self) -> str:
         about = "" if self.digits is None else f" (to {self.digits} decimals)"
-        return (
-            f"{self.entry} = {number_text(self.found)} should be {number_text(self.restored)}"
-            f"{about}"
-        )
+        return f"{self.entry} = {self.found} should be {self.restored}{about}"
 
 
 @dataclass(frozen=True)

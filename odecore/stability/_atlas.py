@@ -21,7 +21,7 @@ from odecore.stability._contractivity import (
 )
 from odecore.tableaux import ButcherTableau, tableau_at
 
-__all__ = ["QUANTITIES", "Atlas", "atlas"]
+__all__ = ["QUANTITIES", "Atlas", "atlas", "member_or_none"]
 
 
 def _error(method: ButcherTableau) -> float:
@@ -43,6 +43,16 @@ QUANTITIES = {
     "internal amplification": lambda method: internal_amplification(method, points=60),
     "largest coefficient": _size,
 }
+
+
+def member_or_none(family: Family, point: dict[str, Fraction]) -> Any:
+    """The member at a point, however large its coefficients; None on the excluded set."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NearSingularWarning)
+            return tableau_at(family, **point)
+    except SingularParameterError:
+        return None
 
 
 @dataclass(frozen=True)
@@ -172,13 +182,8 @@ def atlas(
     values = {name: np.full(shape, nan) for name in names}
     for index in np.ndindex(*shape):
         point = {p: axis[i] for p, axis, i in zip(family.parameters, axes, index, strict=True)}
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", NearSingularWarning)
-                member = tableau_at(family, **point)
-        except SingularParameterError:
-            continue
-        for name in names:
+        member = member_or_none(family, point)
+        for name in names if member is not None else ():
             values[name][index] = QUANTITIES[name](member)
     members = {
         name: tuple(float(x) for x in at)

@@ -64,7 +64,7 @@ def real_interval(method: ButcherTableau, /) -> StabilityInterval:
     bracket = _first_loss(polynomial)
     if not isinstance(bracket, tuple):
         return StabilityInterval(bracket, polynomial)
-    return StabilityInterval(_as_float(bracket[1]), polynomial, bracket)
+    return StabilityInterval(float(bracket[1]), polynomial, bracket)
 
 
 def imaginary_interval(method: ButcherTableau, /) -> StabilityInterval:
@@ -85,7 +85,7 @@ def imaginary_interval(method: ButcherTableau, /) -> StabilityInterval:
     bracket = _first_loss(polynomial)
     if not isinstance(bracket, tuple):
         return StabilityInterval(bracket, polynomial)
-    return StabilityInterval(sqrt(_as_float(bracket[1])), polynomial, bracket)
+    return StabilityInterval(sqrt(float(bracket[1])), polynomial, bracket)
 
 
 def axis_polynomial(function: StabilityFunction) -> Polynomial:
@@ -125,7 +125,3 @@ def _off_zero(polynomial: Polynomial, cut: tuple[Any, Any]) -> tuple[Any, Any]:
     while cut[0] == 0:
         cut = refine_root(polynomial, cut, (cut[1] - cut[0]) / Fraction(2))
     return cut
-
-
-def _as_float(number: Any) -> float:
-    return float(number)

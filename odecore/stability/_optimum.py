@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,12 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from odecore.errors import NearSingularWarning, SingularParameterError
 from odecore.exact import Polynomial, isolate_roots, refine_root
 from odecore.families import Family
 from odecore.order import principal_error
-from odecore.stability._atlas import QUANTITIES
-from odecore.tableaux import tableau_at
+from odecore.stability._atlas import QUANTITIES, member_or_none
 
 __all__ = ["Optimum", "optimize"]
 
@@ -149,13 +146,10 @@ def _searched(
 def _quantity(family: Family, point: Any, objective: str, constraints: Any) -> float:
     """The objective at a point; NaN, which is smaller than nothing, where it is not admissible."""
     exact = (Fraction(float(x)).limit_denominator(10**8) for x in point)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NearSingularWarning)
-            member = tableau_at(family, **dict(zip(family.parameters, exact, strict=True)))
-    except SingularParameterError:
-        return nan
-    if all(low <= QUANTITIES[q](member) <= high for q, (low, high) in constraints.items()):
+    member = member_or_none(family, dict(zip(family.parameters, exact, strict=True)))
+    if member is not None and all(
+        low <= QUANTITIES[q](member) <= high for q, (low, high) in constraints.items()
+    ):
         return QUANTITIES[objective](member)
     return nan
 

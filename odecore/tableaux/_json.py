@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from fractions import Fraction
 from typing import Any
 
-from odecore.exact import number_text, parse_number
+from odecore.exact import parse_number
 from odecore.tableaux._tableau import ButcherTableau
 
 __all__ = ["tableau_from_json", "tableau_to_json"]
@@ -39,11 +39,11 @@ def tableau_to_json(method: ButcherTableau, /, *, indent: int | None = None) -> 
         "embedded_order": method.embedded_order,
         "source": method.source,
         "note": method.note,
-        "uncertainty": number_text(method.uncertainty) if method.uncertainty else None,
-        "c": list(map(number_text, method.c)),
-        "A": [list(map(number_text, row)) for row in rows],
-        "b": list(map(number_text, method.b)),
-        "b_hat": None if method.b_hat is None else list(map(number_text, method.b_hat)),
+        "uncertainty": str(method.uncertainty) if method.uncertainty else None,
+        "c": list(map(str, method.c)),
+        "A": [list(map(str, row)) for row in rows],
+        "b": list(map(str, method.b)),
+        "b_hat": None if method.b_hat is None else list(map(str, method.b_hat)),
     }
     return json.dumps({k: v for k, v in record.items() if v not in (None, "")}, indent=indent)
 
