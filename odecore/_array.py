@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, device, is_array_api_obj, is_jax_array, is_torch_array
 
 __all__ = [
+    "adder",
     "as_float64",
     "as_state",
     "constant",
@@ -16,6 +18,7 @@ __all__ = [
     "is_readable",
     "namespace",
     "own",
+    "tracks",
 ]
 
 
@@ -46,6 +49,17 @@ def as_state(value: Any, label: str, /) -> Any:
             f"`{label}` must hold floating-point numbers, got dtype {value.dtype}; convert it first"
         )
     return value
+
+
+def adder(like: Any, /) -> Callable[[Any, Any, Any], Any]:
+    """The function (y, scale, k) -> y + scale k for arrays like this one, fused where it can be."""
+    if not is_torch_array(like):
+        return lambda y, scale, k: y + scale * k
+
+    def add(y: Any, scale: Any, k: Any) -> Any:
+        return y.add(k, alpha=scale) if isinstance(scale, float) else y + scale * k
+
+    return add
 
 
 def is_like(array: Any, other: Any, /) -> bool:
@@ -92,3 +106,8 @@ def is_readable(array: Any, /) -> bool:
         tracing = any(base.__name__ == "Tracer" for base in type(array).__mro__)
         return not tracing and all(d.platform == "cpu" for d in array.devices())
     return True
+
+
+def tracks(array: Any, /) -> bool:
+    """Whether the array library records the history of this array for derivatives."""
+    return is_torch_array(array) and bool(array.requires_grad)

@@ -8,6 +8,7 @@ __all__ = [
     "MaxRejectsError",
     "MaxStepsError",
     "NearSingularWarning",
+    "NewtonFailedError",
     "NonfiniteInputError",
     "NonfiniteRHSError",
     "OdecoreWarning",
@@ -58,6 +59,10 @@ class NonfiniteInputError(SolveError, ValueError):
 
 class MaxRejectsError(SolveError):
     """Too many attempts in a row were rejected at one time."""
+
+
+class NewtonFailedError(SolveError):
+    """Newton's method did not solve the equations of an implicit step."""
 
 
 class OdecoreWarning(UserWarning):

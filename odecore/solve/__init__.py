@@ -1,8 +1,24 @@
 """Initial value problems: one step, a controller, a trajectory with its status."""
 
+from odecore.solve._controllers import StepControl
+from odecore.solve._dense_output import DenseOutput
+from odecore.solve._events import Event, EventRecord
 from odecore.solve._explicit_step import Attempt, explicit_step
 from odecore.solve._integration import solve_ivp
+from odecore.solve._newton import Newton
 from odecore.solve._status import Statistics, Status
 from odecore.solve._trajectory import Trajectory
 
-__all__ = ["Attempt", "Statistics", "Status", "Trajectory", "explicit_step", "solve_ivp"]
+__all__ = [
+    "Attempt",
+    "DenseOutput",
+    "Event",
+    "EventRecord",
+    "Newton",
+    "Statistics",
+    "Status",
+    "StepControl",
+    "Trajectory",
+    "explicit_step",
+    "solve_ivp",
+]

@@ -2,17 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import isfinite, ulp
+from math import inf, isfinite, ulp
 from typing import Any
 
-from odecore.solve._error_norm import error_ratio
+from odecore.solve._error_norm import error_ratio, root_mean_square
 from odecore.solve._explicit_step import Attempt
 from odecore.solve._status import Status
 
-__all__ = ["AdaptiveSteps", "Control", "GivenSteps"]
+__all__ = ["CONTROLS", "AdaptiveSteps", "Control", "GivenSteps", "StepControl"]
 
 MAX_REJECTS = 100  # in a row; each shrinks the step by a tenth at least
+
+
+@dataclass(frozen=True)
+class StepControl:
+    """How the next step follows from the errors of the last ones.
+
+    h_new = h min(grow, max(shrink, safety r_n^(-g1/p) r_(n-1)^(-g2/p) r_(n-2)^(-g3/p))), with the
+    errors r in units of the tolerance and the order p of the method. After a rejected step the
+    exponents are (1, 0, 0).
+
+    Parameters
+    ----------
+    gains : (3,) tuple of float, optional
+        g1, g2, g3. Their sum is positive.
+    safety, shrink, grow : float, optional
+        0 < safety <= 1, 0 < shrink < 1 < grow.
+
+    Raises
+    ------
+    ValueError
+        If a number breaks a rule.
+
+    Notes
+    -----
+    ``"I"``: (1, 0, 0), elementary, Hairer, Norsett, Wanner I, equation II.4.13. ``"PI"``: (0.7,
+    -0.4, 0), Gustafsson, Hairer and Wanner II, section IV.2. ``"PID"``: (0.58, -0.21, 0.1),
+    Kennedy and Carpenter 2003. The latter two suit steps that stability limits.
+    """
+
+    gains: tuple[float, float, float] = (1.0, 0.0, 0.0)
+    safety: float = 0.9
+    shrink: float = 0.2
+    grow: float = 10.0
+
+    def __post_init__(self) -> None:
+        if len(self.gains) != 3 or not sum(self.gains) > 0 or not all(map(isfinite, self.gains)):
+            raise ValueError(f"`gains` must be 3 numbers of positive sum, got {self.gains}")
+        if not 0 < self.safety <= 1:
+            raise ValueError(f"`safety` must be in (0, 1], got {self.safety}")
+        if not 0 < self.shrink < 1 < self.grow:
+            raise ValueError(
+                f"`shrink` and `grow` must satisfy 0 < shrink < 1 < grow, got {self.shrink} and "
+                f"{self.grow}"
+            )
+
+
+CONTROLS = {
+    "I": StepControl(),
+    "PI": StepControl((0.7, -0.4, 0.0)),
+    "PID": StepControl((0.58, -0.21, 0.1)),
+}
 
 
 @dataclass(frozen=True)
@@ -27,11 +79,17 @@ class Control:
         Attempts rejected in a row.
     failure : Status or None
         Set when integration must end.
+    ratios : (2,) tuple of float
+        Errors of the last two accepted steps, in units of the tolerance.
+    forced : int
+        Steps accepted at the smallest size, in spite of their error.
     """
 
     h: float = 0.0
     rejects: int = 0
     failure: Status | None = None
+    ratios: tuple[float, float] = (1.0, 1.0)
+    forced: int = 0
 
 
 @dataclass(frozen=True)
@@ -45,48 +103,84 @@ class GivenSteps:
     def judge(
         self, attempt: Attempt, y: Any, t: Any, t_new: Any, control: Control
     ) -> tuple[bool, Control]:
-        """Accept."""
+        """Accept, unless the step could not be made."""
+        if attempt.failure is not None:
+            return False, replace(control, failure=attempt.failure)
         return True, control
 
 
 @dataclass(frozen=True)
 class AdaptiveSteps:
-    """Elementary (I) controller: h_new = h min(10, max(0.2, 0.9 ratio^(-1/(q+1)))).
+    """Steps whose estimated error is within the tolerance.
 
-    Hairer, Norsett, Wanner I, equation II.4.13; q is the lower order of the pair.
+    Parameters
+    ----------
+    rtol : float or array
+    atol : float or array
+    order : int
+        Of the propagated method, one above that of the estimate.
+    law : StepControl
+    min_step, max_step : float
+        At `min_step` a finite attempt is accepted whatever its error.
+    norm : callable
+        From an array like the state to a float.
     """
 
-    rtol: float
+    rtol: Any
     atol: Any
     order: int
+    law: StepControl = CONTROLS["I"]
+    min_step: float = 0.0
+    max_step: float = inf
+    norm: Callable[[Any], float] = root_mean_square
 
     def propose(self, t: float, stop: float, control: Control) -> float:
         """Advance by h, land on the stop if it is in reach, and halve what is left just beyond."""
         remaining = stop - t
-        if abs(control.h) >= abs(remaining) * (1 - 1e-10):
+        h = min(max(control.h, -self.max_step), self.max_step)
+        if abs(h) >= abs(remaining) * (1 - 1e-10):
             return stop
-        return t + (remaining / 2 if 2 * abs(control.h) > abs(remaining) else control.h)
+        return t + (remaining / 2 if 2 * abs(h) > abs(remaining) else h)
 
     def judge(
         self, attempt: Attempt, y: Any, t: float, t_new: float, control: Control
     ) -> tuple[bool, Control]:
         """Compare the error with the tolerance; a non-finite attempt is rejected and cut."""
-        ratio = error_ratio(attempt.error, y, attempt.y, self.rtol, self.atol)
+        ratio = float("nan")
+        if attempt.failure is None:
+            ratio = error_ratio(attempt.error, y, attempt.y, self.rtol, self.atol, self.norm)
         finite = isfinite(ratio)
         used = t_new - t
         if used == 0:
             return False, replace(control, failure=Status.STEP_UNDERFLOW)
-        # `order` is that of the propagated method, one above the estimate's.
-        factor = 0.9 * ratio ** (-1 / self.order) if finite and ratio > 0 else 10.0
-        if finite and ratio <= 1:
-            h = used * min(10.0, max(0.2, factor))
+        law = self.law
+        at_least = finite and abs(used) <= self.min_step * (1 + 1e-12)
+        if finite and (ratio <= 1 or at_least):
+            factor = law.grow
+            if ratio > 0:
+                factor = law.safety
+                for gain, r in zip(law.gains, (ratio, *control.ratios), strict=True):
+                    factor *= max(r, 1e-10) ** (-gain / self.order) if gain else 1.0
+            if ratio > 1:
+                factor = min(factor, 1.0)
+            h = used * min(law.grow, max(law.shrink, factor))
             was_cut = abs(used) < 0.99 * abs(control.h)  # to land: the error says little about h
-            return True, Control(max(h, control.h, key=abs) if was_cut else h)
-        h = used * (max(0.2, min(0.9, factor)) if finite else 0.2)
+            h = max(h, control.h, key=abs) if was_cut and ratio <= 1 else h
+            return True, Control(
+                self._at_least(h),
+                ratios=(ratio, control.ratios[0]),
+                forced=control.forced + (ratio > 1),
+            )
+        factor = law.safety * ratio ** (-1 / self.order) if finite else law.shrink
+        h = used * max(law.shrink, min(0.9, factor))
         rejects = control.rejects + 1
+        cause = attempt.failure or (None if finite else Status.NONFINITE_RHS)
         failure = None
-        if abs(h) < 16 * ulp(t) or t + h == t:
-            failure = Status.STEP_UNDERFLOW if finite else Status.NONFINITE_RHS
+        if abs(h) < 16 * ulp(t) or t + h == t or (cause and abs(used) <= self.min_step):
+            failure = cause or Status.STEP_UNDERFLOW
         elif rejects >= MAX_REJECTS:
-            failure = Status.MAX_REJECTS if finite else Status.NONFINITE_RHS
-        return False, Control(h, rejects, failure)
+            failure = cause or Status.MAX_REJECTS
+        return False, replace(control, h=self._at_least(h), rejects=rejects, failure=failure)
+
+    def _at_least(self, h: float) -> float:
+        return h if abs(h) >= self.min_step else (self.min_step if h > 0 else -self.min_step)

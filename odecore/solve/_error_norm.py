@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from odecore._array import constant, namespace
@@ -20,7 +21,7 @@ def root_mean_square(x: Any, /) -> float:
     return float(xp.sqrt(xp.mean(size**2)))
 
 
-def tolerance_scale(y: Any, rtol: float, atol: Any) -> Any:
+def tolerance_scale(y: Any, rtol: Any, atol: Any) -> Any:
     """Elementwise atol + rtol |y|, kept off zero so that 0/0 counts as no error."""
     xp = namespace(y)
     scale = atol + rtol * xp.abs(y)
@@ -28,13 +29,19 @@ def tolerance_scale(y: Any, rtol: float, atol: Any) -> Any:
     return xp.where(scale > 0, scale, xp.full_like(scale, tiny))
 
 
-def error_ratio(error: Any, y: Any, y_new: Any, rtol: float, atol: Any) -> float:
-    """Root mean square of error / (atol + rtol max(|y|, |y_new|)); a step is good at <= 1.
+def error_ratio(
+    error: Any,
+    y: Any,
+    y_new: Any,
+    rtol: Any,
+    atol: Any,
+    norm: Callable[[Any], float] = root_mean_square,
+    /,
+) -> float:
+    """Norm of error / (atol + rtol max(|y|, |y_new|)); a step is good at <= 1.
 
     Hairer, Norsett, Wanner I, equation II.4.11.
     """
     xp = namespace(error)
     error, y, y_new = constant(error), constant(y), constant(y_new)
-    return root_mean_square(
-        error / tolerance_scale(xp.maximum(xp.abs(y), xp.abs(y_new)), rtol, atol)
-    )
+    return float(norm(error / tolerance_scale(xp.maximum(xp.abs(y), xp.abs(y_new)), rtol, atol)))

@@ -6,10 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from odecore._array import own
+from odecore._array import adder, namespace, own
+from odecore.solve._status import Status
 from odecore.tableaux import Coefficients
 
-__all__ = ["Attempt", "explicit_step"]
+__all__ = ["Attempt", "checked_stage", "combine", "explicit_step"]
+
+Field = Callable[[Any, Any], Any]
 
 
 @dataclass(frozen=True)
@@ -22,11 +25,17 @@ class Attempt:
         State at the end of the step.
     error : array or None
         Estimate of the local error, h sum_i (b_i - b_hat_i) k_i, where the method has one.
-    first_stage : array
-        f at the start of the step.
+    first_stage : array or None
+        f at the start of the step, where it was evaluated.
     last_stage : array or None
         f at the end of the step, where the method computes it (FSAL).
     evaluations : int
+    stages : tuple of arrays
+        k_1, ..., k_s.
+    newton : int
+        Iterations of Newton's method, for implicit methods.
+    failure : Status or None
+        Set where the step could not be made.
     """
 
     y: Any
@@ -34,10 +43,13 @@ class Attempt:
     first_stage: Any
     last_stage: Any
     evaluations: int
+    stages: tuple[Any, ...] = ()
+    newton: int = 0
+    failure: Status | None = None
 
 
 def explicit_step(
-    fun: Callable[[Any, Any], Any],
+    fun: Field,
     t: Any,
     y: Any,
     h: Any,
@@ -46,6 +58,7 @@ def explicit_step(
     *,
     first_stage: Any = None,
     t_new: Any = None,
+    add: Callable[[Any, Any, Any], Any] | None = None,
 ) -> Attempt:
     """Make one step from (t, y) to t + h.
 
@@ -57,10 +70,13 @@ def explicit_step(
         Time and step, of either sign.
     y : array
     method : Coefficients
+        Of an explicit method.
     first_stage : array, optional
         fun(t, y), where it is known already.
     t_new : float or 0-d array, optional
         The end of the step, where t + h may differ from it by rounding.
+    add : callable, optional
+        (y, scale, k) -> y + scale k, where the caller has it from `odecore._array.adder`.
 
     Returns
     -------
@@ -71,13 +87,17 @@ def explicit_step(
     ValueError, TypeError
         If `fun` returns another shape than that of the state, or the step changes its dtype.
     """
-    stages = [_stage(fun(t, y), y) if first_stage is None else first_stage]
+    add = adder(y) if add is None else add
+    stages = [checked_stage(fun(t, y), y) if first_stage is None else first_stage]
+    state = y
     assert method.c is not None  # valid once built
     for row, c in zip(method.A[1:], method.c[1:], strict=True):
         at_end = t_new is not None and isinstance(c, float) and c == 1.0
         time = t_new if at_end else t + c * h
-        stages.append(_stage(fun(time, _combine(y, h, row, stages)), y))
-    y_new = _combine(y, h, method.b, stages)
+        state = combine(add, y, h, row, stages)
+        stages.append(checked_stage(fun(time, state), y))
+    # The last stage of a FSAL method was evaluated at the new state.
+    y_new = state if method.last_stage_is_first else combine(add, y, h, method.b, stages)
     if y_new.dtype != y.dtype:
         raise TypeError(
             f"the step turned dtype {y.dtype} into {y_new.dtype}: give the coefficients of the "
@@ -85,17 +105,18 @@ def explicit_step(
         )
     error = None
     if method.error is not None:
-        error = _combine(0.0, h, method.error, stages)
+        error = combine(add, None, h, method.error, stages)
     return Attempt(
         y=y_new,
         error=error,
         first_stage=stages[0],
         last_stage=stages[-1] if method.last_stage_is_first else None,
         evaluations=len(stages) - (first_stage is not None),
+        stages=tuple(stages),
     )
 
 
-def _stage(value: Any, y: Any) -> Any:
+def checked_stage(value: Any, y: Any) -> Any:
     """Check the shape of a value of the right-hand side; it would broadcast in silence."""
     if value.shape != y.shape:
         raise ValueError(
@@ -104,11 +125,17 @@ def _stage(value: Any, y: Any) -> Any:
     return own(value)
 
 
-def _combine(y: Any, h: Any, weights: Sequence[Any], stages: Sequence[Any]) -> Any:
-    """The hot operation y + h sum_i w_i k_i."""
-    terms = [
-        (h * weight) * stage
-        for weight, stage in zip(weights, stages, strict=True)
-        if not (isinstance(weight, float) and weight == 0.0)
-    ]
-    return sum(terms, y)
+def combine(
+    add: Callable[[Any, Any, Any], Any],
+    y: Any,
+    h: Any,
+    weights: Sequence[Any],
+    stages: Sequence[Any],
+) -> Any:
+    """The hot operation y + h sum_i w_i k_i, without y where that is None."""
+    total = y
+    for weight, stage in zip(weights, stages, strict=True):
+        if isinstance(weight, float) and weight == 0.0:
+            continue
+        total = (h * weight) * stage if total is None else add(total, h * weight, stage)
+    return namespace(stages[0]).zeros_like(stages[0]) if total is None else total

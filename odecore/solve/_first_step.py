@@ -8,7 +8,7 @@ from typing import Any
 
 from odecore._array import constant
 from odecore.solve._controllers import AdaptiveSteps
-from odecore.solve._error_norm import root_mean_square, tolerance_scale
+from odecore.solve._error_norm import tolerance_scale
 
 __all__ = ["first_step_size"]
 
@@ -24,12 +24,13 @@ def first_step_size(
     y, slope = constant(y), constant(slope)
     span = abs(end - t)
     scale = tolerance_scale(y, tol.rtol, tol.atol)
-    size, speed = root_mean_square(y / scale), root_mean_square(slope / scale)
+    norm = tol.norm
+    size, speed = float(norm(y / scale)), float(norm(slope / scale))
     h0 = 0.01 * size / speed if size > 1e-5 and speed > 1e-5 else 1e-6
     h0 = min(max(h0, 16 * ulp(t)), span) or span  # below that, times do not move
     direction = 1.0 if end > t else -1.0
     later = fun(t + direction * h0, y + (direction * h0) * slope)
-    bend = root_mean_square((later - slope) / scale) / h0
+    bend = float(norm((constant(later) - slope) / scale)) / h0
     steepest = max(speed, bend)
     if not steepest < float("inf"):  # overflow or NaN beyond t: start small, the judge sees it
         return h0

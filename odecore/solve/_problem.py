@@ -9,9 +9,19 @@ from math import ceil, isfinite
 from numbers import Integral, Real
 from typing import Any
 
-from odecore._array import is_readable
+from odecore._array import is_readable, namespace
 
-__all__ = ["Stop", "checked_field", "given_stops", "is_count", "output_times"]
+__all__ = [
+    "Stop",
+    "adaptive_stops",
+    "beside",
+    "checked_field",
+    "given_stops",
+    "grid_stops",
+    "is_count",
+    "output_times",
+    "with_jumps",
+]
 
 
 @dataclass(frozen=True)
@@ -23,10 +33,13 @@ class Stop:
     t : float or 0-d array
     recorded : bool
         Whether the state there is part of the trajectory.
+    jump : bool
+        Whether the right-hand side jumps there, so that it is evaluated just before and just after.
     """
 
     t: Any
     recorded: bool
+    jump: bool = False
 
 
 def output_times(t_span: Sequence[Any], t_eval: Any) -> list[Any]:
@@ -64,9 +77,11 @@ def output_times(t_span: Sequence[Any], t_eval: Any) -> list[Any]:
 
 
 def given_stops(
-    times: Sequence[Any], step_size: Any, steps: Any, floats: bool, max_steps: int
+    times: Sequence[Any], step_size: Any, steps: Any, end: Any, max_steps: int, chosen: bool
 ) -> list[Stop]:
     """Divide each interval between output times into equal steps.
+
+    An interval to the end that follows the last chosen output time is integrated, not recorded.
 
     Raises
     ------
@@ -74,6 +89,10 @@ def given_stops(
         If the step size is not a positive finite number, a count is not a positive integer, or
         there is not one count for each interval, or there are more steps than `max_steps`.
     """
+    floats = all(isinstance(t, float) for t in times)
+    beyond = floats and times[-1] != end
+    if beyond:
+        times = [*times, end]
     several = isinstance(steps, Sequence)
     counts = list(steps) if several else [steps] * (len(times) - 1)
     if len(counts) != len(times) - 1:
@@ -104,7 +123,70 @@ def given_stops(
     for (a, b), n in zip(pairwise(times), counts, strict=True):
         stops += [Stop(a + (b - a) * (k / n), False) for k in range(1, n)]
         stops.append(Stop(b, True))
+    if beyond and chosen:
+        stops[-1] = Stop(end, False)
     return stops
+
+
+def adaptive_stops(step_at: Any, first: float, last: float) -> list[Stop]:
+    """The times at which adaptive steps must end: those asked for, and the last."""
+    times = {t for t in _times_inside(step_at, "step_at", first, last) if t != first}
+    return [Stop(t, False) for t in sorted(times | {last}, reverse=last < first)]
+
+
+def with_jumps(
+    stops: list[Stop], jump_at: Any, first: Any, last: Any, *, adaptive: bool
+) -> list[Stop]:
+    """Mark the stops at which the right-hand side jumps; adaptive steps get new stops there.
+
+    Raises
+    ------
+    ValueError
+        If given steps do not end at one of the times.
+    """
+    if jump_at is None:
+        return stops
+    jumps = {t for t in _times_inside(jump_at, "jump_at", first, last) if t != first}
+    ends = {stop.t for stop in stops}
+    if not adaptive and not jumps <= ends:
+        raise ValueError(
+            f"in given steps the times of `jump_at` must be ends of steps; {min(jumps - ends)} is "
+            "none: give a `grid` that holds it, or take adaptive steps"
+        )
+    stops = stops + [Stop(t, False) for t in jumps - ends]
+    stops.sort(key=lambda stop: stop.t, reverse=last < first)
+    return [Stop(s.t, s.recorded, s.t in jumps) for s in stops]
+
+
+def grid_stops(grid: Any, first: float, last: float, max_steps: int) -> list[Stop]:
+    """Steps from each time of a grid to the next.
+
+    Raises
+    ------
+    ValueError
+        If the grid does not lead from the first time to the last, strictly in one direction, or in
+        more than `max_steps` steps.
+    """
+    times = _floats(grid, "grid")
+    if len(times) < 2 or times[0] != first or times[-1] != last:
+        raise ValueError(
+            f"`grid` must begin and end as `t_span` does, at {first} and {last}; got "
+            f"{times[:1]} to {times[-1:]}"
+        )
+    _require_monotone(times)
+    if len(times) - 1 > max_steps:
+        raise ValueError(
+            f"`grid` asks for more than `max_steps` = {max_steps} steps; take fewer, or raise "
+            "`max_steps`"
+        )
+    return [Stop(t, False) for t in times[1:]]
+
+
+def beside(t: float, toward: float, y: Any) -> float:
+    """The time next to t, in the precision of the state, on the side of another time."""
+    info = namespace(y).finfo(y.dtype)
+    gap = max(abs(t) * float(info.eps), float(info.smallest_normal))
+    return t + gap if toward > t else t - gap
 
 
 def is_count(n: Any) -> bool:
@@ -169,3 +251,18 @@ def _floats(times: Any, label: str) -> list[Any]:
         return [t if hasattr(t, "shape") and not is_readable(t) else float(t) for t in times]
     except (TypeError, ValueError) as error:
         raise TypeError(f"`{label}` must be a sequence of times, got {times!r}") from error
+
+
+def _times_inside(times: Any, label: str, first: float, last: float) -> list[float]:
+    """Times given by the caller that lie inside or at the ends of the interval, in any order.
+
+    Raises
+    ------
+    ValueError
+        If a time is not finite.
+    """
+    found = _floats([] if times is None else times, label)
+    if not all(map(isfinite, found)):
+        raise ValueError(f"`{label}` must hold finite times, got {found}")
+    low, high = sorted((first, last))
+    return [t for t in found if low <= t <= high]

@@ -14,6 +14,7 @@ class Status(Enum):
     """The end of a solve; the value says what happened and what to do."""
 
     SUCCESS = "reached the end of the interval"
+    EVENT = "ended at a terminal event"
     MAX_STEPS = "`max_steps` was used up before the end: raise it, or loosen rtol and atol"
     STEP_UNDERFLOW = (
         "the step that the tolerance asks for is below the spacing of times: the solution may have "
@@ -22,6 +23,10 @@ class Status(Enum):
     NONFINITE_RHS = "the right-hand side, or the step made from it, became NaN or infinite"
     NONFINITE_INPUT = "the initial state holds NaN or infinite values"
     MAX_REJECTS = "too many attempts in a row were rejected: is the right-hand side discontinuous?"
+    NEWTON_FAILED = (
+        "Newton's method did not solve the equations of an implicit step: take smaller steps, or "
+        "give an exact `jacobian`"
+    )
 
 
 ERROR_OF_STATUS = {
@@ -30,6 +35,7 @@ ERROR_OF_STATUS = {
     Status.NONFINITE_RHS: errors.NonfiniteRHSError,
     Status.NONFINITE_INPUT: errors.NonfiniteInputError,
     Status.MAX_REJECTS: errors.MaxRejectsError,
+    Status.NEWTON_FAILED: errors.NewtonFailedError,
 }
 
 
@@ -43,8 +49,14 @@ class Statistics:
         Calls of the right-hand side.
     accepted, rejected : int
         Steps taken, and attempts thrown away.
+    newton : int
+        Iterations of Newton's method, over all steps.
+    forced : int
+        Steps accepted at `min_step` with an error above the tolerance.
     """
 
     evaluations: int = 0
     accepted: int = 0
     rejected: int = 0
+    newton: int = 0
+    forced: int = 0

@@ -1,4 +1,4 @@
-"""Coefficients of an explicit method in the form a step uses: floats, or arrays with gradients."""
+"""Coefficients of a method in the form a step uses: floats, or arrays with gradients."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ __all__ = ["Coefficients"]
 
 @dataclass(frozen=True)
 class Coefficients:
-    """An explicit Runge-Kutta method as numbers.
+    """A Runge-Kutta method as numbers.
 
     Parameters
     ----------
     A : tuple of tuples
-        Strict lower triangle: row i has i entries. Floats, or arrays that broadcast against the
-        state (0-d for one method; shape (k, 1, ..., 1) for k methods at once on a state whose
-        first axis is the method).
+        Explicit methods: the strict lower triangle, row i with i entries. Diagonally implicit ones:
+        row i with i + 1 entries. Fully implicit ones: rows with s entries. Floats, or, for explicit
+        methods, arrays that broadcast against the state (0-d for one method; shape (k, 1, ..., 1)
+        for k methods at once on a state whose first axis is the method).
     b : tuple
         Weights, one for each row of A.
     error : tuple, optional
@@ -44,10 +45,13 @@ class Coefficients:
 
     def __post_init__(self) -> None:
         lengths = [len(row) for row in self.A]
-        if lengths != list(range(len(self.b))) or not self.b:
+        s = len(self.b)
+        shapes = [list(range(s)), list(range(1, s + 1)), [s] * s]
+        if lengths not in shapes or not self.b:
             raise ValueError(
-                "row i of `A` must have i entries, one row for each of the weights `b`; got rows "
-                f"of lengths {lengths} for {len(self.b)} weights"
+                "row i of `A` must have i entries (explicit), i + 1 (diagonally implicit) or s "
+                "(fully implicit), one row for each of the weights `b`; got rows of lengths "
+                f"{lengths} for {s} weights"
             )
         if self.error is not None and len(self.error) != len(self.b):
             raise ValueError(
@@ -58,3 +62,13 @@ class Coefficients:
             object.__setattr__(self, "c", sums)
         elif len(self.c) != len(self.b):
             raise ValueError(f"`c` must have {len(self.b)} entries like `b`, got {len(self.c)}")
+
+    @property
+    def is_explicit(self) -> bool:
+        """Whether each stage depends on earlier ones only."""
+        return len(self.A[0]) == 0
+
+    @property
+    def is_diagonally_implicit(self) -> bool:
+        """Whether the stages can be solved for one after another."""
+        return not self.is_explicit and len(self.A[0]) == 1

@@ -138,12 +138,9 @@ class ButcherTableau:
     @cached_property
     def coefficients(self) -> Coefficients:
         """The same numbers as Python floats, each correctly rounded, for a solver to use."""
-        rows = (row[:i] for i, row in enumerate(self.A))
-        if not self.is_explicit:
-            raise ValueError(
-                f"{self.name or 'this tableau'} is implicit and the solver steps explicit methods "
-                "only; choose a tableau whose A is strictly lower triangular"
-            )
+        diagonal = all(a == 0 for i, row in enumerate(self.A) for a in row[i + 1 :])
+        cut = 0 if self.is_explicit else 1 if diagonal else self.stages
+        rows = (row[: i + cut] for i, row in enumerate(self.A))
         error = None
         if self.b_hat is not None:
             pairs = zip(self.b, self.b_hat, strict=True)

@@ -16,7 +16,7 @@ from odecore.solve import Attempt, Status, solve_ivp
 from odecore.solve._controllers import AdaptiveSteps, Control
 from odecore.solve._error_norm import error_ratio
 from odecore.solve._first_step import first_step_size
-from odecore.tableaux import ButcherTableau, Coefficients, coefficients_at, tableau
+from odecore.tableaux import Coefficients, coefficients_at, tableau
 from tests.helpers.problems import PAIR, PROBLEMS, RICCATI
 
 
@@ -289,14 +289,14 @@ BAD_INPUT = {
     "method name": (((0, 1), one), {"method": "rk44"}, ValueError, "catalogue"),
     "method type": (((0, 1), one), {"method": 4}, TypeError, "must be a catalogue name"),
     "no estimate": (((0, 1), one), {"method": "classic"}, ValueError, "give `step_size` or `steps`"),
-    "steps and size": (((0, 1), one), {"steps": 2, "step_size": 0.1}, ValueError, "got both"),
+    "steps and size": (((0, 1), one), {"steps": 2, "step_size": 0.1}, ValueError, "got steps and step_size"),
     "no steps": (((0, 1), one), {"steps": 0}, ValueError, "positive ints"),
     "part of a step": (((0, 1), one), {"steps": 1.5}, ValueError, "positive ints, got 1.5"),
     "steps by interval": (((0, 1), one), {"steps": [1, 2]}, ValueError, "each of the 1 intervals"),
     "negative size": (((0, 1), one), {"step_size": -0.1}, ValueError, "positive finite"),
     "NaN size": (((0, 1), one), {"step_size": np.nan}, ValueError, "positive finite"),
-    "negative rtol": (((0, 1), one), {"rtol": -1e-3}, ValueError, "0 <= rtol < 1"),
-    "NaN rtol": (((0, 1), one), {"rtol": np.nan}, ValueError, "0 <= rtol < 1"),
+    "negative rtol": (((0, 1), one), {"rtol": -1e-3}, ValueError, "finite and not negative"),
+    "NaN rtol": (((0, 1), one), {"rtol": np.nan}, ValueError, "finite and not negative"),
     "negative atol": (((0, 1), one), {"atol": -1.0}, ValueError, "not negative"),
     "both zero": (((0, 1), one), {"rtol": 0, "atol": 0}, ValueError, "must be positive"),
     "below eps": (((0, 1), one), {"rtol": 1e-18, "atol": 1e-300}, ValueError, "below the rounding"),
@@ -335,14 +335,6 @@ def test_coefficients_of_another_precision_are_refused():
     method = coefficients_at(RK3, u=np.asarray([0.3]), v=np.asarray([0.6]))
     with pytest.raises(TypeError, match="in the dtype of the state"):
         solve_ivp(lambda t, y: -y, (0, 1), np.ones(2, dtype=np.float32), method=method, steps=1)
-
-
-def test_implicit_tableaux_are_refused():
-    from fractions import Fraction
-
-    midpoint = ButcherTableau(((Fraction(1, 2),),), (1,))
-    with pytest.raises(ValueError, match="is implicit"):
-        solve_ivp(lambda t, y: -y, (0, 1), [1.0], method=midpoint, steps=3)
 
 
 # Found by attack: each of these was wrong once.

@@ -1,0 +1,126 @@
+"""Events: times at which a function of the solution changes its sign."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import copysign, isnan, ulp
+from typing import Any
+
+from odecore._array import constant
+
+__all__ = ["Event", "EventRecord", "as_events", "find_root"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """A function whose sign changes along the solution are looked for.
+
+    Parameters
+    ----------
+    function : callable
+        `function(t, y)`, one real number.
+    terminal : bool, optional
+        Whether the solve ends at the first of these events, with status EVENT.
+    direction : {-1, 0, 1}, optional
+        Only changes from negative to positive (1), from positive to negative (-1), or both (0).
+
+    Raises
+    ------
+    TypeError
+        If the function is not callable.
+    ValueError
+        For another direction.
+    """
+
+    function: Callable[[Any, Any], Any]
+    terminal: bool = False
+    direction: int = 0
+
+    def __post_init__(self) -> None:
+        if not callable(self.function):
+            raise TypeError(f"an event must be callable as event(t, y), got {self.function!r}")
+        if self.direction not in (-1, 0, 1):
+            raise ValueError(f"`direction` must be -1, 0 or 1, got {self.direction!r}")
+
+    def value(self, t: float, y: Any) -> float:
+        """The function as a Python float; ValueError unless it is one real number."""
+        found = constant(self.function(t, y))
+        try:
+            return float(found)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"an event must return one real number, got {found!r}; reduce it, say by a minimum"
+            ) from error
+
+    def crossed(self, before: float, after: float) -> bool:
+        """Whether the sign changes in the direction that is looked for; zero at first is none."""
+        if before == 0 or isnan(before) or isnan(after) or copysign(1, before) * after > 0:
+            return False
+        return self.direction == 0 or self.direction * before < 0
+
+
+@dataclass(frozen=True)
+class EventRecord:
+    """Where one event happened.
+
+    Parameters
+    ----------
+    t : (k,) array
+        Times, in the direction of integration.
+    y : (k, ...) array
+        States at these times.
+    """
+
+    t: Any
+    y: Any
+
+
+def as_events(events: Any) -> tuple[Event, ...]:
+    """Events from one or several of them, or from plain functions as SciPy's are.
+
+    A function's attributes `terminal` and `direction` are kept.
+    """
+    if events is None:
+        return ()
+    listed: Sequence[Any] = events if isinstance(events, Sequence) else (events,)
+    return tuple(
+        event
+        if isinstance(event, Event)
+        else Event(
+            event,
+            bool(getattr(event, "terminal", False)),
+            round(float(getattr(event, "direction", 0))),
+        )
+        for event in listed
+    )
+
+
+def find_root(
+    g: Callable[[float], float], a: float, b: float, ga: float, gb: float, /, tolerance: float = 0.0
+) -> float:
+    """A time between a and b where g changes its sign, just behind the change.
+
+    Bisection, or inverse quadratic interpolation where it can be trusted (Chandrupatla 1997), until
+    the bracket is not wider than the tolerance or four units in the last place.
+    """
+    (x1, g1), (x2, g2) = (b, gb), (a, ga)
+    share = 0.5
+    while g1 != 0:
+        limit = max(tolerance, 4 * ulp(max(abs(x1), abs(x2))))
+        if abs(x2 - x1) <= limit:
+            break
+        least = limit / (2 * abs(x2 - x1))
+        x = x1 + min(max(share, least), 1 - least) * (x2 - x1)
+        gx = g(x)
+        (x3, g3) = (x1, g1) if (gx > 0) == (g1 > 0) else (x2, g2)
+        if (x3, g3) == (x2, g2):
+            x2, g2 = x1, g1
+        x1, g1 = x, gx
+        share = 0.5
+        if g3 not in (g1, g2):
+            xi, phi = (x1 - x2) / (x3 - x2), (g1 - g2) / (g3 - g2)
+            if phi**2 < xi and (1 - phi) ** 2 < 1 - xi:
+                share = g1 / (g2 - g1) * g3 / (g2 - g3)
+                share += (x3 - x1) / (x2 - x1) * g1 / (g3 - g1) * g2 / (g3 - g2)
+    return x1 if g1 == 0 or (g1 > 0) == (gb > 0) else x2

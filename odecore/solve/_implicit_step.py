@@ -1,0 +1,276 @@
+"""One step of an implicit Runge-Kutta method, diagonally or fully implicit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from array_api_compat import device
+
+from odecore._array import adder, constant, constant_like, namespace, tracks
+from odecore.solve._error_norm import root_mean_square, tolerance_scale
+from odecore.solve._explicit_step import Attempt, checked_stage, combine
+from odecore.solve._newton import Newton, finite_difference_jacobian, gmres, iterate
+from odecore.solve._status import Status
+from odecore.tableaux import Coefficients
+
+__all__ = ["ImplicitStep"]
+
+Field = Callable[[Any, Any], Any]
+
+
+class ImplicitStep:
+    """Steps of one method through one solve; nothing is kept from step to step.
+
+    Stages are solved for as slopes k_i = f(t + c_i h, y + h sum_j a_ij k_j) by simplified Newton
+    iterations with the Jacobian at the start of the step, and where that does not converge by full
+    ones. Where the array library records gradients, one more Newton correction with the Jacobian
+    at the solution makes the result depend on y and on the parameters of `fun` as the implicit
+    function theorem says (first derivatives).
+
+    Parameters
+    ----------
+    method : Coefficients
+    newton : Newton
+    rtol, atol : float or array, optional
+        Of adaptive steps; without them stages are solved to rounding.
+    """
+
+    def __init__(
+        self, method: Coefficients, newton: Newton, rtol: Any = None, atol: Any = None
+    ) -> None:
+        self.method, self.newton = method, newton
+        self.rtol, self.atol = rtol, atol
+
+    def __call__(
+        self, fun: Field, t: float, y: Any, h: float, first_stage: Any, t_new: float
+    ) -> Attempt:
+        """Try the step; `failure` is set where the stages are not found."""
+        method = self.method
+        assert method.c is not None  # valid once built
+        work = _Work(self, fun, t, y, h, first_stage)
+        times = [t_new if c == 1.0 else t + c * h for c in method.c]
+        stages: list[Any] = []
+        if method.is_diagonally_implicit:
+            for i, row in enumerate(method.A):
+                if i == 0 and row[0] == 0.0:
+                    work.evaluations += first_stage is None
+                    k = checked_stage(fun(t, y), y) if first_stage is None else first_stage
+                    stages.append(k)
+                    continue
+                base = combine(work.add, y, h, row[:i], stages) if i else y
+                found = work.solve([times[i]], [base], [[row[i]]])
+                if not found:
+                    break
+                stages += found
+        else:
+            stages = work.solve(times, [y] * len(times), [list(row) for row in method.A])
+        if len(stages) < len(method.b):
+            counts = work.evaluations, (), work.newton
+            return Attempt(y, None, first_stage, None, *counts, work.failure)
+        error = None
+        if method.error is not None:
+            error = combine(work.add, None, h, method.error, stages)
+        return Attempt(
+            y=combine(work.add, y, h, method.b, stages),
+            error=error,
+            first_stage=first_stage,
+            last_stage=stages[-1] if method.last_stage_is_first else None,
+            evaluations=work.evaluations,
+            stages=tuple(stages),
+            newton=work.newton,
+        )
+
+
+class _Work:
+    """The equations of one step in flat real coordinates, and what solving them cost."""
+
+    def __init__(
+        self, step: ImplicitStep, fun: Field, t: float, y: Any, h: float, slope: Any
+    ) -> None:
+        self.step, self.fun, self.t, self.y, self.h = step, fun, t, y, h
+        self.add = adder(y)
+        self.evaluations = self.newton = 0
+        self.failure = Status.NEWTON_FAILED  # if there is one
+        self.start = self._pack(constant(y))
+        self.scale = self._scale()
+        # f and df/dy at the start of the step, once they are needed.
+        self.slope: Any = None if slope is None else self._pack(constant(slope))
+        self.matrix: Any = None
+        self.tracked = tracks(y) or (slope is not None and tracks(slope))
+
+    def solve(self, times: list[float], bases: list[Any], A: list[list[float]]) -> list[Any]:
+        """Slopes k_i = f(t_i, base_i + h sum_j A_ij k_j); none where Newton's method fails."""
+        xp = namespace(self.start)
+        s, n = len(times), self.start.shape[0]
+        flat = [self._pack(constant(base)) for base in bases]
+        direct = self.step.newton.direct(s * n)
+        coupling = self.h * constant_like(A, self.start)  # (s, s)
+
+        def states(k: Any) -> list[Any]:
+            moved = xp.matmul(coupling, k)
+            return [flat[i] + moved[i, ...] for i in range(s)]
+
+        def residual(k: Any) -> Any:
+            values = [self._flat(t, Y) for t, Y in zip(times, states(k), strict=True)]
+            return xp.stack(values) - k
+
+        def newton(k: Any) -> Any:
+            if not direct:
+                return self._krylov(times, states(k), coupling, residual(k))
+            places = zip(times, states(k), strict=True)
+            return self._inverse(coupling, [self._jacobian(*at) for at in places])(residual(k))
+
+        slope = self._slope()
+        corrections = [newton]
+        if direct:
+            inverse = self._inverse(coupling, [self._jacobian_at_start()] * s)
+            corrections.insert(0, lambda k: inverse(residual(k)))
+        for correction in corrections:
+            k, good = self._iterate(correction, xp.stack([slope] * s))
+            if good is None:
+                self.failure = Status.NONFINITE_RHS
+            if good:
+                return self._tracked(times, bases, A, k, states(k), coupling)
+        return []
+
+    def _iterate(self, correction: Callable[[Any], Any], start: Any) -> tuple[Any, bool | None]:
+        rounding = self._rounding()
+        adaptive = self.step.rtol is not None
+        newton = self.step.newton
+        limit = newton.tolerance if adaptive else rounding
+        k, count, good = iterate(
+            correction, self._size, start, limit, rounding, newton.max_iterations
+        )
+        self.newton += count
+        return k, good
+
+    def _size(self, k: Any) -> float:
+        """Norm of the change h k of the states, in units of the tolerance if there is one."""
+        return max(root_mean_square(self.h * k[i, ...] / self.scale) for i in range(k.shape[0]))
+
+    def _rounding(self) -> float:
+        xp = namespace(self.start)
+        eps = float(xp.finfo(self.start.dtype).eps)
+        return 10 * eps * max(1.0, float(xp.max(xp.abs(self.start / self.scale))))
+
+    def _scale(self) -> Any:
+        xp = namespace(self.start)
+        if self.step.rtol is None:
+            top = float(xp.max(xp.abs(self.start)))
+            return max(top, 1.0) * xp.ones_like(self.start)
+        scale = tolerance_scale(constant(self.y), self.step.rtol, self.step.atol)
+        flat = xp.reshape(scale, (-1,))
+        return xp.concat([flat, flat]) if self._complex() else flat
+
+    def _slope(self) -> Any:
+        if self.slope is None:
+            self.slope = self._flat(self.t, self.start)
+        return self.slope
+
+    def _jacobian_at_start(self) -> Any:
+        if self.matrix is None:
+            self.matrix = self._jacobian(self.t, self.start, self._slope())
+        return self.matrix
+
+    def _jacobian(self, t: float, Y: Any, value: Any = None) -> Any:
+        given = self.step.newton.jacobian
+        if given is not None:
+            found = constant(given(t, self._unpack(Y)))
+            n = Y.shape[0]
+            if tuple(found.shape) != (n, n):
+                raise ValueError(
+                    f"`jacobian` must return an array of shape ({n}, {n}) for a state of {n} "
+                    f"entries, got {tuple(found.shape)}"
+                )
+            return found
+        if value is None:
+            value = self._flat(t, Y)
+        found, calls = finite_difference_jacobian(self._uncounted, t, Y, value)
+        self.evaluations += calls
+        return found
+
+    def _inverse(self, coupling: Any, blocks: list[Any]) -> Callable[[Any], Any]:
+        """R -> (I - h A (x) J)^-1 r, row i of the matrix with the Jacobian of stage i."""
+        xp = namespace(coupling)
+        s, n = len(blocks), blocks[0].shape[0]
+        rows = [xp.concat([coupling[i, j] * blocks[i] for j in range(s)], axis=1) for i in range(s)]
+        eye = xp.eye(s * n, dtype=coupling.dtype, device=device(coupling))
+        try:
+            inverse = xp.linalg.inv(eye - xp.concat(rows, axis=0))
+        except Exception:  # each library has its own class for singular matrices
+            inverse = float("nan") * eye
+        return lambda r: xp.reshape(xp.matmul(inverse, xp.reshape(r, (s * n,))), (s, n))
+
+    def _krylov(self, times: list[float], states: list[Any], coupling: Any, r: Any) -> Any:
+        xp = namespace(r)
+        s, n = r.shape
+        root = float(xp.finfo(r.dtype).eps) ** 0.5
+        values = [self._flat(t, Y) for t, Y in zip(times, states, strict=True)]
+        tops = [1.0 + float(xp.max(xp.abs(Y))) for Y in states]
+
+        def product(x: Any) -> Any:
+            x = xp.reshape(x, (s, n))
+            moved = xp.matmul(coupling, x)
+            out = []
+            for i in range(s):
+                size = float(xp.max(xp.abs(moved[i, ...])))
+                step = root * tops[i] / size if size > 0 else 1.0
+                later = self._flat(times[i], states[i] + step * moved[i, ...])
+                out.append(x[i, ...] - (later - values[i]) / step)
+            return xp.reshape(xp.stack(out), (-1,))
+
+        return xp.reshape(gmres(product, xp.reshape(r, (-1,)), 1e-3), (s, n))
+
+    def _tracked(
+        self,
+        times: list[float],
+        bases: list[Any],
+        A: list[list[float]],
+        k: Any,
+        states: list[Any],
+        coupling: Any,
+    ) -> list[Any]:
+        """The slopes as arrays like the state, with gradients where the library records them."""
+        stages = [self._unpack(k[i, ...]) for i in range(k.shape[0])]
+        if not self.tracked:
+            return stages
+        if not self.step.newton.direct(k.shape[0] * k.shape[1]):
+            raise ValueError(
+                "gradients through implicit steps need the direct linear solver: give "
+                "Newton(linear_solver='direct')"
+            )
+        xp = namespace(k)
+        rows = zip(bases, A, strict=True)
+        inputs = [combine(self.add, base, self.h, row, stages) for base, row in rows]
+        values = [checked_stage(self.fun(t, Y), self.y) for t, Y in zip(times, inputs, strict=True)]
+        self.evaluations += len(values)
+        left = [self._pack(v - stage) for v, stage in zip(values, stages, strict=True)]
+        blocks = [self._jacobian(t, Y) for t, Y in zip(times, states, strict=True)]
+        moved = self._inverse(coupling, blocks)(xp.stack(left))
+        return [stage + self._unpack(moved[i, ...]) for i, stage in enumerate(stages)]
+
+    def _uncounted(self, t: float, Y: Any) -> Any:
+        value = checked_stage(self.fun(t, self._unpack(Y)), self.y)
+        self.tracked = self.tracked or tracks(value)
+        return self._pack(constant(value))
+
+    def _flat(self, t: float, Y: Any) -> Any:
+        self.evaluations += 1
+        return self._uncounted(t, Y)
+
+    def _complex(self) -> bool:
+        return bool(namespace(self.y).isdtype(self.y.dtype, "complex floating"))
+
+    def _pack(self, y: Any) -> Any:
+        """The entries of a state as one real vector."""
+        xp = namespace(y)
+        flat = xp.reshape(y, (-1,))
+        return xp.concat([xp.real(flat), xp.imag(flat)]) if self._complex() else flat
+
+    def _unpack(self, v: Any) -> Any:
+        xp = namespace(v)
+        if self._complex():
+            half = v.shape[0] // 2
+            v = v[:half] + 1j * v[half:]
+        return xp.reshape(v, self.y.shape)

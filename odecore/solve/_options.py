@@ -1,0 +1,170 @@
+"""The caller's options of a solve, checked and turned into the parts of a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from math import inf
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from odecore._array import adder, as_float64, constant_like, is_like, namespace
+from odecore.solve._controllers import CONTROLS, AdaptiveSteps, StepControl
+from odecore.solve._error_norm import root_mean_square
+from odecore.solve._explicit_step import Attempt, explicit_step
+from odecore.solve._implicit_step import ImplicitStep
+from odecore.solve._newton import Newton
+from odecore.tableaux import (
+    CHORD,
+    ButcherTableau,
+    Coefficients,
+    ContinuousExtension,
+    continuous_extension,
+    hermite_extension,
+    tableau,
+)
+
+__all__ = [
+    "adaptive_steps",
+    "as_coefficients",
+    "extension_of",
+    "refuse_adaptive_options",
+    "step_of",
+]
+
+
+def as_coefficients(method: Any) -> Coefficients:
+    """Coefficients from a catalogue name, a tableau, or themselves; TypeError for others."""
+    if isinstance(method, Coefficients):
+        return method
+    if isinstance(method, ButcherTableau):
+        return method.coefficients
+    if isinstance(method, str):
+        return tableau(method).coefficients
+    raise TypeError(
+        "`method` must be a catalogue name, a ButcherTableau or Coefficients, got "
+        f"{type(method).__name__}"
+    )
+
+
+def step_of(
+    method: Coefficients, y: Any, newton: Newton | None, steps: AdaptiveSteps | None
+) -> Callable[..., Attempt]:
+    """The function that makes one step: (fun, t, y, h, first_stage, t_new) -> Attempt."""
+    if method.is_explicit:
+        if newton is not None:
+            raise ValueError("`newton` has no effect with an explicit method; leave it out")
+        add = adder(y)
+        return lambda fun, t, y, h, first_stage, t_new: explicit_step(
+            fun, t, y, h, method, first_stage=first_stage, t_new=t_new, add=add
+        )
+    if not all(isinstance(a, float) for row in (*method.A, method.b) for a in row):
+        raise TypeError("an implicit method needs coefficients that are floats, not arrays")
+    tolerances = (None, None) if steps is None else (steps.rtol, steps.atol)
+    return ImplicitStep(method, newton or Newton(), *tolerances)
+
+
+def extension_of(method: Coefficients, interpolation: str) -> Callable[[], ContinuousExtension]:
+    """Which polynomial goes through a step, found when it is needed."""
+    choices: dict[str, Callable[[], ContinuousExtension]] = {
+        "full": partial(continuous_extension, method),
+        "hermite": partial(hermite_extension, len(method.b)),
+        "linear": lambda: CHORD,
+    }
+    if interpolation not in choices:
+        raise ValueError(
+            f"`interpolation` must be one of {', '.join(choices)}, got {interpolation!r}"
+        )
+    return choices[interpolation]
+
+
+def adaptive_steps(
+    method: Coefficients,
+    y: Any,
+    *,
+    rtol: Any,
+    atol: Any,
+    norm: Callable[[Any], Any] | None,
+    controller: str | StepControl | None,
+    first_step: Any,
+    min_step: Any,
+    max_step: Any,
+) -> AdaptiveSteps:
+    """The controller of adaptive steps, from options of which None means the default.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the method has no error estimate, or an option breaks its rule.
+    """
+    if method.error is None or method.order is None:
+        raise ValueError(
+            "adaptive steps need a method with an embedded error estimate and a known order, such "
+            "as dopri5; for this method give `step_size` or `steps`"
+        )
+    rtol = _tolerance("rtol", 1e-6 if rtol is None else rtol, y)
+    atol = _tolerance("atol", 1e-9 if atol is None else atol, y)
+    relative, absolute = as_float64(rtol, "rtol"), as_float64(atol, "atol")
+    if np.any(relative >= 1):
+        raise ValueError(f"`rtol` must be a number with 0 <= rtol < 1, got {rtol!r}")
+    if np.any((relative == 0) & (absolute == 0)):
+        raise ValueError("one of `rtol` and `atol` must be positive: with both 0 no step is good")
+    eps = float(namespace(y).finfo(y.dtype).eps)
+    if np.all(relative < eps / 100) and np.all(absolute < eps / 100):
+        raise ValueError(
+            f"rtol = {rtol} and atol = {atol} are below the rounding of {y.dtype}, whose eps is "
+            f"{eps:.1e}: raise one of them, or use a wider dtype"
+        )
+    for label, value in (("first_step", first_step), ("max_step", max_step)):
+        if value is not None and (not isinstance(value, Real) or not float(value) > 0):
+            raise ValueError(f"`{label}` must be a positive finite number, got {value!r}")
+    if first_step is not None and float(first_step) == inf:
+        raise ValueError(f"`first_step` must be a positive finite number, got {first_step!r}")
+    least = 0.0 if min_step is None else min_step
+    most = inf if max_step is None else float(max_step)
+    if not isinstance(least, Real) or not 0 <= float(least) <= most or float(least) == inf:
+        raise ValueError(
+            f"`min_step` must be finite with 0 <= min_step <= max_step, got {least!r} and {most}"
+        )
+    if isinstance(controller, str) and controller not in CONTROLS:
+        raise ValueError(f"`controller` must be one of {', '.join(CONTROLS)}, got {controller!r}")
+    law = CONTROLS["I"] if controller is None else controller
+    law = CONTROLS[law] if isinstance(law, str) else law
+    if not isinstance(law, StepControl):
+        raise TypeError(f"`controller` must be a name or a StepControl, got {law!r}")
+    return AdaptiveSteps(
+        rtol, atol, method.order, law, float(least), most, norm or root_mean_square
+    )
+
+
+def refuse_adaptive_options(**options: Any) -> None:
+    """Raise ValueError for an option that given steps would ignore in silence."""
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        raise ValueError(
+            f"{', '.join(given)} steer adaptive steps and have no effect in given steps; leave "
+            "them out, or leave out `step_size`, `steps` and `grid`"
+        )
+
+
+def _tolerance(label: str, value: Any, y: Any) -> Any:
+    """A float, or a tolerance for each entry as an array like the state."""
+    if isinstance(value, Real):
+        value = float(value)
+    else:
+        shape = np.shape(value)
+        if len(shape) > len(y.shape) or any(
+            a not in (1, b) for a, b in zip(reversed(shape), reversed(y.shape), strict=False)
+        ):
+            raise ValueError(
+                f"`{label}` of shape {shape} does not broadcast against `y0` {tuple(y.shape)}"
+            )
+        if not is_like(value, y):
+            like = y if not namespace(y).isdtype(y.dtype, "complex floating") else abs(y)
+            value = constant_like(value, like)
+    numbers = as_float64(value, label)
+    if not np.all(np.isfinite(numbers)) or np.any(numbers < 0):
+        raise ValueError(f"`{label}` must be finite and not negative, got {value!r}")
+    return value

@@ -1,0 +1,164 @@
+"""States made of several arrays: tuples, lists and dicts, seen by the solver as one vector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from array_api_compat import is_array_api_obj
+
+from odecore._array import as_state, constant_like, namespace
+
+__all__ = ["Structure", "is_structured"]
+
+
+def is_structured(y: Any) -> bool:
+    """Whether a state is a dict, or a tuple or list that holds arrays or structures."""
+    if isinstance(y, Mapping):
+        return True
+    return isinstance(y, tuple | list) and any(
+        is_array_api_obj(part) or is_structured(part) for part in y
+    )
+
+
+@dataclass(frozen=True)
+class Structure:
+    """How a state of several arrays, nested at will, is laid out in one vector.
+
+    Parameters
+    ----------
+    template : tuple, list or dict of shapes
+        The structure with a shape tuple, wrapped in `_Leaf`, for each array.
+    """
+
+    template: Any
+
+    @classmethod
+    def of(cls, y: Any) -> tuple[Structure, Any]:
+        """The structure of a state, and the state as a vector.
+
+        Raises
+        ------
+        TypeError
+            If the parts are not arrays of one library and one dtype, or there is none.
+        """
+        template = _map(lambda part: _Leaf(tuple(as_state(part, "y0").shape)), y)
+        structure = cls(template)
+        leaves = [as_state(part, "y0") for part in _leaves(y)]
+        if not leaves:
+            raise TypeError("`y0` must hold at least one array, got an empty structure")
+        dtypes = sorted({str(leaf.dtype) for leaf in leaves})
+        if len(dtypes) > 1:
+            raise TypeError(
+                f"all arrays of `y0` must have one dtype, got {', '.join(dtypes)}; convert them"
+            )
+        return structure, structure.vector(y)
+
+    def vector(self, y: Any) -> Any:
+        """All entries of a state of this structure, one after another.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the value has another structure, or arrays of other shapes.
+        """
+        parts = []
+        for leaf, part in zip(_leaves(self.template), _matching(self.template, y), strict=True):
+            array = part if hasattr(part, "shape") else as_state(part, "y")
+            if tuple(array.shape) != leaf.shape:
+                raise ValueError(
+                    f"`fun` must return the shapes of the state: got {tuple(array.shape)} for "
+                    f"{leaf.shape}"
+                )
+            parts.append(array)
+        xp = namespace(*parts)
+        return xp.concat([xp.reshape(part, (-1,)) for part in parts])
+
+    def state(self, vector: Any) -> Any:
+        """The structure back from a vector, or from vectors (n, size), with n first."""
+        xp = namespace(vector)
+        lead = tuple(vector.shape[:-1])
+        start = 0
+
+        def part(leaf: _Leaf) -> Any:
+            nonlocal start
+            piece = vector[..., start : start + leaf.size]
+            start += leaf.size
+            return xp.reshape(piece, (*lead, *leaf.shape))
+
+        return _map(part, self.template)
+
+    def tolerance(self, value: Any, like: Any) -> Any:
+        """One tolerance for all entries, or one for each array, as a structure or a flat list."""
+        if not isinstance(value, Mapping | Sequence):
+            return value
+        leaves = list(_leaves(self.template))
+        found = _matching(self.template, value) if isinstance(value, Mapping) else list(value)
+        if len(found) != len(leaves):
+            raise ValueError(
+                f"tolerances must be one number or one for each of the {len(leaves)} arrays of the "
+                f"state, got {len(found)}"
+            )
+        xp = namespace(like)
+        parts = []
+        for leaf, tolerance in zip(leaves, found, strict=True):
+            array = constant_like(tolerance, like) if not hasattr(tolerance, "shape") else tolerance
+            parts.append(xp.reshape(xp.broadcast_to(array, leaf.shape), (-1,)))
+        return xp.concat(parts)
+
+    def largest(self, norm: Callable[[Any], float]) -> Callable[[Any], float]:
+        """The largest of the norms of the arrays."""
+        return lambda vector: max(norm(part) for part in _leaves(self.state(vector)))
+
+
+@dataclass(frozen=True)
+class _Leaf:
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+
+def _map(fun: Callable[[Any], Any], tree: Any) -> Any:
+    if isinstance(tree, Mapping):
+        return {key: _map(fun, part) for key, part in tree.items()}
+    if isinstance(tree, tuple | list):
+        parts = [_map(fun, part) for part in tree]
+        if hasattr(tree, "_fields"):
+            return type(tree)(*parts)  # a named tuple
+        return parts if isinstance(tree, list) else tuple(parts)
+    return fun(tree)
+
+
+def _leaves(tree: Any) -> list[Any]:
+    found: list[Any] = []
+    _map(found.append, tree)
+    return found
+
+
+def _matching(template: Any, y: Any) -> list[Any]:
+    """The leaves of y in the order of the template."""
+    if isinstance(template, Mapping):
+        if not isinstance(y, Mapping) or set(y) != set(template):
+            raise ValueError(
+                f"`fun` must return a dict with the keys {list(template)} like the state, got "
+                f"{_seen(y)}"
+            )
+        return [leaf for key, part in template.items() for leaf in _matching(part, y[key])]
+    if isinstance(template, tuple | list):
+        if not isinstance(y, tuple | list) or len(y) != len(template):
+            raise ValueError(
+                f"`fun` must return {len(template)} arrays like the state, got {_seen(y)}"
+            )
+        pairs = zip(template, y, strict=True)
+        return [leaf for part, value in pairs for leaf in _matching(part, value)]
+    return [y]
+
+
+def _seen(y: Any) -> str:
+    if isinstance(y, Mapping):
+        return f"a dict with the keys {list(y)}"
+    return f"{type(y).__name__} of {len(y)}" if isinstance(y, tuple | list) else type(y).__name__

@@ -1,0 +1,261 @@
+"""Dense output, events and output times."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from odecore import errors
+from odecore.order import rooted_trees
+from odecore.solve import Event, Newton, Status, solve_ivp
+from odecore.solve._events import find_root
+from odecore.tableaux import (
+    ContinuousExtension,
+    catalogue,
+    coefficients_at,
+    continuous_extension,
+    tableau,
+)
+from tests.helpers.problems import PAIR
+
+TIMES = np.linspace(0.05, 1.95, 37)
+INTERVALS = {1: 32, 2: 32, 3: 32, 4: 32, 5: 20, 6: 16, 7: 10, 8: 8, 9: 6, 10: 4}
+
+
+def pair_jacobian(t, y):
+    return np.array([[y[1], y[0]], [math.cos(t) - y[1], -y[0]]])
+
+
+def dense_error(method, intervals, **options):
+    if not getattr(method, "is_explicit", True):
+        options["newton"] = Newton(jacobian=pair_jacobian)
+    grid = np.linspace(0, 2, intervals + 1)
+    found = solve_ivp(
+        PAIR.field(np), (0, 2), PAIR.exact(0), method=method, grid=grid, dense=True, **options
+    )
+    exact = np.array([PAIR.exact(t) for t in TIMES])
+    end = np.abs(found.y[-1] - PAIR.exact(2.0)).max()
+    return max(np.abs(found(TIMES) - exact).max(), end)
+
+
+@pytest.mark.parametrize("name", [n for n in catalogue() if tableau(n).uncertainty < 1e-8])
+def test_dense_output_has_the_full_order_of_every_method(name):
+    method = tableau(name)
+    n = INTERVALS[method.order]
+    coarse, fine = dense_error(method, n), dense_error(method, 2 * n)
+    # Above where the leading error is small; rounding ends what can be seen.
+    assert math.log2(coarse / fine) > method.order - 0.6 or fine < 2e-12
+    assert coarse > 2e-12
+
+
+def test_linear_dense_output_is_seen_to_be_of_second_order():
+    coarse, fine = (dense_error(tableau("classic"), n, interpolation="linear") for n in (32, 64))
+    assert 1.7 < math.log2(coarse / fine) < 2.3
+    coarse, fine = (dense_error(tableau("dop853"), n, interpolation="hermite") for n in (16, 32))
+    assert 3.7 < math.log2(coarse / fine) < 4.5
+
+
+@pytest.mark.parametrize("name", ["dopri5", "tsit5", "fehlberg56", "gauss2", "kvaerno43"])
+def test_free_weights_satisfy_the_order_conditions(name):
+    # Hairer, Norsett, Wanner I, theorem II.6.1, on random theta; with f at both ends as stages.
+    method = tableau(name)
+    extension = continuous_extension(method.coefficients)
+    if extension.extra or not np.any(extension.weights[:, 2:-1]):
+        pytest.skip("no free weights")
+    s = method.stages
+    A = np.zeros((s + 2, s + 2))
+    A[1 : s + 1, 1 : s + 1] = [[float(a) for a in row] for row in method.A]
+    A[s + 1, 1 : s + 1] = [float(b) for b in method.b]
+
+    def g(tree):
+        return np.prod([np.ones(s + 2)] + [A @ g(child) for child in tree.children], axis=0)
+
+    for theta in (0.0, 0.21, 0.5, 0.83, 1.0):
+        weights = np.array(extension.at(extension.weights, theta))[1:]
+        for n in range(1, extension.order + 1):
+            for tree in rooted_trees(n):
+                wanted = theta**n / tree.density
+                assert weights @ g(tree) == pytest.approx(wanted, abs=1e-12)
+    # Continuous with its derivative at both ends.
+    end = ContinuousExtension.at(extension.weights, 1.0)
+    np.testing.assert_allclose(A[s + 1] @ np.eye(s + 2), A[s + 1])
+    np.testing.assert_allclose(np.array(end)[1] + np.array(end)[2], float(method.b[0]), atol=1e-12)
+
+
+def test_extra_evaluations_are_those_that_are_documented():
+    for name, count in [("classic", 0), ("dopri5", 0), ("verner65", 2), ("gauss5", 15)]:
+        assert len(continuous_extension(tableau(name).coefficients).extra) == count
+    with_arrays = coefficients_at(__import__("odecore.families", fromlist=["RK4"]).RK4, u=np.asarray(0.3), v=np.asarray(0.6))  # fmt: skip
+    assert continuous_extension(with_arrays).order == 3
+
+
+def test_outputs_do_not_change_the_steps():
+    field, y0 = PAIR.field(np), PAIR.exact(0)
+    alone = solve_ivp(field, (0, 2), y0, rtol=1e-8)
+    times = np.linspace(0, 2, 301)
+    found = solve_ivp(field, (0, 2), y0, rtol=1e-8, t_eval=times)
+    assert found.statistics == alone.statistics
+    np.testing.assert_array_equal(found.t, times)
+    np.testing.assert_array_equal(found.y[-1], alone.y[-1])
+    error = np.abs(found.y - np.array([PAIR.exact(t) for t in times])).max()
+    assert error < 1e-7
+    landed = solve_ivp(field, (0, 2), y0, rtol=1e-8, t_eval=times, step_at=times)
+    assert landed.statistics.accepted >= 300
+    # A method with extra stages pays in steps that hold outputs, and counts what it pays.
+    for name in ("dop853", "verner65"):
+        calls = 0
+
+        def counted(t, y):
+            nonlocal calls
+            calls += 1
+            return field(t, y)
+
+        found = solve_ivp(counted, (0, 2), y0, method=name, rtol=1e-8, t_eval=[0.5, 1.5])
+        assert calls == found.statistics.evaluations
+
+
+@pytest.mark.parametrize("span", [(0, 2), (2, 0)])
+def test_dense_output_ends_where_the_solution_does(span):
+    start = PAIR.exact(span[0])
+    found = solve_ivp(PAIR.field(np), span, start, rtol=1e-9, atol=1e-9, dense=True)
+    assert found.dense.interval == span
+    assert found(0.5).shape == (2,)
+    assert found([]).shape == (0, 2)
+    np.testing.assert_allclose(found(found.t), found.y, rtol=1e-14)
+    np.testing.assert_allclose(found([0.3, 1.7]), [PAIR.exact(0.3), PAIR.exact(1.7)], rtol=1e-7)
+    for outside in (-1e-9, 2.0000001, np.nan):
+        with pytest.raises(ValueError, match="not extrapolated"):
+            found([1.0, outside])
+    with pytest.raises(ValueError, match="dense=True"):
+        solve_ivp(PAIR.field(np), span, start)(0.5)
+
+
+def test_dense_output_on_every_array_library(xp, dtype, array, eps):
+    found = solve_ivp(PAIR.field(xp), (0, 2), array(PAIR.exact(0)), rtol=100 * eps, atol=100 * eps, dense=True)  # fmt: skip
+    y = found([0.4, 1.1])
+    assert y.dtype == array([1.0]).dtype
+    for k, t in enumerate((0.4, 1.1)):
+        for j, wanted in enumerate(PAIR.exact(t)):
+            assert float(y[k, j]) == pytest.approx(wanted, abs=max(3e-8, 3000 * eps))
+
+
+# Events.
+
+
+def test_a_ball_hits_the_ground():
+    # y = 10 + 5t - 9.81 t^2/2.
+    hit = (5 + math.sqrt(25 + 2 * 9.81 * 10)) / 9.81
+    field = lambda t, y: np.array([y[1], -9.81])  # noqa: E731
+    top = lambda t, y: y[1]  # noqa: E731
+    found = solve_ivp(
+        field, (0, 10), [10.0, 5.0], events=[Event(lambda t, y: y[0], terminal=True), top]
+    )
+    assert found.status is Status.EVENT
+    assert found.success
+    assert found.t[-1] == found.events[0].t[0] == pytest.approx(hit, rel=1e-13)
+    assert found.y[-1, 0] == pytest.approx(0, abs=1e-12)
+    assert found.events[1].t == pytest.approx([5 / 9.81], rel=1e-13)
+    assert found.events[1].y.shape == (1, 2)
+    outputs = solve_ivp(field, (0, 10), [10.0, 5.0], events=Event(lambda t, y: y[0], True), t_eval=np.arange(11.0))  # fmt: skip
+    np.testing.assert_array_equal(outputs.t, [0, 1, 2])
+
+
+@pytest.mark.parametrize("span", [(0.0, 20.0), (20.0, 0.0)])
+@pytest.mark.parametrize("direction", [-1, 0, 1])
+@pytest.mark.parametrize("options", [{"rtol": 1e-10, "atol": 1e-10}, {"steps": 100}])
+def test_all_crossings_are_found(direction, span, options):
+    found = solve_ivp(
+        lambda t, y: np.array([y[1], -y[0]]),
+        span,
+        [math.cos(span[0]), -math.sin(span[0])],
+        events=Event(lambda t, y: y[0], direction=direction),
+        method="dopri5",
+        **options,
+    )
+    zeros = (np.arange(6) + 0.5) * np.pi
+    rising = np.array([1 if -math.sin(z) > 0 else -1 for z in zeros])
+    if span[1] < span[0]:
+        zeros, rising = zeros[::-1], -rising[::-1]
+    wanted = zeros if direction == 0 else zeros[rising == direction]
+    np.testing.assert_allclose(found.events[0].t, wanted, atol=2e-6)
+
+
+def test_the_first_of_two_terminal_events_ends_the_solve():
+    events = [
+        Event(lambda t, y: y[0] - 0.2, terminal=True),
+        Event(lambda t, y: y[0] - 0.7, terminal=True),
+    ]
+    # Both lie in the one step.
+    found = solve_ivp(lambda t, y: -y, (0, 2), [1.0], events=events, method="gauss5", steps=1)
+    assert len(found.events[0].t) == 0
+    assert found.events[1].t == pytest.approx([-math.log(0.7)], rel=1e-6)
+    assert found.statistics.accepted == 1
+    assert found.dense is None
+
+
+def test_an_event_cuts_dense_output():
+    found = solve_ivp(lambda t, y: -y, (0, 5), [1.0], events=Event(lambda t, y: y[0] - 0.5, True), dense=True)  # fmt: skip
+    assert found.dense.interval[1] == found.t[-1] == pytest.approx(math.log(2), rel=1e-6)
+    with pytest.raises(ValueError, match="not extrapolated"):
+        found(1.0)
+
+
+def test_a_start_on_the_zero_is_no_event():
+    found = solve_ivp(lambda t, y: np.ones(1), (0, 1), [0.0], events=lambda t, y: y[0])
+    assert len(found.events[0].t) == 0
+
+
+@pytest.mark.parametrize(
+    ("events", "error", "message"),
+    [
+        (3, TypeError, "must be callable"),
+        (lambda t, y: y, ValueError, "one real number"),
+        (lambda t, y: "x", ValueError, "one real number"),
+    ],
+)
+def test_events_that_are_none(events, error, message):
+    with pytest.raises(error, match=message):
+        solve_ivp(lambda t, y: -y, (0, 1), [1.0, 2.0], events=events)
+    with pytest.raises(ValueError, match="-1, 0 or 1"):
+        Event(lambda t, y: y[0], direction=2)
+
+
+@given(st.floats(-5, 5), st.floats(0.1, 3), st.sampled_from([1, 3, 9]), st.booleans())
+def test_the_root_finder_brackets_the_root(root, width, power, rising):
+    sign = 1 if rising else -1
+
+    def g(x):
+        nonlocal calls
+        calls += 1
+        return sign * ((x - root) ** power + 1e-3 * (x - root))
+
+    calls = 0
+    a, b = root - 0.37 * width, root + 0.63 * width
+    found = find_root(g, a, b, g(a), g(b))
+    assert abs(found - root) <= 8 * np.spacing(max(abs(a), abs(b)))
+    assert g(found) * sign >= 0
+    assert calls < 100
+
+
+def test_events_in_torch_and_jax(xp, array):
+    found = solve_ivp(
+        lambda t, y: -y, (0, 5), array([1.0]), events=Event(lambda t, y: y[0] - 0.5, terminal=True)
+    )
+    assert found.t[-1] == pytest.approx(math.log(2), rel=1e-5)
+
+
+def test_unknown_interpolation_is_refused():
+    with pytest.raises(ValueError, match="full, hermite, linear"):
+        solve_ivp(lambda t, y: -y, (0, 1), [1.0], interpolation="cubic")
+
+
+def test_an_event_with_nan_is_no_crossing_and_the_failure_is_typed():
+    with pytest.raises(errors.NonfiniteRHSError):
+        solve_ivp(
+            lambda t, y: np.array([np.nan if t > 0.5 else 1.0]),
+            (0, 1),
+            [0.0],
+            events=lambda t, y: y[0] - 2,
+        )

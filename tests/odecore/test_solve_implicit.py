@@ -1,0 +1,197 @@
+"""Implicit methods: stages by Newton's method, stiff problems, gradients, failures."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp as scipy_solve_ivp
+
+from odecore import errors
+from odecore.solve import Newton, Status, solve_ivp
+from odecore.solve._newton import gmres
+from odecore.tableaux import catalogue, tableau
+from tests.helpers.problems import PAIR
+
+
+def robertson(t, y):
+    a, b, c = 0.04 * y[0], 1e4 * y[1] * y[2], 3e7 * y[1] ** 2
+    return np.array([b - a, a - b - c, c])
+
+
+def robertson_jacobian(t, y):
+    return np.array(
+        [
+            [-0.04, 1e4 * y[2], 1e4 * y[1]],
+            [0.04, -1e4 * y[2] - 6e7 * y[1], -1e4 * y[1]],
+            [0, 6e7 * y[1], 0],
+        ]
+    )
+
+
+IMPLICIT = [n for n in catalogue() if not tableau(n).is_explicit]
+PAIRS = [n for n in IMPLICIT if tableau(n).b_hat is not None]
+
+
+@pytest.mark.parametrize("name", IMPLICIT)
+def test_the_stability_function_is_followed(name):
+    # On y' = -1000 y a step multiplies by R(z); explicit methods would need 500 steps.
+    from odecore.stability import stability_function
+
+    R = stability_function(tableau(name))
+    z = -1000 / 7
+    found = solve_ivp(lambda t, y: -1000 * y, (0, 1), [1.0], method=name, steps=7)
+    assert found.y[-1, 0] == pytest.approx(float(R(z)) ** 7, rel=1e-6, abs=1e-12)
+    assert found.statistics.newton > 0
+
+
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.parametrize("jacobian", [None, robertson_jacobian], ids=["differences", "exact"])
+def test_robertson(name, jacobian):
+    wanted = scipy_solve_ivp(robertson, (0, 40), [1.0, 0, 0], "Radau", rtol=1e-10, atol=1e-13).y[:, -1]  # fmt: skip
+    tolerance = 1e-4 if tableau(name).order < 3 else 1e-6
+    found = solve_ivp(
+        robertson, (0, 40), [1.0, 0, 0], method=name, rtol=tolerance, atol=tolerance * 1e-4, newton=Newton(jacobian=jacobian)
+    )  # fmt: skip
+    np.testing.assert_allclose(found.y[-1], wanted, rtol=50 * tolerance, atol=1e-9)
+    assert found.y[-1].sum() == pytest.approx(1, rel=1e-9)
+    assert found.statistics.accepted < 3000
+
+
+def test_stiff_problems_take_fewer_evaluations_than_explicit_ones():
+    def field(t, y):
+        return -2000 * (y - np.cos(t))
+
+    implicit = solve_ivp(field, (0, 3), [0.0], method="kvaerno43", rtol=1e-6, atol=1e-6)
+    explicit = solve_ivp(field, (0, 3), [0.0], method="dopri5", rtol=1e-6, atol=1e-6)
+    assert implicit.statistics.evaluations < explicit.statistics.evaluations / 5
+    exact = (2000**2 * math.cos(3) + 2000 * math.sin(3)) / (1 + 2000**2)
+    assert implicit.y[-1, 0] == pytest.approx(exact, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["implicit_midpoint", "kvaerno43", "gauss2", "radau_iia3"])
+def test_every_array_library_and_precision(name, xp, dtype, array, eps):
+    found = solve_ivp(PAIR.field(xp), (0, 2), array(PAIR.exact(0)), method=name, steps=60)
+    assert found.y.dtype == array([1.0]).dtype
+    for j, wanted in enumerate(PAIR.exact(2.0)):
+        error = 2e-3 if tableau(name).order < 3 else 1e-5
+        assert float(found.y[-1, j]) == pytest.approx(wanted, abs=error + 3000 * eps)
+
+
+@pytest.mark.parametrize("name", ["implicit_midpoint", "gauss2", "kvaerno43"])
+def test_complex_states(name):
+    # y' = i y + conj(y)/10 is not holomorphic: differences in real coordinates see all of it.
+    field = lambda t, y: 1j * y + 0.1 * np.conj(y)  # noqa: E731
+    real = lambda t, y: np.array([0.1 * y[0] - y[1], y[0] - 0.1 * y[1]])  # noqa: E731
+    y0 = np.array([1.0 + 0.5j])
+    found = solve_ivp(field, (0, 2), y0, method=name, steps=10)
+    same = solve_ivp(real, (0, 2), [1.0, 0.5], method=name, steps=10)
+    np.testing.assert_allclose(found.y[-1, 0], same.y[-1] @ [1, 1j], rtol=1e-12)
+
+
+def brusselator(n):
+    """The Brusselator with diffusion on n points (Hairer and Wanner II, section IV.1)."""
+    h, alpha = 1 / (n + 1), 0.02
+
+    def laplacian(x, edge):
+        padded = np.concatenate([[edge], x, [edge]])
+        return alpha / h**2 * (padded[2:] - 2 * x + padded[:-2])
+
+    def field(t, y):
+        u, v = y
+        return np.stack(
+            [1 + u**2 * v - 4 * u + laplacian(u, 1.0), 3 * u - u**2 * v + laplacian(v, 3.0)]
+        )
+
+    x = np.arange(1, n + 1) * h
+    return field, np.stack([1 + np.sin(2 * np.pi * x), np.full(n, 3.0)])
+
+
+def test_krylov_solves_what_direct_does():
+    field, y0 = brusselator(40)
+    options = {"method": "kvaerno43", "rtol": 1e-6, "atol": 1e-8}
+    direct = solve_ivp(field, (0, 1), y0, newton=Newton(linear_solver="direct"), **options)
+    krylov = solve_ivp(field, (0, 1), y0, newton=Newton(linear_solver="krylov"), **options)
+    np.testing.assert_allclose(direct.y[-1], krylov.y[-1], atol=1e-5)
+    wanted = scipy_solve_ivp(lambda t, y: field(t, y.reshape(2, -1)).ravel(), (0, 1), y0.ravel(), "Radau", rtol=1e-9, atol=1e-10)  # fmt: skip
+    np.testing.assert_allclose(direct.y[-1].ravel(), wanted.y[:, -1], atol=1e-5)
+
+
+def test_large_states_need_no_matrix():
+    field, y0 = brusselator(1000)
+    found = solve_ivp(field, (0, 0.1), y0, method="kvaerno43", rtol=1e-3, atol=1e-4)
+    assert found.success
+    assert found.statistics.evaluations < 20_000  # a matrix alone would take 2,000 a step
+
+
+def test_gmres_against_a_direct_solve(rng):
+    A = np.eye(30) + 0.1 * rng.standard_normal((30, 30))
+    b = rng.standard_normal(30)
+    np.testing.assert_allclose(gmres(lambda v: A @ v, b, 1e-12), np.linalg.solve(A, b), rtol=1e-8)
+    assert not np.any(gmres(lambda v: A @ v, np.zeros(30), 1e-12))
+
+
+@pytest.mark.parametrize("name", ["implicit_euler", "gauss2", "kvaerno43", "trapezoidal"])
+def test_gradients_are_those_of_the_implicit_function(name):
+    torch = pytest.importorskip("torch")
+    jacobian = lambda t, y: torch.func.jacrev(lambda x: field(t, x))(y)  # noqa: E731
+    theta = torch.tensor(1.3, dtype=torch.float64, requires_grad=True)
+
+    def field(t, y):
+        return torch.stack([y[1], theta * (1 - y[0] ** 2) * y[1] - y[0]])
+
+    def end(y0):
+        return solve_ivp(field, (0.0, 1.0), y0, method=name, steps=5, newton=Newton(jacobian=jacobian)).y[-1]  # fmt: skip
+
+    y0 = torch.tensor([2.0, 0.3], dtype=torch.float64, requires_grad=True)
+    loss = end(y0) @ torch.tensor([1.0, 2.0], dtype=torch.float64)
+    found = torch.autograd.grad(loss, (y0, theta))
+
+    def value(a, b, parameter):
+        nonlocal theta
+        kept, theta = theta, torch.tensor(parameter, dtype=torch.float64)
+        with torch.no_grad():
+            y = end(torch.tensor([a, b], dtype=torch.float64))
+        theta = kept
+        return float(y[0] + 2 * y[1])
+
+    h = 1e-5
+    differences = [
+        (value(2 + h, 0.3, 1.3) - value(2 - h, 0.3, 1.3)) / (2 * h),
+        (value(2, 0.3 + h, 1.3) - value(2, 0.3 - h, 1.3)) / (2 * h),
+        (value(2, 0.3, 1.3 + h) - value(2, 0.3, 1.3 - h)) / (2 * h),
+    ]
+    np.testing.assert_allclose([*found[0].tolist(), float(found[1])], differences, rtol=1e-7)
+
+
+def test_failures_of_newton_are_typed():
+    wrong = Newton(jacobian=lambda t, y: np.array([[1e6]]), max_iterations=3)
+    with pytest.raises(errors.NewtonFailedError, match="Newton's method") as caught:
+        solve_ivp(lambda t, y: -(y**3), (0, 10), [5.0], method="gauss2", steps=2, newton=wrong)
+    assert caught.value.trajectory.status is Status.NEWTON_FAILED
+    assert len(caught.value.trajectory.t) == 1
+    nan = solve_ivp(
+        lambda t, y: np.where(t > 0.5, np.nan, -y), (0, 1), [1.0], method="kvaerno43", throw=False
+    )
+    assert nan.status is Status.NONFINITE_RHS
+    assert nan.t[-1] <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"linear_solver": "lu"}, "direct' or 'krylov"),
+        ({"tolerance": 0}, "must be positive"),
+        ({"max_iterations": 0}, "must be positive"),
+    ],
+)
+def test_newton_options_are_checked(options, message):
+    with pytest.raises(ValueError, match=message):
+        Newton(**options)
+
+
+def test_misused_options_are_refused():
+    with pytest.raises(ValueError, match="no effect with an explicit"):
+        solve_ivp(lambda t, y: -y, (0, 1), [1.0], newton=Newton())
+    wrong = Newton(jacobian=lambda t, y: np.eye(3))
+    with pytest.raises(ValueError, match=r"shape \(1, 1\)"):
+        solve_ivp(lambda t, y: -y, (0, 1), [1.0], method="gauss2", steps=1, newton=wrong)

@@ -1,0 +1,298 @@
+"""Structured and complex states, tolerances, controllers, jumps, progress, injected faults."""
+
+import math
+import time
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from odecore import errors
+from odecore.solve import Event, Status, StepControl, solve_ivp
+from odecore.solve._controllers import CONTROLS, AdaptiveSteps, Control
+from tests.helpers.problems import PAIR
+
+
+class Particle(NamedTuple):
+    position: np.ndarray
+    velocity: np.ndarray
+
+
+def kepler(t, y):
+    r = np.sqrt((y["q"] ** 2).sum())
+    return {"p": -y["q"] / r**3, "q": y["p"]}
+
+
+def test_structures_are_solved_like_the_vector(xp, array):
+    def field(t, y):
+        q, (p,) = y
+        return [p, (-q,)]
+
+    y0 = [array([1.0, 2.0]), (array([0.5, -1.0]),)]
+    found = solve_ivp(field, (0, 3), y0, rtol=1e-8, dense=True)
+    q, (p,) = found.y
+    assert isinstance(found.y, list)
+    assert q.shape == p.shape == (len(found.t), 2)
+    vector = solve_ivp(
+        lambda t, y: xp.concat([y[2:], -y[:2]]), (0, 3), array([1.0, 2.0, 0.5, -1.0]), rtol=1e-8,
+        norm=lambda e: max(float(xp.sqrt(xp.mean(part**2))) for part in (e[:2], e[2:])),
+    )  # fmt: skip
+    assert float(xp.max(xp.abs(vector.y[-1, :2] - q[-1, ...]))) == 0
+    assert found.statistics == vector.statistics
+    inside = found(1.0)
+    assert float(inside[0][0]) == pytest.approx(math.cos(1) + 0.5 * math.sin(1), abs=1e-5)
+    assert found([0.5, 1.0])[1][0].shape == (2, 2)
+
+
+def test_dicts_named_tuples_and_events_on_them():
+    y0 = {"q": np.array([1.0, 0.0]), "p": np.array([0.0, 1.0])}
+    found = solve_ivp(
+        kepler, (0, 2 * np.pi), y0, rtol=1e-10, atol=1e-10, events=lambda t, y: y["q"][0]
+    )
+    np.testing.assert_allclose(found.y["q"][-1], [1, 0], atol=1e-8)
+    np.testing.assert_allclose(found.events[0].t, [np.pi / 2, 3 * np.pi / 2], atol=1e-8)
+    assert set(found.events[0].y) == {"q", "p"}
+    state = solve_ivp(
+        lambda t, y: Particle(y.velocity, -y.position), (0, 1), Particle(np.ones(2), np.zeros(2))
+    )
+    assert isinstance(state.y, Particle)
+    np.testing.assert_allclose(state.y.position[-1], math.cos(1), rtol=1e-5)
+
+
+def test_tolerances_for_each_array():
+    y0 = {"small": np.array([1e-6]), "large": np.array([1e6])}
+    field = lambda t, y: {"small": -y["small"], "large": -y["large"]}  # noqa: E731
+    loose = solve_ivp(field, (0, 5), y0, rtol=1e-12, atol={"large": 1e5, "small": 1e-2})
+    tight = solve_ivp(field, (0, 5), y0, rtol=1e-12, atol={"large": 1e5, "small": 1e-16})
+    assert tight.statistics.accepted > 3 * loose.statistics.accepted
+    with pytest.raises(ValueError, match="one for each of the 2 arrays"):
+        solve_ivp(field, (0, 5), y0, atol=[1, 2, 3])
+    with pytest.raises(ValueError, match="keys"):
+        solve_ivp(field, (0, 5), y0, atol={"large": 1.0})
+
+
+@pytest.mark.parametrize(
+    ("y0", "field", "error", "message"),
+    [
+        ((np.ones(2), np.ones(2, np.float32)), lambda t, y: y, TypeError, "one dtype"),
+        ((np.ones(2), np.ones(1)), lambda t, y: (y[0],), ValueError, "2 arrays like the state"),
+        ((np.ones(2), np.ones(1)), lambda t, y: y[0], ValueError, "2 arrays like the state"),
+        ({"a": np.ones(2)}, lambda t, y: {"b": y["a"]}, ValueError, "the keys"),
+        ({"a": np.ones(2)}, lambda t, y: {"a": y["a"][:1]}, ValueError, "shapes of the state"),
+        ({}, lambda t, y: y, TypeError, "at least one array"),
+        ({"a": np.ones(2)}, 3, TypeError, "must be callable"),
+    ],
+)
+def test_structures_that_do_not_fit_are_refused(y0, field, error, message):
+    with pytest.raises(error, match=message):
+        solve_ivp(field, (0, 1), y0)
+
+
+def test_complex_states(array, xp):
+    real = array([1.0, 0.0])
+    y0 = xp.astype(real, xp.complex64 if real.dtype == xp.float32 else xp.complex128)
+    found = solve_ivp(lambda t, y: 1j * y, (0, 2), y0, rtol=1e-6, atol=1e-7, dense=True)
+    assert found.y.dtype == y0.dtype
+    for t, y in [(2.0, found.y[-1, ...]), (0.7, found(0.7))]:
+        assert complex(y[0]) == pytest.approx(np.exp(1j * t), abs=1e-4)
+        assert complex(y[1]) == 0
+    assert solve_ivp(lambda t, y: 1j * y, (0, 2), y0, rtol=1e-3, atol=[1e-3, 1e-4]).success
+
+
+# Controllers.
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_controllers_follow_their_law(name):
+    law = CONTROLS[name]
+    steps = AdaptiveSteps(0.0, 1.0, 5, law)
+    ratios, history = (0.5, 0.3, 0.8), [1.0, 1.0]
+    control = Control(0.1)
+    for ratio in ratios:
+        from tests.odecore.test_solve import attempt_of
+
+        good, new = steps.judge(attempt_of(ratio), np.ones(1), 0.0, control.h, control)
+        g1, g2, g3 = law.gains
+        factor = 0.9 * ratio ** (-g1 / 5) * history[-1] ** (-g2 / 5) * history[-2] ** (-g3 / 5)
+        assert good
+        assert new.h == pytest.approx(control.h * min(10, max(0.2, factor)), rel=1e-12)
+        history.append(ratio)
+        control = new
+
+
+@pytest.mark.parametrize("controller", [*CONTROLS, StepControl((0.6, -0.2, 0.0), 0.8, 0.3, 4.0)])
+def test_every_controller_keeps_the_tolerance(controller):
+    for tolerance in (1e-4, 1e-8):
+        found = solve_ivp(PAIR.field(np), (0, 2), PAIR.exact(0), rtol=tolerance, atol=tolerance, controller=controller)  # fmt: skip
+        assert np.abs(found.y[-1] - PAIR.exact(2.0)).max() < 50 * tolerance
+
+
+def test_pi_is_smoother_where_stability_limits_the_step():
+    field = lambda t, y: -500 * (y - np.cos(t))  # noqa: E731
+    rejected = {
+        name: solve_ivp(field, (0, 2), [1.0], rtol=1e-4, controller=name).statistics.rejected
+        for name in ("I", "PI")
+    }
+    assert rejected["PI"] < rejected["I"] / 3
+
+
+def test_bounds_of_steps():
+    field = lambda t, y: -y  # noqa: E731
+    found = solve_ivp(field, (0, 3), [1.0], max_step=0.01)
+    assert np.diff(found.t).max() <= 0.01 + 1e-12
+    stiff = lambda t, y: -1000 * (y - np.cos(t))  # noqa: E731
+    forced = solve_ivp(stiff, (0, 0.1), [0.0], rtol=1e-10, atol=1e-10, min_step=1e-3, throw=False)
+    assert forced.statistics.forced > 0
+    assert np.diff(forced.t)[:-2].min() >= 1e-3 * (1 - 1e-9)
+    free = solve_ivp(stiff, (0, 0.1), [0.0], rtol=1e-10, atol=1e-10)
+    assert free.statistics.forced == 0
+
+
+BAD = {
+    "controller": ({"controller": "PD"}, ValueError, "I, PI, PID"),
+    "controller type": ({"controller": 3}, TypeError, "a name or a StepControl"),
+    "min above max": ({"min_step": 1.0, "max_step": 0.1}, ValueError, "min_step <= max_step"),
+    "infinite min": ({"min_step": math.inf}, ValueError, "min_step <= max_step"),
+    "negative max": ({"max_step": -1}, ValueError, "`max_step` must be a positive"),
+    "NaN step_at": ({"step_at": [math.nan]}, ValueError, "`step_at` must hold finite"),
+    "progress": ({"progress": 3}, TypeError, "bool or callable"),
+    "grid": ({"grid": [0, 0.5]}, ValueError, "begin and end as `t_span`"),
+    "grid order": ({"grid": [0, 0.7, 0.5, 1]}, ValueError, "strictly increasing"),
+    "grid and steps": ({"grid": [0, 1], "steps": 3}, ValueError, "steps and grid"),
+    "long grid": ({"grid": [0, 0.5, 1], "max_steps": 1}, ValueError, "`max_steps` = 1"),
+    "unused controller": ({"steps": 3, "controller": "PI"}, ValueError, "no effect"),
+    "unused norm": ({"steps": 3, "norm": max}, ValueError, "no effect"),
+    "unused step_at": ({"steps": 3, "step_at": [0.5]}, ValueError, "no effect"),
+    "jump off the steps": ({"steps": 3, "jump_at": [0.5]}, ValueError, "ends of steps"),
+    "gains": ({"controller": (0, 0, 0)}, TypeError, "StepControl"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_options_are_refused(case):
+    options, error, message = BAD[case]
+    with pytest.raises(error, match=message):
+        solve_ivp(lambda t, y: -y, (0, 1), [1.0], **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"gains": (0, 0, 0)}, {"gains": (1, 0)}, {"safety": 2}, {"shrink": 1.5}, {"grow": 1}],
+)
+def test_laws_that_are_none_are_refused(options):
+    with pytest.raises(ValueError, match="must"):
+        StepControl(**options)
+
+
+# Times at which steps end, and jumps.
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("options", [{"rtol": 1e-5, "atol": 1e-6}, {"grid": [0, 0.2, 0.5, 0.9, 1]}])
+def test_a_jump_is_seen_from_both_sides(dtype, options):
+    # y' = 1 before 1/2 and -2 from there on: with the jump known, every method is exact.
+    times = []
+
+    def field(t, y):
+        times.append(t)
+        return np.full_like(y, 1 if dtype(t) < dtype(0.5) else -2)
+
+    found = solve_ivp(field, (0, 1), np.zeros(1, dtype), jump_at=[0.5], dense=True, **options)
+    assert found.y[-1, 0] == pytest.approx(-0.5, abs=1e-6)
+    assert found.statistics.rejected == 0
+    assert 0.5 in found.t
+    assert 0.5 not in times
+    assert found(0.25)[0] == pytest.approx(0.25, abs=1e-6)
+    assert found.statistics.evaluations == len(times)
+
+
+def test_without_the_jump_steps_are_rejected():
+    field = lambda t, y: np.full_like(y, 1 if t < 0.5123 else -2)  # noqa: E731
+    known = solve_ivp(field, (0, 1), [0.0], jump_at=[0.5123, 7.0], rtol=1e-8)
+    unknown = solve_ivp(field, (0, 1), [0.0], rtol=1e-8)
+    assert known.statistics.evaluations < unknown.statistics.evaluations / 3
+
+
+def test_steps_end_where_they_must():
+    found = solve_ivp(lambda t, y: -y, (1, 0), [1.0], step_at=[0.25, 0.75, 5.0])
+    assert {0.25, 0.75} <= set(found.t)
+    grid = [0, 0.1, 0.35, 1.0]
+    np.testing.assert_array_equal(solve_ivp(lambda t, y: -y, (0, 1), [1.0], grid=grid).t, grid)
+
+
+def test_progress_and_observation():
+    fractions, seen = [], []
+    found = solve_ivp(
+        lambda t, y: -50 * y, (2, 0), [1.0], rtol=1e-6, progress=fractions.append,
+        observe=lambda what, t, y, h: seen.append((what, t, h)),
+    )  # fmt: skip
+    assert fractions[-1] == 1
+    assert fractions == sorted(fractions)
+    counts = found.statistics
+    kinds = [what for what, _, _ in seen]
+    assert kinds.count("accept") == counts.accepted
+    assert kinds.count("reject") == counts.rejected
+    assert kinds.count("step") == counts.accepted + counts.rejected
+    assert all(h < 0 for _, _, h in seen)
+    pytest.importorskip("tqdm")
+    assert solve_ivp(lambda t, y: -y, (0, 1), [1.0], progress=True).success
+
+
+# Injected faults: each ends in its documented status, in time, and nothing is lost.
+
+
+def nan_from(time):
+    return lambda t, y: np.where(t >= time, np.nan, -y)
+
+
+FAULTS = {
+    "NaN in y0": (lambda t, y: -y, (0, 1), [np.nan], {}, Status.NONFINITE_INPUT),
+    "infinity in y0": (lambda t, y: -y, (0, 1), [np.inf], {}, Status.NONFINITE_INPUT),
+    "NaN in one row": (lambda t, y: -y, (0, 1), [[1.0], [np.nan]], {}, Status.NONFINITE_INPUT),
+    "NaN at the start": (nan_from(0), (0, 1), [1.0], {}, Status.NONFINITE_RHS),
+    "NaN midway": (nan_from(0.5), (0, 1), [1.0], {}, Status.NONFINITE_RHS),
+    "NaN in one row midway": (
+        lambda t, y: np.where((t > 0.5) & (np.arange(3) == 1), np.nan, -y), (0, 1), np.ones(3), {}, Status.NONFINITE_RHS,
+    ),
+    "infinity midway": (lambda t, y: np.where(t > 0.5, np.inf, -y), (0, 1), [1.0], {}, Status.NONFINITE_RHS),
+    "blow-up": (lambda t, y: y**2, (0, 2), [1.0], {}, (Status.STEP_UNDERFLOW, Status.NONFINITE_RHS)),
+    "fast blow-up": (lambda t, y: y**9, (0, 2), [1.0], {}, (Status.STEP_UNDERFLOW, Status.NONFINITE_RHS)),
+    "discontinuity": (lambda t, y: np.sign(np.sin(40 * t)) + 0 * y, (0, 1), [0.0], {}, Status.SUCCESS),
+    "reversed": (lambda t, y: -y, (1, 0), [1.0], {}, Status.SUCCESS),
+    "huge first step": (lambda t, y: -y, (0, 1), [1.0], {"first_step": 1e300}, Status.SUCCESS),
+    "denormal first step": (lambda t, y: -y, (0, 1), [1.0], {"first_step": 5e-324}, (Status.SUCCESS, Status.STEP_UNDERFLOW)),
+    "denormal first step later": (lambda t, y: -y, (1, 2), [1.0], {"first_step": 5e-324}, (Status.SUCCESS, Status.STEP_UNDERFLOW)),
+    "few steps": (lambda t, y: -y, (0, 1), [1.0], {"max_steps": 2}, Status.MAX_STEPS),
+    "chattering": (lambda t, y: -np.sign(y), (0, 2), [1.0], {"max_steps": 5000}, (Status.SUCCESS, Status.MAX_STEPS, Status.STEP_UNDERFLOW, Status.MAX_REJECTS)),
+    "tight tolerance": (lambda t, y: -y, (0, 1), [1.0], {"rtol": 1e-16, "atol": 1e-16, "max_steps": 5000}, (Status.SUCCESS, Status.MAX_STEPS, Status.STEP_UNDERFLOW, Status.MAX_REJECTS)),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("method", ["dopri5", "bosh3", "dop853", "kvaerno43"])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_end_in_their_status(fault, method):
+    field, span, y0, options, wanted = FAULTS[fault]
+    start = time.perf_counter()
+    found = solve_ivp(field, span, y0, method=method, throw=False, **options)
+    assert time.perf_counter() - start < 20  # 2 s on an idle machine
+    wanted = wanted if isinstance(wanted, tuple) else (wanted,)
+    if method == "kvaerno43":
+        wanted = (*wanted, Status.NEWTON_FAILED)
+    assert found.status in wanted
+    assert np.all(np.isfinite(found.y))
+    assert len(found.t) == len(found.y)
+    if not found.success:
+        with pytest.raises(errors.SolveError) as caught:
+            found.raise_for_status()
+        assert found.status.name in str(caught.value)
+
+
+def test_twenty_repeats_are_identical():
+    runs = [
+        solve_ivp(
+            PAIR.field(np), (0, 2), PAIR.exact(0), events=Event(lambda t, y: y[1]), dense=True
+        )
+        for _ in range(20)
+    ]
+    assert len({run.y.tobytes() + run(0.3).tobytes() for run in runs}) == 1
