@@ -15,6 +15,7 @@ __all__ = [
     "SingularParameterError",
     "SolveError",
     "StepUnderflowError",
+    "UnconvergedCorrectorWarning",
     "UnresolvedInterpolantWarning",
 ]
 
@@ -75,3 +76,7 @@ class UnresolvedInterpolantWarning(OdecoreWarning):
 
 class NearSingularWarning(OdecoreWarning):
     """A member of a family so close to the excluded set that its coefficients are huge."""
+
+
+class UnconvergedCorrectorWarning(OdecoreWarning):
+    """The corrector of an Adams method did not reach its tolerance."""

@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
 from array_api_compat import device
 
-from odecore._array import namespace
+from odecore._array import is_readable, namespace
 from odecore.adjoint._equation import adjoint_field
 from odecore.adjoint._gradients import Gradients
 from odecore.interpolation import (
@@ -20,7 +21,7 @@ from odecore.interpolation import (
     clenshaw_curtis_weights,
     coefficient_tail,
 )
-from odecore.solve import Statistics, Trajectory, solve_ivp
+from odecore.solve import Statistics, Status, Trajectory, solve_ivp
 
 __all__ = ["Panel", "record_panels", "restored"]
 
@@ -54,6 +55,7 @@ def record_panels(
     *,
     nodes: int = 17,
     steps: int | None = None,
+    step_size: float | None = None,
     **options: Any,
 ) -> tuple[Trajectory, list[Panel]]:
     """Integrate forward and keep the states at the Chebyshev points of each interval.
@@ -66,10 +68,11 @@ def record_panels(
         Output times, the first that of `y0`; n >= 2.
     nodes : int, optional
         Chebyshev points of the second kind in each interval between output times, at least 2.
-        Steps land on them, so that node values have the method's full order.
+        Their states come from dense output, which has the method's full order.
     steps : int, optional
-        Steps between output times: each interval between neighbouring nodes gets its share,
-        rounded up, so that no step is longer than asked for.
+        Equal steps in each interval between output times, instead of adaptive ones.
+    step_size : float, optional
+        The largest of equal steps.
     **options
         Further options of `solve_ivp`.
 
@@ -91,11 +94,11 @@ def record_panels(
         raise ValueError(f"`times` must hold at least 2 times, got {len(times)}")
     s = [float(x) for x in chebyshev_points(nodes, interval=(0.0, 1.0))]
     intervals = list(pairwise(times))
+    if steps is not None or step_size is not None:
+        return _recorded_in_steps(fun, intervals, y0, s, steps, step_size, options)
     grid = [times[0]]
     for a, b in intervals:
         grid += [a + (b - a) * x for x in s[1:-1]] + [b]
-    if steps is not None:
-        options["steps"] = _shares(steps, s) * len(intervals)
     trajectory = solve_ivp(fun, (grid[0], grid[-1]), y0, t_eval=grid, **options)
     last = nodes - 1
     cuts = range(0, last * len(intervals), last)
@@ -103,6 +106,55 @@ def record_panels(
         Panel(a, b, trajectory.y[i : i + nodes, ...])
         for (a, b), i in zip(intervals, cuts, strict=True)
     ]
+
+
+def _recorded_in_steps(
+    fun: Callable[[Any, Any], Any],
+    intervals: Sequence[tuple[Any, Any]],
+    y0: Any,
+    s: Sequence[float],
+    steps: Any,
+    step_size: Any,
+    options: dict[str, Any],
+) -> tuple[Trajectory, list[Panel]]:
+    """Each interval in its normalised time, so that times need not be read."""
+    panels, times, statistics = [], [intervals[0][0]], Statistics()
+    y = y0
+    for a, b in intervals:
+        panel = Panel(a, b, None)
+
+        def field(x: float, z: Any, panel: Panel = panel) -> Any:
+            return (panel.end - panel.start) * fun(panel.time(x), z)
+
+        grid = _grid(steps, step_size, b - a)
+        part = solve_ivp(field, (0.0, 1.0), y, t_eval=s, grid=grid, **options)
+        panels.append(Panel(a, b, part.y))
+        times += [*map(panel.time, s[1:-1]), b]
+        statistics = statistics + part.statistics
+        y = part.y[-1, ...]
+    xp = namespace(y)
+    values = [panels[0].values, *(panel.values[1:, ...] for panel in panels[1:])]
+    floats = all(isinstance(t, float) for t in times)
+    t = np.array(times) if floats else namespace(times[0]).stack(times)
+    return Trajectory(t, xp.concat(values), Status.SUCCESS, statistics), panels
+
+
+def _grid(steps: Any, step_size: Any, length: Any) -> list[float]:
+    """Equal steps from 0 to 1."""
+    if steps is not None and step_size is not None:
+        raise ValueError("give one of `steps` and `step_size`, got both")
+    if step_size is not None:
+        if hasattr(length, "shape") and not is_readable(length):
+            raise ValueError(
+                "`step_size` needs times that can be read, got times on an accelerator: give "
+                "`steps`, or keep the times on the host"
+            )
+        if not isinstance(step_size, Real) or not 0 < float(step_size) < float("inf"):
+            raise ValueError(f"`step_size` must be a positive finite number, got {step_size!r}")
+        steps = max(1, ceil(abs(float(length)) / float(step_size) * (1 - 1e-12)))
+    if not isinstance(steps, Integral) or steps is True or int(steps) < 1:
+        raise ValueError(f"`steps` must be a positive int, got {steps!r}")
+    return [k / int(steps) for k in range(int(steps) + 1)]
 
 
 def restored(
@@ -130,7 +182,7 @@ def restored(
         `vjp_parameters(t, y, a)` returns the tuple of (df/dtheta)^T a, one array for each group of
         parameters. It is called at the nodes only.
     steps : int, optional
-        Steps for each panel, in shares as in `record_panels`.
+        Equal steps for each panel.
     step_size : float, optional
         Largest step, in units of t.
     **options
@@ -168,23 +220,19 @@ def restored(
     xp = namespace(a)
     tails: list[Any] = []
     total: tuple[Any, ...] = ()
-    evaluations = accepted = rejected = 0
+    statistics = Statistics()
     for panel, cotangent in zip(reversed(panels), reversed(cotangents[:-1]), strict=True):
         m = panel.values.shape[0]
         s = [float(x) for x in chebyshev_points(m, interval=(1.0, 0.0))]
-        if steps is not None:
-            options["steps"] = _shares(steps, s)
         length = panel.end - panel.start
-        if step_size is not None:
-            options["step_size"] = step_size / abs(length)
+        if steps is not None or step_size is not None:
+            options["grid"] = _grid(steps, step_size, length)[::-1]
         if first_step is not None:
             options["first_step"] = first_step / abs(length)
         state = Interpolant(panel.values, (0.0, 1.0))
         field = adjoint_field(vjp, panel.time, state, length)
         backward = solve_ivp(field, (1.0, 0.0), a, t_eval=s, **options)
-        evaluations += backward.statistics.evaluations
-        accepted += backward.statistics.accepted
-        rejected += backward.statistics.rejected
+        statistics = statistics + backward.statistics
         tails.append(coefficient_tail(backward.y))
         if vjp_parameters is not None:
             sums = []
@@ -197,10 +245,10 @@ def restored(
                 total = tuple(x + y for x, y in pairs) if total else scaled
                 sums.append(_projections(terms, a))
             tails.append(coefficient_tail(xp.stack(sums)))
-            evaluations += m
+            statistics = statistics + Statistics(evaluations=m)
         a = backward.y[-1, ...] + cotangent
     tail = xp.max(xp.stack(tails))
-    return Gradients(a, total, tail, Statistics(evaluations, accepted, rejected))
+    return Gradients(a, total, tail, statistics)
 
 
 def _projections(terms: Sequence[Any], like: Any) -> Any:
@@ -217,10 +265,3 @@ def _projections(terms: Sequence[Any], like: Any) -> Any:
         pattern = xp.cos(xp.arange(1, flat.shape[0] + 1, dtype=real, device=device(flat)))
         numbers.append(xp.sum(flat * pattern))
     return xp.stack(numbers)
-
-
-def _shares(steps: Any, s: Sequence[float]) -> list[int]:
-    """Number of steps between neighbouring nodes, so that none is longer than 1/steps."""
-    if not isinstance(steps, Integral) or int(steps) < 1:
-        raise ValueError(f"`steps` must be a positive int, got {steps!r}")
-    return [max(1, ceil(int(steps) * abs(b - a) * (1 - 1e-12))) for a, b in pairwise(s)]

@@ -1,5 +1,6 @@
 """Initial value problems: one step, a controller, a trajectory with its status."""
 
+from odecore.solve._adams import Adams
 from odecore.solve._controllers import StepControl
 from odecore.solve._dense_output import DenseOutput
 from odecore.solve._events import Event, EventRecord
@@ -10,6 +11,7 @@ from odecore.solve._status import Statistics, Status
 from odecore.solve._trajectory import Trajectory
 
 __all__ = [
+    "Adams",
     "Attempt",
     "DenseOutput",
     "Event",

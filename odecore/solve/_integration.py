@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from odecore._array import as_state, is_readable
+from odecore.solve._adams import Adams
 from odecore.solve._controllers import GivenSteps, StepControl
 from odecore.solve._error_norm import root_mean_square
 from odecore.solve._events import Event, as_events
@@ -14,7 +15,7 @@ from odecore.solve._march import Plan, march
 from odecore.solve._newton import Newton
 from odecore.solve._options import (
     adaptive_steps,
-    as_coefficients,
+    as_method,
     extension_of,
     refuse_adaptive_options,
     step_of,
@@ -43,7 +44,7 @@ def solve_ivp(
     y0: Any,
     /,
     *,
-    method: str | ButcherTableau | Coefficients = "dopri5",
+    method: str | ButcherTableau | Coefficients | Adams = "dopri5",
     t_eval: Any = None,
     step_size: float | None = None,
     steps: int | Sequence[int] | None = None,
@@ -80,10 +81,10 @@ def solve_ivp(
         Initial state, real or complex, of any shape, in NumPy, torch, jax or another array API
         library; Python numbers and lists of them become float64. The arrays of a structure, which
         may be nested, have one dtype.
-    method : str, ButcherTableau or Coefficients, optional
+    method : str, ButcherTableau, Coefficients or Adams, optional
         A name of `odecore.tableaux.catalogue()`, a tableau, or a family at values; explicit,
-        diagonally implicit or fully implicit. Coefficients that are arrays carry their gradients
-        through the steps.
+        diagonally implicit or fully implicit; or a multistep method, for given steps. Coefficients
+        that are arrays carry their gradients through the steps.
     t_eval : (n,) sequence, optional
         Times to record besides `t_span[0]`, in the direction of integration. Adaptive steps and
         those of a `grid` pass them, and their states come from dense output; `steps` and
@@ -165,7 +166,7 @@ def solve_ivp(
     (True, 'SUCCESS')
     """
     problem = _problem(fun, y0, as_events(events), rtol, atol, norm)
-    y, method = problem.y, as_coefficients(method)
+    y, method = problem.y, as_method(method)
     if not is_count(max_steps):
         raise ValueError(f"`max_steps` must be a positive int, got {max_steps!r}")
     times = output_times(t_span, t_eval)

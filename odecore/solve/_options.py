@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from odecore._array import adder, as_float64, constant_like, is_like, namespace
+from odecore.solve._adams import Adams
 from odecore.solve._controllers import CONTROLS, AdaptiveSteps, StepControl
 from odecore.solve._error_norm import root_mean_square
 from odecore.solve._explicit_step import Attempt, explicit_step
@@ -28,34 +29,42 @@ from odecore.tableaux import (
 
 __all__ = [
     "adaptive_steps",
-    "as_coefficients",
+    "Method",
+    "as_method",
     "extension_of",
     "refuse_adaptive_options",
     "step_of",
 ]
 
+Method = Coefficients | Adams
 
-def as_coefficients(method: Any) -> Coefficients:
-    """Coefficients from a catalogue name, a tableau, or themselves; TypeError for others."""
-    if isinstance(method, Coefficients):
+
+def as_method(method: Any) -> Method:
+    """A method from a catalogue name, a tableau, or itself; TypeError for others."""
+    if isinstance(method, Coefficients | Adams):
         return method
     if isinstance(method, ButcherTableau):
         return method.coefficients
     if isinstance(method, str):
         return tableau(method).coefficients
     raise TypeError(
-        "`method` must be a catalogue name, a ButcherTableau or Coefficients, got "
+        "`method` must be a catalogue name, a ButcherTableau, Coefficients or Adams, got "
         f"{type(method).__name__}"
     )
 
 
 def step_of(
-    method: Coefficients, y: Any, newton: Newton | None, steps: AdaptiveSteps | None
+    method: Method, y: Any, newton: Newton | None, steps: AdaptiveSteps | None
 ) -> Callable[..., Attempt]:
     """The function that makes one step: (fun, t, y, h, first_stage, t_new) -> Attempt."""
-    if method.is_explicit:
+    if isinstance(method, Adams) or method.is_explicit:
         if newton is not None:
-            raise ValueError("`newton` has no effect with an explicit method; leave it out")
+            raise ValueError(
+                "`newton` is for the stages of implicit Runge-Kutta methods and has no effect "
+                "here; leave it out"
+            )
+        if isinstance(method, Adams):
+            return method.steps(y)
         add = adder(y)
         return lambda fun, t, y, h, first_stage, t_new: explicit_step(
             fun, t, y, h, method, first_stage=first_stage, t_new=t_new, add=add
@@ -66,11 +75,16 @@ def step_of(
     return ImplicitStep(method, newton or Newton(), *tolerances)
 
 
-def extension_of(method: Coefficients, interpolation: str) -> Callable[[], ContinuousExtension]:
+def extension_of(method: Method, interpolation: str) -> Callable[[], ContinuousExtension]:
     """Which polynomial goes through a step, found when it is needed."""
+    if isinstance(method, Adams):  # one stage: the slope at the start
+        full = hermite = partial(hermite_extension, 1)
+    else:
+        full = partial(continuous_extension, method)
+        hermite = partial(hermite_extension, len(method.b))
     choices: dict[str, Callable[[], ContinuousExtension]] = {
-        "full": partial(continuous_extension, method),
-        "hermite": partial(hermite_extension, len(method.b)),
+        "full": full,
+        "hermite": hermite,
         "linear": lambda: CHORD,
     }
     if interpolation not in choices:
@@ -81,7 +95,7 @@ def extension_of(method: Coefficients, interpolation: str) -> Callable[[], Conti
 
 
 def adaptive_steps(
-    method: Coefficients,
+    method: Method,
     y: Any,
     *,
     rtol: Any,
@@ -99,7 +113,7 @@ def adaptive_steps(
     ValueError, TypeError
         If the method has no error estimate, or an option breaks its rule.
     """
-    if method.error is None or method.order is None:
+    if isinstance(method, Adams) or method.error is None or method.order is None:
         raise ValueError(
             "adaptive steps need a method with an embedded error estimate and a known order, such "
             "as dopri5; for this method give `step_size` or `steps`"

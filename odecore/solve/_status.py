@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import Enum
 
 from odecore import errors
@@ -60,3 +60,7 @@ class Statistics:
     rejected: int = 0
     newton: int = 0
     forced: int = 0
+
+    def __add__(self, other: Statistics) -> Statistics:
+        """The counts of two solves together."""
+        return Statistics(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))

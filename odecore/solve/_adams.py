@@ -1,0 +1,145 @@
+"""Adams methods: multistep, on any grid of given steps."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from warnings import warn
+
+import numpy as np
+
+from odecore._array import adder, constant, is_readable, namespace
+from odecore.errors import UnconvergedCorrectorWarning
+from odecore.solve._error_norm import tolerance_scale
+from odecore.solve._explicit_step import Attempt, checked_stage, combine, explicit_step
+from odecore.tableaux import tableau
+
+__all__ = ["Adams", "adams_weights"]
+
+FEWEST = 3  # slopes from which on the multistep formula is used
+
+
+@dataclass(frozen=True)
+class Adams:
+    """Adams-Bashforth, or Adams-Bashforth-Moulton where the corrector is iterated.
+
+    Parameters
+    ----------
+    max_order : int, optional
+        At most max_order - 1 slopes are kept; between 2 and 12. Up to the third step, and with
+        max_order < 4 always, Kutta's 3/8 rule makes the step.
+    implicit : bool, optional
+        Whether Moulton's corrector, one order higher, follows the predictor.
+    max_iterations : int, optional
+        Evaluations of the corrector in a step, at least 1.
+    rtol, atol : float, optional
+        The corrector ends when no entry changes by more than atol + rtol abs(change of y), or than
+        rounding.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
+
+    Notes
+    -----
+    Hairer, Norsett, Wanner I, section III.1. The weights are those of the actual steps, which need
+    not be equal.
+    """
+
+    max_order: int = 12
+    implicit: bool = False
+    max_iterations: int = 4
+    rtol: float = 1e-7
+    atol: float = 1e-9
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.max_order <= 12:
+            raise ValueError(f"`max_order` must be between 2 and 12, got {self.max_order}")
+        if self.max_iterations < 1:
+            raise ValueError(f"`max_iterations` must be at least 1, got {self.max_iterations}")
+
+    def steps(self, y: Any) -> Callable[..., Attempt]:
+        """The function that makes the steps of one solve, one after another."""
+        return _AdamsSteps(self, y)
+
+
+class _AdamsSteps:
+    """Remembers the slopes of the last steps."""
+
+    def __init__(self, method: Adams, y: Any) -> None:
+        self.method = method
+        self.add = adder(y)
+        self.start = tableau("three_eighths").coefficients
+        self.times: deque[float] = deque(maxlen=method.max_order - 1)
+        self.slopes: deque[Any] = deque(maxlen=method.max_order - 1)
+
+    def __call__(
+        self, fun: Callable[[Any, Any], Any], t: Any, y: Any, h: Any, first_stage: Any, t_new: Any
+    ) -> Attempt:
+        """Make the next step."""
+        slope = checked_stage(fun(t, y), y) if first_stage is None else first_stage
+        evaluations = int(first_stage is None)
+        self.times.appendleft(t)
+        self.slopes.appendleft(slope)
+        if len(self.slopes) < FEWEST:
+            made = explicit_step(
+                fun, t, y, h, self.start, first_stage=slope, t_new=t_new, add=self.add
+            )
+            y_new, evaluations = made.y, evaluations + made.evaluations
+        else:
+            times, slopes = [(s - t) / h for s in self.times], list(self.slopes)
+            y_new = combine(self.add, y, h, adams_weights(times), slopes)
+            if self.method.implicit:
+                first, *rest = adams_weights([1.0, *times])
+                base = combine(self.add, y, h, rest, slopes)
+                y_new, count = self._correct(fun, t_new, y, h, first, base, y_new)
+                evaluations += count
+        return Attempt(y_new, None, slope, None, evaluations, (slope,))
+
+    def _correct(
+        self, fun: Any, t_new: Any, y: Any, h: Any, weight: float, base: Any, guess: Any
+    ) -> tuple[Any, int]:
+        """Fixed-point iterations of the corrector base + h weight f(t_new, .)."""
+        method = self.method
+        for count in range(1, method.max_iterations + 1):
+            later = self.add(base, h * weight, checked_stage(fun(t_new, guess), y))
+            if is_readable(y) and self._largest(guess, later, y) < 1:
+                return later, count
+            guess = later
+        if is_readable(y):
+            warn(
+                f"the corrector did not converge in {method.max_iterations} iterations at "
+                f"t = {t_new}: take smaller steps, or an implicit Runge-Kutta method",
+                UnconvergedCorrectorWarning,
+                stacklevel=2,
+            )
+        return guess, method.max_iterations
+
+    def _largest(self, before: Any, after: Any, y: Any) -> float:
+        xp = namespace(y)
+        before, after, y = constant(before), constant(after), constant(y)
+        change = xp.maximum(xp.abs(before - y), xp.abs(after - y))
+        scale = tolerance_scale(change, self.method.rtol, self.method.atol)
+        rounding = 8 * float(xp.finfo(y.dtype).eps) * xp.abs(after)
+        if 0 in y.shape:
+            return 0.0
+        return float(xp.max(xp.abs(after - before) / xp.maximum(scale, rounding)))
+
+
+def adams_weights(times: Sequence[float], /) -> list[float]:
+    """Weights w_j of the slopes at times x_j for the integral from 0 to 1 of their interpolant.
+
+    Each is the integral of a Lagrange polynomial, by a Gauss rule that is exact for it.
+    """
+    x = np.asarray(times, dtype=np.float64)
+    nodes, gauss = np.polynomial.legendre.leggauss(len(x) // 2 + 1)
+    nodes = (nodes + 1) / 2
+    weights = []
+    for j in range(len(x)):
+        others = np.delete(x, j)
+        polynomial = np.prod((nodes[:, None] - others) / (x[j] - others), axis=1)
+        weights.append(float(gauss @ polynomial) / 2)
+    return weights
