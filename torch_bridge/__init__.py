@@ -5,7 +5,7 @@ from torch_bridge._family import TrainableSolver
 from torch_bridge._linear import SketchedLinear, sketched_linear
 from torch_bridge._normalization import NORMALIZATIONS, normalization
 from torch_bridge._objectives import equiangular_backward
-from torch_bridge._odeint import odeint
+from torch_bridge._odeint import odeint, odeint_dense, odeint_event, solve
 from torch_bridge._regimes import SmoothedSolver
 from torch_bridge._restored_adjoint import odeint_adjoint
 
@@ -20,5 +20,8 @@ __all__ = [
     "normalization",
     "odeint",
     "odeint_adjoint",
+    "odeint_dense",
+    "odeint_event",
     "sketched_linear",
+    "solve",
 ]

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from odecore.tableaux import ButcherTableau, Coefficients, tableau
+from odecore.tableaux import ButcherTableau, Coefficients
 from torch_bridge import _normalization
-from torch_bridge._odeint import METHODS, odeint
+from torch_bridge._methods import is_adaptive
+from torch_bridge._odeint import odeint
 from torch_bridge._restored_adjoint import odeint_adjoint
 
 __all__ = ["DenseField", "NeuralODE"]
@@ -70,7 +71,7 @@ class NeuralODE(nn.Module):
             raise ValueError(f"`adjoint` must be one of {', '.join(ADJOINTS)}, got {adjoint!r}")
         if len(t) < 2:
             raise ValueError(f"`t` must hold at least 2 times, got {len(t)}")
-        if steps is None and not _is_adaptive(solver):
+        if steps is None and not is_adaptive(solver):
             raise ValueError("this solver takes fixed steps; give `steps`, their number")
         self.func = func
         self.solver = solver
@@ -103,13 +104,6 @@ class NeuralODE(nn.Module):
         """Show what is not a submodule."""
         shown = f"adjoint={self.adjoint!r}, t={self.t}, steps={self.steps}"
         return shown if isinstance(self.solver, nn.Module) else f"solver={self.solver!r}, {shown}"
-
-
-def _is_adaptive(solver: Any) -> bool:
-    """Whether a solver estimates its error; unknown names are left for the solve to refuse."""
-    if isinstance(solver, str):
-        return solver not in METHODS or tableau(METHODS[solver]).b_hat is not None
-    return getattr(solver, "b_hat", None) is not None or getattr(solver, "error", None) is not None
 
 
 class DenseField(nn.Module):

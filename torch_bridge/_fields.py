@@ -107,11 +107,8 @@ def times_of(t: Any, y0: Tensor, *, needed: bool) -> list[Any]:
             f"`t` must be a one-dimensional floating-point tensor of times, got {found}; make one, "
             "say torch.tensor([0.0, 1.0])"
         )
-    if len(t) < 2:
-        raise ValueError(
-            f"`t` must hold at least 2 times, the first that of y0; got {len(t)}: there is nothing "
-            "to integrate"
-        )
+    if len(t) < 1:
+        raise ValueError("`t` must hold at least one time, that of y0; got none")
     if t.device.type == "cpu" or (needed and t.device.type != "meta"):
         return t.detach().tolist()
     return list(t.detach().to(y0.device, y0.dtype.to_real()).unbind())

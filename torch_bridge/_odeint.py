@@ -2,75 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from difflib import get_close_matches
-from numbers import Real
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from odecore.solve import solve_ivp
-from odecore.tableaux import ButcherTableau, Coefficients, tableau
-from torch_bridge._fields import as_field, inside_transform, require_state, times_of
-from torch_bridge._times import shifted_outputs, shifted_start
+from odecore.solve import Trajectory, solve_ivp
+from odecore.tableaux import tableau
+from torch_bridge._callbacks import observer_of
+from torch_bridge._events import moved_to_event, until_event
+from torch_bridge._fields import as_field, inside_transform, times_of
+from torch_bridge._jacobian import newton_of
+from torch_bridge._methods import Method, Solver, solver_of
+from torch_bridge._scipy import scipy_solve
+from torch_bridge._states import Layout, layout_of
+from torch_bridge._times import shifted, shifted_outputs, shifted_start
 
-__all__ = ["METHODS", "Method", "odeint", "refuse_events", "solver_options"]
-
-Method = str | ButcherTableau | Coefficients | None
-
-#: From torchdiffeq's names to the catalogue's. Its "rk4" is Kutta's 3/8 rule.
-METHODS = {
-    "euler": "euler",
-    "midpoint": "midpoint",
-    "heun2": "heun",
-    "rk4": "three_eighths",
-    "bosh3": "bosh3",
-    "dopri5": "dopri5",
-    "tsit5": "tsit5",
-}
-FIXED_OPTIONS = ("step_size", "steps", "check_finite", "max_num_steps")
-ADAPTIVE_OPTIONS = ("first_step", "max_num_steps")
+__all__ = ["odeint", "odeint_dense", "odeint_event", "solve"]
 
 
 def odeint(
-    func: Callable[[Tensor, Tensor], Tensor],
-    y0: Tensor,
+    func: Callable[[Tensor, Any], Any],
+    y0: Any,
     t: Tensor,
     *,
-    rtol: float = 1e-7,
-    atol: float | Tensor = 1e-9,
+    rtol: Any = 1e-7,
+    atol: Any = 1e-9,
     method: Method = None,
     options: Mapping[str, Any] | None = None,
-    event_fn: None = None,
-) -> Tensor:
+    event_fn: Callable[[Tensor, Any], Tensor] | None = None,
+) -> Any:
     """Integrate dy/dt = func(t, y) and return the states at the times t.
 
     Parameters
     ----------
     func : callable
-        `func(t, y)` with t a 0-d tensor; returns a tensor of the shape and dtype of y.
-    y0 : Tensor
-        Initial state, of any shape.
+        `func(t, y)` with t a 0-d tensor; returns a tensor of the shape and dtype of y, or a tuple
+        of such. Its attributes `callback_step`, `callback_accept_step` and `callback_reject_step`,
+        if it has them, are called with (t0, y0, dt).
+    y0 : Tensor or tuple of Tensor
+        Initial state, of any shape; the tensors of a tuple have one dtype and device.
     t : (n,) Tensor
-        At least two strictly monotone times, of either direction; the first is that of `y0`. May
-        require a gradient: the flow's, dL/dt_i from func(t_i, y_i).
-    rtol, atol : float, optional
+        Strictly monotone times, of either direction; the first is that of `y0`. May require a
+        gradient: the flow's, dL/dt_i from func(t_i, y_i).
+    rtol, atol : float or Tensor, or a tuple of these for a tuple state, optional
         Tolerances of adaptive methods; fixed steps do not use them.
-    method : str, ButcherTableau or Coefficients, optional
-        Adaptive: "dopri5" (default), "tsit5", "bosh3". Fixed steps: "euler", "midpoint", "heun2",
-        "rk4" (the 3/8 rule, as in torchdiffeq). Or a tableau, or a family at values; with the
-        option `step_size` or `steps`, or without an embedded error estimate, in fixed steps.
+    method : str, ButcherTableau, Coefficients or Adams, optional
+        Adaptive: "dopri5" (default), "dopri8", "tsit5", "bosh3", "fehlberg2", "adaptive_heun".
+        Fixed steps: "euler", "midpoint", "heun2", "heun3", "rk4" (the 3/8 rule, as in torchdiffeq),
+        "explicit_adams", "implicit_adams", "fixed_adams"; implicit ones "implicit_euler",
+        "implicit_midpoint", "trapezoid", "radauIIA3", "radauIIA5", "gl4", "gl6", "sdirk2",
+        "trbdf2". "scipy_solver", without gradients. Or a tableau, or a family at values; in fixed
+        steps without an embedded error estimate or with one of the options that give steps.
     options : mapping, optional
-        Fixed steps: `step_size`, or `steps` between output times (default 1, so that t is the
-        grid); `check_finite`, whether to look for NaN in the result (default: on the CPU, where it
-        is free). Adaptive: `first_step`. Both: `max_num_steps`.
-    event_fn : None
-        Events are not supported; anything but None is refused.
+        Adaptive: `norm`, `first_step`, `min_step`, `max_step`, `step_t`, `jump_t`, `safety`,
+        `ifactor`, `dfactor`, or `controller` as in `odecore.solve.solve_ivp`; `dtype`, which must
+        be torch.float64. Fixed steps: none, so that t is the grid; `step_size` or
+        `grid_constructor(func, y0, t)`, with outputs between the steps by `interp`, "linear"
+        (torchdiffeq's default, of second order only), "cubic" or "full"; or `steps`, equal ones
+        between output times, which land on them. `perturb` evaluates just beside the ends of steps;
+        `check_finite`, whether to look for NaN in the result (default: on the CPU, where it is
+        free). Implicit methods: `max_iters`; Adams: also `max_order`. All: `max_num_steps`,
+        attempts in each interval of t. "scipy_solver": `solver` and SciPy's `min_step`, `max_step`,
+        `first_step`.
+    event_fn : callable, optional
+        `event_fn(t, y)`, a tensor: the solve ends where the first of its entries changes its sign.
+        t then holds two times, of which the second gives the direction only.
 
     Returns
     -------
-    (n, ...) Tensor
-        States at the times t, in the dtype and device of `y0`.
+    (n, ...) Tensor, or tuple of such
+        States at the times t, in the dtype and device of `y0`; with `event_fn` the time of the
+        event and the states at the start and there (`odeint_event` has its gradient).
 
     Raises
     ------
@@ -81,12 +86,11 @@ def odeint(
 
     Notes
     -----
-    Where torchdiffeq interpolates linearly between fixed steps, steps are shortened here to land
-    on the output times, at full order. Gradients go through the steps, with their sizes held
-    constant.
+    Gradients go through the steps, with their sizes held constant. Outputs of adaptive methods come
+    from dense output of the method's full order.
 
     On an accelerator a solve in fixed steps never waits for the device: times there are not read
-    (nor checked to be monotone), unless `step_size` needs them.
+    (nor checked to be monotone), unless a grid needs them.
 
     Examples
     --------
@@ -95,58 +99,244 @@ def odeint(
     >>> y.shape
     torch.Size([3, 2])
     """
-    refuse_events(event_fn)
-    require_state(y0)
-    solver = solver_options(method, options, rtol, atol)
-    times = times_of(t, y0, needed="steps" not in solver)
-    field = as_field(func, y0)
-    start = shifted_start(y0, t, field)
-    trajectory = solve_ivp(field, (times[0], times[-1]), start, t_eval=times, **solver)
-    return shifted_outputs(trajectory.y, y0, t, field)
-
-
-def solver_options(
-    method: Method, options: Mapping[str, Any] | None, rtol: float, atol: float | Tensor
-) -> dict[str, Any]:
-    """Translate torchdiffeq's arguments into those of `odecore.solve.solve_ivp`."""
-    options = dict(options or {})
-    if isinstance(method, str) and method not in METHODS:
-        near = get_close_matches(method, METHODS, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"no method {method!r}: {hint}known names are {', '.join(METHODS)}")
-    if method is None:
-        method = "dopri5"
-    chosen = tableau(METHODS[method]) if isinstance(method, str) else method
-    if isinstance(chosen, ButcherTableau):
-        chosen = chosen.coefficients
-    if not isinstance(chosen, Coefficients):
-        raise TypeError(
-            "`method` must be a name, a ButcherTableau or Coefficients, got "
-            f"{type(method).__name__}"
-        )
-    for name, value in (("rtol", rtol), ("atol", atol)):
-        if isinstance(value, Real) and not 0 <= value < float("inf"):
-            raise ValueError(f"`{name}` must be finite and not negative, got {value!r}")
-    fixed = chosen.error is None or "steps" in options or "step_size" in options
-    known = FIXED_OPTIONS if fixed else ADAPTIVE_OPTIONS
-    unknown = [name for name in options if name not in known]
-    if unknown:
-        kind = "in fixed steps" if fixed else "with adaptive steps"
-        raise ValueError(
-            f"unknown options {unknown} for a solve {kind}; the options are {', '.join(known)}"
-        )
-    if "max_num_steps" in options:
-        options["max_steps"] = options.pop("max_num_steps")
-    if not fixed:
-        return {"method": chosen, "rtol": rtol, "atol": atol, **options}
-    if "step_size" not in options:
-        options.setdefault("steps", 1)
-    if inside_transform():
-        options.setdefault("check_finite", False)
-    return {"method": chosen, **options}
-
-
-def refuse_events(event_fn: Any) -> None:
-    """Raise ValueError for an event function: silence would ignore it."""
+    problem = prepare(func, y0, t, rtol, atol, method, options)
     if event_fn is not None:
-        raise ValueError("`event_fn` must be None: events are not supported yet")
+        return problem.until(event_fn)
+    start = shifted_start(problem.y0, t, problem.field)
+    if len(problem.times) == 1:
+        return problem.layout.state(start[None])
+    if problem.solver.method is None:
+        y = scipy_solve(problem.field, start, problem.times, problem.solver.options)
+    else:
+        span = problem.times[0], problem.times[-1]
+        arguments = problem.arguments("linear")
+        y = solve_ivp(problem.field, span, start, t_eval=problem.times, **arguments).y
+    return problem.layout.state(shifted_outputs(y, problem.y0, t, problem.field))
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A problem and its solver, checked and in the words of `odecore.solve`."""
+
+    func: Any
+    given: Any
+    t: Tensor
+    layout: Layout
+    y0: Tensor
+    field: Callable[[Any, Any], Any]
+    times: list[Any]
+    solver: Solver
+
+    def arguments(self, interpolation: str = "full") -> dict[str, Any]:
+        """Keyword arguments of `solve_ivp`, with an interpolation where the user chose none."""
+        found = self.solver.arguments(self.func, self.given, self.t, self.times, interpolation)
+        return {**found, "observe": observer_of(self.func, self.layout)}
+
+    def panel_options(self) -> dict[str, Any]:
+        """Keyword arguments of `odecore.adjoint.record_panels`."""
+        grid = self.solver.grid(self.func, self.given, self.t, self.times)
+        found = self.solver.panel_options(grid)
+        return {**found, "observe": observer_of(self.func, self.layout)}
+
+    def until(self, event_fn: Callable[[Tensor, Any], Tensor]) -> tuple[Tensor, Any]:
+        """Solve until an event."""
+        if len(self.times) != 2:
+            raise ValueError(
+                f"with `event_fn`, `t` must hold two times, the start and one in the direction to "
+                f"go; got {len(self.times)}"
+            )
+        if self.solver.method is None:
+            raise ValueError("SciPy's solvers do not look for events here; choose another method")
+        time, y = until_event(
+            self.field,
+            self.layout.function(event_fn),
+            self.y0,
+            self.times,
+            self.arguments(),
+            self.solver.step_size,
+        )
+        event_t = torch.tensor(time, dtype=self.t.dtype, device=self.t.device)
+        return event_t, self.layout.state(torch.stack([self.y0, y]))
+
+
+def prepare(
+    func: Any, y0: Any, t: Tensor, rtol: Any, atol: Any, method: Method, options: Any
+) -> Prepared:
+    """Check the arguments that all solves share."""
+    layout = layout_of(y0)
+    vector = layout.vector(y0)
+    field = as_field(layout.field(func), vector)
+    solver = solver_of(
+        method,
+        options,
+        layout.tolerance(rtol, "rtol", vector),
+        layout.tolerance(atol, "atol", vector),
+        newton_of(field),
+    )
+    if solver.adaptive and solver.method is not None:
+        norm = layout.norm(solver.options.get("norm"))
+        solver.options.update({} if norm is None else {"norm": norm})
+    elif inside_transform():
+        solver.options.setdefault("check_finite", False)
+    times = times_of(t, vector, needed=solver.reads_times)
+    return Prepared(func, y0, t, layout, vector, field, times, solver)
+
+
+def odeint_event(
+    func: Callable[[Tensor, Any], Any],
+    y0: Any,
+    t0: Tensor,
+    *,
+    event_fn: Callable[[Tensor, Any], Tensor],
+    reverse_time: bool = False,
+    odeint_interface: Callable[..., Any] = odeint,
+    **kwargs: Any,
+) -> tuple[Tensor, Any]:
+    """Integrate until an event, with the gradient of its time.
+
+    Parameters
+    ----------
+    func, y0
+        As for `odeint`.
+    t0 : 0-d Tensor
+        The first time; may require a gradient.
+    event_fn : callable
+        `event_fn(t, y)`, a tensor of any number of entries; the solve ends where the first of them
+        changes its sign. May depend on parameters.
+    reverse_time : bool, optional
+        Whether to go back in time.
+    odeint_interface : callable, optional
+        `odeint`, or another function of the same call form.
+    **kwargs
+        Further arguments of `odeint_interface`.
+
+    Returns
+    -------
+    event_t : 0-d Tensor
+    solution : (2, ...) Tensor, or tuple of such
+        The states at the start and at the event.
+
+    Raises
+    ------
+    ValueError, TypeError, odecore.errors.SolveError
+        As `odeint`; MaxStepsError where no event is found.
+
+    Notes
+    -----
+    Gradients of the time and of the state at it are those of the implicit function theorem: the
+    state moves along func as the event does. First derivatives only.
+    """
+    if not isinstance(t0, Tensor) or t0.numel() != 1:
+        raise TypeError(f"`t0` must be a tensor with one time, got {t0!r}")
+    first = t0.reshape(1)
+    t = torch.cat([first, first.detach() + (-1.0 if reverse_time else 1.0)])
+    layout = layout_of(y0)
+    vector = layout.vector(y0)
+    field = as_field(layout.field(func), vector)
+    start = shifted_start(vector, first, field)
+    event_t, solution = odeint_interface(
+        func, layout.state(start), t.detach(), event_fn=event_fn, **kwargs
+    )
+    end = solution[-1] if layout.shapes is None else layout.vector(tuple(s[-1] for s in solution))
+    event_t, end = moved_to_event(field, layout.function(event_fn), event_t, end)
+    return event_t, layout.state(torch.stack([vector, end]))
+
+
+def odeint_dense(
+    func: Callable[[Tensor, Any], Any],
+    y0: Any,
+    t0: Any,
+    t1: Any,
+    *,
+    rtol: Any = 1e-7,
+    atol: Any = 1e-9,
+    method: Method = None,
+    options: Mapping[str, Any] | None = None,
+) -> Callable[[Any], Any]:
+    """Integrate from t0 to t1 and return the solution as a function of time.
+
+    Parameters
+    ----------
+    func, y0, rtol, atol, method, options
+        As for `odeint`.
+    t0, t1 : float or 0-d Tensor
+
+    Returns
+    -------
+    callable
+        From a time, or from a tensor of times (n,), to the state there or to states (n, ...), of
+        the method's full order and with gradients through the steps. Times that require a gradient
+        get the flow's. Outside of [t0, t1] it raises ValueError.
+
+    Raises
+    ------
+    ValueError, TypeError, odecore.errors.SolveError
+        As `odeint`.
+    """
+    ends = torch.tensor([float(t0), float(t1)], dtype=torch.float64)
+    problem = prepare(func, y0, ends, rtol, atol, method, options)
+    if problem.solver.method is None:
+        raise ValueError("SciPy's solvers have no dense output here; choose another method")
+    arguments = problem.arguments()
+    found = solve_ivp(problem.field, problem.times, problem.y0, dense=True, **arguments)
+
+    def solution(t: Any) -> Any:
+        times = t.detach().cpu().double().numpy() if isinstance(t, Tensor) else t
+        y = found(times)
+        if isinstance(t, Tensor):
+            y = shifted(y, t, problem.field)
+        return problem.layout.state(y)
+
+    return solution
+
+
+def solve(
+    func: Callable[[Tensor, Any], Any], t_span: Sequence[Any], y0: Any, /, **options: Any
+) -> Trajectory:
+    """`odecore.solve.solve_ivp` for a torch right-hand side, with the full Trajectory.
+
+    Parameters
+    ----------
+    func : callable
+        `func(t, y)` with t a 0-d tensor, and y a tensor or a tuple of tensors.
+    t_span : (2,) sequence
+        First and last time.
+    y0 : Tensor or tuple of Tensor
+    **options
+        All those of `solve_ivp`: `method`, `t_eval`, `events`, `dense`, ... Implicit methods take
+        their Jacobian from autograd.
+
+    Returns
+    -------
+    odecore.solve.Trajectory
+        States, status, statistics, events and dense output; tuples where `y0` is one.
+
+    Raises
+    ------
+    ValueError, TypeError, odecore.errors.SolveError
+        As `solve_ivp`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> found = solve(lambda t, y: -y, (0, 1), torch.ones(2), rtol=1e-6)
+    >>> found.status.name, found.y[-1].shape
+    ('SUCCESS', torch.Size([2]))
+    """
+    layout = layout_of(y0)
+    vector = layout.vector(y0)
+    field = as_field(layout.field(func), vector)
+    if layout.shapes is not None:
+
+        def user_field(t: Any, y: Any) -> Any:
+            return layout.state(field(t, layout.vector(y)))
+
+    method = options.get("method", "dopri5")
+    if _is_implicit(method):
+        options.setdefault("newton", newton_of(field))
+    return solve_ivp(field if layout.shapes is None else user_field, t_span, y0, **options)
+
+
+def _is_implicit(method: Any) -> bool:
+    method = tableau(method) if isinstance(method, str) else method
+    return not getattr(method, "is_explicit", True)

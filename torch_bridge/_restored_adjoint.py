@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from math import ceil
 from typing import Any
 
 import torch
@@ -15,16 +16,14 @@ from odecore.adjoint import Panel, record_panels, restored
 from odecore.errors import UnresolvedInterpolantWarning
 from odecore.interpolation import coefficient_tail
 from odecore.tableaux import Coefficients
-from torch_bridge._fields import (
-    Autocast,
-    as_field,
-    inside_torch_func,
-    inside_transform,
-    require_state,
-    times_of,
-)
-from torch_bridge._odeint import Method, refuse_events, solver_options
+from torch_bridge._callbacks import observer_of
+from torch_bridge._fields import Autocast, as_field, inside_torch_func, inside_transform
+from torch_bridge._jacobian import newton_of
+from torch_bridge._methods import Method, Solver, solver_of
+from torch_bridge._odeint import Prepared, odeint, prepare
 from torch_bridge._once import once_only
+from torch_bridge._products import Products
+from torch_bridge._states import Layout
 from torch_bridge._times import shifted_outputs, shifted_start
 
 __all__ = ["odeint_adjoint"]
@@ -36,22 +35,22 @@ NO_SECOND_DERIVATIVE = (
 
 
 def odeint_adjoint(
-    func: Callable[[Tensor, Tensor], Tensor],
-    y0: Tensor,
+    func: Callable[[Tensor, Any], Any],
+    y0: Any,
     t: Tensor,
     *,
     rtol: float = 1e-7,
     atol: float | Tensor = 1e-9,
     method: Method = None,
     options: Mapping[str, Any] | None = None,
-    event_fn: None = None,
+    event_fn: Callable[[Tensor, Any], Tensor] | None = None,
     adjoint_rtol: float | None = None,
     adjoint_atol: float | Tensor | None = None,
     adjoint_method: Method = None,
     adjoint_options: Mapping[str, Any] | None = None,
     adjoint_params: Iterable[Tensor] | None = None,
     nodes: int = 17,
-) -> Tensor:
+) -> Any:
     """Like `odeint`, with gradients from the restored adjoint: memory does not grow with steps.
 
     Parameters
@@ -94,8 +93,11 @@ def odeint_adjoint(
     backward integration as in torchdiffeq, and the gradient of the parameters is a quadrature, not
     a part of the ODE state; see `odecore.adjoint.restored`. Differentiating twice is refused.
     """
-    refuse_events(event_fn)
-    require_state(y0)
+    if event_fn is not None:
+        # Memory grows with the steps up to the event, which is not known before.
+        return odeint(
+            func, y0, t, rtol=rtol, atol=atol, method=method, options=options, event_fn=event_fn
+        )
     if inside_torch_func():
         raise RuntimeError(
             "the restored adjoint does not run under torch.func; use `odeint`, whose steps do"
@@ -105,35 +107,38 @@ def odeint_adjoint(
             "`adjoint_method` is given, so `options` may not fit the backward solve; give "
             "`adjoint_options` too"
         )
-    forward = solver_options(method, options, rtol, atol)
-    backward = solver_options(
-        method if adjoint_method is None else adjoint_method,
-        options if adjoint_options is None else adjoint_options,
+    problem = prepare(func, y0, t, rtol, atol, method, options)
+    if adjoint_options is None:
+        adjoint_options = {k: v for k, v in (options or {}).items() if k != "norm"}
+    chosen = method if adjoint_method is None else adjoint_method
+    backward = solver_of(
+        chosen,
+        {k: v for k, v in adjoint_options.items() if k != "norm"},
         rtol if adjoint_rtol is None else adjoint_rtol,
         atol if adjoint_atol is None else adjoint_atol,
+        newton_of(problem.field),
     )
-    _require_methods(forward["method"], backward["method"])
-    times = times_of(t, y0, needed=not ("steps" in forward and "step_size" not in backward))
-    autocast = Autocast.current(y0.device)
-    field = as_field(func, y0, autocast)
-    start = shifted_start(y0, t, field)
+    _require_methods(problem.solver, backward)
     parameters = _parameters(func, adjoint_params)
+    if len(problem.times) == 1:
+        return problem.layout.state(problem.y0[None])
+    autocast = Autocast.current(problem.y0.device)
+    start = shifted_start(problem.y0, t, problem.field)
     solve = _Solve(
-        field,
-        _later(func, autocast),
-        tuple(times),
+        problem,
+        _later(func, problem.layout, autocast),
         nodes,
-        forward,
         backward,
         parameters,
-        _rounding(y0, autocast),
+        _rounding(problem.y0, autocast),
+        dict(adjoint_options),
     )
     with autocast.suspended():
         y, node_values = _RestoredSolve.apply(solve, start, *parameters)
         if node_values.device.type == "cpu" and not inside_transform():
             panels = solve.panels(node_values.detach())
             solve.warn(max(float(coefficient_tail(panel.values)) for panel in panels))
-    return shifted_outputs(y, y0, t, field)
+    return problem.layout.state(shifted_outputs(y, problem.y0, t, problem.field))
 
 
 @dataclass(frozen=True)
@@ -143,26 +148,46 @@ class _Solve:
     `field_later`, called in the backward pass, gives the field that `field` was in the forward one.
     """
 
-    field: Callable[[Any, Any], Any]
+    problem: Prepared
     field_later: Callable[[Tensor], Callable[[Any, Any], Any]]
-    times: tuple[Any, ...]
     nodes: int
-    forward: dict[str, Any]
-    backward: dict[str, Any]
+    backward: Solver
     parameters: tuple[Tensor, ...]
     rounding: float
+    adjoint_options: dict[str, Any]
+
+    def backward_options(self, norm: Any) -> dict[str, Any]:
+        """Keyword arguments of `odecore.adjoint.restored`, with the norm that is wanted now."""
+        problem = self.problem
+        grid = self.backward.grid(problem.func, problem.given, problem.t, problem.times)
+        found = self.backward.panel_options(grid)
+        if "grid" in found:  # as many steps in each panel, for they are taken one by one
+            found["steps"] = ceil((len(found.pop("grid")) - 1) / (len(problem.times) - 1))
+        observe = observer_of(self.problem.func, self.problem.layout, "_adjoint")
+        found["observe"] = observe
+        if norm is None or norm == "seminorm" or not self.backward.adaptive:
+            return found
+        state, zeros = self.problem.layout.state, [torch.zeros_like(p) for p in self.parameters]
+
+        def of_adjoint(a: Tensor) -> Any:
+            parts = state(torch.zeros_like(a)), state(a)
+            if self.problem.layout.shapes is None:
+                return norm((a.new_zeros(()), *parts, *zeros))
+            return norm((a.new_zeros(()), *parts[0], *parts[1], *zeros))
+
+        return {**found, "norm": of_adjoint}
 
     def panels(self, node_values: Tensor) -> list[Panel]:
         """Cut the states at all nodes into the intervals between output times."""
         last = self.nodes - 1
         return [
             Panel(a, b, node_values[last * i : last * (i + 1) + 1])
-            for i, (a, b) in enumerate(pairwise(self.times))
+            for i, (a, b) in enumerate(pairwise(self.problem.times))
         ]
 
     def warn(self, tail: float, where: str = "trajectory") -> None:
         """Warn if the last Chebyshev coefficients are not small."""
-        limit = max(10 * self.forward.get("rtol", 1e-4), self.rounding)
+        limit = max(10 * self.problem.solver.tolerance, self.rounding)
         if tail > limit:
             warnings.warn(
                 f"{self.nodes} nodes do not resolve the {where}: its last Chebyshev coefficients "
@@ -178,8 +203,9 @@ class _RestoredSolve(torch.autograd.Function):
 
     @staticmethod
     def forward(solve: _Solve, y0: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
+        problem = solve.problem
         trajectory, _ = record_panels(
-            solve.field, solve.times, y0, nodes=solve.nodes, **solve.forward
+            problem.field, problem.times, y0, nodes=solve.nodes, **problem.panel_options()
         )
         return trajectory.y[:: solve.nodes - 1].clone(), trajectory.y
 
@@ -187,6 +213,7 @@ class _RestoredSolve(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
         solve, _, *parameters = inputs
         ctx.solve = solve
+        ctx.adjoint_options = solve.adjoint_options  # users replace its norm
         ctx.mark_non_differentiable(output[1])
         ctx.save_for_backward(output[1], *parameters)
 
@@ -194,14 +221,14 @@ class _RestoredSolve(torch.autograd.Function):
     def backward(ctx: Any, y_grad: Tensor, _: Any) -> tuple[Any, ...]:
         solve: _Solve = ctx.solve
         node_values = ctx.saved_tensors[0]  # unpacking also checks that nothing was overwritten
-        products = _Products(solve.field_later(node_values), solve.parameters)
+        products = Products(solve.field_later(node_values), solve.parameters)
         with torch.no_grad(), Autocast.current(node_values.device).suspended():
             gradients = restored(
                 products.state,
                 solve.panels(node_values),
                 list(y_grad.unbind()),
                 vjp_parameters=products.parameters if solve.parameters else None,
-                **solve.backward,
+                **solve.backward_options(ctx.adjoint_options.get("norm")),
             )
             if node_values.device.type == "cpu":
                 solve.warn(float(gradients.tail), "adjoint, found in the backward pass")
@@ -210,81 +237,26 @@ class _RestoredSolve(torch.autograd.Function):
         return (None, *(once_only(g, anchor, NO_SECOND_DERIVATIVE) for g in found))
 
 
-class _Products:
-    """Vector-Jacobian products of a field by autograd, looking for gradients that would be lost."""
-
-    def __init__(self, field: Callable[[Any, Any], Any], parameters: Sequence[Tensor]) -> None:
-        self.field = field
-        self.tensors = tuple(parameters)
-        self.checked = False
-
-    def state(self, t: Any, y: Tensor, a: Tensor) -> Tensor:
-        """(df/dy)^T a."""
-        with torch.enable_grad():
-            y = y.detach().requires_grad_()
-            value = self.field(t, y)
-            if not (self.checked and self.tensors):
-                # Then at the nodes only, by `parameters`; without those here, every time.
-                _refuse_unlisted(value, (y, *self.tensors))
-                self.checked = True
-            return _pull_back(value, (y,), a)[0]
-
-    def parameters(self, t: Any, y: Tensor, a: Tensor) -> tuple[Tensor, ...]:
-        """(df/dtheta)^T a for each parameter."""
-        with torch.enable_grad():
-            value = self.field(t, y.detach())
-            _refuse_unlisted(value, self.tensors)
-            return _pull_back(value, self.tensors, a)
-
-
-def _pull_back(value: Tensor, inputs: tuple[Tensor, ...], a: Tensor) -> tuple[Tensor, ...]:
-    if not value.requires_grad:
-        return tuple(map(torch.zeros_like, inputs))
-    found = torch.autograd.grad(value, inputs, a, allow_unused=True)
-    return tuple(
-        torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)
-    )
-
-
 def _later(
-    func: Callable[[Tensor, Tensor], Tensor], autocast: Autocast
+    func: Callable[[Any, Any], Any], layout: Layout, autocast: Autocast
 ) -> Callable[[Tensor], Callable[[Any, Any], Any]]:
     """Remember parameters and autocast state for a backward pass, which may run without them.
 
     `torch.func.functional_call` has put a module's own parameters back by then.
     """
     if not isinstance(func, nn.Module):
-        return lambda like: as_field(func, like, autocast)
+        return lambda like: as_field(layout.field(func), like, autocast)
     kept = dict(func.named_parameters(remove_duplicate=False))
 
-    def pinned(t: Tensor, y: Tensor) -> Tensor:
+    def pinned(t: Tensor, y: Any) -> Any:
         return torch.func.functional_call(func, kept, (t, y), tie_weights=False)
 
     def field(like: Tensor) -> Callable[[Any, Any], Any]:
         present = func.named_parameters(remove_duplicate=False)
         same = all(p is kept.get(name) for name, p in present)
-        return as_field(func if same else pinned, like, autocast)
+        return as_field(layout.field(func if same else pinned), like, autocast)
 
     return field
-
-
-def _refuse_unlisted(value: Tensor, listed: Sequence[Tensor]) -> None:
-    """Raise ValueError if the value depends on a leaf that would silently get no gradient."""
-    leaves = {id(x) for x in listed}
-    stack = [value.grad_fn]
-    seen = {x.grad_fn for x in listed if x.grad_fn is not None}
-    while stack:
-        node = stack.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        leaf = getattr(node, "variable", None)
-        if leaf is not None and id(leaf) not in leaves:
-            raise ValueError(
-                f"`func` uses a tensor of shape {tuple(leaf.shape)} that requires a gradient and "
-                "is not among `adjoint_params`, so its gradient would be lost; add it, or detach it"
-            )
-        stack.extend(parent for parent, _ in node.next_functions)
 
 
 def _parameters(func: Any, adjoint_params: Iterable[Tensor] | None) -> tuple[Tensor, ...]:
@@ -308,16 +280,26 @@ def _rounding(y0: Tensor, autocast: Autocast) -> float:
     return max(100 * torch.finfo(y0.dtype).eps, lowest)
 
 
-def _require_methods(forward: Coefficients, backward: Coefficients) -> None:
+def _require_methods(*solvers: Solver) -> None:
     """Refuse methods that are trained, and backward ones that leave their steps."""
-    for method in (forward, backward):
+    for solver in solvers:
+        method = solver.method
+        if method is None:
+            raise ValueError(
+                "SciPy's solvers have no dense output here, which the restored adjoint needs; "
+                "choose another method"
+            )
+        if not isinstance(method, Coefficients):
+            continue
         entries = (*method.b, *(a for row in method.A for a in row))
         if any(isinstance(x, Tensor) and x.requires_grad for x in entries):
             raise ValueError(
                 "the coefficients of the method require a gradient, which the adjoint of the flow "
                 "does not have; use `odeint`, which differentiates the steps"
             )
-    outside = [c for c in backward.c or () if isinstance(c, float) and not -1e-9 < c < 1 + 1e-9]
+    last = solvers[-1].method
+    abscissae = (last.c or ()) if isinstance(last, Coefficients) else ()
+    outside = [c for c in abscissae if isinstance(c, float) and not -1e-9 < c < 1 + 1e-9]
     if outside:
         raise ValueError(
             f"the backward method evaluates outside its steps, at c = {outside}, where the "

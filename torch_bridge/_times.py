@@ -11,7 +11,7 @@ from torch import Tensor
 from torch_bridge._fields import inside_torch_func
 from torch_bridge._once import once_only
 
-__all__ = ["shifted_outputs", "shifted_start"]
+__all__ = ["shifted", "shifted_outputs", "shifted_start"]
 
 NO_SECOND_DERIVATIVE = (
     "a gradient with respect to times can not be differentiated again; detach the times, or write "
@@ -30,13 +30,19 @@ def shifted_start(y0: Tensor, t: Tensor, field: Callable[[Any, Any], Any]) -> Te
 
 def shifted_outputs(y: Tensor, y0: Tensor, t: Tensor, field: Callable[[Any, Any], Any]) -> Tensor:
     """Attach the dependence on the later times, dy/dt_i = f(t_i, y_i)."""
+    return torch.cat([y0[None], shifted(y[1:], t[1:], field)]) if _differentiated(t) else y
+
+
+def shifted(y: Tensor, t: Tensor, field: Callable[[Any, Any], Any]) -> Tensor:
+    """Attach the dependence of states (n, ...) on their times (n,), or of one on its 0-d time."""
     if not _differentiated(t):
         return y
+    if t.ndim:
+        pairs = zip(y, t, strict=True)
+        return torch.stack([shifted(*pair, field) for pair in pairs]) if len(t) else y
     with torch.no_grad():
-        slopes = [field(t_i, y_i) for t_i, y_i in zip(t[1:], y[1:], strict=True)]
-    times = t.to(y.dtype.to_real())[1:]
-    later = [_Shifted.apply(*z) for z in zip(y[1:], times, slopes, strict=True)]
-    return torch.stack([y0, *later])
+        slope = field(t, y)
+    return _Shifted.apply(y, t.to(y.dtype.to_real()), slope)
 
 
 def _differentiated(t: Tensor) -> bool:

@@ -186,7 +186,8 @@ def restored(
     step_size : float, optional
         Largest step, in units of t.
     **options
-        Further options of `solve_ivp`: method, tolerances, `first_step` in units of t.
+        Further options of `solve_ivp`: method, tolerances; `first_step`, `min_step`, `max_step`,
+        `step_at` and `jump_at` in units of t.
 
     Returns
     -------
@@ -215,7 +216,8 @@ def restored(
             f"`cotangents` must hold one array for each of the {len(panels) + 1} output times, got "
             f"{len(cotangents)}"
         )
-    first_step = options.pop("first_step", None)
+    lengths = {k: options.pop(k) for k in ("first_step", "min_step", "max_step") if k in options}
+    moments = {k: options.pop(k) for k in ("step_at", "jump_at") if k in options}
     a = cotangents[-1]
     xp = namespace(a)
     tails: list[Any] = []
@@ -227,8 +229,10 @@ def restored(
         length = panel.end - panel.start
         if steps is not None or step_size is not None:
             options["grid"] = _grid(steps, step_size, length)[::-1]
-        if first_step is not None:
-            options["first_step"] = first_step / abs(length)
+        for name, value in lengths.items():
+            options[name] = value / abs(length)
+        for name, values in moments.items():
+            options[name] = [(value - panel.start) / length for value in values]
         state = Interpolant(panel.values, (0.0, 1.0))
         field = adjoint_field(vjp, panel.time, state, length)
         backward = solve_ivp(field, (1.0, 0.0), a, t_eval=s, **options)

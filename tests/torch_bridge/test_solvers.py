@@ -300,7 +300,9 @@ def test_options_of_a_block_reach_the_solve():
     assert count(rtol=1e-2, atol=1e-2) < count(rtol=1e-6, atol=1e-7)
     assert count(solver="rk4", steps=6) == 24
     restored = {"solver": "rk4", "steps": 1, "adjoint": "restored"}
-    assert count(**restored, nodes=9) == 4 + 1  # four stages, and the slope at the end for dense output
+    assert (
+        count(**restored, nodes=9) == 4 + 1
+    )  # four stages, and the slope at the end for dense output
     with pytest.raises(ValueError, match="give `steps`"):
         NeuralODE(DenseField(2, 4), solver="rk4")
 

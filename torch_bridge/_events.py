@@ -1,0 +1,94 @@
+"""Solving until an event, and the gradient of its time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from odecore.errors import MaxStepsError
+from odecore.solve import Event, Status, solve_ivp
+
+__all__ = ["moved_to_event", "until_event"]
+
+FARTHEST = 1e300  # the horizon of a solve that ends at an event
+SEGMENT = 1000  # given steps made at once
+
+
+def until_event(
+    field: Callable[[Any, Any], Tensor],
+    function: Callable[[Any, Tensor], Tensor],
+    y0: Tensor,
+    times: list[float],
+    arguments: dict[str, Any],
+    step_size: float | None,
+) -> tuple[float, Tensor]:
+    """The time of the event and the state there, with the gradient of the state at a fixed time.
+
+    Several outputs of the function are one event: the first of them to change its sign.
+    """
+    start, forward = times[0], times[-1] > times[0]
+    direction = 1.0 if forward else -1.0
+    with torch.no_grad():
+        signs = torch.sign(function(_time(start, y0), y0))
+
+    def value(t: Any, y: Tensor) -> Tensor:
+        with torch.no_grad():
+            return torch.min(function(_time(t, y), y) * signs)
+
+    event = Event(value, terminal=True)
+    arguments = {k: v for k, v in arguments.items() if k not in ("grid", "steps", "jump_at")}
+    if "rtol" in arguments:
+        span = (start, direction * FARTHEST)
+        found = solve_ivp(field, span, y0, events=event, t_eval=[start], **arguments)
+        return _end(found)
+    if step_size is None:
+        raise ValueError(
+            "an event in given steps needs the option `step_size`: there is no last time to divide"
+        )
+    left = arguments.pop("max_steps", None)
+    t, y = start, y0
+    while left is None or left > 0:
+        count = SEGMENT if left is None else min(SEGMENT, left)
+        grid = [t + direction * step_size * k for k in range(count + 1)]
+        found = solve_ivp(field, (t, grid[-1]), y, grid=grid, events=event, **arguments)
+        if found.status is Status.EVENT:
+            return _end(found)
+        t, y = grid[-1], found.y[-1]
+        left = None if left is None else left - count
+    raise MaxStepsError(f"no event up to t = {t}; raise `max_num_steps`", found)
+
+
+def _end(found: Any) -> tuple[float, Tensor]:
+    return float(found.events[0].t[0]), found.events[0].y[0]
+
+
+def moved_to_event(
+    field: Callable[[Any, Any], Tensor],
+    function: Callable[[Any, Tensor], Tensor],
+    t: Tensor,
+    y: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """The event's time and state with the gradients of the implicit function theorem.
+
+    From g(t*, y(t*)) = 0: dt* = -(g_y dy + g_theta dtheta) / (g_t + g_y f), and the state moves
+    along f with t*. First derivatives only.
+    """
+    with torch.enable_grad():
+        t0, y0 = t.detach().requires_grad_(), y.detach().requires_grad_()
+        values = function(t0, y0).reshape(-1)
+        active = int(values.detach().abs().argmin())
+        partial_t, partial_y = torch.autograd.grad(values[active], (t0, y0), allow_unused=True)
+    slope = field(t.detach(), y.detach()).detach()
+    rate = torch.zeros((), dtype=t.dtype, device=t.device) if partial_t is None else partial_t
+    if partial_y is not None:
+        rate = rate + (partial_y.conj() * slope).real.sum()
+    g = function(t, y).reshape(-1)[active]
+    moved = t - ((g - g.detach()) / rate.detach()).to(t.dtype)
+    return moved, y + slope * (moved - moved.detach()).to(y.dtype)
+
+
+def _time(t: Any, y: Tensor) -> Tensor:
+    return t if isinstance(t, Tensor) else torch.tensor(t, dtype=y.dtype.to_real(), device=y.device)

@@ -1,0 +1,36 @@
+"""Jacobians of a torch right-hand side for the Newton iterations of implicit methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from odecore.solve import Newton
+
+__all__ = ["newton_of"]
+
+
+def newton_of(field: Callable[[Any, Any], Any]) -> Newton:
+    """Newton's method with the Jacobian that autograd finds."""
+
+    def jacobian(t: Any, y: Tensor) -> Tensor:
+        shape, is_complex = y.shape, y.is_complex()
+
+        def flat(v: Tensor) -> Tensor:
+            if is_complex:
+                v = torch.complex(*v.chunk(2))
+            value = field(t, v.reshape(shape)).reshape(-1)
+            return torch.cat([value.real, value.imag]) if is_complex else value
+
+        start = y.detach().reshape(-1)
+        if is_complex:
+            start = torch.cat([start.real, start.imag])
+        try:
+            return torch.func.jacrev(flat)(start).detach()
+        except RuntimeError:  # something in the field can not be batched: one row after another
+            return torch.autograd.functional.jacobian(flat, start).detach()
+
+    return Newton(jacobian=jacobian)

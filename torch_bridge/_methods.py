@@ -1,0 +1,299 @@
+"""torchdiffeq's method names and options, in the words of `odecore.solve`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from math import ceil
+from numbers import Real
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from odecore.solve import Adams, Newton, StepControl
+from odecore.tableaux import ButcherTableau, Coefficients, tableau
+
+__all__ = ["Method", "Solver", "is_adaptive", "solver_of"]
+
+Method = str | ButcherTableau | Coefficients | Adams | None
+
+#: From torchdiffeq's names to the catalogue's. Its "rk4" is Kutta's 3/8 rule, and its "fehlberg2"
+#: goes on with the second-order row.
+ADAPTIVE = {
+    "dopri8": "dormand_prince87",
+    "dopri5": "dopri5",
+    "tsit5": "tsit5",
+    "bosh3": "bosh3",
+    "fehlberg2": "fehlberg12",
+    "adaptive_heun": "heun_euler",
+}
+FIXED = {
+    "euler": "euler",
+    "midpoint": "midpoint",
+    "heun2": "heun",
+    "heun3": "heun3",
+    "rk4": "three_eighths",
+    "implicit_euler": "implicit_euler",
+    "implicit_midpoint": "implicit_midpoint",
+    "trapezoid": "trapezoidal",
+    "radauIIA3": "radau_iia2",
+    "gl4": "gauss2",
+    "radauIIA5": "radau_iia3",
+    "gl6": "gauss3",
+    "sdirk2": "alexander2",
+    "trbdf2": "tr_bdf2",
+}
+METHODS = ADAPTIVE | FIXED
+ADAMS = {"explicit_adams": False, "implicit_adams": True, "fixed_adams": True}
+SCIPY = "scipy_solver"
+NAMES = (*METHODS, *ADAMS, SCIPY)
+
+ADAPTIVE_OPTIONS = (
+    "norm", "min_step", "max_step", "first_step", "step_t", "jump_t", "safety", "ifactor",
+    "dfactor", "max_num_steps", "dtype", "controller",
+)  # fmt: skip
+FIXED_OPTIONS = (
+    "step_size", "grid_constructor", "interp", "perturb", "steps", "check_finite", "max_num_steps",
+)  # fmt: skip
+WAYS = ("steps", "step_size", "grid_constructor")  # in which steps are given
+SCIPY_OPTIONS = ("solver", "min_step", "max_step", "first_step")
+
+
+@dataclass(frozen=True)
+class Solver:
+    """A method with its options, checked.
+
+    Parameters
+    ----------
+    method : Coefficients, Adams or None
+        None stands for SciPy's solvers.
+    options : dict
+        Keyword arguments of `odecore.solve.solve_ivp`, or of SciPy's solver.
+    step_size, grid_constructor : optional
+        How given steps follow from the times, as torchdiffeq has it.
+    perturb : bool
+        Whether f is evaluated just beside the ends of given steps.
+    per_interval : int or None
+        Attempts allowed in each interval between output times.
+    """
+
+    method: Coefficients | Adams | None
+    options: dict[str, Any]
+    step_size: float | None = None
+    grid_constructor: Callable[..., Any] | None = None
+    perturb: bool = False
+    per_interval: int | None = None
+
+    @property
+    def adaptive(self) -> bool:
+        """Whether steps follow the tolerance."""
+        return "rtol" in self.options
+
+    @property
+    def reads_times(self) -> bool:
+        """Whether the values of times are needed."""
+        return "steps" not in self.options
+
+    def arguments(
+        self, func: Any, y0: Any, t: Tensor, times: list[Any], interpolation: str
+    ) -> dict[str, Any]:
+        """Keyword arguments of `solve_ivp`, with an interpolation where the user chose none."""
+        arguments = {"method": self.method, **self.options}
+        if arguments.get("interpolation", "") is None:
+            arguments["interpolation"] = interpolation
+        if self.per_interval is not None:
+            arguments["max_steps"] = self.per_interval * (len(times) - 1)
+        grid = self.grid(func, y0, t, times)
+        if grid is not None:
+            arguments["grid"] = grid
+        if self.perturb:
+            arguments["jump_at"] = times if grid is None else grid
+        return arguments
+
+    def panel_options(self, grid: list[float] | None) -> dict[str, Any]:
+        """Keyword arguments for `odecore.adjoint`, whose outputs are nodes of dense output."""
+        found = {k: v for k, v in self.options.items() if k != "interpolation"}
+        found["method"] = self.method
+        if self.step_size is not None:
+            found["step_size"] = self.step_size
+        elif grid is not None:
+            found["grid"] = grid
+        if self.per_interval is not None:
+            found["max_steps"] = self.per_interval
+        return found
+
+    @property
+    def tolerance(self) -> float:
+        """Relative size of the errors that the solve allows; a guess for given steps."""
+        rtol = self.options.get("rtol", 1e-4)
+        return float(torch.as_tensor(rtol).max())
+
+    def grid(self, func: Any, y0: Any, t: Tensor, times: list[Any]) -> list[float] | None:
+        """The ends of given steps, where the options determine them."""
+        if self.step_size is None and self.grid_constructor is None:
+            return None
+        if not all(isinstance(time, float) for time in times):
+            raise ValueError(
+                "`step_size` and `grid_constructor` need times that can be read, got times on an "
+                "accelerator: give `steps`, the number of steps between output times, or keep the "
+                "times on the host"
+            )
+        if self.step_size is not None:
+            return equal_grid(times[0], times[-1], self.step_size)
+        made = self.grid_constructor(func, y0, t)
+        if not isinstance(made, Tensor) or made.ndim != 1:
+            raise TypeError(
+                "`grid_constructor` must return a one-dimensional tensor of times, got "
+                f"{type(made).__name__}"
+            )
+        grid = made.detach().tolist()
+        if len(grid) < 2 or grid[0] != times[0] or grid[-1] != times[-1]:
+            raise ValueError(
+                f"the grid of `grid_constructor` must lead from t[0] = {times[0]} to t[-1] = "
+                f"{times[-1]}, got {grid[:1]} to {grid[-1:]}"
+            )
+        return grid
+
+
+def is_adaptive(method: Method) -> bool:
+    """Whether a method takes adaptive steps unless told otherwise; unknown names count as such."""
+    if method is None or isinstance(method, str):
+        return method not in FIXED and method not in ADAMS
+    if isinstance(method, ButcherTableau):
+        return method.b_hat is not None
+    return getattr(method, "error", None) is not None
+
+
+def equal_grid(start: float, end: float, step_size: float) -> list[float]:
+    """Steps of the given size from the start, the last one shorter."""
+    count = ceil(abs(end - start) / step_size * (1 - 1e-12))
+    sign = 1.0 if end > start else -1.0
+    return [start + sign * step_size * k for k in range(max(1, count))] + [end]
+
+
+def solver_of(
+    method: Method, options: Mapping[str, Any] | None, rtol: Any, atol: Any, newton: Newton
+) -> Solver:
+    """Check a method and its options.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For unknown names and options, and values that break their rule.
+    """
+    options = dict(options or {})
+    if isinstance(method, str) and method not in NAMES:
+        near = get_close_matches(method, NAMES, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise ValueError(f"no method {method!r}: {hint}known names are {', '.join(NAMES)}")
+    for name, value in (("rtol", rtol), ("atol", atol)):
+        if isinstance(value, Real) and not 0 <= value < float("inf"):
+            raise ValueError(f"`{name}` must be finite and not negative, got {value!r}")
+        if isinstance(value, Tensor) and value.requires_grad:
+            raise ValueError(f"`{name}` must not require a gradient; detach it")
+    if method == SCIPY:
+        _refuse_unknown(options, SCIPY_OPTIONS, "with SciPy's solvers")
+        return Solver(None, {"rtol": rtol, "atol": atol, **options})
+    chosen, own = _method(method, options, rtol, atol)
+    if isinstance(chosen, Coefficients) and not chosen.is_explicit:
+        iterations = options.pop("max_iters", newton.max_iterations)
+        own["newton"] = replace(newton, max_iterations=iterations)
+    if not is_adaptive(method) or set(WAYS) & set(options):
+        return _fixed(chosen, options, own)
+    return _adaptive(chosen, options, {**own, "rtol": rtol, "atol": atol})
+
+
+def _adaptive(chosen: Any, options: dict[str, Any], own: dict[str, Any]) -> Solver:
+    _refuse_unknown(options, ADAPTIVE_OPTIONS, "with adaptive steps")
+    dtype = options.get("dtype", torch.float64)
+    if dtype is not torch.float64:
+        raise ValueError(
+            f"`dtype` must be torch.float64: times are kept in double precision here, got {dtype}"
+        )
+    for theirs, ours in (("step_t", "step_at"), ("jump_t", "jump_at")):
+        if options.get(theirs) is not None:
+            own[ours] = torch.as_tensor(options[theirs]).detach().tolist()
+    for name in ("first_step", "min_step", "max_step"):
+        if options.get(name) is not None:
+            own[name] = float(options[name])
+    own |= {k: options[k] for k in ("norm", "controller") if options.get(k) is not None}
+    law = {"safety": "safety", "dfactor": "shrink", "ifactor": "grow"}
+    changed = {ours: float(options[theirs]) for theirs, ours in law.items() if theirs in options}
+    if "controller" in own and changed:
+        raise ValueError(
+            "give `controller`, or `safety`, `ifactor` and `dfactor`, which belong to the default "
+            "controller; got both"
+        )
+    if changed:
+        own["controller"] = StepControl(**changed)
+    return Solver(chosen, own, per_interval=options.get("max_num_steps"))
+
+
+def _fixed(chosen: Any, options: dict[str, Any], own: dict[str, Any]) -> Solver:
+    _refuse_unknown(options, FIXED_OPTIONS, "in fixed steps")
+    given = [name for name in WAYS if options.get(name) is not None]
+    if len(given) > 1:
+        raise ValueError(f"`{given[0]}` and `{given[1]}` exclude each other; give one")
+    interpolations = {"linear": "linear", "cubic": "hermite", "full": "full"}
+    interp = options.get("interp", "linear")
+    if interp not in interpolations:
+        raise ValueError(f"`interp` must be one of {', '.join(interpolations)}, got {interp!r}")
+    step_size = options.get("step_size")
+    if isinstance(step_size, Tensor):
+        step_size = float(step_size)
+    number = step_size is None or isinstance(step_size, Real)
+    if not number or not 0 < (1.0 if step_size is None else step_size) < float("inf"):
+        raise ValueError(f"`step_size` must be a positive finite number, got {step_size!r}")
+    if given in ([], ["steps"]):
+        own["steps"] = options.get("steps", 1)
+    else:
+        own["interpolation"] = interpolations[interp] if "interp" in options else None
+    own |= {k: options[k] for k in ("check_finite",) if k in options}
+    return Solver(
+        chosen,
+        own,
+        step_size,
+        options.get("grid_constructor"),
+        bool(options.get("perturb", False)),
+        options.get("max_num_steps"),
+    )
+
+
+def _method(method: Method, options: dict[str, Any], rtol: Any, atol: Any) -> tuple[Any, dict]:
+    if method is None:
+        method = "dopri5"
+    if isinstance(method, str) and method in ADAMS:
+        given = {k: options.pop(k) for k in ("max_order", "max_iters") if k in options}
+        if "max_iters" in given:
+            given["max_iterations"] = given.pop("max_iters")
+        tolerances = {"rtol": float(rtol), "atol": float(atol)}
+        return Adams(implicit=ADAMS[method], **given, **tolerances), {}
+    chosen = tableau(METHODS[method]) if isinstance(method, str) else method
+    if method == "fehlberg2":
+        chosen = replace(
+            chosen,
+            b=chosen.b_hat,
+            b_hat=chosen.b,
+            order=chosen.embedded_order,
+            embedded_order=chosen.order,
+        )
+    if isinstance(chosen, ButcherTableau):
+        chosen = chosen.coefficients
+    if not isinstance(chosen, Coefficients | Adams):
+        raise TypeError(
+            "`method` must be a name, a ButcherTableau, Coefficients or Adams, got "
+            f"{type(method).__name__}"
+        )
+    return chosen, {}
+
+
+def _refuse_unknown(options: Mapping[str, Any], known: tuple[str, ...], kind: str) -> None:
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        near = get_close_matches(unknown[0], known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(
+            f"unknown options {unknown} for a solve {kind}{hint} The options are {', '.join(known)}"
+        )

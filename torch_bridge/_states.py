@@ -1,0 +1,114 @@
+"""Tuples of tensors as one vector, and what users attach to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torch_bridge._fields import require_state
+
+__all__ = ["Layout", "layout_of"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the state of a solve is made from the user's: itself, or the entries of a tuple.
+
+    Parameters
+    ----------
+    shapes : tuple of torch.Size, or None
+        Of the tensors of a tuple; None for a single tensor.
+    """
+
+    shapes: tuple[torch.Size, ...] | None
+
+    def vector(self, y: Any) -> Tensor:
+        """The user's state as one tensor."""
+        if self.shapes is None:
+            return y
+        found = [tuple(part.shape) for part in y] if isinstance(y, tuple | list) else type(y)
+        if found != [tuple(shape) for shape in self.shapes]:
+            raise ValueError(
+                "`func` must return a tuple of tensors with the shapes of the state, "
+                f"{[tuple(shape) for shape in self.shapes]}, got {found}"
+            )
+        return torch.cat([part.reshape(-1) for part in y])
+
+    def state(self, vector: Tensor) -> Any:
+        """The user's state from one tensor, whose leading dimensions are kept, as views."""
+        if self.shapes is None:
+            return vector
+        parts, start = [], 0
+        for shape in self.shapes:
+            end = start + shape.numel()
+            parts.append(vector[..., start:end].view((*vector.shape[:-1], *shape)))
+            start = end
+        return tuple(parts)
+
+    def function(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The user's function of (t, y) as one of (t, vector), with the value as it is."""
+        if self.shapes is None:
+            return function
+        return lambda t, y: function(t, self.state(y))
+
+    def field(self, func: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        """The user's right-hand side on vectors."""
+        if not callable(func):
+            raise TypeError(f"`func` must be callable as func(t, y), got {type(func).__name__}")
+        if self.shapes is None:
+            return func
+        return lambda t, y: self.vector(func(t, self.state(y)))
+
+    def tolerance(self, value: Any, label: str, like: Tensor) -> Any:
+        """A number, or a tensor with one tolerance for each entry."""
+        if self.shapes is None or not isinstance(value, Sequence):
+            return value
+        if len(value) != len(self.shapes):
+            raise ValueError(
+                f"`{label}` must be one number or one for each of the {len(self.shapes)} tensors "
+                f"of the state, got {len(value)}"
+            )
+        real = like.dtype.to_real()
+        parts = [
+            torch.as_tensor(v, dtype=real, device=like.device).expand(shape).reshape(-1)
+            for v, shape in zip(value, self.shapes, strict=True)
+        ]
+        return torch.cat(parts)
+
+    def norm(self, norm: Callable[[Any], Any] | None) -> Callable[[Tensor], Any] | None:
+        """The user's norm on vectors; by default the largest root mean square of the parts."""
+        if self.shapes is None:
+            return norm
+        if norm is not None:
+            return lambda error: norm(self.state(error))
+        return lambda error: max(
+            float(part.abs().square().mean().sqrt()) for part in self.state(error) if part.numel()
+        )
+
+
+def layout_of(y0: Any) -> Layout:
+    """The layout of a state.
+
+    Raises
+    ------
+    TypeError
+        Unless the state is a floating-point tensor or a tuple of such of one dtype and device.
+    """
+    if not isinstance(y0, tuple):
+        require_state(y0)
+        return Layout(None)
+    if not y0:
+        raise TypeError("`y0` must be a tensor or a tuple of tensors, got an empty tuple")
+    for part in y0:
+        require_state(part)
+    kinds = {(part.dtype, part.device) for part in y0}
+    if len(kinds) > 1:
+        raise TypeError(
+            "all tensors of `y0` must have one dtype and device, got "
+            f"{', '.join(sorted(f'{dtype} on {device}' for dtype, device in kinds))}"
+        )
+    return Layout(tuple(part.shape for part in y0))
