@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, device, is_array_api_obj, is_jax_array, is_torch_array
 
 __all__ = [
-    "adder",
+    "Combine",
     "as_float64",
     "as_state",
+    "combiner",
     "constant",
     "constant_like",
     "is_like",
@@ -20,6 +21,8 @@ __all__ = [
     "own",
     "tracks",
 ]
+
+Combine = Callable[[Any, Any, Sequence[Any], Sequence[Any]], Any]
 
 
 def namespace(*arrays: Any) -> Any:
@@ -51,15 +54,37 @@ def as_state(value: Any, label: str, /) -> Any:
     return value
 
 
-def adder(like: Any, /) -> Callable[[Any, Any, Any], Any]:
-    """The function (y, scale, k) -> y + scale k for arrays like this one, fused where it can be."""
-    if not is_torch_array(like):
-        return lambda y, scale, k: y + scale * k
+def combiner(like: Any, /) -> Combine:
+    """The hot operation (y, h, weights, stages) -> y + h sum_i w_i k_i, for arrays like this one.
 
-    def add(y: Any, scale: Any, k: Any) -> Any:
-        return y.add(k, alpha=scale) if isinstance(scale, float) else y + scale * k
+    Without y where that is None; weights that are the float 0 cost nothing. torch multiplies and
+    adds at once.
+    """
+    return _combine_torch if is_torch_array(like) else _combine
 
-    return add
+
+def _combine(y: Any, h: Any, weights: Sequence[Any], stages: Sequence[Any]) -> Any:
+    for weight, stage in zip(weights, stages, strict=True):
+        if isinstance(weight, float) and weight == 0.0:
+            continue
+        term = (h * weight) * stage
+        y = term if y is None else y + term
+    return namespace(stages[0]).zeros_like(stages[0]) if y is None else y
+
+
+def _combine_torch(y: Any, h: Any, weights: Sequence[Any], stages: Sequence[Any]) -> Any:
+    if not isinstance(h, float):
+        return _combine(y, h, weights, stages)
+    for weight, stage in zip(weights, stages, strict=True):
+        if not isinstance(weight, float):
+            y = _combine(y, h, (weight,), (stage,))
+        elif weight == 0.0:
+            continue
+        elif y is None:
+            y = (h * weight) * stage
+        else:
+            y = y.add(stage, alpha=h * weight)
+    return namespace(stages[0]).zeros_like(stages[0]) if y is None else y
 
 
 def is_like(array: Any, other: Any, /) -> bool:

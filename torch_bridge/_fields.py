@@ -54,28 +54,29 @@ def as_field(
     """
     if not callable(func):
         raise TypeError(f"`func` must be callable as func(t, y), got {type(func).__name__}")
-    dtype = like.dtype.to_real()
-    autocast = autocast or Autocast.current(like.device)
+    dtype, device = like.dtype.to_real(), like.device
+    autocast = autocast or Autocast.current(device)
+    watches = not inside_transform()
     last: list[Any] = [None, 0]
 
     def field(t: Any, y: Tensor) -> Any:
         if isinstance(t, Tensor):
             t = t.to(device=y.device, dtype=dtype)
         else:
-            t = torch.full((), t, dtype=dtype, device=y.device)
-        if not autocast.enabled:
-            value = func(t, y)
-            if isinstance(value, Tensor) and not inside_transform() and not value.is_inference():
-                if value is last[0] and value._version != last[1]:
-                    raise ValueError(
-                        "`func` returned a tensor that it had returned before, overwritten; return "
-                        "a new one at each call"
-                    )
-                last[:] = value, value._version
-            return value
-        with autocast.entered():
-            value = func(t, y)
-        return value.to(y.dtype) if isinstance(value, Tensor) else value
+            t = torch.scalar_tensor(t, dtype=dtype, device=device)
+        if autocast.enabled:
+            with autocast.entered():
+                value = func(t, y)
+            return value.to(y.dtype) if isinstance(value, Tensor) else value
+        value = func(t, y)
+        if watches and isinstance(value, Tensor) and not value.is_inference():
+            if value is last[0] and value._version != last[1]:
+                raise ValueError(
+                    "`func` returned a tensor that it had returned before, overwritten; return "
+                    "a new one at each call"
+                )
+            last[:] = value, value._version
+        return value
 
     return field
 

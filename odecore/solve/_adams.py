@@ -10,10 +10,10 @@ from warnings import warn
 
 import numpy as np
 
-from odecore._array import adder, constant, is_readable, namespace
+from odecore._array import combiner, constant, is_readable, namespace
 from odecore.errors import UnconvergedCorrectorWarning
 from odecore.solve._error_norm import tolerance_scale
-from odecore.solve._explicit_step import Attempt, checked_stage, combine, explicit_step
+from odecore.solve._explicit_step import Attempt, checked_stage, explicit_step
 from odecore.tableaux import tableau
 
 __all__ = ["Adams", "adams_weights"]
@@ -71,7 +71,7 @@ class _AdamsSteps:
 
     def __init__(self, method: Adams, y: Any) -> None:
         self.method = method
-        self.add = adder(y)
+        self.combine = combiner(y)
         self.start = tableau("three_eighths").coefficients
         self.times: deque[float] = deque(maxlen=method.max_order - 1)
         self.slopes: deque[Any] = deque(maxlen=method.max_order - 1)
@@ -86,15 +86,15 @@ class _AdamsSteps:
         self.slopes.appendleft(slope)
         if len(self.slopes) < FEWEST:
             made = explicit_step(
-                fun, t, y, h, self.start, first_stage=slope, t_new=t_new, add=self.add
+                fun, t, y, h, self.start, first_stage=slope, t_new=t_new, combine=self.combine
             )
             y_new, evaluations = made.y, evaluations + made.evaluations
         else:
             times, slopes = [(s - t) / h for s in self.times], list(self.slopes)
-            y_new = combine(self.add, y, h, adams_weights(times), slopes)
+            y_new = self.combine(y, h, adams_weights(times), slopes)
             if self.method.implicit:
                 first, *rest = adams_weights([1.0, *times])
-                base = combine(self.add, y, h, rest, slopes)
+                base = self.combine(y, h, rest, slopes)
                 y_new, count = self._correct(fun, t_new, y, h, first, base, y_new)
                 evaluations += count
         return Attempt(y_new, None, slope, None, evaluations, (slope,))
@@ -105,7 +105,7 @@ class _AdamsSteps:
         """Fixed-point iterations of the corrector base + h weight f(t_new, .)."""
         method = self.method
         for count in range(1, method.max_iterations + 1):
-            later = self.add(base, h * weight, checked_stage(fun(t_new, guess), y))
+            later = self.combine(base, h, [weight], [checked_stage(fun(t_new, guess), y)])
             if is_readable(y) and self._largest(guess, later, y) < 1:
                 return later, count
             guess = later

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from odecore._array import namespace
-from odecore.solve._explicit_step import Attempt, checked_stage, combine
+from odecore._array import Combine, namespace
+from odecore.solve._explicit_step import Attempt, checked_stage
 from odecore.tableaux import ContinuousExtension
 
 __all__ = ["DenseOutput", "DenseStep", "dense_step"]
@@ -26,7 +26,7 @@ class DenseStep:
         States at its ends, which are returned as they are.
     basis : sequence of arrays
     extension : ContinuousExtension
-    add : callable
+    combine : callable
     """
 
     def __init__(
@@ -37,10 +37,10 @@ class DenseStep:
         y_new: Any,
         basis: Sequence[Any],
         extension: ContinuousExtension,
-        add: Callable[[Any, Any, Any], Any],
+        combine: Combine,
     ) -> None:
         self.t, self.t_new, self.end, self.y, self.y_new = t, t_new, t_new, y, y_new
-        self.basis, self.extension, self.add = basis, extension, add
+        self.basis, self.extension, self.combine = basis, extension, combine
 
     def __call__(self, t: float) -> Any:
         """The state at a time inside the step."""
@@ -50,7 +50,7 @@ class DenseStep:
             return self.y
         h = self.t_new - self.t
         weights = self.extension.at(self.extension.weights, (t - self.t) / h)
-        return combine(self.add, self.y, h, weights, self.basis)
+        return self.combine(self.y, h, weights, self.basis)
 
 
 def dense_step(
@@ -61,7 +61,7 @@ def dense_step(
     attempt: Attempt,
     slopes: tuple[Any, Any],
     extension: ContinuousExtension,
-    add: Callable[[Any, Any, Any], Any],
+    combine: Combine,
 ) -> DenseStep:
     """Make the polynomial of an accepted step, with an evaluation for each of its extra stages."""
     h = t_new - t
@@ -70,9 +70,9 @@ def dense_step(
         basis += [slopes[0], *attempt.stages, slopes[1]]
     for theta, weights in extension.extra:
         numbers = extension.at(weights, theta)
-        state = combine(add, y, h, numbers, basis[: len(numbers)])
+        state = combine(y, h, numbers, basis[: len(numbers)])
         basis.append(checked_stage(fun(t + theta * h, state), y))
-    return DenseStep(t, t_new, y, attempt.y, basis, extension, add)
+    return DenseStep(t, t_new, y, attempt.y, basis, extension, combine)
 
 
 class DenseOutput:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod, sqrt
 from typing import Any
 
 from odecore._array import constant, namespace
@@ -12,19 +13,22 @@ __all__ = ["error_ratio", "root_mean_square", "tolerance_scale"]
 
 def root_mean_square(x: Any, /) -> float:
     """Root mean square of all entries, read to the host; 0 for an empty array."""
-    if 0 in x.shape:
+    count = prod(x.shape)
+    if count == 0:
         return 0.0
     xp = namespace(x)
-    size = xp.abs(constant(x))
-    if xp.finfo(size.dtype).bits < 32:  # squares would overflow
-        size = xp.astype(size, xp.float32)
-    return float(xp.sqrt(xp.mean(size**2)))
+    x = constant(x)
+    if xp.finfo(x.dtype).bits < 32:  # squares would overflow
+        x = xp.astype(x, xp.float32)
+    return float(xp.linalg.vector_norm(x)) / sqrt(count)
 
 
 def tolerance_scale(y: Any, rtol: Any, atol: Any) -> Any:
     """Elementwise atol + rtol |y|, kept off zero so that 0/0 counts as no error."""
     xp = namespace(y)
     scale = atol + rtol * xp.abs(y)
+    if isinstance(atol, float) and atol > 0:
+        return scale
     tiny = float(xp.finfo(scale.dtype).smallest_normal)
     return xp.where(scale > 0, scale, xp.full_like(scale, tiny))
 

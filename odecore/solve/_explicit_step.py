@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from odecore._array import adder, namespace, own
+from odecore._array import Combine, combiner, own
 from odecore.solve._status import Status
 from odecore.tableaux import Coefficients
 
-__all__ = ["Attempt", "checked_stage", "combine", "explicit_step"]
+__all__ = ["Attempt", "checked_stage", "explicit_step"]
 
 Field = Callable[[Any, Any], Any]
 
@@ -58,7 +58,7 @@ def explicit_step(
     *,
     first_stage: Any = None,
     t_new: Any = None,
-    add: Callable[[Any, Any, Any], Any] | None = None,
+    combine: Combine | None = None,
 ) -> Attempt:
     """Make one step from (t, y) to t + h.
 
@@ -75,8 +75,8 @@ def explicit_step(
         fun(t, y), where it is known already.
     t_new : float or 0-d array, optional
         The end of the step, where t + h may differ from it by rounding.
-    add : callable, optional
-        (y, scale, k) -> y + scale k, where the caller has it from `odecore._array.adder`.
+    combine : callable, optional
+        From `odecore._array.combiner`, where the caller has it already.
 
     Returns
     -------
@@ -87,17 +87,17 @@ def explicit_step(
     ValueError, TypeError
         If `fun` returns another shape than that of the state, or the step changes its dtype.
     """
-    add = adder(y) if add is None else add
+    combine = combiner(y) if combine is None else combine
     stages = [checked_stage(fun(t, y), y) if first_stage is None else first_stage]
     state = y
     assert method.c is not None  # valid once built
     for row, c in zip(method.A[1:], method.c[1:], strict=True):
         at_end = t_new is not None and isinstance(c, float) and c == 1.0
         time = t_new if at_end else t + c * h
-        state = combine(add, y, h, row, stages)
+        state = combine(y, h, row, stages)
         stages.append(checked_stage(fun(time, state), y))
     # The last stage of a FSAL method was evaluated at the new state.
-    y_new = state if method.last_stage_is_first else combine(add, y, h, method.b, stages)
+    y_new = state if method.last_stage_is_first else combine(y, h, method.b, stages)
     if y_new.dtype != y.dtype:
         raise TypeError(
             f"the step turned dtype {y.dtype} into {y_new.dtype}: give the coefficients of the "
@@ -105,7 +105,7 @@ def explicit_step(
         )
     error = None
     if method.error is not None:
-        error = combine(add, None, h, method.error, stages)
+        error = combine(None, h, method.error, stages)
     return Attempt(
         y=y_new,
         error=error,
@@ -123,19 +123,3 @@ def checked_stage(value: Any, y: Any) -> Any:
             f"`fun` must return the shape of the state, {tuple(y.shape)}, got {tuple(value.shape)}"
         )
     return own(value)
-
-
-def combine(
-    add: Callable[[Any, Any, Any], Any],
-    y: Any,
-    h: Any,
-    weights: Sequence[Any],
-    stages: Sequence[Any],
-) -> Any:
-    """The hot operation y + h sum_i w_i k_i, without y where that is None."""
-    total = y
-    for weight, stage in zip(weights, stages, strict=True):
-        if isinstance(weight, float) and weight == 0.0:
-            continue
-        total = (h * weight) * stage if total is None else add(total, h * weight, stage)
-    return namespace(stages[0]).zeros_like(stages[0]) if total is None else total

@@ -7,9 +7,9 @@ from typing import Any
 
 from array_api_compat import device
 
-from odecore._array import adder, constant, constant_like, namespace, tracks
+from odecore._array import combiner, constant, constant_like, namespace, tracks
 from odecore.solve._error_norm import root_mean_square, tolerance_scale
-from odecore.solve._explicit_step import Attempt, checked_stage, combine
+from odecore.solve._explicit_step import Attempt, checked_stage
 from odecore.solve._newton import Newton, finite_difference_jacobian, gmres, iterate
 from odecore.solve._status import Status
 from odecore.tableaux import Coefficients
@@ -58,7 +58,7 @@ class ImplicitStep:
                     k = checked_stage(fun(t, y), y) if first_stage is None else first_stage
                     stages.append(k)
                     continue
-                base = combine(work.add, y, h, row[:i], stages) if i else y
+                base = work.combine(y, h, row[:i], stages) if i else y
                 found = work.solve([times[i]], [base], [[row[i]]])
                 if not found:
                     break
@@ -70,9 +70,9 @@ class ImplicitStep:
             return Attempt(y, None, first_stage, None, *counts, work.failure)
         error = None
         if method.error is not None:
-            error = combine(work.add, None, h, method.error, stages)
+            error = work.combine(None, h, method.error, stages)
         return Attempt(
-            y=combine(work.add, y, h, method.b, stages),
+            y=work.combine(y, h, method.b, stages),
             error=error,
             first_stage=first_stage,
             last_stage=stages[-1] if method.last_stage_is_first else None,
@@ -89,7 +89,7 @@ class _Work:
         self, step: ImplicitStep, fun: Field, t: float, y: Any, h: float, slope: Any
     ) -> None:
         self.step, self.fun, self.t, self.y, self.h = step, fun, t, y, h
-        self.add = adder(y)
+        self.combine = combiner(y)
         self.evaluations = self.newton = 0
         self.failure = Status.NEWTON_FAILED  # if there is one
         self.start = self._pack(constant(y))
@@ -242,7 +242,7 @@ class _Work:
             )
         xp = namespace(k)
         rows = zip(bases, A, strict=True)
-        inputs = [combine(self.add, base, self.h, row, stages) for base, row in rows]
+        inputs = [self.combine(base, self.h, row, stages) for base, row in rows]
         values = [checked_stage(self.fun(t, Y), self.y) for t, Y in zip(times, inputs, strict=True)]
         self.evaluations += len(values)
         left = [self._pack(v - stage) for v, stage in zip(values, stages, strict=True)]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from odecore._array import adder, namespace, own
+from odecore._array import combiner, namespace, own
 from odecore.solve._controllers import AdaptiveSteps, Control, GivenSteps
 from odecore.solve._dense_output import DenseOutput, DenseStep, dense_step
 from odecore.solve._events import Event, EventRecord, find_root
@@ -216,7 +216,9 @@ class _March:
                 self.slope = checked_stage(plan.fun(end, attempt.y), attempt.y)
                 self.counts["evaluations"] += 1
         self.counts["evaluations"] += len(extension.extra)
-        return dense_step(plan.fun, t, t_new, y, attempt, (slope, self.slope), extension, adder(y))
+        return dense_step(
+            plan.fun, t, t_new, y, attempt, (slope, self.slope), extension, combiner(y)
+        )
 
     def _events(self, t: float, t_new: float, y_new: Any, inside: Callable[[float], Any]) -> float:
         """Record what happened in the step, and return where it ends."""
@@ -240,11 +242,10 @@ class _March:
     def trajectory(self, reads: bool, convert: Callable[[Any], Any]) -> Trajectory:
         """Collect the records, up to the first that is not finite where values may be read."""
         records, status = self.recorded, self.status
-        if reads:
-            bad = [i for i, (_, y) in enumerate(records) if not _is_finite(y)]
-            if bad:
-                records, status = records[: bad[0]], Status.NONFINITE_RHS
         xp = namespace(self.y)
+        if reads and records and not _is_finite(xp.stack([y for _, y in records])):
+            bad = [i for i, (_, y) in enumerate(records) if not _is_finite(y)]
+            records, status = records[: bad[0]], Status.NONFINITE_RHS
         times = [t for t, _ in records]
         if all(isinstance(t, float) for t in times):
             t = np.array(times, dtype=np.float64)

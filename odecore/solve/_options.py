@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from odecore._array import adder, as_float64, constant_like, is_like, namespace
+from odecore._array import as_float64, combiner, constant_like, is_like, namespace
 from odecore.solve._adams import Adams
 from odecore.solve._controllers import CONTROLS, AdaptiveSteps, StepControl
 from odecore.solve._error_norm import root_mean_square
@@ -65,9 +65,9 @@ def step_of(
             )
         if isinstance(method, Adams):
             return method.steps(y)
-        add = adder(y)
+        combine = combiner(y)
         return lambda fun, t, y, h, first_stage, t_new: explicit_step(
-            fun, t, y, h, method, first_stage=first_stage, t_new=t_new, add=add
+            fun, t, y, h, method, first_stage=first_stage, t_new=t_new, combine=combine
         )
     if not all(isinstance(a, float) for row in (*method.A, method.b) for a in row):
         raise TypeError("an implicit method needs coefficients that are floats, not arrays")
