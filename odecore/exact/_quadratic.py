@@ -255,7 +255,8 @@ def exact_number(value: Any, /) -> Fraction | QuadraticNumber:
             f"an exact number is an int, Fraction or QuadraticNumber, got {value!r} of type "
             f"{type(value).__name__}; write it as a Fraction, say Fraction(1, 3)"
         )
-    return Fraction(_rational(value))
+    rational = _rational(value)
+    return rational if isinstance(rational, Fraction) else Fraction(rational)
 
 
 def _rational(number: Any) -> int | Fraction:

@@ -254,7 +254,7 @@ def test_integers_of_fixed_width_do_not_overflow():
     assert type(exact_number(F(big)).numerator) is int
     assert exact_number(F(big)) ** 2 == 10**20
     assert SquareRoot(big).square ** 2 == 10**20
-    with pytest.raises(TypeError, match="got 0.5 of type float; write it as a Fraction"):
+    with pytest.raises(TypeError, match=r"got 0\.5 of type float; write it as a Fraction"):
         exact_number(0.5)
 
 
