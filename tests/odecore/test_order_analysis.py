@@ -540,6 +540,12 @@ def test_a_method_that_fails_above_the_diagonal_only_is_not_symmetric():
         wrong = [list(row) for row in A]
         wrong[i][j] += F(1, 100)
         assert not is_symmetric(SimpleNamespace(A=wrong, b=tableau("gauss3").b))
+    A, b = [[F(1, 6), F(1, 3)], [F(1, 6), F(1, 3)]], [F(1, 3), F(2, 3)]  # each stage its own image
+    assert is_symmetric(SimpleNamespace(A=A, b=b))
+    for i, j in ((0, 1), (1, 0)):
+        wrong = [list(row) for row in A]
+        wrong[i][j] += F(1, 9)
+        assert not is_symmetric(SimpleNamespace(A=wrong, b=b))
 
 
 @pytest.mark.parametrize(
