@@ -1,7 +1,7 @@
 """Exact real numbers and polynomials: quadratic fields, square roots, Sturm sequences."""
 
 from odecore.exact._polynomial import Polynomial
-from odecore.exact._quadratic import QuadraticNumber
+from odecore.exact._quadratic import QuadraticNumber, exact_number
 from odecore.exact._roots import (
     count_roots,
     isolate_roots,
@@ -17,6 +17,7 @@ __all__ = [
     "QuadraticNumber",
     "SquareRoot",
     "count_roots",
+    "exact_number",
     "isolate_roots",
     "parse_number",
     "refine_root",

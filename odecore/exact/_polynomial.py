@@ -89,6 +89,11 @@ class Polynomial:
         return self.__mul__(Fraction(1) / number)
 
     def __pow__(self, exponent: int) -> Polynomial:
+        if exponent < 0:
+            raise ValueError(
+                f"the power {exponent} of a polynomial is none; take a non-negative exponent, or "
+                "divide with divmod"
+            )
         power = Polynomial((1,))
         for _ in range(exponent):
             power = power * self

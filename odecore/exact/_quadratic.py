@@ -8,7 +8,7 @@ from math import isqrt
 from numbers import Rational, Real
 from typing import Any
 
-__all__ = ["QuadraticNumber"]
+__all__ = ["QuadraticNumber", "exact_number"]
 
 
 @total_ordering
@@ -52,7 +52,7 @@ class QuadraticNumber:
             or any(radicand % (k * k) == 0 for k in range(2, isqrt(radicand) + 1))
         ):
             raise ValueError(f"`radicand` must be squarefree, from 2 to 10^9, got {radicand}")
-        self._set(rational, irrational, radicand)
+        self._set(_rational(rational), _rational(irrational), radicand)
 
     def _set(self, a: Any, b: Any, d: int) -> None:
         object.__setattr__(self, "rational", a)
@@ -88,15 +88,13 @@ class QuadraticNumber:
 
     def _parts(self, other: Any) -> tuple[Any, Any] | None:
         if isinstance(other, QuadraticNumber):
-            if other.radicand != self.radicand:
-                if not other.irrational:
-                    return other.rational, 0
+            if other.radicand != self.radicand and self.irrational and other.irrational:
                 raise ValueError(
                     f"cannot mix sqrt({self.radicand}) and sqrt({other.radicand}) in one number; "
                     "all coefficients of a method must lie in one quadratic field"
                 )
             return other.rational, other.irrational
-        return (other, 0) if isinstance(other, Rational) else None
+        return (_rational(other), 0) if isinstance(other, Rational) else None
 
     def __add__(self, other: Any) -> Any:
         parts = self._parts(other)
@@ -146,10 +144,12 @@ class QuadraticNumber:
             inverse = Fraction(1, 1) / other.norm
             flipped = other._make(other.rational * inverse, -other.irrational * inverse)
             return self * flipped
-        return self * (Fraction(1) / other) if isinstance(other, Rational) else NotImplemented
+        parts = self._parts(other)
+        return NotImplemented if parts is None else self * (Fraction(1) / parts[0])
 
     def __rtruediv__(self, other: Any) -> Any:
-        return self._make(Fraction(other), 0).__truediv__(self)
+        parts = self._parts(other)
+        return NotImplemented if parts is None else self._make(*parts) / self
 
     def __pow__(self, exponent: int) -> QuadraticNumber:
         if exponent < 0:
@@ -187,7 +187,8 @@ class QuadraticNumber:
     def __hash__(self) -> int:
         if not self.irrational:
             return hash(self.rational)
-        return hash((self.rational, self.irrational, self.radicand))
+        square = self * self  # by which an equal SquareRoot is hashed
+        return hash((square.rational, square.irrational))
 
     def bracket(self, bits: int, /) -> tuple[Fraction, Fraction]:
         """Rationals that enclose the number, 2^-bits apart relative to its irrational part."""
@@ -225,3 +226,42 @@ class QuadraticNumber:
 
 
 Real.register(QuadraticNumber)
+
+
+def exact_number(value: Any, /) -> Fraction | QuadraticNumber:
+    """The same number as a Fraction, or as a QuadraticNumber if it is irrational.
+
+    Parameters
+    ----------
+    value : rational number of any library, or QuadraticNumber
+        NumPy's integers are rational too, but overflow; what is returned is made of Python's.
+
+    Raises
+    ------
+    TypeError
+        If `value` is neither; a float is not what was meant by 1/3, say.
+
+    Examples
+    --------
+    >>> exact_number(3), exact_number(QuadraticNumber(1, 0, 2))
+    (Fraction(3, 1), Fraction(1, 1))
+    """
+    if isinstance(value, QuadraticNumber):
+        if value.irrational:
+            return value
+        value = value.rational
+    if not isinstance(value, Rational):
+        raise TypeError(
+            f"an exact number is an int, Fraction or QuadraticNumber, got {value!r} of type "
+            f"{type(value).__name__}; write it as a Fraction, say Fraction(1, 3)"
+        )
+    rational = _rational(value)
+    return rational if isinstance(rational, Fraction) else Fraction(rational)
+
+
+def _rational(number: Any) -> int | Fraction:
+    """A rational number made of Python's integers, which do not overflow."""
+    n, d = number.numerator, number.denominator
+    if type(n) is type(d) is int and type(number) in (int, Fraction):
+        return number  # type: ignore[no-any-return]
+    return Fraction(int(n), int(d))

@@ -36,6 +36,13 @@ def sturm_sequence(polynomial: Polynomial, /) -> tuple[Polynomial, ...]:
     return tuple(chain[:-1])
 
 
+def _require_interval(low: Any, high: Any) -> None:
+    if low is not None and high is not None and low > high:
+        raise ValueError(
+            f"the lower end of an interval comes first, got {low} > {high}; exchange them"
+        )
+
+
 def _variations(signs: list[int]) -> int:
     kept = [sign for sign in signs if sign]
     return sum(a != b for a, b in itertools.pairwise(kept))
@@ -58,6 +65,11 @@ def count_roots(polynomial: Polynomial, low: Any = None, high: Any = None, /) ->
     low, high : exact numbers, optional
         None stands for -infinity and +infinity.
 
+    Raises
+    ------
+    ValueError
+        If the polynomial is zero or `low > high`.
+
     Notes
     -----
     Sturm's theorem; it holds for multiple roots too as long as the chain ends in the gcd.
@@ -67,6 +79,7 @@ def count_roots(polynomial: Polynomial, low: Any = None, high: Any = None, /) ->
     >>> count_roots(Polynomial((-2, 0, 1))), count_roots(Polynomial((-2, 0, 1)), 0)
     (2, 1)
     """
+    _require_interval(low, high)
     chain = sturm_sequence(polynomial.squarefree())
     return _at(chain, low, -1) - _at(chain, high, 1)
 
@@ -88,7 +101,13 @@ def isolate_roots(
     tuple of pairs
         (a, b) with one root in (a, b], simple in the squarefree part and not at a; a == b where the
         root itself was met.
+
+    Raises
+    ------
+    ValueError
+        If the polynomial is zero or `low > high`.
     """
+    _require_interval(low, high)
     free = polynomial.squarefree()
     chain = sturm_sequence(free)
     if free.degree < 1:
@@ -126,7 +145,14 @@ def refine_root(
         One root in (a, b], the polynomial not zero at a.
     width : Fraction
         Positive.
+
+    Raises
+    ------
+    ValueError
+        If `width` is not positive, so that bisection would not end.
     """
+    if not width > 0:
+        raise ValueError(f"`width` must be positive, got {width}")
     low, high = bracket
     free = polynomial.squarefree()
     below = _sign(free(low))
@@ -154,11 +180,17 @@ def sign_on_interval(polynomial: Polynomial, low: Any = None, high: Any = None, 
         0 for the zero polynomial; None where both signs occur. Zeros inside are allowed: roots of
         even multiplicity do not change the sign.
 
+    Raises
+    ------
+    ValueError
+        If `low > high`.
+
     Examples
     --------
     >>> sign_on_interval(Polynomial((1, -2, 1))), sign_on_interval(Polynomial((-1, 0, 1)))
     (1, None)
     """
+    _require_interval(low, high)
     if not polynomial:
         return 0
     cuts = [cut for cut in isolate_roots(polynomial, low, high) if high is None or cut[0] < high]

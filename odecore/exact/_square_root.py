@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import total_ordering
 from math import isqrt
+from numbers import Rational, Real
 from typing import Any
 
-from odecore.exact._quadratic import QuadraticNumber
+from odecore.exact._quadratic import QuadraticNumber, exact_number
 
 __all__ = ["SquareRoot"]
 
@@ -38,23 +39,33 @@ class SquareRoot:
     square: Any
 
     def __post_init__(self) -> None:
-        if isinstance(self.square, int):
-            object.__setattr__(self, "square", Fraction(self.square))
-        if isinstance(self.square, Fraction | QuadraticNumber) and self.square < 0:
+        if not isinstance(self.square, Rational | QuadraticNumber):
+            return
+        object.__setattr__(self, "square", exact_number(self.square))
+        if self.square < 0:
             raise ValueError(f"a square is not negative, got {self.square}")
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, SquareRoot):
             return bool(self.square == other.square)
-        return bool(self.square == other * other and other >= 0)  # type: ignore[operator]
+        root = _exact(other)
+        return NotImplemented if root is None else root >= 0 and bool(self.square == root * root)
 
     def __lt__(self, other: Any) -> bool:
         if isinstance(other, SquareRoot):
             return bool(self.square < other.square)
-        return bool(other > 0 and self.square < Fraction(other) ** 2)
+        root = _exact(other)
+        return NotImplemented if root is None else root > 0 and bool(self.square < root * root)
 
     def __hash__(self) -> int:
-        return hash(("SquareRoot", self.square))
+        """As hashed are the numbers that it is equal to: a Fraction or a QuadraticNumber."""
+        square = self.square
+        if isinstance(square, QuadraticNumber):
+            return hash((square.rational, square.irrational))
+        if not isinstance(square, Fraction):
+            return hash(square)
+        root = Fraction(isqrt(square.numerator), isqrt(square.denominator))
+        return hash(root if root * root == square else (square, 0))
 
     def __bool__(self) -> bool:
         return bool(self.square)
@@ -95,6 +106,18 @@ class SquareRoot:
         head = "" if scale.numerator == 1 else f"{scale.numerator}*"
         tail = "" if scale.denominator == 1 else f"/{scale.denominator}"
         return f"{head}sqrt({inner}){tail}"
+
+
+def _exact(number: Any) -> Any:
+    """The number itself, where a float is the rational that it is; None if it is no real number."""
+    if isinstance(number, Rational | QuadraticNumber):
+        return exact_number(number)
+    if not (isinstance(number, Real) and hasattr(number, "as_integer_ratio")):
+        return None
+    try:
+        return Fraction(*number.as_integer_ratio())
+    except (OverflowError, ValueError):  # infinite or nan
+        return None
 
 
 def _split(n: int) -> tuple[int, int]:

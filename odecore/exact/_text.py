@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from itertools import pairwise
 
 from odecore.exact._quadratic import QuadraticNumber
 
@@ -12,9 +13,11 @@ __all__ = ["parse_number"]
 _RATIONAL = r"\d+/\d+|\d+(?:\.\d*)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?"
 _NUMBER = re.compile(
     rf"(?:(?P<a>[+-]?(?:{_RATIONAL}))(?=[+-]|$))?"
-    rf"(?:(?P<sign>[+-])?(?:(?P<b>{_RATIONAL})\*)?sqrt\((?P<d>\d+)\)(?:/(?P<q>\d+))?)?"
+    rf"(?:(?P<sign>[+-])?(?:(?P<b>{_RATIONAL})\*)?sqrt\((?P<d>\d+)\)(?:/(?P<q>\d+))?)?",
+    re.ASCII,
 )
-_LONGEST = 10_000
+_SIGNS = "+-*/()"  # beside which there may be blanks
+_DIGITS = 4000  # of an integer; Python itself reads and writes 4300
 
 
 def parse_number(text: str, /) -> Fraction | QuadraticNumber:
@@ -24,7 +27,8 @@ def parse_number(text: str, /) -> Fraction | QuadraticNumber:
     ----------
     text : str
         An integer, "p/q", a decimal (the rational that it spells), or "a+b*sqrt(d)" with rational
-        a and b and squarefree d; blanks are ignored.
+        a and b and squarefree d; blanks around signs are ignored. An integer that is read, or
+        that a decimal is a quotient of, has at most 4000 digits.
 
     Returns
     -------
@@ -36,7 +40,7 @@ def parse_number(text: str, /) -> Fraction | QuadraticNumber:
     TypeError
         If `text` is not a string.
     ValueError
-        If it is not of this form.
+        If it is not of this form, or too long.
 
     Examples
     --------
@@ -45,22 +49,34 @@ def parse_number(text: str, /) -> Fraction | QuadraticNumber:
     """
     if not isinstance(text, str):
         raise TypeError(f"an exact number is read from text, got {text!r}; write it as a string")
-    compact = "".join(text.split())
-    match = _NUMBER.fullmatch(compact) if 0 < len(compact) <= _LONGEST else None
+    words = text.split()
+    compact = "".join(words)
+    exponents = re.findall(r"[eE][-+]?(\d+)", compact)
+    runs = re.findall(r"\d+", compact)
+    if max(map(len, runs), default=0) > _DIGITS or any(int(e) > _DIGITS for e in exponents):
+        raise _too_long(text)
+    apart = any(a[-1] not in _SIGNS and b[0] not in _SIGNS for a, b in pairwise(words))
+    match = None if apart else _NUMBER.fullmatch(compact)
     parts = match.groupdict() if match else {}
     if not (parts.get("a") or parts.get("d")):
         raise ValueError(
             f"{text[:60]!r} is not an exact number; write an integer, p/q, a decimal, or "
             "a+b*sqrt(d) such as 1/4-1/6*sqrt(3)"
         )
-    exponent = re.search(r"[eE]([+-]?\d+)", compact)
-    if exponent and abs(int(exponent[1])) > _LONGEST:
-        raise ValueError(f"the exponent of {text[:60]!r} is beyond {_LONGEST}")
     try:
         a = Fraction(parts["a"] or 0)
-        if not parts["d"]:
-            return a
         b = Fraction(parts["b"] or 1) / int(parts["q"] or 1)
     except ZeroDivisionError:
         raise ValueError(f"{text[:60]!r} divides by zero") from None
+    if any(max(abs(n.numerator), n.denominator) >= 10**_DIGITS for n in (a, b)):
+        raise _too_long(text)
+    if not parts["d"]:
+        return a
     return QuadraticNumber(a, -b if parts["sign"] == "-" else b, int(parts["d"]))
+
+
+def _too_long(text: str) -> ValueError:
+    return ValueError(
+        f"{text[:60]!r} has an integer of more than {_DIGITS} digits once it is written out; "
+        "round it"
+    )

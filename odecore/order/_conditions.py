@@ -15,7 +15,10 @@ __all__ = [
     "failing_trees",
     "order_condition_residuals",
     "order_of_accuracy",
+    "reach",
+    "require_order",
     "rounding_bounds",
+    "trees_up_to",
 ]
 
 MAX_ORDER = 14  # 53,272 conditions; each further order has about three times as many
@@ -42,15 +45,16 @@ def order_condition_residuals(method: RungeKuttaMethod, order: int, /) -> dict[R
     Raises
     ------
     ValueError
-        If `order` is out of range, a coefficient is not finite, or shapes disagree.
+        If `order` is out of range, a coefficient is not finite, `uncertainty` is negative, or
+        shapes disagree.
     TypeError
-        If a coefficient is no real number.
+        If a coefficient is neither a real number whose exact value is known nor a ring element.
 
     Notes
     -----
     Hairer, Norsett, Wanner I, theorem II.2.13.
     """
-    known, trees = exact_method(method), _trees_up_to(order)
+    known, trees = exact_method(method), trees_up_to(order)
     weights = elementary_weights(trees, known.A, known.b)
     return {tree: weight - Fraction(1, tree.density) for tree, weight in weights.items()}
 
@@ -68,11 +72,12 @@ def rounding_bounds(method: RungeKuttaMethod, order: int, /) -> dict[RootedTree,
     dict
         From tree to Phi(abs(A) + R, abs(b) + r) - Phi(abs(A), abs(b)), a rigorous bound for all
         coefficients that differ from the given ones by at most the radii R, r: `method.uncertainty`
-        for published decimals, and for floats eps times the largest coefficient of the row. Zero
-        for exact coefficients; zero coefficients are taken as exact.
+        for published decimals, and for floats eps times the largest coefficient of the row, at
+        least the smallest positive float. Zero for exact coefficients; zero coefficients are taken
+        as exact.
     """
-    known, trees = exact_method(method), _trees_up_to(order)
-    return dict(zip(trees, _reach(known, trees), strict=True))
+    known, trees = exact_method(method), trees_up_to(order)
+    return dict(zip(trees, reach(known, trees), strict=True))
 
 
 def failing_trees(method: RungeKuttaMethod, order: int, /) -> dict[RootedTree, Any]:
@@ -98,10 +103,10 @@ def failing_trees(method: RungeKuttaMethod, order: int, /) -> dict[RootedTree, A
     >>> {str(tree): str(residual) for tree, residual in failing_trees(wrong, 2).items()}
     {'[•]': '-1/20'}
     """
-    known, trees = exact_method(method), _trees_up_to(order)
+    known, trees = exact_method(method), trees_up_to(order)
     weights = elementary_weights(trees, known.A, known.b)
     residuals = [weights[tree] - Fraction(1, tree.density) for tree in trees]
-    held = known.held(residuals, _reach(known, trees))
+    held = known.held(residuals, reach(known, trees))
     triples = zip(trees, residuals, held, strict=True)
     return {tree: residual for tree, residual, good in triples if not good}
 
@@ -134,13 +139,14 @@ def order_of_accuracy(
         If all conditions up to `max_order` hold, so that the order is not decided.
     """
     known = exact_method(method, weights=weights)
-    _require_order(max_order, "`max_order`")
+    require_order(max_order, "`max_order`")
     for p, held in enumerate(_held_by_order(known, max_order), start=1):
         if not held:
             return p - 1
-    raise ValueError(
-        f"all order conditions up to `max_order` = {max_order} hold; raise `max_order` to decide"
+    remedy = (
+        "raise `max_order` to decide" if max_order < MAX_ORDER else "no higher ones are decided"
     )
+    raise ValueError(f"all order conditions up to `max_order` = {max_order} hold; {remedy}")
 
 
 def _held_by_order(known: ExactMethod, max_order: int) -> Iterator[bool]:
@@ -151,7 +157,7 @@ def _held_by_order(known: ExactMethod, max_order: int) -> Iterator[bool]:
         if known.radii is not None or scale is None:
             values = elementary_weights(trees, known.A, known.b)
             residuals = [values[tree] - Fraction(1, tree.density) for tree in trees]
-            yield all(known.held(residuals, _reach(known, trees)))
+            yield all(known.held(residuals, reach(known, trees)))
         else:
             target = scale ** (p - 1)
             yield all(
@@ -161,18 +167,21 @@ def _held_by_order(known: ExactMethod, max_order: int) -> Iterator[bool]:
             )
 
 
-def _reach(known: ExactMethod, trees: Sequence[RootedTree]) -> list[Any]:
+def reach(known: ExactMethod, trees: Sequence[RootedTree]) -> list[Any]:
+    """How far the weights of these trees can be off."""
     if known.radii is None:
         return [0] * len(trees)
     return known.reach(lambda A, b: list(elementary_weights(trees, A, b).values()))
 
 
-def _trees_up_to(order: int) -> list[RootedTree]:
-    _require_order(order, "`order`")
+def trees_up_to(order: int) -> list[RootedTree]:
+    """All trees with up to this many vertices, a number in range."""
+    require_order(order, "`order`")
     return [tree for n in range(1, order + 1) for tree in rooted_trees(n)]
 
 
-def _require_order(order: int, label: str) -> None:
+def require_order(order: int, label: str) -> None:
+    """Refuse an order that is out of range."""
     if not 1 <= order <= MAX_ORDER:
         raise ValueError(
             f"{label} must be at least 1 and at most {MAX_ORDER} (53,272 conditions, and three "

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 from odecore.exact import Polynomial
+from odecore.order._conditions import reach, require_order, trees_up_to
 from odecore.order._enumeration import rooted_trees
-from odecore.order._method import RungeKuttaMethod, exact_method
+from odecore.order._method import ExactMethod, RungeKuttaMethod, exact_method
 from odecore.order._rooted_tree import RootedTree
 from odecore.order._weights import elementary_weights
 
@@ -21,39 +23,53 @@ def dense_output_residuals(
     Parameters
     ----------
     method : object with `A`
+        Exact or in floats, as for `order_condition_residuals`.
     weights : (s,) sequence of Polynomial
         b_i(theta): the solution at t + theta h is y + h sum_i b_i(theta) k_i.
     order : int
-        Trees with up to this many vertices.
+        Trees with up to this many vertices, from 1 to 14.
 
     Returns
     -------
     dict
         From tree to polynomial; order p of the dense output means all are zero up to p.
 
+    Raises
+    ------
+    ValueError
+        If `order` is out of range, or there is not one weight for each stage.
+
     Notes
     -----
     Hairer, Norsett, Wanner I, theorem II.6.1.
     """
-    A = exact_method(method).A
-    trees = [tree for n in range(1, order + 1) for tree in rooted_trees(n)]
-    degree = max((weight.degree for weight in weights), default=-1)
-    # Each power of theta has weights of its own, in the field of the coefficients.
-    total = dict.fromkeys(trees, Polynomial(()))
-    for k in range(degree + 1):
-        row = [w.coefficients[k] if k <= w.degree else 0 for w in weights]
-        for tree, value in elementary_weights(trees, A, row).items():
-            total[tree] += Polynomial([0] * k + [value])
+    trees = trees_up_to(order)
+    columns = [
+        elementary_weights(trees, known.A, known.b).values()
+        for known in _powers(method, weights, order)
+    ]
     return {
-        tree: value - Polynomial([0] * tree.order + [1]) / tree.density
-        for tree, value in total.items()
+        tree: Polynomial(values) - Polynomial([0] * tree.order + [1]) / tree.density
+        for tree, *values in zip(trees, *columns, strict=True)
     }
+
+
+def _powers(
+    method: RungeKuttaMethod, weights: Sequence[Polynomial], order: int
+) -> list[ExactMethod]:
+    """The methods whose weights are the coefficients of one power of theta each, from 0 on."""
+    degree = max([order, *(weight.degree for weight in weights)])
+    padded = [[*weight.coefficients, *[0] * (degree - weight.degree)] for weight in weights]
+    columns = ([row[k] for row in padded] for k in range(degree + 1))
+    return [exact_method(method, weights=column) for column in columns]
 
 
 def dense_output_order(
     method: RungeKuttaMethod, weights: Sequence[Polynomial], /, *, max_order: int = 10
 ) -> int:
-    """Largest p for which the dense output has order p uniformly in theta; exact.
+    """Largest p for which the dense output has order p uniformly in theta.
+
+    Decided as `order_of_accuracy` decides the order, for each power of theta.
 
     Raises
     ------
@@ -66,8 +82,14 @@ def dense_output_order(
     >>> dense_output_order(tableau("euler"), [Polynomial((0, 1))])
     1
     """
+    require_order(max_order, "`max_order`")
+    powers = _powers(method, weights, max_order)
     for p in range(1, max_order + 1):
-        residuals = dense_output_residuals(method, weights, p)
-        if any(residual for tree, residual in residuals.items() if tree.order == p):
-            return p - 1
+        trees = rooted_trees(p)
+        for k, known in enumerate(powers):
+            values = elementary_weights(trees, known.A, known.b)
+            wanted = [Fraction(int(k == p), tree.density) for tree in trees]
+            residuals = [values[tree] - w for tree, w in zip(trees, wanted, strict=True)]
+            if not all(known.held(residuals, reach(known, trees))):
+                return p - 1
     raise ValueError(f"all conditions up to {max_order} hold; raise `max_order` to decide")

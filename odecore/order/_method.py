@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from numbers import Complex, Rational, Real
+from numbers import Rational, Real
 from typing import Any, Protocol
 
-from odecore.exact import QuadraticNumber
+from odecore.exact import QuadraticNumber, exact_number
 
 __all__ = ["ExactMethod", "RungeKuttaMethod", "exact_method"]
 
 Row = tuple[Any, ...]
+
+# By bytes of a float: bits of its fraction, and those of its smallest positive number.
+_FORMATS = {2: (10, 24), 4: (23, 149)}
+_DOUBLE = (52, 1074)  # and, on the safe side, what is longer
 
 
 class RungeKuttaMethod(Protocol):
@@ -39,10 +43,10 @@ class ExactMethod:
         `form` must be a list of polynomials in the coefficients with non-negative coefficients.
         Then abs(form(A + dA) - form(A)) <= form(abs(A) + radius) - form(abs(A)), term by term.
         """
+        if self.radii is None:
+            return [0 for _ in form(self.A, self.b)]
         A = [tuple(map(abs, row)) for row in self.A]
         b = tuple(map(abs, self.b))
-        if self.radii is None:
-            return [0 for _ in form(A, b)]
         rows = zip(A, self.radii[0], strict=True)
         A_high = [tuple(a + r for a, r in zip(row, radius, strict=True)) for row, radius in rows]
         b_high = tuple(w + r for w, r in zip(b, self.radii[1], strict=True))
@@ -63,17 +67,20 @@ def exact_method(method: RungeKuttaMethod, /, *, weights: Sequence[Any] | None =
     method : object with `A` (s, s) and `b` (s,)
         Fractions, QuadraticNumbers, rational functions, or floats of any precision. A float is
         taken as the rational number it is, with the radius of what may have been rounded: its
-        precision's eps times the largest coefficient of its row. An attribute `uncertainty`
-        (absolute, for published decimals) is the radius of every nonzero coefficient.
+        precision's eps times the largest coefficient of its row, at least its smallest positive
+        number. An attribute `uncertainty` (absolute, for published decimals) is the radius of every
+        nonzero coefficient.
     weights : sequence, optional
         Take these instead of `method.b`, for instance an embedded row.
 
     Raises
     ------
     ValueError
-        If A is not square of the size of b, or a coefficient is not finite.
+        If A is not square of the size of b, a coefficient is not finite, or `uncertainty` is
+        negative.
     TypeError
-        If a coefficient is no number.
+        If a coefficient is neither a number whose exact value is known nor a ring element, or if
+        ring elements mix with coefficients that are known roughly.
     """
     b = tuple(method.b if weights is None else weights)
     A = tuple(map(tuple, method.A))
@@ -83,35 +90,46 @@ def exact_method(method: RungeKuttaMethod, /, *, weights: Sequence[Any] | None =
             f"`A` must have {len(b)} rows of length {len(b)}, one for each weight in `b`; got rows "
             f"of lengths {lengths}"
         )
-    delta = Fraction(getattr(method, "uncertainty", 0))
+    delta, _ = _read(getattr(method, "uncertainty", 0))
+    if delta < 0:
+        raise ValueError(f"`uncertainty` is a bound, not negative; got {delta}")
     read = [tuple(map(_read, row)) for row in (*A, b)]
     values = [tuple(value for value, _ in row) for row in read]
+    if not (delta or any(bits for row in read for _, bits in row)):
+        return ExactMethod(tuple(values[:-1]), values[-1])
+    if not all(isinstance(value, Fraction | QuadraticNumber) for row in values for value in row):
+        raise TypeError(
+            "floats and coefficients with an `uncertainty` do not mix with ring elements, which "
+            "have no size; evaluate the family at numbers first"
+        )
     radii = [_radii(row, delta) for row in read]
-    rough = any(radius for row in radii for radius in row)
-    return ExactMethod(
-        tuple(values[:-1]), values[-1], (tuple(radii[:-1]), radii[-1]) if rough else None
-    )
+    return ExactMethod(tuple(values[:-1]), values[-1], (tuple(radii[:-1]), radii[-1]))
 
 
-def _read(value: Any) -> tuple[Any, Fraction]:
-    """The exact value of a coefficient, and the unit of its rounding relative to its row."""
+def _read(value: Any) -> tuple[Any, tuple[int, int] | None]:
+    """The exact value of a coefficient, and the format that may have rounded it."""
     if isinstance(value, Rational | QuadraticNumber):
-        return value, Fraction(0)
-    if isinstance(value, Real):
+        return exact_number(value), None
+    if isinstance(value, Real) and hasattr(value, "as_integer_ratio"):
         try:
-            exact = Fraction(*value.as_integer_ratio())  # type: ignore[attr-defined]
+            exact = Fraction(*value.as_integer_ratio())
         except (OverflowError, ValueError):
             raise ValueError(f"coefficients must be finite, got {value}") from None
-        bits = {2: 10, 4: 23}.get(getattr(getattr(value, "dtype", None), "itemsize", 8), 52)
-        return exact, Fraction(1, 2**bits)
-    if isinstance(value, str | Complex) or not hasattr(value, "__mul__"):
-        raise TypeError(f"coefficients must be real numbers, got {value!r}")
-    return value, Fraction(0)  # an element of another exact ring
+        size = getattr(getattr(value, "dtype", None), "itemsize", 8)
+        return exact, _FORMATS.get(size, _DOUBLE)
+    if not callable(getattr(value, "parent", None)):  # by which ring elements are known
+        raise TypeError(
+            "coefficients must be real numbers, int, Fraction, QuadraticNumber or a float of "
+            "Python or NumPy, or elements of a polynomial ring or fraction field of SymPy; got "
+            f"{value!r} of type {type(value).__name__}; convert it to one of these first"
+        )
+    return value, None
 
 
-def _radii(row: tuple[tuple[Any, Fraction], ...], delta: Fraction) -> Row:
-    units = max((unit for _, unit in row), default=Fraction(0))
-    if not (units or delta):
-        return (0,) * len(row)
-    largest = max((abs(value) for value, _ in row), default=0) if units else 0
-    return tuple((units * largest + delta) if value != 0 else 0 for value, _ in row)
+def _radii(row: tuple[tuple[Any, tuple[int, int] | None], ...], delta: Fraction) -> Row:
+    radius = delta
+    formats = [bits for _, bits in row if bits]
+    if formats:
+        unit, least = (Fraction(1, 2 ** min(bits)) for bits in zip(*formats, strict=True))
+        radius += max(unit * max(abs(value) for value, _ in row), least)
+    return tuple(radius if value != 0 else 0 for value, _ in row)

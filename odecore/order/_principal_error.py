@@ -10,7 +10,7 @@ from math import comb
 from typing import Any
 
 from odecore.exact import SquareRoot
-from odecore.order._conditions import order_of_accuracy
+from odecore.order._conditions import MAX_ORDER, order_of_accuracy
 from odecore.order._enumeration import rooted_trees
 from odecore.order._method import RungeKuttaMethod, exact_method
 from odecore.order._rooted_tree import RootedTree
@@ -84,7 +84,7 @@ def principal_error(
     Raises
     ------
     ValueError
-        If the norm is unknown.
+        If the norm is unknown, or no condition up to order 14 fails: then give `tree_order`.
     TypeError
         If a modulus is asked of a rational function.
 
@@ -99,7 +99,7 @@ def principal_error(
     if norm not in NORMS:
         raise ValueError(f"`norm` must be one of {', '.join(map(repr, NORMS))}; got {norm!r}")
     if tree_order is None:
-        tree_order = order_of_accuracy(method, weights=weights) + 1
+        tree_order = order_of_accuracy(method, max_order=MAX_ORDER, weights=weights) + 1
     errors = error_coefficients(method, tree_order, weights=weights)
     if norm == "2":
         return SquareRoot(sum((error * error for error in errors.values()), Fraction(0)))
@@ -148,7 +148,7 @@ def _monomials(tree: RootedTree) -> Counter[tuple[tuple[int, int], ...]]:
 
 @dataclass(frozen=True)
 class EmbeddedMetrics:
-    """The numbers by which Dormand and Prince compare pairs; each exact, in 2-norms.
+    """The numbers by which embedded pairs are compared; each exact, in 2-norms.
 
     Parameters
     ----------
@@ -166,13 +166,16 @@ class EmbeddedMetrics:
     contrast : SquareRoot
         C = (difference of both rows' errors of order q+2) / (embedded error of order q+1).
     dominance : SquareRoot
-        E = A^(p+2) / A^(p+1).
+        A^(p+2) / A^(p+1) of the propagated row; small is good: its error is then led by its
+        first term.
     largest : exact number
         D, the largest modulus of all coefficients A, b, b_hat, c.
 
     Notes
     -----
-    Prince and Dormand, J. Comput. Appl. Math. 7 (1981) 67-75.
+    A, B, C, D: Prince and Dormand, J. Comput. Appl. Math. 7 (1981) 67-75. `dominance` is B of the
+    propagated row. It is not the E of Kennedy and Carpenter, Appl. Numer. Math. 44 (2003) 139-181,
+    which is A^(q+2) / (embedded error of order q+1): for q = p - 1, `error` over `embedded_error`.
     """
 
     order: int
@@ -200,8 +203,8 @@ def embedded_metrics(method: Any, /) -> EmbeddedMetrics:
     """
     if getattr(method, "b_hat", None) is None:
         raise ValueError("embedded metrics need `b_hat`; this method has no embedded row")
-    p = order_of_accuracy(method)
-    q = order_of_accuracy(method, weights=method.b_hat)
+    p = order_of_accuracy(method, max_order=MAX_ORDER)
+    q = order_of_accuracy(method, max_order=MAX_ORDER, weights=method.b_hat)
     rows = {"b": None, "b_hat": method.b_hat}
 
     def square(order: int, row: str) -> Any:

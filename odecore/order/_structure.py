@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 from odecore.order._method import RungeKuttaMethod, exact_method
 
 __all__ = ["is_symmetric", "is_symplectic", "symplectic_residuals"]
+
+Agreement = Callable[[int, int, int, int], bool]
 
 
 def symplectic_residuals(method: RungeKuttaMethod, /) -> tuple[tuple[Any, ...], ...]:
@@ -57,33 +60,73 @@ def is_symmetric(method: RungeKuttaMethod, /) -> bool:
     """
     known = exact_method(method)
     A, b = known.A, known.b
-    s = len(b)
-    radii = known.radii
-    if radii is not None:
-        reach_A, reach_b = radii
-    else:
-        reach_b = (0,) * s
-        reach_A = (reach_b,) * s
+    stages = range(len(b))
+    reach_A, reach_b = known.radii or ([[0 for _ in b] for _ in b], [0 for _ in b])
 
     def same(value: Any, other: Any, *reaches: Any) -> bool:
-        return bool(abs(value - other) <= sum(reaches)) if radii else bool(value == other)
+        return all(known.held([value - other], [sum(reaches)]))
 
-    def matched(sigma: list[int]) -> bool:
-        """Whether the last stage of a partial renumbering agrees with all before it."""
-        i, k = len(sigma) - 1, sigma[-1]
-        if not same(b[k], b[i], reach_b[k], reach_b[i]):
-            return False
-        return all(
-            same(A[k][m] + A[i][j], b[j], reach_A[k][m], reach_A[i][j], reach_b[j])
-            and same(A[m][k] + A[j][i], b[i], reach_A[m][k], reach_A[j][i], reach_b[i])
-            for j, m in enumerate(sigma)
-        )
+    @cache
+    def opposite(i: int, k: int, j: int, m: int) -> bool:
+        return same(A[k][m] + A[i][j], b[j], reach_A[k][m], reach_A[i][j], reach_b[j])
 
-    def extends(sigma: list[int]) -> bool:
-        if len(sigma) == s:
-            return True
-        free = (k for k in reversed(range(s)) if k not in sigma)
-        return any(matched([*sigma, k]) and extends([*sigma, k]) for k in free)
+    def agree(i: int, k: int, j: int, m: int) -> bool:
+        """Whether i -> k and j -> m can be parts of one renumbering."""
+        return opposite(i, k, j, m) and opposite(j, m, i, k)
 
-    total = sum(b, Fraction(0))
-    return same(total, 1, *reach_b) and extends([])
+    if not same(sum(b, Fraction(0)), 1, *reach_b):
+        return False
+    alike = [{k for k in stages if same(b[k], b[i], reach_b[k], reach_b[i])} for i in stages]
+    return _renumbering_exists(alike, agree)
+
+
+def _renumbering_exists(images: list[set[int]], agree: Agreement) -> bool:
+    """Whether stages can be mapped one to one to their possible images, each pair in agreement."""
+    images = _narrowed(images, agree)
+    if not all(images):
+        return False
+    open_stages = [i for i, choices in enumerate(images) if len(choices) > 1]
+    if not open_stages:
+        return True
+    first = min(open_stages, key=lambda i: len(images[i]))
+    return any(
+        _renumbering_exists([*images[:first], {k}, *images[first + 1 :]], agree)
+        for k in images[first]
+    )
+
+
+def _narrowed(images: list[set[int]], agree: Agreement) -> list[set[int]]:
+    """Drop i -> k wherever the other stages have no different images that agree with it."""
+    while True:
+        kept = [
+            {
+                k
+                for k in choices
+                if _all_differ(
+                    [
+                        [m for m in ({k} if j == i else others) if agree(i, k, j, m)]
+                        for j, others in enumerate(images)
+                    ]
+                )
+            }
+            for i, choices in enumerate(images)
+        ]
+        if kept == images:
+            return kept
+        images = kept
+
+
+def _all_differ(options: list[list[int]]) -> bool:
+    """Whether one option can be taken from each list, no two the same: augmenting paths."""
+    taken: dict[int, int] = {}
+
+    def place(j: int, tried: set[int]) -> bool:
+        for m in options[j]:
+            if m not in tried:
+                tried.add(m)
+                if m not in taken or place(taken[m], tried):
+                    taken[m] = j
+                    return True
+        return False
+
+    return all(place(j, set()) for j in range(len(options)))

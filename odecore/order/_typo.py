@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from odecore.exact import Polynomial, QuadraticNumber, isolate_roots, refine_root
+from odecore.exact import Polynomial, QuadraticNumber, exact_number, isolate_roots, refine_root
 from odecore.order._conditions import failing_trees
 from odecore.order._enumeration import rooted_trees
 from odecore.order._method import ExactMethod, RungeKuttaMethod, exact_method
+from odecore.order._rooted_tree import RootedTree
 from odecore.order._weights import elementary_weights
 
 __all__ = ["Typo", "locate_typo"]
@@ -73,8 +74,8 @@ def locate_typo(method: RungeKuttaMethod, order: int, /) -> tuple[Typo, ...]:
     With one entry a + x, each residual is a polynomial in x; the change sought is a common root of
     all. Conditions are used in increasing order, so that most candidates fail at once. A root is
     found exactly over the rationals; over a quadratic field where the polynomials have a common
-    factor of degree one; for rough coefficients by Sturm isolation, and then tested with the same
-    bounds as the order.
+    factor of degree one; for rough coefficients by Sturm isolation, from the condition of least
+    degree in x that is no rounding error, and then tested with the same bounds as the order.
 
     Examples
     --------
@@ -89,19 +90,18 @@ def locate_typo(method: RungeKuttaMethod, order: int, /) -> tuple[Typo, ...]:
         raise ValueError(f"all conditions up to order {order} hold; there is nothing to restore")
     known = exact_method(method)
     found: list[Typo] = []
+    digits = None if known.radii is None else _digits(_radius(known))
     for place in _places(known):
-        for shift in _common_roots(known, place, order):
-            given = _entry(known, place)
-            digits = None
-            if known.radii is not None:
-                digits = _digits(max(r for row in (*known.radii[0], known.radii[1]) for r in row))
-            i, j = place
-            name = f"b[{j + 1}]" if i is None else f"a[{i + 1}][{j + 1}]"
-            found.append(Typo(name, given, _plain(given + shift), digits))
+        given, (i, j) = _entry(known, place), place
+        name = f"b[{j + 1}]" if i is None else f"a[{i + 1}][{j + 1}]"
+        roots = _common_roots if known.radii is None else _rough_roots
+        for shift in roots(known, place, order):
+            found.append(Typo(name, given, exact_number(given + shift), digits))
     return tuple(found)
 
 
 Place = tuple[int | None, int]
+Rows = Sequence[Sequence[Any]]
 
 
 def _places(known: ExactMethod) -> Iterator[Place]:
@@ -117,39 +117,39 @@ def _entry(known: ExactMethod, place: Place) -> Any:
     return known.b[j] if i is None else known.A[i][j]
 
 
-def _shifted(known: ExactMethod, place: Place, shift: Any) -> tuple[Any, Any]:
-    A, b = [list(row) for row in known.A], list(known.b)
+def _shifted(A: Rows, b: Sequence[Any], place: Place, shift: Any) -> tuple[Any, Any]:
     i, j = place
-    row = b if i is None else A[i]
-    row[j] = row[j] + shift if not isinstance(shift, Polynomial) else shift + row[j]
-    return A, b
+    rows, weights = [list(row) for row in A], list(b)
+    row = weights if i is None else rows[i]
+    row[j] = shift + row[j]
+    return rows, weights
+
+
+def _polynomials(
+    trees: Sequence[RootedTree], A: Rows, b: Sequence[Any], place: Place
+) -> list[Polynomial]:
+    """Elementary weights as polynomials in a shift of one entry."""
+    weights = elementary_weights(trees, *_shifted(A, b, place, Polynomial((0, 1)))).values()
+    return [w if isinstance(w, Polynomial) else Polynomial((w,)) for w in weights]
 
 
 def _common_roots(known: ExactMethod, place: Place, order: int) -> list[Any]:
-    """Shifts x != 0 of one entry that make all conditions up to `order` hold."""
-    A, b = _shifted(known, place, Polynomial((0, 1)))
-    exact = known.radii is None
+    """Shifts of one entry of exact coefficients that make all conditions up to `order` hold."""
     common = Polynomial(())
     for n in range(1, order + 1):
         trees = rooted_trees(n)
-        for tree, weight in elementary_weights(trees, A, b).items():
+        for tree, weight in zip(trees, _polynomials(trees, known.A, known.b, place), strict=True):
             residual = weight - Fraction(1, tree.density)
-            if not isinstance(residual, Polynomial):
-                residual = Polynomial((residual,))
-            if not exact:
-                if residual.degree > 0:  # rough: the first condition with a say proposes
-                    return _rough_roots(known, place, order, residual)
-                continue
             common = residual.gcd(common) if common else residual
             if common.degree == 0:
                 return []
-    return [root for root in _roots_in_field(common) if root != 0] if common else []
+    return _roots_in_field(common) if common else []
 
 
 def _roots_in_field(polynomial: Polynomial) -> list[Any]:
     free = polynomial.squarefree()
     if free.degree == 1:
-        return [_plain(-free.coefficients[0] / (Fraction(1) * free.leading))]
+        return [exact_number(-free.coefficients[0] / (Fraction(1) * free.leading))]
     if any(isinstance(a, QuadraticNumber) for a in free.coefficients):
         return []
     # Rational roots: numerator and denominator are bounded by the end coefficients.
@@ -163,14 +163,15 @@ def _roots_in_field(polynomial: Polynomial) -> list[Any]:
     return roots
 
 
-def _rough_roots(known: ExactMethod, place: Place, order: int, proposal: Polynomial) -> list[Any]:
-    assert known.radii is not None
-    radius = max(r for row in (*known.radii[0], known.radii[1]) for r in row)
+def _rough_roots(known: ExactMethod, place: Place, order: int) -> list[Any]:
+    """Shifts of one entry of rough coefficients after which all conditions can hold."""
+    radius = _radius(known)
+    proposal = _proposal(known, place, order)
     good = []
-    for bracket in isolate_roots(proposal):
+    for bracket in isolate_roots(proposal) if proposal else ():
         low, high = refine_root(proposal, bracket, radius / 1000)
         shift = Fraction((low + high) / 2).limit_denominator(10 ** (_digits(radius) + 3))
-        A, b = _shifted(known, place, shift)
+        A, b = _shifted(known.A, known.b, place, shift)
         # Ten radii: the proposed value carries the roughness of all others, amplified.
         repaired = _Candidate(tuple(map(tuple, A)), tuple(b), 10 * radius)
         if abs(shift) > 10 * radius and not failing_trees(repaired, order):
@@ -178,14 +179,39 @@ def _rough_roots(known: ExactMethod, place: Place, order: int, proposal: Polynom
     return good
 
 
+def _proposal(known: ExactMethod, place: Place, order: int) -> Polynomial:
+    """The residual of least degree in the shift, where rounding does not explain the degree.
+
+    A linear one is taken at once; zero if none depends on the shift.
+    """
+    least, best = order + 1, Polynomial(())
+    for n in range(1, order + 1):
+        trees = rooted_trees(n)
+
+        def powers(A: Rows, b: Sequence[Any], n: int = n) -> list[Any]:
+            """Coefficients of all powers of the shift, tree after tree."""
+            found = (p.coefficients for p in _polynomials(rooted_trees(n), A, b, place))
+            return [c for row in found for c in (*row, *[0] * (n + 1 - len(row)))]
+
+        values, bounds = powers(known.A, known.b), known.reach(powers)
+        for k, tree in enumerate(trees):
+            span = slice(k * (n + 1), (k + 1) * (n + 1))
+            pairs = zip(values[span], bounds[span], strict=True)
+            degree = max(d for d, (value, bound) in enumerate(pairs) if not d or abs(value) > bound)
+            if 0 < degree < least:
+                least, best = degree, Polynomial(values[span]) - Fraction(1, tree.density)
+            if least == 1:
+                return best
+    return best
+
+
+def _radius(known: ExactMethod) -> Any:
+    assert known.radii is not None
+    return max(r for row in (*known.radii[0], known.radii[1]) for r in row)
+
+
 def _digits(radius: Fraction) -> int:
     digits = 0
     while Fraction(1, 10**digits) > radius:
         digits += 1
     return digits
-
-
-def _plain(number: Any) -> Any:
-    """A quadratic number without irrational part as a Fraction."""
-    rational = isinstance(number, QuadraticNumber) and not number.irrational
-    return Fraction(number.rational) if rational else number

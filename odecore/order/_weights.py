@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from math import gcd
+from numbers import Rational
 from typing import Any
 
-from odecore.exact import QuadraticNumber
+from odecore.exact import QuadraticNumber, exact_number
 from odecore.order._rooted_tree import RootedTree
 
 __all__ = ["elementary_weights", "stage_weights"]
@@ -94,12 +95,12 @@ def stage_weights(A: Rows, s: int, /) -> tuple[Callable[[RootedTree], list[Any]]
 
 def _over_integers(entries: Sequence[Any]) -> tuple[list[Any], int | None]:
     """Entries times their common denominator, and that; or the entries and None."""
-    parts: list[int | Fraction] = []
+    parts: list[Any] = []
     for entry in entries:
         if isinstance(entry, QuadraticNumber):
             parts += [Fraction(entry.rational), Fraction(entry.irrational)]
-        elif isinstance(entry, int | Fraction):
-            parts.append(entry)
+        elif isinstance(entry, Rational):
+            parts.append(exact_number(entry))
         else:
             return list(entries), None
     common = 1
@@ -110,7 +111,7 @@ def _over_integers(entries: Sequence[Any]) -> tuple[list[Any], int | None]:
         if isinstance(entry, QuadraticNumber):
             a, b = (scaled(part) for part in (entry.rational, entry.irrational))
             return QuadraticNumber(a, b, entry.radicand) if b else a
-        return entry.numerator * (common // entry.denominator)
+        return int(entry.numerator) * (common // int(entry.denominator))
 
     return [scaled(entry) for entry in entries], common
 

@@ -77,7 +77,7 @@ def tableau(name: str, /) -> ButcherTableau:
     """
     methods = catalogue()
     if not isinstance(name, str) or name not in methods:
-        near = get_close_matches(str(name), methods, n=3)
+        near = get_close_matches(str(name).lower(), methods, n=3)
         known = f"did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise ValueError(
             f"no method {name!r}; {known or 'euler, classic, dopri5 are some;'} "

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from math import isfinite
 from numbers import Rational, Real
 from typing import Any
 from warnings import warn
 
 from odecore.errors import NearSingularWarning
-from odecore.exact import QuadraticNumber
+from odecore.exact import QuadraticNumber, exact_number
 from odecore.families import Family
 from odecore.tableaux._coefficients import Coefficients
 from odecore.tableaux._tableau import ButcherTableau
@@ -59,7 +58,7 @@ def tableau_at(family: Family, /, **parameters: Any) -> ButcherTableau:
                 f"got {value!r} "
                 f"of type {type(value).__name__}; for floats and arrays use `coefficients_at`"
             )
-    exact = tuple(v if isinstance(v, QuadraticNumber) else Fraction(v) for v in values)
+    exact = tuple(map(exact_number, values))
     family.require_member(exact)
     rows, b = family.formula(*exact)
     _warn_of_large(family, rows, b)

@@ -64,8 +64,8 @@ def tableau_from_json(text: str, /) -> ButcherTableau:
     Raises
     ------
     ValueError
-        If the text is not JSON, a field is missing or unknown, a number is malformed, or `c` is not
-        the row sums of `A`.
+        If the text is not JSON, a field is missing, unknown or given twice, a number is malformed,
+        or `c` is not the row sums of `A`.
     TypeError
         If a field is of the wrong kind; a JSON float is refused, since it is not what was printed.
 
@@ -75,7 +75,9 @@ def tableau_from_json(text: str, /) -> ButcherTableau:
     (Fraction(0, 1), Fraction(1, 2))
     """
     try:
-        record = json.loads(text, parse_float=_refuse, parse_constant=_refuse)
+        record = json.loads(
+            text, parse_float=_refuse, parse_constant=_refuse, object_pairs_hook=_once
+        )
     except json.JSONDecodeError as error:
         raise ValueError(
             f"not JSON: {error.msg} in line {error.lineno}, column {error.colno}"
@@ -113,11 +115,12 @@ def tableau_from_record(record: Any) -> ButcherTableau:
         for key in ("name", "order", "embedded_order", "source", "note")
         if key in record
     }
+    if record.get("uncertainty") is not None:
+        given["uncertainty"] = _number(record["uncertainty"], "uncertainty")
     method = ButcherTableau(
         tuple(_numbers(row, f"A[{i}]") for i, row in enumerate(record["A"])),
         _numbers(record["b"], "b"),
         b_hat=None if record.get("b_hat") is None else _numbers(record["b_hat"], "b_hat"),
-        uncertainty=_number(record.get("uncertainty") or 0, "uncertainty"),
         **given,
     )
     if record.get("c") is not None:
@@ -149,6 +152,15 @@ def _number(value: Any, label: str) -> Any:
         return parse_number(value)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{label}: {error}") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the field {twice!r} is given twice; leave one")
+    return record
 
 
 def _refuse(text: str) -> Any:

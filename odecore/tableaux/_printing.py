@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal, localcontext
 from fractions import Fraction
 from typing import Any
 
@@ -38,7 +39,17 @@ def as_text(method: Any, /) -> str:
 
 def _cell(number: Any) -> str:
     exact = str(number)
-    return exact if len(exact) <= _WIDEST else f"~{float(number):.15g}"
+    if len(exact) <= _WIDEST:
+        return exact
+    bits, low, high = 64, number, number
+    with localcontext(prec=15):  # a float has not the range
+        while True:  # ends: an irrational number is not halfway between two decimals
+            if isinstance(number, QuadraticNumber):
+                low, high = number.bracket(bits)
+            ends = {Decimal(end.numerator) / Decimal(end.denominator) for end in (low, high)}
+            if len(ends) == 1:
+                return f"~{ends.pop().normalize():g}"
+            bits *= 2
 
 
 def as_latex(method: Any, /) -> str:

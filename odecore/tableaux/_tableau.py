@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from numbers import Rational
 from typing import Any
 
-from odecore.exact import QuadraticNumber
+from odecore.exact import QuadraticNumber, exact_number
 from odecore.tableaux._coefficients import Coefficients
 from odecore.tableaux._printing import as_latex, as_text
 
@@ -68,19 +68,21 @@ class ButcherTableau:
     note: str = ""
 
     def __post_init__(self) -> None:
-        b = _exact(self.b, "b")
+        rows, b = [_exact(row, "A") for row in self.A], _exact(self.b, "b")
         s = len(b)
-        triangular = s > 0 and [len(row) for row in self.A] == list(range(s))
-        if not triangular and (len(self.A) != s or any(len(row) != s for row in self.A)):
+        lengths = [len(row) for row in rows]
+        if lengths != [s] * s and lengths != list(range(s)):
             raise ValueError(
                 f"`A` must have {s} rows of length {s}, one for each weight, or the rows of its "
-                f"strict lower triangle; got rows of lengths {[len(row) for row in self.A]}"
+                f"strict lower triangle; got rows of lengths {lengths}"
             )
         zeros = (Fraction(0),)
-        A = tuple(_exact(row, "A") + zeros * (s - len(row)) for row in self.A)
-        object.__setattr__(self, "A", A)
+        object.__setattr__(self, "A", tuple(row + zeros * (s - len(row)) for row in rows))
         object.__setattr__(self, "b", b)
-        object.__setattr__(self, "uncertainty", Fraction(self.uncertainty))
+        (uncertainty,) = _exact([self.uncertainty], "uncertainty")
+        if isinstance(uncertainty, QuadraticNumber):
+            raise TypeError(f"`uncertainty` must be rational, got {uncertainty}; round it up")
+        object.__setattr__(self, "uncertainty", uncertainty)
         if self.uncertainty < 0:
             raise ValueError(f"`uncertainty` is a bound, not negative; got {self.uncertainty}")
         self._require_sum("b", b)
@@ -155,8 +157,9 @@ class ButcherTableau:
         )
 
 
-def _exact(values: Sequence[Any], label: str) -> tuple[Number, ...]:
+def _exact(values: Iterable[Any], label: str) -> tuple[Number, ...]:
     """Fractions and irrational QuadraticNumbers; anything else is refused."""
+    values = tuple(values)
     for value in values:
         if not isinstance(value, Rational | QuadraticNumber):
             raise TypeError(
@@ -164,9 +167,4 @@ def _exact(values: Sequence[Any], label: str) -> tuple[Number, ...]:
                 f"{value!r} of type {type(value).__name__}; write it as a Fraction, say "
                 "Fraction(1, 3)"
             )
-    return tuple(
-        value
-        if isinstance(value, QuadraticNumber) and value.irrational
-        else Fraction(getattr(value, "rational", value))
-        for value in values
-    )
+    return tuple(map(exact_number, values))

@@ -117,3 +117,39 @@ def test_a_table_is_printed_exactly():
 def test_malformed_json_is_refused(text, error, message):
     with pytest.raises(error, match=message):
         tableau_from_json(text)
+
+
+# Found by attack. ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ('{"A": [[]], "b": [1], "b": [1]}', ValueError, "'b' is given twice"),
+        ('{"A": [[]], "b": [1], "order": 0}', ValueError, "must be a positive integer, got 0"),
+        ('{"A": [[]], "b": [1], "order": true}', ValueError, "must be a positive integer"),
+        ('{"A": [[]], "b": [1], "uncertainty": false}', TypeError, "uncertainty: .* got False"),
+        ('{"A": [[]], "b": [1], "uncertainty": ""}', ValueError, "uncertainty: '' is not"),
+        ('{"A": [[]], "b": [1], "uncertainty": []}', TypeError, "uncertainty: "),
+        ('{"A": [[]], "b": [1], "uncertainty": {}}', TypeError, "uncertainty: "),
+        ('{"A": [[]], "b": [1], "uncertainty": "sqrt(2)"}', TypeError, "`uncertainty` must be"),
+    ],
+)
+def test_fields_of_another_kind_are_refused(text, error, message):
+    with pytest.raises(error, match=message):
+        tableau_from_json(text)
+
+
+def test_abscissae_agree_as_far_as_the_coefficients_are_known():
+    text = '{"A": [[], ["0.5"]], "b": [0, 1], "c": [0, "%s"], "uncertainty": "%s"}'
+    assert tableau_from_json(text % ("0.5000000003", "1e-10")).uncertainty == F(1, 10**10)
+    for c, uncertainty in (("0.5000000001", "1e-12"), ("0.5000000004", "1e-10"), ("0.51", "0")):
+        with pytest.raises(ValueError, match=r"c\[1\] is"):
+            tableau_from_json(text % (c, uncertainty))
+
+
+def test_numbers_too_large_to_be_written_back_are_refused():
+    with pytest.raises(ValueError, match=r"A\[1\]\[0\]: '1e9999' has an integer of more than"):
+        tableau_from_json('{"A": [[], ["1e9999"]], "b": [0, 1]}')
+    text = '{"A": [[], ["1e3999"]], "b": [0, 1]}'
+    assert tableau_from_json(tableau_to_json(tableau_from_json(text))) == tableau_from_json(text)

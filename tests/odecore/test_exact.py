@@ -5,6 +5,7 @@ import math
 import pickle
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from odecore.exact import (
     QuadraticNumber,
     SquareRoot,
     count_roots,
+    exact_number,
     isolate_roots,
     parse_number,
     refine_root,
@@ -203,3 +205,171 @@ def test_the_zero_polynomial_has_no_sturm_sequence():
     assert sign_on_interval(Polynomial(())) == 0
     assert str(Polynomial(())) == "0"
     assert str(X * X - X / 2) == "x^2 - 1/2*x"
+
+
+# Found by attack. ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1e1+1e99999999*sqrt(2)", "1e-99999999", "1e9999", "1e4000", "1e-4000", "9" * 4001,
+     f"1/{'9' * 4001}", f"1+{'9' * 4001}*sqrt(2)", f"1e3000*sqrt(2)/{'9' * 4001}",
+     f"sqrt({'9' * 4001})", f"1e-3000*sqrt(2)/1{'0' * 3000}"],
+)  # fmt: skip
+def test_numbers_too_long_to_be_written_back_are_refused(text):
+    with pytest.raises(ValueError, match="more than 4000 digits"):
+        parse_number(text)
+
+
+@pytest.mark.parametrize("text", ["1e3999", "-1e-3999+2.5e3000*sqrt(2)", "9" * 4000])
+def test_numbers_of_4000_digits_are_written_back(text):
+    assert parse_number(str(parse_number(text))) == parse_number(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["1 1/2", "1\n2", "1 e5", "1. 5", "s qrt(2)", "\u0661/\u0662", "\uff11", "1" + " " * 10**6 + "2"]
+)  # fmt: skip
+def test_blanks_inside_numbers_and_other_digits_are_refused(text):
+    with pytest.raises(ValueError, match="is not an exact number"):
+        parse_number(text)
+
+
+def test_blanks_around_signs_are_ignored():
+    assert parse_number(" - 1 / 4 +\t1 / 6 * sqrt( 3 ) ") == QuadraticNumber(F(-1, 4), F(1, 6), 3)
+
+
+def test_integers_of_fixed_width_do_not_overflow():
+    big = np.int64(10**10)
+    assert QuadraticNumber(big, big, 2) ** 2 == QuadraticNumber(3 * 10**20, 2 * 10**20, 2)
+    root = QuadraticNumber.sqrt(2)
+    for found in (
+        (root * big) * big,
+        (root + big) * big - 10**20,
+        root / (1 / root / big) * big / 2,
+    ):
+        assert isinstance(found, QuadraticNumber)
+        for part in (found.rational, found.irrational):
+            assert type(part.numerator) is type(part.denominator) is int
+    assert (root * big * big).irrational == 10**20
+    assert type(exact_number(F(big)).numerator) is int
+    assert exact_number(F(big)) ** 2 == 10**20
+    assert SquareRoot(big).square ** 2 == 10**20
+    with pytest.raises(TypeError, match=r"got 0\.5 of type float; write it as a Fraction"):
+        exact_number(0.5)
+
+
+def test_a_rational_number_mixes_with_any_field_from_either_side():
+    root, three = QuadraticNumber.sqrt(2), QuadraticNumber(1, 0, 3)
+    assert three + root == root + three == QuadraticNumber(1, 1, 2)
+    assert three - root == -(root - three) == QuadraticNumber(1, -1, 2)
+    assert three * root == root * three == root
+    assert three / root == 1 / root
+    assert root / three == root
+    assert three < root
+    assert root > three
+    for operation in ("__add__", "__mul__", "__sub__", "__truediv__"):
+        with pytest.raises(ValueError, match="cannot mix"):
+            getattr(root, operation)(QuadraticNumber.sqrt(3))
+
+
+@pytest.mark.parametrize("other", ["1/2", 0.5, 1j, None])
+def test_what_is_not_exact_does_not_divide(other):
+    root = QuadraticNumber.sqrt(2)
+    for operation in (lambda: other / root, lambda: root / other, lambda: root + other):
+        with pytest.raises(TypeError, match="unsupported operand"):
+            operation()
+
+
+def test_a_small_difference_of_large_numbers_is_correctly_rounded():
+    from decimal import Decimal, localcontext
+
+    with localcontext() as context:
+        context.prec = 60
+        wanted = float(Decimal(665857) - Decimal(470832) * Decimal(2).sqrt())
+    assert float(QuadraticNumber(665857, -470832, 2)) == wanted
+
+
+def test_square_roots_against_other_numbers():
+    root = SquareRoot(2)
+    for other in (None, "x", 1j, math.nan, math.inf, [2]):
+        assert root != other
+        assert not root == other  # noqa: SIM201
+    with pytest.raises(TypeError, match="not supported"):
+        assert root < "x"
+    assert SquareRoot(11) != math.sqrt(11)  # an irrational number is no float
+    assert SquareRoot(F(1, 4)) == 0.5
+    assert SquareRoot(F(1, 4)) == np.float32(0.5)
+    assert SquareRoot(11) < math.sqrt(11) + 1e-15
+    assert SquareRoot(4) != -2
+    assert SquareRoot(4) > -2
+    assert not SquareRoot(4) < -3
+    assert SquareRoot(0) == 0
+    assert not SquareRoot(0) < 0
+    assert not root < SquareRoot(2)
+    assert root <= SquareRoot(2)
+    assert root < SquareRoot(3)
+    assert root == QuadraticNumber.sqrt(2)
+    assert root != -QuadraticNumber.sqrt(2)
+    assert root > QuadraticNumber(-1, 1, 2)
+
+
+@given(quadratics())
+def test_equal_numbers_have_one_hash(x):
+    root = SquareRoot(x * x)
+    assert root == abs(x)
+    assert hash(root) == hash(abs(x)) == hash(SquareRoot(x * x + 0))
+    assert hash(SquareRoot(x.rational**2)) == hash(abs(x.rational))
+    assert hash(SquareRoot(QuadraticNumber(4, 0, 3))) == hash(2)
+
+
+@given(st.fractions(F(1, 10**6), 10**6), st.sampled_from([0, -600, 590]))
+def test_square_roots_are_correctly_rounded(q, power):
+    from decimal import Decimal, localcontext
+
+    square = q * F(10) ** power
+    with localcontext() as context:
+        context.prec = 80
+        wanted = float((Decimal(square.numerator) / Decimal(square.denominator)).sqrt())
+    assert float(SquareRoot(square)) == wanted
+    mixed = QuadraticNumber(square, square / 7, 3)
+    with localcontext() as context:
+        context.prec = 80
+        value = Decimal(square.numerator) / Decimal(square.denominator)
+        wanted = float((value + value / 7 * Decimal(3).sqrt()).sqrt())
+    assert float(SquareRoot(mixed)) == wanted
+
+
+def test_a_root_halfway_between_two_floats_is_rounded_to_even():
+    for step in (1, 3, -1):
+        halfway = 1 + F(step, 2**53)
+        assert float(SquareRoot(halfway**2)) == float(halfway)
+
+
+def test_powers_intervals_and_widths_out_of_range_are_refused():
+    with pytest.raises(ValueError, match="power -1 of a polynomial"):
+        X**-1
+    assert Polynomial((1,)) == X**0
+    for decide in (count_roots, isolate_roots, sign_on_interval):
+        with pytest.raises(ValueError, match="got 5 > -5; exchange them"):
+            decide(X * X - 2, 5, -5)
+    assert count_roots(X, 0, 0) == 0
+    bracket = isolate_roots(X * X - 2)[0]
+    for width in (F(0), F(-1)):
+        with pytest.raises(ValueError, match="`width` must be positive"):
+            refine_root(X * X - 2, bracket, width)
+
+
+def test_a_root_at_an_end_leaves_the_sign_of_the_open_interval():
+    assert sign_on_interval(X - 1, 0, 1) == -1
+    assert sign_on_interval(X, 0, 1) == 1
+
+
+def test_sturm_counts_with_a_negative_irrational_leading_coefficient():
+    root = QuadraticNumber.sqrt(2)
+    for factor in (-root, root, 1 - root):
+        polynomial = factor * (X - 1) * (X + root) * (X * X + 1)
+        assert count_roots(polynomial) == 2
+        assert count_roots(polynomial, 0) == 1
+        assert count_roots(polynomial, -1, 1) == 1
+        assert count_roots(polynomial, -2, -1) == 1
+        assert len(isolate_roots(polynomial)) == 2

@@ -394,3 +394,333 @@ def test_weights_in_another_ring_than_the_stages():
             assert power * plain[tree] == (
                 mixed_A[tree] if s and tree.order > 1 else power * mixed_A[tree]
             )
+
+
+# Found by attack. ------------------------------------------------------------------------------
+
+
+def test_integers_of_fixed_width_do_not_overflow():
+    big = 10**10
+    wide = SimpleNamespace(A=np.array([[big]]), b=np.array([1]))
+    plain = SimpleNamespace(A=[[big]], b=[1])
+    assert order_condition_residuals(wide, 3) == order_condition_residuals(plain, 3)
+    trees = [tree for n in range(1, 4) for tree in rooted_trees(n)]
+    assert elementary_weights(trees, wide.A, wide.b) == elementary_weights(trees, plain.A, plain.b)
+
+
+def test_scalars_that_are_no_ring_elements_are_refused():
+    import decimal
+
+    import ml_dtypes
+    import mpmath
+    import sympy
+    import torch
+
+    entries = [np.array(0.5), ml_dtypes.bfloat16(0.5), torch.tensor(0.5), decimal.Decimal("0.5")]
+    entries += [mpmath.mpf(1) / 2, sympy.Float(0.5), sympy.sqrt(3), sympy.Symbol("u"), sympy.nan]
+    for entry in (*entries, sympy.I, None):
+        for bad in (SimpleNamespace(A=[[entry]], b=[1]), SimpleNamespace(A=[[0]], b=[entry])):
+            with pytest.raises(TypeError, match=f"of type {type(entry).__name__}; convert it"):
+                order_of_accuracy(bad)
+
+
+def test_ring_elements_have_no_radius():
+    from odecore.families import RK2
+
+    for uncertainty, weight in ((F(1, 10), F(1)), (0, 0.5)):
+        mixed = SimpleNamespace(A=RK2.A, b=(RK2.b[0], weight), uncertainty=uncertainty)
+        with pytest.raises(TypeError, match="do not mix with ring elements"):
+            order_of_accuracy(mixed)
+
+
+def test_structure_of_families_is_decided_exactly():
+    from odecore.families import COLLOCATION2, RK2, SDIRK2, THETA
+
+    for family in (RK2, RK3, RK4, SDIRK2, THETA, COLLOCATION2):
+        zero = all(entry == 0 for row in symplectic_residuals(family) for entry in row)
+        assert is_symplectic(family) == zero
+        assert not is_symmetric(family)
+    u = RK2.generators[0]
+    two = SimpleNamespace(A=((u / 2, 0), (u, (1 - u) / 2)), b=(u, 1 - u))  # midpoint steps
+    assert is_symplectic(two)
+    assert not is_symmetric(two)
+    turned = SimpleNamespace(A=((u, u), (F(1, 2) - u, F(1, 2) - u)), b=(F(1, 2), F(1, 2)))
+    assert is_symmetric(turned)
+
+
+@pytest.mark.parametrize("name", ["dopri5", "tsit5"])
+def test_dense_output_in_floats_keeps_its_order(name):
+    method = tableau(name)
+    rounded = as_floats(method)
+    theta = Polynomial((0, 1))
+    assert dense_output_order(method, [theta * b for b in method.b]) == 1
+    assert dense_output_order(rounded, [Polynomial((0, b)) for b in rounded.b]) == 1
+    wrong = [Polynomial((0, b)) for b in rounded.b]
+    wrong[0] += theta / 10**12
+    assert dense_output_order(rounded, wrong) == 0
+    residuals = dense_output_residuals(rounded, [Polynomial((0, b)) for b in rounded.b], 1)
+    assert residuals[RootedTree()].coefficients == (0, sum(map(F, rounded.b)) - 1) or (
+        residuals[RootedTree()] == Polynomial(())
+    )
+
+
+def test_orders_of_dense_output_out_of_range_are_refused():
+    method, weights = tableau("euler"), [Polynomial((0, 1))]
+    for order in (0, -3, 15):
+        with pytest.raises(ValueError, match="at least 1 and at most 14"):
+            dense_output_residuals(method, weights, order)
+        with pytest.raises(ValueError, match="at least 1 and at most 14"):
+            dense_output_order(method, weights, max_order=order)
+    for wrong in ([], weights * 2):
+        with pytest.raises(ValueError, match="one for each weight"):
+            dense_output_residuals(method, wrong, 1)
+
+
+def test_dense_weights_that_fail_at_the_bushy_tree_only():
+    # Order 2 at every theta; of order 3 the path holds, the bush b1 c^2 = theta^3/3 does not.
+    theta = Polynomial((0, 1))
+    A = ((0, 0, 0), (1, 0, 0), (2, 0, 0))
+    free = theta * theta * (1 - theta)
+    b2, b3 = theta * theta / 2 - 2 * free, free
+    weights = [theta - b2 - b3, b2, b3]
+    method = SimpleNamespace(A=A, b=[w(1) for w in weights])
+    assert dense_output_order(method, weights) == 2
+    # With a stage that makes the path exact, only the bush is left.
+    A = ((0, 0, 0), (F(1, 2), 0, 0), (F(-1), 2, 0))
+    b3 = theta * theta * theta / 6
+    b2 = theta * theta - 2 * b3
+    weights = [theta - b2 - b3, b2, b3]
+    method = SimpleNamespace(A=A, b=[w(1) for w in weights])
+    failing = [str(t) for t, r in dense_output_residuals(method, weights, 3).items() if r]
+    assert failing == ["[••]"]
+    assert dense_output_order(method, weights) == 2
+
+
+def nearly_equal_stages(s):
+    A = [[F(1, 2 * s)] * s for _ in range(s)]
+    return A, [F(1, s)] * s
+
+
+def test_equal_stages_do_not_multiply_the_work():
+    A, b = nearly_equal_stages(14)
+    assert is_symmetric(SimpleNamespace(A=A, b=b))
+    A[13][12] += F(1, 9)
+    A[13][13] -= F(1, 9)
+    assert not is_symmetric(SimpleNamespace(A=A, b=b))
+    assert not is_symmetric(as_floats(SimpleNamespace(A=A, b=b)))
+    A, b = nearly_equal_stages(14)  # one more up than down: a renumbering would map seven to six
+    for j in range(13):
+        A[13][j] += F(1, 9) if j < 7 else -F(1, 9)
+    assert not is_symmetric(SimpleNamespace(A=A, b=b))
+
+
+@given(st.integers(2, 5), st.randoms(use_true_random=False), st.booleans())
+def test_symmetry_against_all_renumberings(s, random, symmetric):
+    from itertools import permutations
+
+    b = [F(random.randint(1, 2)) for _ in range(s)]
+    A = [[F(random.randint(0, 2), 2) for _ in range(s)] for _ in range(s)]
+    if symmetric:  # the mean of a method and a renumbered adjoint
+        sigma = list(range(s))[::-1]
+        b = [(b[i] + b[sigma[i]]) / 2 for i in range(s)]
+        A = [[(A[i][j] + b[j] - A[sigma[i]][sigma[j]]) / 2 for j in range(s)] for i in range(s)]
+    total = sum(b)
+    b, A = [w / total for w in b], [[a / total for a in row] for row in A]
+    wanted = any(
+        all(b[p[i]] == b[i] and A[p[i]][p[j]] == b[j] - A[i][j] for i in range(s) for j in range(s))
+        for p in permutations(range(s))
+    )
+    assert wanted or not symmetric
+    assert is_symmetric(SimpleNamespace(A=A, b=b)) == wanted
+
+
+def test_a_method_that_fails_above_the_diagonal_only_is_not_symmetric():
+    A = [list(row) for row in tableau("gauss3").A]
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        wrong = [list(row) for row in A]
+        wrong[i][j] += F(1, 100)
+        assert not is_symmetric(SimpleNamespace(A=wrong, b=tableau("gauss3").b))
+    A, b = [[F(1, 6), F(1, 3)], [F(1, 6), F(1, 3)]], [F(1, 3), F(2, 3)]  # each stage its own image
+    assert is_symmetric(SimpleNamespace(A=A, b=b))
+    for i, j in ((0, 1), (1, 0)):
+        wrong = [list(row) for row in A]
+        wrong[i][j] += F(1, 9)
+        assert not is_symmetric(SimpleNamespace(A=wrong, b=b))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bits", "least"),
+    [(np.float16, 10, 24), (np.float32, 23, 149), (np.float64, 52, 1074), (float, 52, 1074)],
+)
+def test_the_radius_is_that_of_the_format(dtype, bits, least):
+    def bound(row):
+        only = SimpleNamespace(A=[[0] * len(row)] * len(row), b=row)
+        return rounding_bounds(only, 1)[RootedTree()]
+
+    one, small = dtype(1), dtype(2.0 ** (3 - least))
+    assert bound([one, one / 2]) == F(2, 2**bits)
+    assert bound([one, 0.0]) == bound([one, 0]) == F(1, 2**bits)
+    assert bound([one / 2, 1]) == F(2, 2**bits)  # beside a float an int is rounded too
+    assert bound([small, small]) == F(2, 2**least)  # subnormal numbers are spaced evenly
+    assert bound([1, F(1, 2)]) == 0
+
+
+def test_rounding_of_subnormal_rows_is_bounded():
+    exact = [F(15, 10) * F(1, 2**1074), F(25, 10) * F(1, 2**1074)]
+    for scale, dtype in ((1, float), (F(2**925), np.float32)):
+        rounded = [dtype(float(w * scale)) for w in exact]
+        bounds = rounding_bounds(SimpleNamespace(A=[[0, 0]] * 2, b=rounded), 1)
+        assert abs(sum(map(F, map(float, rounded))) - sum(exact) * scale) <= bounds[RootedTree()]
+
+
+def test_the_symplectic_bound_is_that_of_the_radii():
+    # One stage, b = 1 and a = 1/2 + x: 2 a b - b^2 is 2 x, and its bound 5 r + 2 r x + 3 r^2.
+    r = F(1, 1000)
+    last = (5 * r + 3 * r * r) / (2 - 2 * r)
+    for x, kept in ((last, True), (last + F(1, 10**9), False)):
+        rough = SimpleNamespace(A=[[F(1, 2) + x]], b=[F(1)], uncertainty=r)
+        assert is_symplectic(rough) == kept
+
+
+def test_an_uncertainty_is_not_negative():
+    for decide in (order_of_accuracy, is_symplectic, is_symmetric, stage_order):
+        with pytest.raises(ValueError, match="not negative; got -1"):
+            decide(SimpleNamespace(A=[[0]], b=[1], uncertainty=-1))
+
+
+def test_orders_up_to_14_are_decided():
+    assert len(order_condition_residuals(tableau("euler"), 14)) == 53272
+    with pytest.raises(ValueError, match="at most 14"):
+        order_condition_residuals(tableau("euler"), 15)
+    with pytest.raises(ValueError, match="at most 14"):
+        order_of_accuracy(tableau("euler"), max_order=15)
+
+
+@pytest.mark.long
+def test_the_principal_error_of_a_method_of_order_12():
+    # Gauss, 6 stages, to 40 digits.
+    import mpmath
+
+    with mpmath.workdps(60):
+        legendre = [(-1) ** k * math.comb(6, k) * math.comb(6 + k, k) for k in range(6, -1, -1)]
+        nodes = mpmath.polyroots(legendre, extraprec=200)
+        powers = mpmath.matrix([[c**k for c in nodes] for k in range(6)])
+        solve = mpmath.inverse(powers)
+
+        def weights(x):
+            return solve * mpmath.matrix([x ** (k + 1) / (k + 1) for k in range(6)])
+
+        def exact(x):
+            return F(int(mpmath.nint(x * mpmath.mpf(10) ** 40)), 10**40)
+
+        A = [[exact(a) for a in weights(c)] for c in nodes]
+        b = [exact(w) for w in weights(mpmath.mpf(1))]
+    gauss = SimpleNamespace(A=A, b=b, uncertainty=F(1, 10**40))
+    with pytest.raises(ValueError, match="raise `max_order`"):
+        order_of_accuracy(gauss)
+    # The quadrature error is (6!)^4 / (13 (12!)^3) f^(12), with opposite sign.
+    bush = RootedTree((RootedTree(),) * 12)
+    quadrature = F(math.factorial(6) ** 4, 13 * math.factorial(12) ** 3)
+    tau = sum(w * sum(row) ** 12 for w, row in zip(b, A, strict=True)) - F(1, 13)
+    assert tau / bush.symmetry == pytest.approx(-quadrature, rel=1e-12)
+    assert principal_error(gauss, norm="max") >= abs(tau) / bush.symmetry
+
+
+@pytest.mark.long
+def test_undecided_orders_name_what_can_be_done():
+    # All conditions up to 14 are within a bound this wide.
+    vague = SimpleNamespace(A=[[F(1, 2)]], b=[F(1)], uncertainty=F(1, 2))
+    with pytest.raises(ValueError, match="no higher ones are decided"):
+        principal_error(vague)
+    with pytest.raises(ValueError, match="raise `max_order`"):
+        order_of_accuracy(vague, max_order=4)
+
+
+def test_reference_values_of_dormand_and_prince():
+    found = embedded_metrics(tableau("dopri5"))
+    assert str(found.next_error) == "sqrt(2840041584503718)/13471920000"
+    assert str(found.embedded_error) == "sqrt(58760846)/6480000"
+    assert found.dominance.square == found.next_error.square / found.error.square
+    assert float(found.dominance) == pytest.approx(9.9122607, abs=5e-8)
+    assert principal_error(tableau("classic"), norm="lotkin") == F(73, 720)
+    assert principal_error(tableau("dopri5"), norm="lotkin") == F(47, 18000)
+
+
+def test_the_largest_coefficient_may_be_an_abscissa_or_of_either_row():
+    A = ((0, 0, 0), (2, 0, 0), (F(3, 2), 2, 0))
+    pair = SimpleNamespace(A=A, b=(1, 0, 0), b_hat=(0, 1, 0))
+    assert embedded_metrics(pair).largest == F(7, 2)
+    pair = SimpleNamespace(A=((0, 0), (1, 0)), b=(-2, 3), b_hat=(5, -4))
+    assert embedded_metrics(pair).largest == 5
+
+
+def test_stages_without_stages_of_their_own():
+    found = simplifying_assumptions(tableau("euler"))
+    assert (found.B, found.C) == (1, 40)
+    assert stage_order(tableau("euler")) == 1
+    assert simplifying_assumptions(tableau("euler"), limit=7).C == 7
+
+
+@pytest.mark.parametrize(("name", "kind"), [("dopri5", "floats"), ("kcl_54_8_3r", "decimals")])
+def test_a_misprint_is_found_where_low_conditions_do_not_depend_on_it(name, kind):
+    method = tableau(name)
+    wrong = as_floats(method) if kind == "floats" else SimpleNamespace(
+        A=[list(row) for row in method.A], b=method.b, uncertainty=method.uncertainty
+    )  # fmt: skip
+    wrong.A[1][0] += type(wrong.A[1][0])(F(1, 1000))
+    found = locate_typo(wrong, method.order)
+    assert [typo.entry for typo in found] == ["a[2][1]"]
+    assert found[0].restored == pytest.approx(method.A[1][0], abs=1e-13)
+    assert found[0].restored != found[0].found
+
+
+@pytest.mark.long
+def test_a_misprint_at_a_double_root_of_one_condition_is_found():
+    method = tableau("calvo65")
+    A = [list(row) for row in method.A]
+    A[1][0] += F(1, 1000)
+    wrong = SimpleNamespace(A=A, b=method.b, uncertainty=method.uncertainty)
+    assert [typo.entry for typo in locate_typo(wrong, 6)] == ["a[2][1]"]
+
+
+def with_two_answers():
+    """Of order 5 iff 4 (1 + z)^2 = (3 + z)^2, where z = a[7][1]: for z = 1 and z = -5/3.
+
+    The sixth stage of Dormand and Prince in four copies, of weights (4, 4, -1, -1)/6, which read
+    stages y = 1 and z without weight in opposite ways; only the condition of [[.][.]] sees them.
+    """
+    method = tableau("dopri5")
+    A = [[*row[:5], 0, 0, 0, 0, 0, 0] for row in method.A[:5]]
+    A += [[F(1), *[0] * 10], [F(1), *[0] * 10]]
+    for y in (1, -1, 3, -3):
+        z = 1 if y > 0 else -1
+        row = method.A[5]
+        A.append([row[0] - y - z, *row[1:5], y, z, 0, 0, 0, 0])
+    return A, [*method.b[:5], 0, 0, *(method.b[5] * F(w, 6) for w in (4, 4, -1, -1))]
+
+
+def test_two_answers_are_both_found():
+    A, b = with_two_answers()
+    assert order_of_accuracy(SimpleNamespace(A=A, b=b)) == 5
+    A[6][0] = F(2)
+    found = locate_typo(SimpleNamespace(A=A, b=b), 5)
+    assert [typo.restored for typo in found if typo.entry == "a[7][1]"] == [F(-5, 3), 1]
+    for typo in found:
+        assert typo.restored != typo.found
+
+
+def test_a_misprint_within_ten_radii_is_none():
+    method, r = tableau("dopri5"), F(1, 10**12)
+    for shift, entries in ((9 * r, []), (30 * r, ["b[5]"])):
+        b = list(method.b)
+        b[4] += shift  # more than the bound, the radii of seven weights
+        wrong = SimpleNamespace(A=method.A, b=b, uncertainty=r)
+        assert failing_trees(wrong, 5)
+        assert [t.entry for t in locate_typo(wrong, 5) if t.entry == "b[5]"] == entries
+
+
+def test_what_misses_by_a_thousand_radii_is_not_restored():
+    # Two weights are wrong by 100 radii each: no change of one brings all within ten.
+    method, r = tableau("classic"), F(1, 10**12)
+    b = [method.b[0] + 200 * r, method.b[1] - 300 * r, method.b[2], method.b[3]]
+    assert locate_typo(SimpleNamespace(A=method.A, b=b, uncertainty=r), 4) == ()

@@ -8,6 +8,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from odecore.errors import SingularParameterError
+from odecore.exact import QuadraticNumber
 from odecore.families import RK3, RK4
 from odecore.tableaux import (
     ButcherTableau,
@@ -179,3 +180,57 @@ def test_an_embedded_row_equal_to_the_weights_estimates_nothing():
 def test_floats_on_the_excluded_curve_are_refused_up_to_rounding(u, v):
     with pytest.raises(SingularParameterError, match=r"6\*u\*v - 4\*u - 4\*v \+ 3 = 0"):
         coefficients_at(RK4, u=u, v=v)
+
+
+# Found by attack. ------------------------------------------------------------------------------
+
+
+def test_integers_of_fixed_width_do_not_overflow():
+    method = ButcherTableau(np.array([[0, 0], [10**10, 0]]), np.array([0, 1]))
+    assert method.c[1] ** 2 == 10**20
+    member = tableau_at(RK4, u=F(1, 3), v=np.int64(3))
+    for x in (*method.A[1], *method.b, *member.A[3], *member.b):
+        assert type(x.numerator) is type(x.denominator) is int
+
+
+def test_rows_and_weights_are_read_once():
+    with pytest.raises(ValueError, match=r"rows of lengths \[0\]"):
+        ButcherTableau((r for r in [()]), (1, 0))
+    for A in ((r for r in [()]), [iter(())], iter([iter((0,))])):
+        assert ButcherTableau(A, iter((1,))).A == ((0,),)
+    found = ButcherTableau((iter(r) for r in [(), (1,)]), iter((HALF, HALF)), b_hat=iter((1, 0)))
+    assert found == ButcherTableau(((), (1,)), (HALF, HALF), b_hat=(1, 0))
+
+
+@pytest.mark.parametrize("uncertainty", [QuadraticNumber.sqrt(2), 1e-9, "1/10", None])
+def test_an_uncertainty_is_rational(uncertainty):
+    with pytest.raises(TypeError, match="`uncertainty` must be"):
+        ButcherTableau(((),), (1,), uncertainty=uncertainty)
+
+
+def test_all_rows_lie_in_one_field():
+    two, three = QuadraticNumber.sqrt(2), QuadraticNumber.sqrt(3)
+    with pytest.raises(ValueError, match="one quadratic field"):
+        ButcherTableau(((), (two,)), (0, 1), b_hat=(three, 1 - three))
+
+
+@pytest.mark.parametrize("name", [n for n, m in catalogue().items() if m.is_explicit and m.b_hat])
+def test_error_weights_are_rounded_once(name):
+    method = tableau(name)
+    wanted = tuple(float(b - e) for b, e in zip(method.b, method.b_hat, strict=True))
+    assert method.coefficients.error == wanted
+
+
+def test_entries_beyond_the_range_of_floats_are_printed():
+    big, small = F(10) ** 400 / 3, F(1, 7 * 10**400)
+    irrational = QuadraticNumber(665857, -470832, 2) / 10**30
+    text = str(ButcherTableau(((), (big,), (small, 0), (irrational, 0, 0)), (1, 0, 0, 0)))
+    assert "~3.33333333333333e+399" in text
+    assert "~1.42857142857143e-401" in text
+    assert f"~{float(irrational):.15g}" in text
+
+
+@pytest.mark.parametrize("name", ["DOPRI5", "Dopri5"])
+def test_names_in_capitals_have_near_matches(name):
+    with pytest.raises(ValueError, match="did you mean 'dopri5'"):
+        tableau(name)
