@@ -216,8 +216,10 @@ def restored(
             f"`cotangents` must hold one array for each of the {len(panels) + 1} output times, got "
             f"{len(cotangents)}"
         )
-    lengths = {k: options.pop(k) for k in ("first_step", "min_step", "max_step") if k in options}
-    moments = {k: options.pop(k) for k in ("step_at", "jump_at") if k in options}
+    lengths: dict[str, Any] = {
+        k: options.pop(k) for k in ("first_step", "min_step", "max_step") if k in options
+    }
+    moments: dict[str, Any] = {k: options.pop(k) for k in ("step_at", "jump_at") if k in options}
     a = cotangents[-1]
     xp = namespace(a)
     tails: list[Any] = []

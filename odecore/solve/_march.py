@@ -216,9 +216,8 @@ class _March:
                 self.slope = checked_stage(plan.fun(end, attempt.y), attempt.y)
                 self.counts["evaluations"] += 1
         self.counts["evaluations"] += len(extension.extra)
-        return dense_step(
-            plan.fun, t, t_new, y, attempt, (slope, self.slope), extension, combiner(y)
-        )
+        slopes = (slope, self.slope)
+        return dense_step(plan.fun, t, t_new, y, attempt, slopes, extension, combiner(y))
 
     def _events(self, t: float, t_new: float, y_new: Any, inside: Callable[[float], Any]) -> float:
         """Record what happened in the step, and return where it ends."""
