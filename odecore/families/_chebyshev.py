@@ -149,9 +149,9 @@ def _second_order(s: int) -> Family:
     return Family(f"RKC2({s})", ("epsilon",), 2, formula, factors)
 
 
-def _stages(stages: int) -> int:
+def _stages(stages: Any) -> int:
     if not isinstance(stages, Integral):
         raise TypeError(f"`stages` is a number of stages, an int; got {stages!r}")
-    if not 2 <= stages <= 50:
+    if not 2 <= int(stages) <= 50:
         raise ValueError(f"`stages` must be from 2 to 50, got {stages}")
     return int(stages)
