@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from odecore.families import COLLOCATION2, RK2, RK3, RK3S4, RK4, RK4B, SDIRK2
+from odecore.families import COLLOCATION2, RK2, RK3, RK3A, RK3S4, RK4, RK4B, SDIRK2
 from odecore.order import principal_error
 from odecore.stability import atlas, contractivity_radius, optimize, ssp_coefficient
 from odecore.tableaux import tableau_at
@@ -135,3 +135,17 @@ def test_a_narrow_atlas_has_its_own_points():
     np.testing.assert_allclose(found.values["SSP coefficient"], expected, rtol=1e-9)
     with pytest.raises(ValueError, match="finite"):
         atlas(RK2, (0.5, math.inf))
+
+
+def test_a_critical_point_that_is_worse_than_the_boundary_is_no_optimum():
+    # In this box the eliminants meet at (1/2, 1/2) only, where the error is larger than at a corner.
+    found = optimize(SDIRK2, (0.3, 0.6), (0.4, 0.7))
+    assert found.value <= float(principal_error(tableau_at(SDIRK2, gamma=F(3, 10), c=F(7, 10))))
+    assert found.polynomials == {}
+
+
+def test_an_error_that_no_parameter_changes_has_no_isolated_optimum():
+    found = optimize(RK3A, (0.1, 1))
+    one = tableau_at(RK3A, w=F(1, 2))
+    assert found.value == pytest.approx(float(principal_error(one)))
+    assert found.polynomials == {}
