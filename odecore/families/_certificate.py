@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from fractions import Fraction
-from math import prod
+from itertools import chain
 from random import Random
 from typing import Any
 
-from odecore.families._family import Family
-from odecore.order import RootedTree, elementary_weights, order_condition_residuals, rooted_trees
+from odecore.families._modular import divides_a_power, random_prime, value_at
+from odecore.families._terms import Rational, Terms, as_text, is_int, is_polynomial, is_rational
+from odecore.order import RootedTree, rooted_trees
 
-__all__ = ["OrderCertificate", "Verification", "order_is_proved", "prove_order"]
+__all__ = ["OrderCertificate", "Verification"]
 
-PRIMES = (2**61 - 1, 2**89 - 1, 2**107 - 1)  # Mersenne primes
-
-Terms = tuple[tuple[tuple[int, ...], int, int], ...]  # (exponents, numerator, denominator)
-Rational = tuple[Terms, Terms]  # numerator and denominator
+FORMAT = "odecore order certificate 2"
+NEGLIGIBLE = -100  # of `log2_error`
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,8 @@ class Verification:
     Parameters
     ----------
     holds : bool
-        Whether all conditions vanish at all points, and that of the witness does not.
+        Whether the certificate is complete, all that it says is true at all points, and
+        `log2_error` is at most -100.
     points : int
         Number of points at which everything was evaluated.
     primes : tuple of int
@@ -36,8 +35,9 @@ class Verification:
     failures : tuple of str
         What did not hold.
     log2_error : int
-        A wrong certificate passes with probability at most 2^log2_error (Schwartz and Zippel:
-        degree over size of the field, to the power of the number of points).
+        A wrong certificate passes with probability at most 2^log2_error: the bound of Schwartz and
+        Zippel, degree over size of the field, and the chance that a random prime divides a
+        coefficient, from degrees and digits of the certificate; once for each prime.
     """
 
     holds: bool
@@ -51,46 +51,84 @@ class Verification:
 class OrderCertificate:
     """A family with its order proved, in a form that needs no computer algebra to check.
 
+    A polynomial is a tuple of terms (exponents, numerator, denominator), with one exponent for each
+    parameter; a rational function is a pair (numerator, denominator) of polynomials.
+
     Parameters
     ----------
     family : str
+        A label, as the names of the parameters are: the claim is about A and b.
     parameters : tuple of str
     order : int
-    excluded : tuple of str
+    factors : tuple of polynomials
         The proof holds where none of these vanish.
-    A, b : nested tuples
-        Coefficients as pairs (numerator, denominator) of polynomials, each a tuple of terms
-        (exponents, numerator, denominator).
-    conditions : tuple of (level sequence, str)
-        For each tree up to the order its residual: "0", the zero of the field.
-    witness : (level sequence, str)
+    A, b : nested tuples of rational functions
+    conditions : tuple of (level sequence, rational function)
+        Each tree up to the order and its residual: the zero of the field in a complete proof.
+    witness : (level sequence, rational function)
         A tree of order p + 1 and its residual, which is not zero: the order is not higher.
     undeclared : tuple of str
-        Factors of denominators that are missing in `excluded`; empty in a complete proof.
+        Factors of denominators that are missing in `factors`; empty in a complete proof.
+
+    Raises
+    ------
+    ValueError
+        If an entry has not this form.
     """
 
     family: str
     parameters: tuple[str, ...]
     order: int
-    excluded: tuple[str, ...]
+    factors: tuple[Terms, ...]
     A: tuple[tuple[Rational, ...], ...]
     b: tuple[Rational, ...]
-    conditions: tuple[tuple[tuple[int, ...], str], ...]
-    witness: tuple[tuple[int, ...], str] | None
+    conditions: tuple[tuple[tuple[int, ...], Rational], ...]
+    witness: tuple[tuple[int, ...], Rational] | None
     undeclared: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for entry, fits in self._form().items():
+            if not fits:
+                raise ValueError(
+                    f"{entry} of an order certificate must have the documented form, got "
+                    f"{getattr(self, entry)!r:.80}; take certificates from prove_order"
+                )
+
+    def _form(self) -> dict[str, bool]:
+        """Whether each entry has the form that the others rely on."""
+        n = len(self.parameters) if _are(str, self.parameters) else -1
+        s = len(self.b) if isinstance(self.b, tuple) else -1
+        listed = {"conditions": self.conditions, "witness": self._witnesses()}
+        return {
+            "family": isinstance(self.family, str),
+            "parameters": 0 < n == len(set(self.parameters)),
+            "order": is_int(self.order) and 1 <= self.order <= 14,
+            "factors": all(factor and is_polynomial(factor, n) for factor in self.factors),
+            "A": len(self.A) == s
+            and all(len(row) == s and all(is_rational(a, n) for a in row) for row in self.A),
+            "b": s > 0 and all(is_rational(weight, n) for weight in self.b),
+            "undeclared": _are(str, self.undeclared),
+        } | {
+            entry: all(all(map(is_int, t)) and is_rational(residual, n) for t, residual in pairs)
+            for entry, pairs in listed.items()
+        }
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """The polynomials of which none vanishes where the proof holds."""
+        return tuple(as_text(factor, self.parameters) for factor in self.factors)
 
     @property
     def proved(self) -> bool:
-        """Whether all residuals are zero, the witness is not, and nothing is undeclared."""
-        held = all(residual == "0" for _, residual in self.conditions)
-        return held and self.witness is not None and not self.undeclared
+        """Whether the proof is complete: `verify` checks that it is true."""
+        return not self._gaps()
 
     def __bool__(self) -> bool:
         return self.proved
 
     def to_json(self) -> str:
         """Write the certificate; `from_json` reads it."""
-        return json.dumps({"format": "odecore order certificate 1", **asdict(self)})
+        return json.dumps({"format": FORMAT, **asdict(self)})
 
     @classmethod
     def from_json(cls, text: str, /) -> OrderCertificate:
@@ -103,170 +141,115 @@ class OrderCertificate:
         """
         try:
             record = json.loads(text)
-            if record.pop("format") != "odecore order certificate 1":
-                raise ValueError("another format")
+            if record.pop("format") != FORMAT:
+                raise ValueError(f"the format is not {FORMAT!r}")
             return cls(**{key: _frozen(value) for key, value in record.items()})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"not an order certificate: {error}") from None
 
     def verify(self, *, points: int = 12, seed: int = 0) -> Verification:
         """Check the claim again from A and b alone, by integers modulo primes at random points.
 
         Nothing of the proof is used: no computer algebra, no shared subtrees, another recursion.
+        Primes and points are drawn from a hash of the certificate, so that no certificate can be
+        made to fit them.
 
         Parameters
         ----------
         points : int, optional
-            For each of three primes.
+            For each of four primes.
         seed : int, optional
+            Draws other primes and points.
         """
-        random, failures, sharp, degree, tried = Random(seed), [], False, 1, 0  # noqa: S311
-        trees = [tree for n in range(1, self.order + 1) for tree in rooted_trees(n)]
-        top = rooted_trees(self.order + 1)
-        for prime in PRIMES:
+        random, failures, tried, sharp, log2_error = self._random(seed), self._gaps(), 0, False, 0
+        primes = tuple(random_prime(random) for _ in range(4))
+        for prime in () if failures else primes:
+            failures += self._uncovered(prime, random)
+            before = tried
             for _ in range(points):
                 at = tuple(random.randrange(prime) for _ in self.parameters)
                 try:
-                    A = [[_modular(entry, at, prime) for entry in row] for row in self.A]
-                    b = [_modular(entry, at, prime) for entry in self.b]
+                    wrong, different = self._wrong_at(at, prime)
                 except ValueError:
-                    continue  # a pole of a coefficient: not in the domain
-                tried += 1
-                for tree in trees:
-                    if (_weight(tree, A, b, prime) * tree.density - 1) % prime:
-                        failures.append(f"{tree} at {at} modulo {prime}")
-                sharp |= any((_weight(t, A, b, prime) * t.density - 1) % prime for t in top)
-        for entry in (*self.b, *(entry for row in self.A for entry in row)):
-            degree += sum(max((sum(t[0]) for t in terms), default=0) for terms in entry)
+                    continue  # a pole: not in the domain
+                tried, sharp = tried + 1, sharp or different
+                failures += [f"{tree} at {at} modulo {prime}" for tree in wrong]
+            log2_error += self._log2_error_of_a_prime() if tried > before else 0
         if tried and not sharp:
-            failures.append(f"all conditions of order {self.order + 1} hold at all points")
-        if not tried:
-            failures.append("every point was a pole of a coefficient")
-        bits = (degree * (self.order + 1)).bit_length() - 61
-        return Verification(not failures, tried, PRIMES, tuple(failures[:20]), bits * tried)
+            failures.append("the residual of the witness vanishes at all points")
+        if not failures and log2_error > NEGLIGIBLE:
+            failures.append(f"at {tried} points the chance of error, 2^{log2_error}, is too large")
+        return Verification(not failures, tried, primes, tuple(failures[:20]), log2_error)
 
+    def _witnesses(self) -> list[tuple[tuple[int, ...], Rational]]:
+        return [] if self.witness is None else [self.witness]
 
-def prove_order(family: Family, /) -> OrderCertificate:
-    """Prove that all members of a family have exactly the claimed order.
+    def _random(self, seed: int) -> Random:
+        return Random(f"{seed} {self.to_json()}")  # noqa: S311 - by SHA-512 of the text
 
-    Parameters
-    ----------
-    family : Family
+    def _gaps(self) -> list[str]:
+        """What is missing for a complete proof, before anything is evaluated."""
+        gaps = [f"{factor} is not excluded" for factor in self.undeclared]
+        trees = [tree for n in range(1, self.order + 1) for tree in rooted_trees(n)]
+        if sorted(levels for levels, _ in self.conditions) != sorted(
+            tree.level_sequence for tree in trees
+        ):
+            gaps.append(f"the conditions are not those of the trees up to order {self.order}")
+        gaps += [
+            f"the residual of {levels} is not zero" for levels, (top, _) in self.conditions if top
+        ]
+        sharp = (tree.level_sequence for tree in rooted_trees(self.order + 1))
+        if self.witness is None or self.witness[0] not in sharp or not self.witness[1][0]:
+            gaps.append(f"no tree of order {self.order + 1} has a residual that is not zero")
+        random = self._random(0)
+        return gaps + self._uncovered(random_prime(random), random)
 
-    Returns
-    -------
-    OrderCertificate
-        True as a bool iff proved. The residual of every tree up to order p is computed in the field
-        of rational functions over the rationals and is its zero or not; one tree of order p+1 whose
-        residual is not zero shows that the order is no higher (on a curve inside the parameter
-        space it may be); the denominators are factored, and each factor must be declared.
+    def _uncovered(self, prime: int, random: Random) -> list[str]:
+        """Denominators that vanish elsewhere than where a factor does."""
+        below = dict.fromkeys(denominator for _, denominator in chain(self.b, *self.A))
+        return [
+            f"{as_text(denominator, self.parameters)} vanishes off the excluded set"
+            for denominator in below
+            if not divides_a_power(denominator, self.factors, prime, random)
+        ]
 
-    Examples
-    --------
-    >>> from odecore.families import RK4
-    >>> certificate = prove_order(RK4)
-    >>> bool(certificate), certificate.verify().holds, len(certificate.conditions)
-    (True, True, 8)
-    """
-    if not isinstance(family, Family):
-        raise TypeError(
-            f"`family` must be a Family, got {type(family).__name__}; for one method use "
-            "odecore.order.order_of_accuracy"
+    def _wrong_at(self, at: Sequence[int], prime: int) -> tuple[list[RootedTree], bool]:
+        """Trees whose residual is not what is said, and whether that of the witness is not 0."""
+        A = [[value_at(entry, at, prime) for entry in row] for row in self.A]
+        b = [value_at(entry, at, prime) for entry in self.b]
+        wrong, residual = [], 0
+        for levels, claimed in (*self.conditions, *self._witnesses()):
+            tree = RootedTree.from_level_sequence(levels)
+            residual = _weight(tree, A, b, prime) - pow(tree.density, -1, prime)
+            if (residual - value_at(claimed, at, prime)) % prime:
+                wrong.append(tree)
+        return wrong, residual % prime != 0
+
+    def _log2_error_of_a_prime(self) -> int:
+        """Schwartz and Zippel's bound, and that of a prime which divides a coefficient.
+
+        A residual times the denominators of all entries is a polynomial with integer coefficients.
+        Its degree and its digits are at most p + 1 times those of all entries together; those of
+        the resultant that decides on a line, their products with the degree.
+        """
+        residuals = [residual for _, residual in self._witnesses()]
+        polynomials = [*chain(*self.b, *chain(*self.A), *residuals), *self.factors]
+        q, s = self.order + 1, len(self.b)
+        degree = 1 + q * sum(
+            max((sum(powers) for powers, _, _ in terms), default=0) for terms in polynomials
         )
-    residuals = order_condition_residuals(family, family.order)
-    witness = None
-    for tree in reversed(rooted_trees(family.order + 1)):  # the bush first: it is cheapest
-        weight = elementary_weights([tree], family.A, family.b)[tree]
-        residual = weight - Fraction(1, tree.density)
-        if residual != 0:
-            witness = (tree.level_sequence, str(residual))
-            break
-    return OrderCertificate(
-        family.name,
-        family.parameters,
-        family.order,
-        family.excluded,
-        tuple(tuple(map(_rational, row)) for row in family.A),
-        tuple(map(_rational, family.b)),
-        tuple((t.level_sequence, "0" if r == 0 else str(r)) for t, r in residuals.items()),
-        witness,
-        _undeclared(family),
-    )
-
-
-def order_is_proved(family: Family, /) -> bool:
-    """Decide whether all members have exactly the claimed order p, away from the excluded set.
-
-    Parameters
-    ----------
-    family : Family
-
-    Returns
-    -------
-    bool
-        What `prove_order` found.
-
-    Notes
-    -----
-    This is a proof, not a test at sample points: arithmetic in the field is exact. Order p+1 may
-    still be reached on a curve inside the parameter space.
-    """
-    return prove_order(family).proved
-
-
-def _undeclared(family: Family) -> tuple[str, ...]:
-    """Factors of denominators that do not divide any declared factor."""
-    declared = [f.numer for f in family.factors(*family.generators) if hasattr(f, "numer")]
-    missing: list[str] = []
-    for entry in (*family.b, *(a for row in family.A for a in row)):
-        rest = entry.denom if hasattr(entry, "denom") and hasattr(entry, "numer") else None
-        if rest is None or not hasattr(rest, "is_ground"):
-            continue
-        rest = _without(rest, declared)
-        if not rest.is_ground and str(rest.as_expr()) not in missing:
-            missing.append(str(rest.as_expr()))
-    return tuple(missing)
-
-
-def _without(rest: Any, declared: Sequence[Any]) -> Any:
-    for factor in declared:
-        common = rest.gcd(factor)
-        while not common.is_ground:
-            rest = rest.exquo(common)
-            common = rest.gcd(factor)
-    return rest
-
-
-def _rational(entry: Any) -> Rational:
-    if not hasattr(entry, "numer"):
-        value = Fraction(entry)
-        one = (((), 1, 1),)
-        return ((((), value.numerator, value.denominator),) if value else (), one)
-    return _terms(entry.numer), _terms(entry.denom)
-
-
-def _terms(polynomial: Any) -> Terms:
-    return tuple(
-        (tuple(powers), int(c.numerator), int(c.denominator))
-        for powers, c in polynomial.terms()
-        if c
-    )
+        digits = q * (s.bit_length() + q.bit_length()) + q * sum(
+            n.bit_length() + d.bit_length() for terms in polynomials for _, n, d in terms
+        )
+        return (degree * (degree + digits)).bit_length() - 73  # of 2^73 primes and more
 
 
 def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
-def _modular(entry: Rational, at: Sequence[int], prime: int) -> int:
-    numerator, denominator = (
-        sum(
-            n * pow(d, -1, prime) * prod(pow(x, k, prime) for x, k in zip(at, powers, strict=False))
-            for powers, n, d in terms
-        )
-        % prime
-        for terms in entry
-    )
-    return numerator * pow(denominator, -1, prime) % prime
+def _are(kind: type, values: Any) -> bool:
+    return isinstance(values, tuple) and all(isinstance(value, kind) for value in values)
 
 
 def _weight(tree: RootedTree, A: Sequence[Sequence[int]], b: Sequence[int], prime: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from numbers import Integral
 from typing import Any
 
 from odecore.families._family import Family, Rows
@@ -43,7 +44,6 @@ def _node(s: int, epsilon: Any) -> Any:
     return 1 + epsilon / (s * s)
 
 
-@cache
 def rkc1(stages: int, /) -> Family:
     """The damped first-order Chebyshev family with s stages.
 
@@ -62,6 +62,8 @@ def rkc1(stages: int, /) -> Family:
 
     Raises
     ------
+    TypeError
+        If `stages` is no integer.
     ValueError
         If `stages` is out of range.
 
@@ -69,8 +71,11 @@ def rkc1(stages: int, /) -> Family:
     -----
     Hairer, Wanner II, section IV.2; Sommeijer, Shampine, Verwer, J. Comput. Appl. Math. 88 (1997).
     """
-    s = _stages(stages)
+    return _first_order(_stages(stages))
 
+
+@cache
+def _first_order(s: int) -> Family:
     def formula(epsilon: Any) -> tuple[Rows, tuple[Any, ...]]:
         w0 = _node(s, epsilon)
         T, D, _ = _chebyshev(s, w0)
@@ -91,7 +96,6 @@ def rkc1(stages: int, /) -> Family:
     return Family(f"RKC1({s})", ("epsilon",), 1, formula, factors)
 
 
-@cache
 def rkc2(stages: int, /) -> Family:
     """The damped second-order Chebyshev family with s stages.
 
@@ -107,6 +111,8 @@ def rkc2(stages: int, /) -> Family:
 
     Raises
     ------
+    TypeError
+        If `stages` is no integer.
     ValueError
         If `stages` is out of range.
 
@@ -115,8 +121,11 @@ def rkc2(stages: int, /) -> Family:
     van der Houwen, Sommeijer (1980); Sommeijer, Shampine, Verwer (1997): R(z) = 1 + b_s (T_s(w0 +
     w1 z) - T_s(w0)), b_j = T_j''(w0) / T_j'(w0)^2 for j >= 2 and b_0 = b_1 = b_2.
     """
-    s = _stages(stages)
+    return _second_order(_stages(stages))
 
+
+@cache
+def _second_order(s: int) -> Family:
     def formula(epsilon: Any) -> tuple[Rows, tuple[Any, ...]]:
         w0 = _node(s, epsilon)
         T, D, E = _chebyshev(s, w0)
@@ -140,7 +149,9 @@ def rkc2(stages: int, /) -> Family:
     return Family(f"RKC2({s})", ("epsilon",), 2, formula, factors)
 
 
-def _stages(stages: int) -> int:
-    if not 2 <= stages <= 50:
+def _stages(stages: Any) -> int:
+    if not isinstance(stages, Integral):
+        raise TypeError(f"`stages` is a number of stages, an int; got {stages!r}")
+    if not 2 <= int(stages) <= 50:
         raise ValueError(f"`stages` must be from 2 to 50, got {stages}")
-    return stages
+    return int(stages)

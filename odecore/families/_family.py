@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from numbers import Rational, Real
+from numbers import Number, Rational, Real
 from typing import Any
 
 from odecore.errors import SingularParameterError
@@ -140,10 +140,19 @@ class Family:
 
         Raises
         ------
+        TypeError
+            If a value is neither a real number nor something to calculate with, such as an array.
         SingularParameterError
             Naming the factors that vanish. Nothing is clamped: near such a point the member depends
             on the direction of approach, so the nearest valid value would be an arbitrary choice.
         """
+        for name, value in zip(self.parameters, values, strict=True):
+            real = isinstance(value, Real) or not isinstance(value, Number)
+            if not (real and hasattr(value, "__truediv__")):
+                raise TypeError(
+                    f"`{name}` must be a real number or an array, got {value!r} of type "
+                    f"{type(value).__name__}"
+                )
         factors = self.factors(*values)
         bad = [i for i, factor in enumerate(factors) if _vanishes(factor)]
         if bad:

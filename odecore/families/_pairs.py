@@ -35,7 +35,7 @@ RK3_PAIR = Family(
     ("u", "v", "g", "h"),
     3,
     _appended(RK3, 2),
-    lambda u, v, g, h: RK3.factors(u, v),
+    lambda u, v, g, h: (*RK3.factors(u, v), g * g + h * h),  # at g = h = 0 b_hat is b
     estimator=_third_order_estimator,
     embedded_order=2,
     members=(("bosh3", (Fraction(1, 2), Fraction(3, 4), Fraction(-1, 9), Fraction(1, 8))),),

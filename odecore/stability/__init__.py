@@ -7,15 +7,11 @@ from odecore.stability._contractivity import (
     linear_ssp_coefficient,
     ssp_coefficient,
 )
-from odecore.stability._decisions import (
-    LinearStability,
-    ParametricStability,
-    linear_stability,
-    parametric_stability,
-)
+from odecore.stability._decisions import LinearStability, linear_stability
 from odecore.stability._function import StabilityFunction, stability_function
 from odecore.stability._intervals import StabilityInterval, imaginary_interval, real_interval
 from odecore.stability._optimum import Optimum, optimize
+from odecore.stability._parametric import ParametricStability, parametric_stability
 from odecore.stability._phase import dispersion_order, dissipation_order
 from odecore.stability._region import plot_region
 

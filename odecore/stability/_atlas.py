@@ -6,7 +6,8 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import nan
+from math import isfinite, nan
+from numbers import Rational
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,11 @@ QUANTITIES = {
     "internal amplification": lambda method: internal_amplification(method, points=60),
     "largest coefficient": _size,
 }
+
+
+def as_written(number: Any) -> Fraction:
+    """An exact number itself; a float as the shortest decimal that rounds to it."""
+    return Fraction(number if isinstance(number, Rational) else repr(float(number)))
 
 
 def member_or_none(family: Family, point: dict[str, Fraction]) -> Any:
@@ -172,11 +178,14 @@ def atlas(
             f"an atlas needs one range for each of one or two parameters; {family.name} has "
             f"{', '.join(family.parameters)} and {len(ranges)} were given"
         )
-    if points < 2 or any(not low < high for low, high in ranges):
-        raise ValueError("each range must be (low, high) with low < high, and `points` at least 2")
+    if points < 2 or any(not low < high or not isfinite(high - low) for low, high in ranges):
+        raise ValueError(
+            "each range must be (low, high), finite with low < high, and `points` at least 2; got "
+            f"{ranges} and {points}"
+        )
     axes = []
-    for low, high in ranges:  # rationals with small denominators keep exact arithmetic short
-        a, b = (Fraction(end).limit_denominator(10**4) for end in (low, high))
+    for ends in ranges:
+        a, b = map(as_written, ends)
         axes.append([a + (b - a) * Fraction(k, points - 1) for k in range(points)])
     shape = tuple(len(axis) for axis in axes)
     values = {name: np.full(shape, nan) for name in names}

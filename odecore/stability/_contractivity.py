@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from math import comb, inf
+from math import comb, factorial, inf, lcm
 from typing import Any
 
 import numpy as np
 
-from odecore.stability._function import require_tableau, stability_function
+from odecore.exact import Polynomial, QuadraticNumber
+from odecore.stability._function import as_floats, require_tableau, stability_function
 from odecore.tableaux import ButcherTableau
 
 __all__ = [
@@ -18,7 +19,7 @@ __all__ = [
     "ssp_coefficient",
 ]
 
-_WIDTH = Fraction(1, 2**50)
+_WIDTH = Fraction(1, 2**50)  # relative
 
 
 def ssp_coefficient(method: ButcherTableau, /) -> Fraction | float:
@@ -31,14 +32,16 @@ def ssp_coefficient(method: ButcherTableau, /) -> Fraction | float:
     Returns
     -------
     Fraction or inf
-        Exact where it is a rational with denominator up to 1000, else the largest dyadic number
-        below it to 2^-50; inf for implicit Euler and the like. 0 if a coefficient is negative.
+        Exact where it is a rational with denominator up to 1000, else a dyadic number below it, by
+        at most 2^-50 of it; inf for implicit Euler and the like. 0 if a coefficient is negative.
 
     Notes
     -----
     Kraaijevanger, BIT 31 (1991) 482-528: r is admissible iff with K = [[A, 0], [b, 0]] the matrix
     rK (I + rK)^-1 and the vector (I + rK)^-1 1 have no negative entry. The admissible r form an
-    interval from 0, so bisection with exact arithmetic at each r finds its end.
+    interval from 0, so bisection with exact arithmetic at each r finds its end. It is not empty iff
+    K >= 0 and K^2 vanishes where K does; it is infinite iff it holds an r beyond all roots of the
+    determinants that an entry is the quotient of, which are bounded by their coefficients.
 
     Examples
     --------
@@ -74,7 +77,30 @@ def ssp_coefficient(method: ButcherTableau, /) -> Fraction | float:
                     ]
         return all(x >= 0 for row in rows for x in row[n:])
 
-    return _end_of_interval(admissible)
+    square = [
+        [sum(a * K[k][j] for k, a in enumerate(row) if a != 0) for j in range(s)] for row in K
+    ]
+    if any(
+        a < 0 or (a == 0 != b)
+        for k, kk in zip(K, square, strict=True)
+        for a, b in zip(k, kk, strict=False)
+    ):
+        return Fraction(0)
+    return inf if admissible(_beyond_all_roots(K)) else _end_of_interval(admissible)
+
+
+def _beyond_all_roots(K: list[list[Any]]) -> Fraction:
+    """A number larger than the roots of all minors of I + rK, as polynomials in r.
+
+    With a common denominator d of K they are polynomials in r/d over the integers of the field. A
+    coefficient and its conjugate are at most n! (2m)^n =: H, and the leading one at least 1/H.
+    """
+    n = len(K)
+    parts = [(a.rational, a.irrational * a.radicand) if isinstance(a, QuadraticNumber) else (a, 0)
+             for row in K for a in row]  # fmt: skip
+    d = lcm(*(Fraction(part).denominator for pair in parts for part in pair))
+    m = 1 + max(int(d * (abs(a) + abs(b))) for a, b in parts)
+    return Fraction(d * (1 + (factorial(n) * (2 * m) ** n) ** 2))
 
 
 def linear_ssp_coefficient(method: ButcherTableau, /) -> Fraction | float:
@@ -96,26 +122,24 @@ def linear_ssp_coefficient(method: ButcherTableau, /) -> Fraction | float:
         raise ValueError("the linear SSP coefficient is computed for explicit methods only")
     p = stability_function(method).numerator
 
-    def admissible(r: Fraction) -> bool:
-        return all(
-            sum((comb(k, j) * a * (-r) ** (k - j) for k, a in enumerate(p) if k >= j), Fraction(0))
-            >= 0
-            for j in range(len(p))
-        )
-
-    return _end_of_interval(admissible)
-
-
-def _end_of_interval(admissible: Any) -> Fraction | float:
-    if not admissible(Fraction(1, 2**40)):
+    derivatives = [
+        Polynomial([comb(k, j) * a * (-1) ** (k - j) for k, a in enumerate(p) if k >= j])
+        for j in range(len(p))
+    ]
+    if any(next(filter(None, q.coefficients), 0) < 0 for q in derivatives):
         return Fraction(0)
-    high = Fraction(1)
+    return _end_of_interval(lambda r: all(q(r) >= 0 for q in derivatives))
+
+
+def _end_of_interval(admissible: Any) -> Fraction:
+    """The end of an interval from 0 that is neither empty nor infinite."""
+    low = Fraction(1)
+    while not admissible(low):
+        low /= 2
+    high = 2 * low
     while admissible(high):
-        high *= 2
-        if high > 2**20:
-            return inf
-    low = Fraction(0)
-    while high - low > _WIDTH:
+        low, high = high, 2 * high
+    while high - low > low * _WIDTH:
         middle = (low + high) / 2
         low, high = (middle, high) if admissible(middle) else (low, middle)
     simple = ((low + high) / 2).limit_denominator(1000)
@@ -148,7 +172,7 @@ def contractivity_radius(method: ButcherTableau, /) -> float:
     1.0
     """
     require_tableau(method)
-    A, b = _floats(method)
+    A, b = as_floats(method)
     acting = (b != 0) | (b @ np.abs(A) != 0)
     A, b = A[np.ix_(acting, acting)], b[acting]
     if (b <= 0).any():
@@ -184,7 +208,7 @@ def internal_amplification(method: ButcherTableau, /, *, points: int = 400) -> f
     require_tableau(method)
     if not method.is_explicit:
         raise ValueError("internal amplification is computed for explicit methods only")
-    A, b = _floats(method)
+    A, b = as_floats(method)
     x, y = region_box(method)
     z = (np.linspace(*x, points)[:, None] + 1j * np.linspace(0, y[1], points)).ravel()
     z = z[np.abs(stability_function(method)(z)) <= 1]
@@ -193,8 +217,3 @@ def internal_amplification(method: ButcherTableau, /, *, points: int = 400) -> f
     for j in reversed(range(len(b))):
         theta[j] = z * (b[j] + A[j + 1 :, j] @ theta[j + 1 :])
     return float(np.abs(theta).max(initial=0.0))
-
-
-def _floats(method: ButcherTableau) -> tuple[Any, Any]:
-    A = np.array([[float(a) for a in row] for row in method.A])
-    return A, np.array([float(w) for w in method.b])

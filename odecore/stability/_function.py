@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import factorial
 from typing import Any
+
+import numpy as np
 
 from odecore.exact import Polynomial
 from odecore.families import Family
@@ -25,13 +27,22 @@ class StabilityFunction:
     ----------
     numerator, denominator : tuple of exact numbers, or rational functions for a family
         Polynomials P and Q without trailing zeros; Q(0) = 1.
+    stages : pair of arrays, optional
+        A and b of an explicit method in floats.
     """
 
     numerator: Coefficients
     denominator: Coefficients
+    stages: tuple[Any, Any] | None = field(default=None, compare=False, repr=False)
 
     def __call__(self, z: Any, /) -> Any:
-        """Evaluate R at a number or, elementwise, at a real or complex array."""
+        """Evaluate R at a number or, elementwise, at a real or complex array.
+
+        Where `stages` are known it is by a step for y' = zy: on a long real interval the powers of
+        z cancel to nothing, the stages do not.
+        """
+        if self.stages is not None:
+            return _step(*self.stages, np.asarray(z))
         return _horner(self.numerator, z) / _horner(self.denominator, z)
 
     def reduced(self) -> tuple[Polynomial, Polynomial]:
@@ -79,12 +90,36 @@ def stability_function(method: ButcherTableau | Family, /) -> StabilityFunction:
             f"`method` must be a ButcherTableau or a Family, got {type(method).__name__}; look a "
             "name up with odecore.tableaux.tableau"
         )
+    if method.is_explicit:
+        return _of_explicit(method)
     shifted = [[a - w for a, w in zip(row, method.b, strict=True)] for row in method.A]
-    P, Q = _reversed_characteristic(shifted), _reversed_characteristic(method.A)
-    if getattr(method, "uncertainty", 0) and method.is_explicit and method.order:
-        known = tuple(Fraction(1, factorial(k)) for k in range(method.order + 1))
-        P = known + P[len(known) :]
-    return StabilityFunction(P, Q)
+    return StabilityFunction(reversed_characteristic(shifted), reversed_characteristic(method.A))
+
+
+def _of_explicit(method: ButcherTableau | Family) -> StabilityFunction:
+    """R(z) = 1 + sum over k of z^k b^T A^(k-1) 1."""
+    powers = [Fraction(1)] * method.stages
+    P: list[Any] = [Fraction(1)]
+    for _ in range(method.stages):
+        P.append(_inner(method.b, powers))
+        powers = [_inner(row, powers) for row in method.A]
+    if isinstance(method, Family):
+        return StabilityFunction(_trimmed(P), (Fraction(1),))
+    if method.uncertainty and method.order:
+        known = [Fraction(1, factorial(k)) for k in range(method.order + 1)]
+        P[: len(known)] = known
+    return StabilityFunction(_trimmed(P), (Fraction(1),), as_floats(method))
+
+
+def _inner(p: Sequence[Any], q: Sequence[Any]) -> Any:
+    return sum((a * b for a, b in zip(p, q, strict=True) if a != 0 != b), Fraction(0))
+
+
+def as_floats(method: ButcherTableau) -> tuple[Any, Any]:
+    """A and b as arrays."""
+    return np.array([[float(a) for a in row] for row in method.A]), np.array(
+        [float(w) for w in method.b]
+    )
 
 
 def require_tableau(method: Any) -> None:
@@ -96,7 +131,7 @@ def require_tableau(method: Any) -> None:
         )
 
 
-def _reversed_characteristic(matrix: Sequence[Sequence[Any]]) -> Coefficients:
+def reversed_characteristic(matrix: Sequence[Sequence[Any]]) -> Coefficients:
     """Coefficients of det(I - zM), lowest degree first, without trailing zeros."""
     n = range(len(matrix))
     coefficients: list[Any] = [Fraction(1)]
@@ -105,17 +140,28 @@ def _reversed_characteristic(matrix: Sequence[Sequence[Any]]) -> Coefficients:
         for i in n:
             product[i][i] += coefficients[-1]
         columns = list(zip(*product, strict=True))
-        product = [
-            [
-                sum((a * b for a, b in zip(row, column, strict=True)), Fraction(0))
-                for column in columns
-            ]
-            for row in matrix
-        ]
+        product = [[_inner(row, column) for column in columns] for row in matrix]
         coefficients.append(-sum((product[i][i] for i in n), Fraction(0)) / k)
+    return _trimmed(coefficients)
+
+
+def _trimmed(coefficients: list[Any]) -> Coefficients:
     while coefficients[-1] == 0:
         coefficients.pop()
     return tuple(coefficients)
+
+
+def _step(A: Any, b: Any, z: Any) -> Any:
+    """One step of an explicit method, by blocks so that the stages of a picture fit in memory."""
+    flat = z.reshape(-1) + 0.0
+    values = np.empty_like(flat)
+    for start in range(0, flat.size, 4096):
+        block = flat[start : start + 4096]
+        slopes = np.empty((len(b), block.size), dtype=flat.dtype)
+        for i in range(len(b)):
+            slopes[i] = block * (1 + A[i, :i] @ slopes[:i])
+        values[start : start + 4096] = 1 + b @ slopes
+    return values.reshape(z.shape)[()]
 
 
 def _horner(polynomial: Coefficients, z: Any) -> Any:

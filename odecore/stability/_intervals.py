@@ -13,7 +13,7 @@ from odecore.tableaux import ButcherTableau
 
 __all__ = ["StabilityInterval", "imaginary_interval", "real_interval"]
 
-_WIDTH = Fraction(1, 2**80)
+_WIDTH = Fraction(1, 2**80)  # relative to the lower end
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,12 @@ def _first_loss(polynomial: Polynomial) -> Any:
     for k, (a, b) in enumerate(zip(lower, upper, strict=True)):
         sample = a + 1 if b is None else (a + b) / Fraction(2)
         if polynomial(sample) < 0:
-            return 0.0 if k == 0 else refine_root(polynomial, cuts[k - 1], _WIDTH)
+            return 0.0 if k == 0 else _refined(polynomial, cuts[k - 1])
     return inf
+
+
+def _refined(polynomial: Polynomial, cut: tuple[Any, Any]) -> tuple[Any, Any]:
+    return refine_root(polynomial, cut, cut[0] * _WIDTH)
 
 
 def _off_zero(polynomial: Polynomial, cut: tuple[Any, Any]) -> tuple[Any, Any]:

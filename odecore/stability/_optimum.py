@@ -12,10 +12,12 @@ import numpy as np
 
 from odecore.exact import Polynomial, isolate_roots, refine_root
 from odecore.families import Family
-from odecore.order import principal_error
-from odecore.stability._atlas import QUANTITIES, member_or_none
+from odecore.order import error_coefficients, principal_error
+from odecore.stability._atlas import QUANTITIES, as_written, member_or_none
 
 __all__ = ["Optimum", "optimize"]
+
+ROUNDING = 1e-14  # of an error constant that is zero
 
 
 @dataclass(frozen=True)
@@ -101,10 +103,8 @@ def optimize(
         raise ValueError(f"unknown quantities {unknown}; known are {', '.join(QUANTITIES)}")
     if objective != "principal error" or constraints:
         return _searched(family, box, objective, constraints or {})
-    square = principal_error(family, tree_order=family.order + 1).square
-    slopes = [square.diff(g) for g in family.generators]
-    functions = [_compiled(f) for f in (square, *slopes)]
-    exact = _critical_points(family, slopes) if len(box) <= 2 else []
+    functions = _squared_error(family)
+    exact = _critical_points(family) if len(box) <= 2 else []
     inside = [
         (point, polynomials)
         for point, polynomials in exact
@@ -113,7 +113,7 @@ def optimize(
     start, rough = _numerical(functions, box)
     if inside:
         point, polynomials = min(inside, key=lambda item: functions[0](*item[0]))
-        if functions[0](*point) <= rough * (1 + 1e-9):
+        if sqrt(functions[0](*point)) <= sqrt(rough) * (1 + 1e-9) + ROUNDING:
             return _optimum(family, point, functions, polynomials)
     return _optimum(family, start, functions, {})
 
@@ -145,8 +145,8 @@ def _searched(
 
 def _quantity(family: Family, point: Any, objective: str, constraints: Any) -> float:
     """The objective at a point; NaN, which is smaller than nothing, where it is not admissible."""
-    exact = (Fraction(float(x)).limit_denominator(10**8) for x in point)
-    member = member_or_none(family, dict(zip(family.parameters, exact, strict=True)))
+    exact = zip(family.parameters, map(as_written, point), strict=True)
+    member = member_or_none(family, dict(exact))
     if member is not None and all(
         low <= QUANTITIES[q](member) <= high for q, (low, high) in constraints.items()
     ):
@@ -162,6 +162,23 @@ def _optimum(family: Family, point: Any, functions: Any, polynomials: Any) -> Op
         tuple(float(f(*values)) for f in functions[1:]),
         polynomials,
     )
+
+
+def _squared_error(family: Family) -> list[Any]:
+    """The squared principal error and its slopes as float functions: sums, never below zero."""
+    one = family.generators[0].field.one
+    errors = [one * error for error in error_coefficients(family, family.order + 1).values()]
+    values = [_compiled(error) for error in errors]
+    slopes = [[_compiled(error.diff(g)) for error in errors] for g in family.generators]
+
+    def square(*point: float) -> float:
+        return float(sum(value(*point) ** 2 for value in values))
+
+    def slope(rows: Any) -> Any:
+        pairs = list(zip(values, rows, strict=True))
+        return lambda *point: sum(2 * value(*point) * row(*point) for value, row in pairs)
+
+    return [square, *map(slope, slopes)]
 
 
 def _compiled(function: Any) -> Any:
@@ -186,10 +203,14 @@ def _compiled(function: Any) -> Any:
     return evaluate
 
 
-def _critical_points(family: Family, slopes: Any) -> list[Any]:
+def _critical_points(family: Family) -> list[Any]:
     """All critical points off the excluded set, with the polynomials of their coordinates."""
     from sympy import Poly, resultant, symbols
 
+    square = principal_error(family, tree_order=family.order + 1).square
+    slopes = [square.diff(g) for g in family.generators]
+    if not all(slopes):
+        return []  # the error does not depend on a parameter: no critical point is isolated
     names = [symbols(name) for name in family.parameters]
     excluded = [f.numer for f in family.factors(*family.generators) if hasattr(f, "numer")]
     numerators = []
@@ -231,8 +252,9 @@ def _roots(polynomial: Polynomial) -> list[float]:
 
 
 def _numerical(functions: Any, box: Any) -> tuple[Any, float]:
-    """Descend from the best points of a grid; the grid avoids the boundary."""
-    axes = [np.linspace(float(low), float(high), 29)[1:-1] + 1e-4 for low, high in box]
+    """Descend from the best points of a grid that avoids the boundary and simple fractions."""
+    parts = (np.arange(28) + 0.618) / 28
+    axes = [float(low) + float(high - low) * parts for low, high in box]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(box))
     values = np.array([functions[0](*p) for p in points])
     best, smallest = points[int(values.argmin())], float(values.min())

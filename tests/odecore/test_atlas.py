@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from odecore.families import RK2, RK3, RK3S4, RK4, RK4B
+from odecore.families import COLLOCATION2, RK2, RK3, RK3A, RK3S4, RK4, RK4B, SDIRK2
 from odecore.order import principal_error
 from odecore.stability import atlas, contractivity_radius, optimize, ssp_coefficient
 from odecore.tableaux import tableau_at
@@ -38,7 +38,7 @@ def test_the_numerical_optimum_of_rk4():
 
 def test_an_optimum_on_the_boundary_is_not_called_critical():
     found = optimize(RK2, (0.7, 1))
-    assert 0.7 <= found.parameters["u"] < 0.705
+    assert found.parameters["u"] == 0.7
     assert found.polynomials == {}
 
 
@@ -94,3 +94,58 @@ def test_what_does_not_fit_is_refused():
         atlas(RK2, (0, 1), quantities=["beauty"])
     with pytest.raises(ValueError, match="needs one range"):
         optimize(RK3, (0, 1))
+
+
+# Found by attack.
+
+
+def test_a_narrow_box_is_not_left():
+    found = optimize(RK2, (0.6, 0.6001))  # the error falls towards u = 2/3
+    assert found.parameters["u"] == 0.6001
+    assert found.value == pytest.approx(float(principal_error(tableau_at(RK2, u=F(6001, 10**4)))))
+    ssp = optimize(RK2, (0.6, 0.6 + 1e-9), objective="SSP coefficient")
+    assert 0.6 <= ssp.parameters["u"] <= 0.6 + 1e-9
+    assert ssp.value == pytest.approx(2 - 1 / 0.6, abs=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("family", "box"),
+    [
+        (SDIRK2, ((0.2, 0.4), (0.5, 1))),
+        (SDIRK2, ((0.1, 0.9), (0, 1))),
+        (COLLOCATION2, ((0, 0.5), (0.6, 1))),
+    ],
+)
+def test_an_error_of_zero_is_an_optimum(family, box):
+    found = optimize(family, *box)
+    assert found.value == pytest.approx(0, abs=1e-12)
+    assert max(map(abs, found.gradient)) < 1e-12
+    if family is SDIRK2:  # order 3, Crouzeix
+        assert found.parameters["gamma"] == pytest.approx((3 - math.sqrt(3)) / 6, rel=1e-14)
+        assert str(found.polynomials["gamma"]) == "6*x^2 - 6*x + 1"
+    else:  # order 3 iff 1/3 - (c1 + c2)/2 + c1 c2 = 0
+        c1, c2 = found.parameters.values()
+        assert 1 / 3 - (c1 + c2) / 2 + c1 * c2 == pytest.approx(0, abs=1e-12)
+
+
+def test_a_narrow_atlas_has_its_own_points():
+    found = atlas(RK2, (0.50001, 0.50002), points=3, quantities=["SSP coefficient"])
+    np.testing.assert_allclose(found.axes[0], [0.50001, 0.500015, 0.50002], rtol=1e-15)
+    expected = [2 - 1 / u for u in found.axes[0]]
+    np.testing.assert_allclose(found.values["SSP coefficient"], expected, rtol=1e-9)
+    with pytest.raises(ValueError, match="finite"):
+        atlas(RK2, (0.5, math.inf))
+
+
+def test_a_critical_point_that_is_worse_than_the_boundary_is_no_optimum():
+    # In this box the eliminants meet at (1/2, 1/2) only, where the error is larger than at a corner.
+    found = optimize(SDIRK2, (0.3, 0.6), (0.4, 0.7))
+    assert found.value <= float(principal_error(tableau_at(SDIRK2, gamma=F(3, 10), c=F(7, 10))))
+    assert found.polynomials == {}
+
+
+def test_an_error_that_no_parameter_changes_has_no_isolated_optimum():
+    found = optimize(RK3A, (0.1, 1))
+    one = tableau_at(RK3A, w=F(1, 2))
+    assert found.value == pytest.approx(float(principal_error(one)))
+    assert found.polynomials == {}

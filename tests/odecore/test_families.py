@@ -3,17 +3,19 @@
 import copy
 import dataclasses
 import pickle
+from decimal import Decimal
 from fractions import Fraction
 from functools import reduce
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from sympy import nan
 
 from odecore.errors import SingularParameterError
 from odecore.families import RK2, RK3, RK4, order_is_proved
 from odecore.order import order_of_accuracy, principal_error
-from odecore.tableaux import tableau, tableau_at
+from odecore.tableaux import coefficients_at, tableau, tableau_at
 
 FAMILIES = (RK2, RK3, RK4)
 F = Fraction
@@ -172,3 +174,32 @@ def test_a_closed_box_may_not_touch_the_excluded_set():
     for u, v in [(F(2, 5), F(7, 10)), (F(1, 10), F(3, 5))]:  # an edge on 2u = 1, a corner at u = 0
         with pytest.raises(SingularParameterError, match="vanishes in the box"):
             RK4.require_box((u - F(1, 10), v), (u + F(1, 10), v))
+
+
+# Found by attack.
+
+
+@pytest.mark.parametrize("value", [Decimal(0), Decimal("0.5"), 0j, "0.5", None, [0.5], nan])
+def test_what_is_no_real_number_is_refused(value):
+    with pytest.raises(TypeError, match="`u` must be a real number or an array, got"):
+        coefficients_at(RK2, u=value)
+
+
+def test_floats_are_decided_up_to_rounding():
+    for u in (2 / 3, 2 / 3 + 1e-15, 2 / 3 - 1e-15):
+        with pytest.raises(SingularParameterError, match=r"3\*u - 2 = 0"):
+            coefficients_at(RK3, u=u, v=0.3)
+    assert coefficients_at(RK3, u=2 / 3 + 1e-3, v=0.3).order == 3
+
+
+def family_with_factor(factor):
+    return dataclasses.replace(RK2, factors=lambda u: (factor(u),))
+
+
+def test_a_box_is_bisected_where_a_factor_is_not_affine():
+    # (u - 1/2)^2 + c: the middle Bernstein coefficient over [0, 1] is c - 1/4.
+    for c in (F(1, 5), F(1, 10**3)):
+        family_with_factor(lambda u, c=c: (u - F(1, 2)) ** 2 + c).require_box((0,), (1,))
+    for c in (F(0), F(-1, 10**6), F(1, 10**12)):  # a double root, two roots, one too close
+        with pytest.raises(SingularParameterError, match="vanishes in the box"):
+            family_with_factor(lambda u, c=c: (u - F(1, 3)) ** 2 + c).require_box((0,), (1,))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -82,6 +83,13 @@ def test_wrong_families_are_neither_proved_nor_verified(family):
         certificate = prove_order(other)
         assert not certificate
         assert not certificate.verify().holds
+    if family.order > 1 or family.stages > 1:
+        complete = dataclasses.replace(
+            prove_order(family),
+            b=prove_order(dataclasses.replace(family, formula=wrong)).b,
+        )
+        assert complete
+        assert any("modulo" in failure for failure in complete.verify().failures)
     if family.excluded and any("/" in str(entry) for entry in family.b):
         hidden = prove_order(dataclasses.replace(family, factors=lambda *values: ()))
         assert hidden.undeclared
@@ -93,13 +101,193 @@ def test_only_families_are_proved():
         prove_order(tableau("classic"))
 
 
-def test_a_forged_certificate_does_not_verify():
-    record = json.loads(prove_order(RK4).to_json())
-    record["b"][0][0][0][1] += 1
-    assert not OrderCertificate.from_json(json.dumps(record)).verify().holds
-    for text in ("{", "[]", '{"format": "x"}', '{"format": "odecore order certificate 1"}'):
+def test_what_is_no_certificate():
+    for text in ("{", "[]", '{"format": "x"}', '{"format": "odecore order certificate 2"}'):
         with pytest.raises(ValueError, match="not an order certificate"):
             OrderCertificate.from_json(text)
+
+
+# Found by attack.
+
+
+def forged(family, change):
+    record = json.loads(prove_order(family).to_json())
+    change(record)
+    return OrderCertificate.from_json(json.dumps(record))
+
+
+def test_a_changed_coefficient_is_found_whatever_was_added():
+    def add(number):
+        def change(record):
+            record["b"][0][0][0][1] += number
+
+        return change
+
+    for number in (1, (2**61 - 1) * (2**89 - 1) * (2**107 - 1)):
+        certificate = forged(RK4, add(number))
+        assert certificate  # it is complete, but not true
+        for seed in range(3):
+            found = certificate.verify(seed=seed)
+            assert not found.holds
+            assert "modulo" in found.failures[0]
+
+
+def test_primes_depend_on_the_certificate_and_cannot_be_chosen():
+    import sympy
+
+    one = prove_order(RK4).verify()
+    primes = {
+        one.primes,
+        prove_order(RK4).verify(seed=1).primes,
+        prove_order(RK3).verify().primes,
+    }
+    assert one == prove_order(RK4).verify()
+    assert len(primes) == 3
+    assert all(2**79 < p < 2**80 and sympy.isprime(p) for ps in primes for p in ps)
+
+    def add_their_product(record):
+        record["b"][0][0][0][1] += math.prod(one.primes)
+
+    assert not forged(RK4, add_their_product).verify().holds
+
+
+def frobenius(record):  # u^p - u vanishes at all integers modulo p
+    record["b"][0][0] += [[[2**61 - 1, 0], 1, 1], [[1, 0], -1, 1]]
+
+
+def hidden_variable(record):
+    for term in record["b"][0][0]:
+        term[0].append(5)
+
+
+def shorter_list_of_parameters(record):
+    record.update(parameters=["u"], order=2)
+
+
+def extra_row(record):
+    record["A"].append(record["A"][-1])
+
+
+def extra_column(record):
+    record["A"][0].append(record["A"][0][0])
+
+
+def missing_row(record):
+    record["A"].pop()
+
+
+def string_for_a_number(record):
+    record["b"][0][0][0][1] = "1"
+
+
+def no_denominator(record):
+    record["b"][0][1] = []
+
+
+def zero_denominator(record):
+    record["b"][0][0][0][2] = 0
+
+
+def a_monomial_twice(record):
+    record["b"][0][0].append(record["b"][0][0][0])
+
+
+def a_zero_coefficient(record):
+    record["b"][0][0][0][1] = 0
+
+
+def a_zero_factor(record):
+    record["factors"].append([])
+
+
+def entry(name, *values):
+    return [
+        pytest.param(lambda record, v=value: record.update({name: v}), id=f"{name}={value}")
+        for value in values
+    ]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [frobenius, hidden_variable, shorter_list_of_parameters, extra_row, extra_column, missing_row,
+     string_for_a_number, no_denominator, zero_denominator, a_monomial_twice, a_zero_coefficient,
+     a_zero_factor, *entry("order", 4.0, "4", None, -1, 0, 15, True), *entry("A", None, 5, []),
+     *entry("b", None, []), *entry("excluded", [], ["u"], "u"), *entry("family", 7, None),
+     *entry("parameters", [], ["u"], ["u", "u"], ["u", "v", "w"], "uv", None), *entry("factors", 1),
+     *entry("undeclared", "u", [1], None), *entry("witness", "x", [], [[0], "x"]),
+     *entry("conditions", None, 3, [[]])],
+)  # fmt: skip
+def test_what_has_not_the_form_of_a_certificate_is_refused(change):
+    with pytest.raises(ValueError, match="not an order certificate"):
+        forged(RK4, change)
+
+
+def bare(residual):
+    return [[[[0, 0], residual, 1]] if residual else [], [[[0, 0], 1, 1]]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *entry("order", 1, 3, 5),
+        *entry("factors", [], [[[[1, 0], 1, 1]]]),
+        *entry("conditions", []),
+        *entry("witness", None, [[0, 1, 2], bare(1)], [[0, 1, 1, 1, 1], bare(0)]),
+        *entry("undeclared", ["u"]),
+        pytest.param(lambda r: r["conditions"].pop(), id="a condition less"),
+        pytest.param(lambda r: r["conditions"].append(r["conditions"][0]), id="one twice"),
+        pytest.param(lambda r: r["conditions"][0].__setitem__(1, bare(1)), id="a residual"),
+    ],
+)
+def test_an_incomplete_certificate_is_false_and_does_not_verify(change):
+    certificate = forged(RK4, change)
+    assert not certificate
+    found = certificate.verify()
+    assert not found.holds
+    assert found.points == 0
+
+
+def test_a_false_witness_does_not_verify():
+    def another_residual(record):
+        record["witness"][1] = bare(1)
+
+    def of_lower_order(record):  # order 3 with the claim that a condition of order 4 fails
+        record["order"] = 3
+        record["witness"] = [[0, 1, 1, 1], bare(1)]
+        record["conditions"] = [c for c in record["conditions"] if len(c[0]) <= 3]
+
+    for change in (another_residual, of_lower_order):
+        certificate = forged(RK4, change)
+        assert certificate
+        assert not certificate.verify().holds
+
+
+def test_another_factor_for_a_hidden_one_is_noticed():
+    def other(record):  # 6uv - 4u - 4v + 2 for 6uv - 4u - 4v + 3
+        record["factors"][-1][-1][1] = 2
+
+    def square(record):  # divides no denominator, vanishes where u does
+        record["factors"][0] = [[[2, 0], 3, 7]]
+
+    assert not forged(RK4, other)
+    assert forged(RK4, square).verify().holds
+    assert str(prove_order(RK4).excluded[-1]) == "6*u*v - 4*u - 4*v + 3"
+    assert forged(RK4, other).excluded[-1] == "6*u*v - 4*u - 4*v + 2"
+    assert forged(RK4, square).excluded[0] == "3/7*u**2"
+
+
+def test_the_chance_of_error_is_bounded():
+    certificate = prove_order(RK2)
+    # Degrees: b and a21 have (1, 1), (0, 1), (1, 0), the factor 1, the residual of the
+    # witness, (3u - 2)/6, has (1, 0): 6, times p + 1 = 3, and 1.
+    degree = 19
+    terms = [2, -1, 2, 1, 2, 1, 1, 1, *[1] * 3, 3, -2, 6]  # numerators of all terms
+    digits = 3 * (2 + 2) + 3 * sum(abs(n).bit_length() + 1 for n in terms)
+    expected = (degree * (degree + digits)).bit_length() - 73
+    assert certificate.verify().log2_error == 4 * expected
+    assert certificate.verify(points=1).holds
+    none = certificate.verify(points=0)
+    assert (none.holds, none.points, none.log2_error) == (False, 0, 0)
 
 
 @each_family
@@ -117,11 +305,7 @@ def test_random_members_have_at_least_the_claimed_order(data):
     family = data.draw(st.sampled_from(FAMILIES))
     values = {name: data.draw(fractions) for name in family.parameters}
     assume(all(family.factors(*values.values())))
-    try:
-        member = tableau_at(family, **values)
-    except ValueError as error:  # h = 0: then b_hat is b
-        assume("estimates nothing" not in str(error))
-        raise
+    member = tableau_at(family, **values)
     assert order_of_accuracy(member) >= family.order
     if member.b_hat:
         assert order_of_accuracy(member, weights=member.b_hat) >= family.embedded_order
@@ -317,3 +501,31 @@ def test_implicit_families_have_no_explicit_coefficients():
 def test_order_is_proved_agrees_with_the_certificate():
     assert order_is_proved(RK4B)
     assert not order_is_proved(dataclasses.replace(RK4B, order=3))
+
+
+# Found by attack.
+
+
+@pytest.mark.parametrize("make", [rkc1, rkc2])
+def test_a_number_of_stages_is_an_integer(make):
+    make(2)
+    for bad in (2.5, 2.0, "2", None):
+        with pytest.raises(TypeError, match="`stages` is a number of stages, an int"):
+            make(bad)
+    assert make(np.int64(3)) is make(3)
+    assert make(3).name.endswith("(3)")
+
+
+def test_a_pair_without_an_estimate_is_on_the_excluded_set():
+    with pytest.raises(SingularParameterError, match=r"g\*\*2 \+ h\*\*2 = 0"):
+        tableau_at(RK3_PAIR, u=F(1, 3), v=F(2, 3), g=0, h=0)
+    for g, h in ((0, F(1, 8)), (F(1, 8), 0)):
+        member = tableau_at(RK3_PAIR, u=F(1, 3), v=F(2, 3), g=g, h=h)
+        assert order_of_accuracy(member, weights=member.b_hat) == 2
+    with pytest.raises(SingularParameterError, match="h = 0"):
+        tableau_at(RK4_PAIR, u=F(1, 3), v=F(2, 3), h=0)
+    box = [(F(1, 5), F(1, 4)), (F(3, 4), F(4, 5)), (F(-1), F(1)), (F(1, 10), F(1))]
+    RK3_PAIR.require_box(*zip(*box, strict=True))  # not affine: by bisection
+    box[3] = (F(-1), F(1))
+    with pytest.raises(SingularParameterError, match="vanishes in the box"):
+        RK3_PAIR.require_box(*zip(*box, strict=True))

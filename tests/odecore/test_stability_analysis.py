@@ -1,5 +1,6 @@
 """Intervals, decisions, phase errors and nonlinear stability, against published values and scans."""
 
+import dataclasses
 import math
 from fractions import Fraction
 
@@ -8,7 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odecore.families import COLLOCATION2, RK2, RK3, RK3S4, RK4, SDIRK2, THETA, rkc1, rkc2
+from odecore.families import (
+    COLLOCATION2,
+    RK1S2,
+    RK2,
+    RK2S3,
+    RK3,
+    RK3S4,
+    RK4,
+    RK4A,
+    SDIRK2,
+    THETA,
+    Family,
+    rkc1,
+    rkc2,
+)
 from odecore.stability import (
     contractivity_radius,
     dispersion_order,
@@ -23,7 +38,7 @@ from odecore.stability import (
     ssp_coefficient,
     stability_function,
 )
-from odecore.tableaux import catalogue, tableau, tableau_at
+from odecore.tableaux import ButcherTableau, catalogue, tableau, tableau_at
 
 F = Fraction
 SMALL = [n for n, m in catalogue().items() if m.stages <= 7 and not m.uncertainty and m.order > 0]
@@ -130,8 +145,9 @@ def test_parametric_statements():
     assert parametric_stability(THETA).solution == "theta >= 1/2"
     assert parametric_stability(SDIRK2).zero_at_infinity == ("2*gamma**2 - 4*gamma + 1",)
     assert "(c1 + c2 - 1)" in str(parametric_stability(COLLOCATION2))
-    with pytest.raises(ValueError, match="use linear_stability"):
-        parametric_stability(RK3S4)
+    for family in (RK3S4, RK1S2, RK2, RK3, RK4A, rkc1(2)):
+        with pytest.raises(ValueError, match="no member is A-stable; use linear_stability"):
+            parametric_stability(family)
 
 
 # Phase ------------------------------------------------------------------------------------------
@@ -241,3 +257,109 @@ def test_pictures(name, order_star):
     (low, high) = ax.get_xlim()
     assert low < 0 < high
     plt.close(ax.figure)
+
+
+# Found by attack.
+
+
+@given(st.fractions(-4, 4, max_denominator=6), st.fractions(-4, 4, max_denominator=6))
+def test_parametric_statements_hold_on_their_domain(x, y):
+    # Independent of the statement's own strings: |R| <= 1 by the decision for one member.
+    if x == y:
+        return
+    domain = 2 * x * y - x - y + 1
+    A = (x + y - 1) * domain >= 0 and x + y >= 0 and x * y >= 0
+    found = linear_stability(tableau_at(COLLOCATION2, c1=x, c2=y))
+    if domain != 0:
+        assert found.A_stable == A
+        assert found.L_stable == (A and (x - 1) * (y - 1) == 0)
+
+
+def test_the_domain_is_part_of_the_statement():
+    found = parametric_stability(COLLOCATION2)
+    assert found.domain == ("2*c1*c2 - c1 - c2 + 1",)
+    assert "where 2*c1*c2 - c1 - c2 + 1 != 0, is A-stable iff" in str(found)
+    # Off the domain: at infinity P and Q both lose a degree; a pole at -3 cancels.
+    trapezoidal = linear_stability(tableau_at(COLLOCATION2, c1=0, c2=1))
+    assert (trapezoidal.A_stable, trapezoidal.L_stable) == (True, False)
+    assert linear_stability(tableau_at(COLLOCATION2, c1=-1, c2=F(2, 3))).A_stable
+    assert parametric_stability(THETA).domain == ()
+
+
+def one_stage(a, name="X"):
+    """A = (a(t)), b = 1: R = (1 + (1 - a) z)/(1 - a z) is A-stable iff a >= 1/2."""
+    return Family(name, ("t",), 1, lambda t: (((a(t),),), (t / t,)), lambda t: (t, t - 1))
+
+
+@pytest.mark.parametrize(
+    ("a", "solution"),
+    [
+        (lambda t: t * t, "t <= -1/2*sqrt(2) or t >= 1/2*sqrt(2)"),
+        (lambda t: t * t - t, "t <= 1/2-1/2*sqrt(3) or t >= 1/2+1/2*sqrt(3)"),
+        (lambda t: t * t * t, "t >= the root of 2*x^3 - 1 near 0.793701"),
+        (lambda t: 1 / t, "0 <= t <= 2"),  # t = 0 is excluded
+        (lambda t: F(1, 2) - t * t, "t = 0"),
+        (lambda t: F(1, 4) - t * t, "never"),
+        (lambda t: F(1, 2) - (t * t - 2) ** 2, "t = -sqrt(2) or t = sqrt(2)"),
+    ],
+)
+def test_bounds_have_their_exact_names(a, solution):
+    assert parametric_stability(one_stage(a)).solution == solution
+
+
+def test_poles_in_the_left_half_plane():
+    found = linear_stability(tableau_at(COLLOCATION2, c1=-3, c2=2))
+    assert (found.I_stable, found.A_stable) == (True, False)
+    # Q(-z) = 1 + 3/5 z + 3/20 z^2 + 1/60 z^3, by hand.
+    assert linear_stability(tableau("radau_iia3")).routh == (F(1, 60), F(3, 20), F(22, 45), 1)
+    # det(I - zA) = 1 - z + z^2 - 2z^3 has all signs right and two complex zeros on the left.
+    A = ((0, 0, 2), (1, 0, -1), (0, 1, 1))
+    found = linear_stability(ButcherTableau(A, (1, 0, 0)))
+    assert found.routh == (2, 1, -1)
+    assert not found.A_stable
+    assert np.roots([-2, 1, -1, 1]).real.min() < 0
+
+
+def test_decimals_of_an_implicit_method_keep_their_polynomial():
+    rough = dataclasses.replace(tableau("radau_iia2"), uncertainty=F(1, 10**16))
+    assert stability_function(rough).numerator == (1, F(1, 3))
+
+
+def test_r_is_evaluated_without_cancellation():
+    s, epsilon = 30, F(1, 20)
+    R = stability_function(tableau_at(rkc1(s), epsilon=epsilon))
+    T = np.polynomial.Chebyshev.basis(s)
+    w0 = 1 + float(epsilon) / s**2
+    z = -np.linspace(0, 1700, 37)
+    np.testing.assert_allclose(R(z), T(w0 + T(w0) / T.deriv()(w0) * z) / T(w0), atol=1e-9)
+    exact = R.reduced()[0](F(-15552, 10))
+    assert R(-1555.2) == pytest.approx(float(exact), abs=1e-11)
+    assert R(-1555.2).shape == ()
+    many = np.full((3, 5000), 0.5j)
+    assert R(many).shape == many.shape
+    np.testing.assert_allclose(R(many), R(0.5j), rtol=1e-14)
+
+
+def test_a_tiny_imaginary_interval_is_as_exact_as_a_long_one():
+    # E = x^2 ((2d - 1/4) - d^2 x): the end is at y = sqrt(2d - 1/4)/d.
+    for k in (4, 12, 20):
+        excess = F(1, 10**k)
+        d = F(1, 8) + excess
+        found = imaginary_interval(tableau_at(RK2S3, u=F(1, 2), v=F(3, 4), d=d)).length
+        assert found == pytest.approx(math.sqrt(2 * excess) / float(d), rel=1e-14)
+
+
+def test_ssp_coefficients_of_every_size():
+    for k in (2, 7, 30):  # 1/(1 - theta)
+        member = tableau_at(THETA, theta=1 - F(1, 10**k))
+        assert ssp_coefficient(member) == pytest.approx(10**k, rel=1e-14)
+    assert ssp_coefficient(tableau_at(THETA, theta=F(99, 100))) == 100
+    assert ssp_coefficient(tableau_at(THETA, theta=1)) == math.inf
+    for k in (3, 13, 40):  # 2 - 1/u
+        excess = F(1, 10**k)
+        found = ssp_coefficient(tableau_at(RK2, u=F(1, 2) + excess))
+        assert found == pytest.approx(float(2 - 1 / (F(1, 2) + excess)), rel=1e-14)
+    member = tableau_at(RK1S2, u=1, d=F(1, 10))  # 1 - r + r^2/10 = 0
+    assert linear_ssp_coefficient(member) == pytest.approx(5 - math.sqrt(15), rel=1e-14)
+    assert linear_ssp_coefficient(tableau_at(RK1S2, u=1, d=F(-1, 10))) == 0
+    assert contractivity_radius(tableau("midpoint")) == 0
