@@ -5,7 +5,13 @@ from fractions import Fraction
 import numpy as np
 
 from odecore.families import RK3, SDIRK2
-from odecore.stability import atlas, imaginary_interval, optimize, parametric_stability, real_interval
+from odecore.stability import (
+    atlas,
+    imaginary_interval,
+    optimize,
+    parametric_stability,
+    real_interval,
+)
 from odecore.tableaux import tableau, tableau_at
 
 best = optimize(RK3, (Fraction(1, 5), Fraction(4, 5)), (Fraction(1, 5), Fraction(9, 10)))

@@ -28,5 +28,7 @@ for name in ("kvaerno32", "kvaerno43", "kvaerno54", "esdirk436_pair"):
         newton=Newton(jacobian=jacobian), dense=True,
     )  # fmt: skip
     counts = found.statistics
-    print(f"{name:16s} y = {found.y[-1]}, {counts.accepted} steps, {counts.evaluations} evaluations")
+    print(
+        f"{name:16s} y = {found.y[-1]}, {counts.accepted} steps, {counts.evaluations} evaluations"
+    )
     print("                 mass is kept to", abs(found.y.sum(axis=1) - 1).max())

@@ -3,20 +3,25 @@
 from dataclasses import replace
 from fractions import Fraction
 
-import numpy as np
-
 from odecore.order import failing_trees, locate_typo, order_of_accuracy
 from odecore.tableaux import tableau
 from odecore.testing import assert_order, deduce_tableau
 
 method = tableau("dopri5")
-print("order", order_of_accuracy(method), "and embedded", order_of_accuracy(method, weights=method.b_hat))
+print(
+    "order",
+    order_of_accuracy(method),
+    "and embedded",
+    order_of_accuracy(method, weights=method.b_hat),
+)
 
 # One digit wrong: 9017/3168 printed as 9017/3186.
 rows = [list(row) for row in method.A]
 rows[5][0] = Fraction(9017, 3186)
 misprinted = replace(method, A=rows, b_hat=None, embedded_order=None)
-print("now", order_of_accuracy(misprinted), "fails at", [str(t) for t in failing_trees(misprinted, 3)])
+print(
+    "now", order_of_accuracy(misprinted), "fails at", [str(t) for t in failing_trees(misprinted, 3)]
+)
 print(locate_typo(misprinted, 5))
 
 
@@ -28,4 +33,3 @@ def heun(f, t, y, h):
 
 assert_order(heun, 2)
 print(deduce_tableau(heun))
-assert np.isclose(heun(lambda t, y: -y, 0.0, np.ones(1), 0.1)[0], np.exp(-0.1), atol=1e-3)

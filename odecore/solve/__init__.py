@@ -7,8 +7,9 @@ from odecore.solve._events import Event, EventRecord
 from odecore.solve._explicit_step import Attempt, explicit_step
 from odecore.solve._integration import solve_ivp
 from odecore.solve._newton import Newton
+from odecore.solve._per_sample import solve_per_sample
 from odecore.solve._status import Statistics, Status
-from odecore.solve._trajectory import Trajectory
+from odecore.solve._trajectory import Samples, Trajectory
 
 __all__ = [
     "Adams",
@@ -17,10 +18,12 @@ __all__ = [
     "Event",
     "EventRecord",
     "Newton",
+    "Samples",
     "Statistics",
     "Status",
     "StepControl",
     "Trajectory",
     "explicit_step",
     "solve_ivp",
+    "solve_per_sample",
 ]

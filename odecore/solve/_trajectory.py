@@ -9,7 +9,26 @@ from odecore.solve._dense_output import DenseOutput
 from odecore.solve._events import EventRecord
 from odecore.solve._status import ERROR_OF_STATUS, Statistics, Status
 
-__all__ = ["Trajectory"]
+__all__ = ["Samples", "Trajectory"]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """How the samples of a batch with steps of their own ended.
+
+    Parameters
+    ----------
+    status : (n,) tuple of Status
+    t : (n,) array
+        Times that were reached.
+    accepted, rejected : (n,) arrays of int
+        Steps of each sample.
+    """
+
+    status: tuple[Status, ...]
+    t: Any
+    accepted: Any
+    rejected: Any
 
 
 @dataclass(frozen=True)
@@ -28,6 +47,8 @@ class Trajectory:
         One for each event that was looked for.
     dense : DenseOutput or None
         The solution as a function of time, where it was asked for.
+    samples : Samples or None
+        Status and counts of each sample, where each had its own steps.
     """
 
     t: Any
@@ -36,6 +57,7 @@ class Trajectory:
     statistics: Statistics
     events: tuple[EventRecord, ...] = ()
     dense: DenseOutput | None = None
+    samples: Samples | None = None
 
     @property
     def success(self) -> bool:
@@ -66,6 +88,13 @@ class Trajectory:
             return
         counts = self.statistics
         reached = f"t = {self.t[-1]}" if len(self.t) else "no time"
+        if self.samples is not None:
+            failed = [i for i, s in enumerate(self.samples.status) if s is not Status.SUCCESS]
+            first = failed[0]
+            reached = (
+                f"t = {self.samples.t[first]} for sample {first}, the first of {len(failed)} of "
+                f"{len(self.samples.status)} samples that failed"
+            )
         raise ERROR_OF_STATUS[self.status](
             f"{self.status.name}: {self.status.value}. The last recorded state is at {reached}, "
             f"after {counts.accepted} accepted and {counts.rejected} rejected steps and "

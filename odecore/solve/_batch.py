@@ -1,0 +1,289 @@
+"""The loop for a batch whose samples have steps of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from odecore._array import as_float64, combiner, constant, constant_like, namespace, own
+from odecore.solve._controllers import MAX_REJECTS, AdaptiveSteps
+from odecore.solve._error_norm import tolerance_scale
+from odecore.solve._explicit_step import checked_stage
+from odecore.solve._problem import checked_field
+from odecore.solve._status import Statistics, Status
+from odecore.solve._trajectory import Samples, Trajectory
+from odecore.tableaux import Coefficients, ContinuousExtension
+
+__all__ = ["Batch"]
+
+Field = Callable[[Any, Any], Any]
+
+
+class Batch:
+    """The state of a solve in which each sample has its own time and step.
+
+    Times and steps are on the host, states where the caller put them: one number for each sample
+    is read in a step.
+
+    Parameters
+    ----------
+    fun : callable
+        `fun(t, y)` with t of shape (n,).
+    method : Coefficients
+        Explicit, with an error estimate.
+    extension : callable
+        Gives the `ContinuousExtension`; called if it is needed.
+    controller : AdaptiveSteps
+    times : list of float
+        Output times, the first that of y; the last ends the solve.
+    y : (n, ...) array
+    """
+
+    def __init__(
+        self,
+        fun: Field,
+        method: Coefficients,
+        extension: Callable[[], ContinuousExtension],
+        controller: AdaptiveSteps,
+        times: list[float],
+        y: Any,
+    ) -> None:
+        self.fun, self.method, self.extension = fun, method, extension
+        self.controller, self.times, self.y = controller, np.array(times), y
+        n = y.shape[0]
+        self.combine = combiner(y)
+        self.sign = 1.0 if times[-1] > times[0] else -1.0
+        self.t = np.full(n, times[0])
+        self.h = np.zeros(n)
+        self.ratios = np.ones((2, n))
+        self.rejects = np.zeros(n, dtype=int)
+        self.accepted = np.zeros(n, dtype=int)
+        self.rejected = np.zeros(n, dtype=int)
+        self.forced = np.zeros(n, dtype=int)
+        self.evaluations = 0
+        self.active = np.ones(n, dtype=bool)
+        self.status = np.full(n, Status.SUCCESS, dtype=object)
+        self.next = np.ones(n, dtype=int)  # index of the next output
+        nan = float("nan") * namespace(y).ones_like(y)
+        self.outputs = [y] + [nan] * (len(times) - 1)
+
+    def start(self, first_step: float | None) -> None:
+        """Evaluate fun and guess each sample's first step, as Hairer, Norsett, Wanner I do."""
+        self.slope = own(checked_field(self.fun, self._device(self.t), self.y))
+        self.evaluations += 1
+        finite = self._finite(self.y)
+        self.fail(~finite, Status.NONFINITE_INPUT)
+        self.fail(finite & ~self._finite(self.slope), Status.NONFINITE_RHS)
+        span = abs(self.times[-1] - self.times[0])
+        if first_step is not None:
+            self.h[:] = self.sign * max(first_step, self.controller.min_step)
+            return
+        y, slope = constant(self.y), constant(self.slope)
+        scale = tolerance_scale(y, self.controller.rtol, self.controller.atol)
+        size, speed = self._norm(y / scale), self._norm(slope / scale)
+        with np.errstate(all="ignore"):
+            h0 = np.where((size > 1e-5) & (speed > 1e-5), 0.01 * size / speed, 1e-6)
+            h0 = np.minimum(np.maximum(h0, 16 * np.spacing(np.abs(self.t))), span)
+            h0 = np.where(self.active, h0, 0.0)
+            trial = self._column(self.sign * h0)
+            later = constant(self._fun(self.t + self.sign * h0, y + trial * slope))
+            bend = self._norm((later - slope) / scale) / h0
+            steepest = np.maximum(speed, bend)
+            power = 1 / (self.controller.order + 1)
+            h1 = np.where(
+                steepest <= 1e-15, np.maximum(1e-6, h0 * 1e-3), (0.01 / steepest) ** power
+            )
+            h = np.where(np.isfinite(steepest), np.minimum(100 * h0, h1), h0)
+        h = np.minimum(np.maximum(h, self.controller.min_step), span)
+        self.h = self.sign * np.where(self.active, h, 0.0)
+
+    def step(self) -> None:
+        """One attempt of every sample that is not done."""
+        t_new = self._proposed()
+        h = np.where(self.active, t_new - self.t, 0.0)
+        stages = self._stages(h, t_new)
+        column = self._column(h)
+        combine, xp = self.combine, namespace(self.y)
+        y_new = self.y + column * combine(None, 1.0, self.method.b, stages)
+        assert self.method.error is not None  # the controller asked for it
+        error = constant(column * combine(None, 1.0, self.method.error, stages))
+        top = xp.maximum(xp.abs(constant(self.y)), xp.abs(constant(y_new)))
+        ratio = self._norm(error / tolerance_scale(top, self.controller.rtol, self.controller.atol))
+        good = self._judge(ratio, h)
+        if not good.any():
+            return
+        if self.method.last_stage_is_first:
+            slope = stages[-1]
+        else:
+            slope = self._fun(np.where(good, t_new, self.t), y_new)
+        self._record(good, t_new, h, y_new, stages, slope)
+        mask = self._column(good)
+        self.y = xp.where(mask, y_new, self.y)
+        self.slope = xp.where(mask, slope, self.slope)
+        self.t = np.where(good, t_new, self.t)
+        self.active &= self.t != self.times[-1]
+
+    def _proposed(self) -> np.ndarray:
+        """Advance by h, land on the end if it is in reach, and halve what is left just beyond."""
+        remaining = self.times[-1] - self.t
+        size = np.minimum(np.abs(self.h), self.controller.max_step)
+        lands = size >= np.abs(remaining) * (1 - 1e-10)
+        halves = 2 * size > np.abs(remaining)
+        step = np.where(halves, remaining / 2, self.sign * size)
+        found: np.ndarray = np.where(lands, self.times[-1], self.t + step)
+        return found
+
+    def _stages(self, h: np.ndarray, t_new: np.ndarray) -> list[Any]:
+        stages, column = [self.slope], self._column(h)
+        assert self.method.c is not None  # valid once built
+        for row, c in zip(self.method.A[1:], self.method.c[1:], strict=True):
+            state = self.y + column * self.combine(None, 1.0, row, stages)
+            stages.append(self._fun(np.where(c == 1.0, t_new, self.t + c * h), state))
+        return stages
+
+    def _judge(self, ratio: np.ndarray, h: np.ndarray) -> np.ndarray:
+        """Which samples accept; steps and failures are brought up to date."""
+        controller, law = self.controller, self.controller.law
+        finite = np.isfinite(ratio)
+        forced = finite & (ratio > 1) & (np.abs(h) <= controller.min_step * (1 + 1e-12))
+        good = self.active & finite & ((ratio <= 1) | forced)
+        bad = self.active & ~good
+        self.accepted += good
+        self.rejected += bad
+        self.forced += good & forced
+        self.rejects = np.where(good, 0, self.rejects + bad)
+        with np.errstate(all="ignore"):
+            factor = np.full(len(h), law.safety)
+            for gain, r in zip(law.gains, (ratio, *self.ratios), strict=True):
+                factor = factor * np.maximum(r, 1e-10) ** (-gain / controller.order)
+            factor = np.where(ratio == 0, law.grow, np.clip(factor, law.shrink, law.grow))
+            factor = np.where(forced, np.minimum(factor, 1.0), factor)
+            smaller = law.safety * ratio ** (-1 / controller.order)
+            smaller = np.where(finite, np.clip(smaller, law.shrink, 0.9), law.shrink)
+        was_cut = np.abs(h) < 0.99 * np.abs(self.h)
+        grown = np.abs(h * factor)
+        grown = np.where(was_cut & ~forced, np.maximum(grown, np.abs(self.h)), grown)
+        new = np.where(good, grown, np.where(bad, np.abs(h * smaller), np.abs(self.h)))
+        gone = self.t + self.sign * new == self.t
+        stuck = bad & ((new < 16 * np.spacing(np.abs(self.t))) | gone)
+        stuck |= bad & ~finite & (np.abs(h) <= controller.min_step)
+        tired = bad & ~stuck & (self.rejects >= MAX_REJECTS)
+        self.fail(stuck & finite, Status.STEP_UNDERFLOW)
+        self.fail(stuck & ~finite, Status.NONFINITE_RHS)
+        self.fail(tired, Status.MAX_REJECTS)
+        self.h = self.sign * np.maximum(new, controller.min_step)
+        self.ratios = np.where(good, np.stack([ratio, self.ratios[0]]), self.ratios)
+        return good
+
+    def _record(
+        self,
+        good: np.ndarray,
+        t_new: np.ndarray,
+        h: np.ndarray,
+        y_new: Any,
+        stages: Any,
+        slope: Any,
+    ) -> None:
+        """The outputs that these steps pass, by dense output; the end of a step as it is."""
+        xp = namespace(self.y)
+        basis: list[Any] | None = None
+        while True:
+            waiting = self.times[np.minimum(self.next, len(self.times) - 1)]
+            passed = good & (self.next < len(self.times)) & (self.sign * (t_new - waiting) >= 0)
+            if not passed.any():
+                return
+            values = y_new
+            if np.any(passed & (waiting != t_new)):
+                extension = self.extension()
+                with np.errstate(all="ignore"):
+                    theta = np.where(passed, (waiting - self.t) / h, 1.0)
+                if basis is None:
+                    basis = self._basis(extension, h, y_new, stages, slope)
+                inside = self._polynomial(extension.weights, theta, h, basis)
+                values = xp.where(self._column(waiting == t_new), y_new, inside)
+            for k in np.unique(self.next[passed]):
+                mask = self._column(passed & (self.next == k))
+                self.outputs[k] = xp.where(mask, values, self.outputs[k])
+            self.next = self.next + passed
+
+    def _basis(
+        self, extension: ContinuousExtension, h: np.ndarray, y_new: Any, stages: Any, slope: Any
+    ) -> list[Any]:
+        with np.errstate(all="ignore"):
+            inverse = self._column(np.where(h == 0, 0.0, 1 / h))
+        basis = [(y_new - self.y) * inverse]
+        if extension.needs_slopes:
+            basis += [self.slope, *stages, slope]
+        for theta, weights in extension.extra:
+            state = self._polynomial(weights, np.full(len(h), theta), h, basis)
+            basis.append(self._fun(self.t + theta * h, state))
+        return basis
+
+    def _polynomial(self, weights: np.ndarray, theta: np.ndarray, h: np.ndarray, basis: Any) -> Any:
+        """Y + h sum_i w_i(theta) v_i with a theta for each sample."""
+        powers = theta[:, None] ** np.arange(1, len(weights) + 1)
+        numbers = h[:, None] * (powers @ weights)
+        total = self.y
+        for i, v in enumerate(basis[: weights.shape[1]]):
+            if np.any(numbers[:, i]):
+                total = total + self._column(numbers[:, i]) * v
+        return total
+
+    def fail(self, which: np.ndarray, status: Status) -> None:
+        """End samples with a status."""
+        self.status[which & self.active] = status
+        self.active = self.active & ~which
+
+    @property
+    def slowest(self) -> float:
+        """The earliest time of all samples."""
+        return float(self.sign * np.min(self.sign * self.t))
+
+    def trajectory(self, recorded: int) -> Trajectory:
+        """The first outputs; the status is that of the first sample that failed."""
+        y = namespace(self.y).stack(self.outputs[:recorded])
+        failed = [s for s in self.status if s is not Status.SUCCESS]
+        counts = Statistics(
+            self.evaluations,
+            int(self.accepted.sum()),
+            int(self.rejected.sum()),
+            forced=int(self.forced.sum()),
+        )
+        return Trajectory(
+            self.times[:recorded],
+            y,
+            failed[0] if failed else Status.SUCCESS,
+            counts,
+            samples=Samples(tuple(self.status), self.t, self.accepted, self.rejected),
+        )
+
+    def _fun(self, t: np.ndarray, y: Any) -> Any:
+        self.evaluations += 1
+        return checked_stage(self.fun(self._device(t), y), y)
+
+    def _norm(self, x: Any) -> np.ndarray:
+        """Root mean square of each sample, read to the host."""
+        xp = namespace(x)
+        size = xp.reshape(xp.abs(x), (x.shape[0], -1)) if prod(x.shape[1:]) else None
+        if size is None:
+            return np.zeros(x.shape[0])
+        if xp.finfo(size.dtype).bits < 32:
+            size = xp.astype(size, xp.float32)
+        return as_float64(xp.sqrt(xp.mean(size**2, axis=1)), "the error")
+
+    def _finite(self, x: Any) -> np.ndarray:
+        found: np.ndarray = np.isfinite(self._norm(x))
+        return found
+
+    def _device(self, t: np.ndarray) -> Any:
+        return constant_like(t, namespace(self.y).abs(constant(self.y)))
+
+    def _column(self, values: np.ndarray) -> Any:
+        """One number or flag for each sample, to be broadcast against the states."""
+        xp = namespace(self.y)
+        shape = (len(values),) + (1,) * (len(self.y.shape) - 1)
+        column = xp.reshape(self._device(values.astype(np.float64)), shape)
+        return column > 0.5 if values.dtype == bool else column

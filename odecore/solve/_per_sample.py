@@ -1,0 +1,120 @@
+"""`solve_per_sample`: a batch of problems, each with adaptive steps of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from odecore._array import as_state
+from odecore.solve._batch import Batch
+from odecore.solve._controllers import StepControl
+from odecore.solve._options import adaptive_steps, as_method, extension_of
+from odecore.solve._problem import is_count, output_times
+from odecore.solve._progress import reporter
+from odecore.solve._status import Status
+from odecore.solve._trajectory import Trajectory
+from odecore.tableaux import ButcherTableau, Coefficients
+
+__all__ = ["solve_per_sample"]
+
+
+def solve_per_sample(
+    fun: Callable[[Any, Any], Any],
+    t_span: Sequence[float],
+    y0: Any,
+    /,
+    *,
+    method: str | ButcherTableau | Coefficients = "dopri5",
+    t_eval: Sequence[float] | None = None,
+    rtol: Any = None,
+    atol: Any = None,
+    controller: str | StepControl | None = None,
+    first_step: float | None = None,
+    min_step: float | None = None,
+    max_step: float | None = None,
+    max_steps: int = 100_000,
+    interpolation: str = "full",
+    progress: bool | Callable[[float], None] = False,
+    throw: bool = True,
+) -> Trajectory:
+    """Integrate a batch of independent problems, each with adaptive steps of its own.
+
+    A stiff sample does not make the others take its small steps, and one that fails does not end
+    the others; samples that are done are still evaluated with the rest.
+
+    Parameters
+    ----------
+    fun : callable
+        `fun(t, y)` with t of shape (n,), one time for each sample, and y of shape (n, ...).
+    t_span : (2,) sequence of float
+    y0 : (n, ...) array
+        The samples are along the first axis.
+    method : str, ButcherTableau or Coefficients, optional
+        Explicit, with an embedded error estimate.
+    t_eval : sequence of float, optional
+        Times to record, by default the two of `t_span`.
+    rtol, atol, controller, first_step, min_step, max_step, interpolation, progress, throw
+        As for `solve_ivp`; the error norm is the root mean square over each sample.
+    max_steps : int, optional
+        Attempts of each sample.
+
+    Returns
+    -------
+    Trajectory
+        `y` has shape (times, n, ...), and is NaN where a sample that failed did not come. `samples`
+        has the status, the time reached and the counts of each; `status` is SUCCESS, or that of
+        the first that failed.
+
+    Raises
+    ------
+    ValueError, TypeError, odecore.errors.SolveError
+        As `solve_ivp`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rates = np.array([[1.0], [100.0]])
+    >>> found = solve_per_sample(lambda t, y: -rates * y, (0, 1), np.ones((2, 1)))
+    >>> found.status.name, bool(found.samples.accepted[1] > 3 * found.samples.accepted[0])
+    ('SUCCESS', True)
+    """
+    coefficients, y = as_method(method), as_state(y0, "y0")
+    if not y.shape:
+        raise ValueError("`y0` must have a first axis of samples, got a single number")
+    if not isinstance(coefficients, Coefficients) or not coefficients.is_explicit:
+        raise ValueError("steps for each sample need an explicit Runge-Kutta method, say dopri5")
+    if not is_count(max_steps):
+        raise ValueError(f"`max_steps` must be a positive int, got {max_steps!r}")
+    times = output_times(t_span, t_eval)
+    end = float(t_span[-1])
+    recorded = len(times)
+    if times[-1] != end:
+        times = [*times, end]
+    steps = adaptive_steps(
+        coefficients,
+        y,
+        rtol=rtol,
+        atol=atol,
+        norm=None,
+        controller=controller,
+        first_step=first_step,
+        min_step=min_step,
+        max_step=max_step,
+    )
+    report, done = reporter(progress, times[0], end)
+    batch = Batch(fun, coefficients, extension_of(coefficients, interpolation), steps, times, y)
+    try:
+        batch.start(first_step)
+        for _ in range(max_steps):
+            if not batch.active.any():
+                break
+            batch.step()
+            if report is not None:
+                report(batch.slowest)
+        batch.fail(batch.active, Status.MAX_STEPS)
+    finally:
+        done()
+    trajectory = batch.trajectory(recorded)
+    if throw:
+        trajectory.raise_for_status()
+    return trajectory

@@ -1,0 +1,127 @@
+"""Steps of their own for each sample of a batch."""
+
+import math
+
+import numpy as np
+import pytest
+
+from odecore import errors
+from odecore.solve import Status, solve_ivp, solve_per_sample
+
+RATES = [0.3, 2.0, 40.0, 500.0]
+
+
+def decay(xp, array):
+    rates = array([[r] for r in RATES])
+    return lambda t, y: -rates * (y - xp.cos(t)[:, None]) - xp.sin(t)[:, None]
+
+
+@pytest.mark.parametrize("method", ["dopri5", "bosh3", "verner65"])
+def test_each_sample_is_the_solution_alone(method, rng):
+    A = rng.standard_normal((4, 3, 3))
+    y0 = rng.standard_normal((4, 3))
+    times = np.linspace(0, 2, 9)
+    field = lambda t, y: np.tanh(np.einsum("nij,nj->ni", A, y)) + np.sin(t)[:, None]  # noqa: E731
+    found = solve_per_sample(field, (0, 2), y0, method=method, t_eval=times, rtol=1e-7, atol=1e-8)
+    for i in range(4):
+        alone = solve_ivp(
+            lambda t, y, i=i: np.tanh(A[i] @ y) + np.sin(t), (0, 2), y0[i], method=method,
+            t_eval=times, rtol=1e-7, atol=1e-8,
+        )  # fmt: skip
+        np.testing.assert_allclose(found.y[:, i], alone.y, rtol=1e-10, atol=1e-12)
+        assert found.samples.accepted[i] == alone.statistics.accepted
+        assert found.samples.rejected[i] == alone.statistics.rejected
+
+
+def test_every_array_library_and_precision(xp, dtype, array, eps):
+    y0 = array([[1.0]] * 4)
+    found = solve_per_sample(decay(xp, array), (0, 1), y0, t_eval=[0.0, 0.5, 1.0], rtol=100 * eps, atol=100 * eps)  # fmt: skip
+    assert found.y.dtype == y0.dtype
+    assert found.y.shape == (3, 4, 1)
+    for k, t in enumerate((0.0, 0.5, 1.0)):
+        for i in range(4):
+            assert float(found.y[k, i, 0]) == pytest.approx(math.cos(t), abs=max(1e-7, 3000 * eps))
+
+
+def test_mixed_stiffness_costs_less_than_joint_steps():
+    field = decay(np, np.array)
+    y0 = np.full((4, 1), 3.0)
+    joint = solve_ivp(lambda t, y: field(np.full(4, t), y), (0, 10), y0, rtol=1e-6)
+    own = solve_per_sample(field, (0, 10), y0, rtol=1e-6)
+    assert own.samples.accepted[0] < joint.statistics.accepted / 20
+    assert list(own.samples.accepted) == sorted(own.samples.accepted)
+
+
+@pytest.mark.parametrize("span", [(0, 1), (1, 0)])
+def test_both_directions_and_an_end_that_is_not_recorded(span):
+    y0 = np.ones((2, 1))
+    times = [span[0], 0.5]
+    found = solve_per_sample(lambda t, y: -y, span, y0, t_eval=times, rtol=1e-9, atol=1e-10)
+    np.testing.assert_array_equal(found.t, times)
+    np.testing.assert_allclose(found.y[1], np.exp(-(0.5 - span[0])), rtol=1e-8)
+    assert set(found.samples.t) == {span[1]}
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_sample_that_fails_does_not_end_the_others():
+    y0 = np.array([[1.0], [1.0], [np.nan], [0.1]])
+    power = np.array([[1.0], [2.0], [1.0], [2.0]])
+    found = solve_per_sample(lambda t, y: y**power, (0, 2), y0, throw=False, t_eval=[0, 0.5, 2])
+    status = found.samples.status
+    assert status[0] is status[3] is Status.SUCCESS
+    assert status[1] in (Status.STEP_UNDERFLOW, Status.NONFINITE_RHS)
+    assert status[2] is Status.NONFINITE_INPUT
+    assert found.status is status[1]
+    assert found.y[-1, 0, 0] == pytest.approx(math.exp(2), rel=1e-5)
+    assert found.y[-1, 3, 0] == pytest.approx(0.125, rel=1e-5)
+    assert found.y[1, 1, 0] == pytest.approx(2, rel=1e-4)
+    assert np.isnan(found.y[-1, 1, 0])
+    assert found.samples.t[1] == pytest.approx(1, abs=1e-3)
+    with pytest.raises(errors.SolveError, match="sample 1, the first of 2 of 4"):
+        found.raise_for_status()
+    few = solve_per_sample(lambda t, y: -y, (0, 1), y0[:2], max_steps=2, throw=False)
+    assert set(few.samples.status) == {Status.MAX_STEPS}
+
+
+def test_gradients_go_through_the_steps():
+    torch = pytest.importorskip("torch")
+    rate = torch.tensor([[0.5], [3.0]], dtype=torch.float64, requires_grad=True)
+    y0 = torch.ones(2, 1, dtype=torch.float64, requires_grad=True)
+    found = solve_per_sample(lambda t, y: -rate * y, (0, 1), y0, t_eval=[0, 0.3, 1], rtol=1e-9, atol=1e-10)  # fmt: skip
+    exact = torch.exp(-rate * torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)[:, None, None]) * y0  # fmt: skip
+    ours = torch.autograd.grad(found.y.square().sum(), (rate, y0))
+    theirs = torch.autograd.grad(exact.square().sum(), (rate, y0))
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-8)
+
+
+def test_bounds_controllers_and_counts():
+    calls = 0
+
+    def field(t, y):
+        nonlocal calls
+        calls += 1
+        return -y
+
+    y0 = np.ones((3, 2))
+    found = solve_per_sample(field, (0, 1), y0, max_step=0.1, controller="PID", first_step=0.05)
+    assert found.statistics.evaluations == calls
+    assert min(found.samples.accepted) >= 10
+    assert found.statistics.accepted == sum(found.samples.accepted)
+    forced = solve_per_sample(lambda t, y: -300 * y, (0, 0.1), y0, min_step=0.01, rtol=1e-9)
+    assert forced.statistics.forced > 0
+
+
+@pytest.mark.parametrize(
+    ("y0", "options", "message"),
+    [
+        (1.0, {}, "first axis of samples"),
+        (np.ones(2), {"method": "kvaerno43"}, "explicit"),
+        (np.ones(2), {"method": "classic"}, "error estimate"),
+        (np.ones(2), {"max_steps": 0}, "positive int"),
+        (np.ones(2), {"rtol": -1}, "not negative"),
+    ],
+)
+def test_bad_input_is_refused(y0, options, message):
+    with pytest.raises(ValueError, match=message):
+        solve_per_sample(lambda t, y: -y, (0, 1), y0, **options)
