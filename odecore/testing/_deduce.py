@@ -32,7 +32,8 @@ def deduce_tableau(
     max_denominator : int, optional
         A coefficient a within 1e-14 (1 + abs(a)) of a fraction with at most this denominator is
         taken as that fraction. If one is near none, all but fractions with denominators up to 1000
-        stay decimals, and the tableau carries an `uncertainty`, 1e-14 times the largest one.
+        stay decimals, and the tableau carries an `uncertainty`: 1e-14 times the largest one, or
+        what the weights miss of 1.
     name : str, optional
 
     Returns
@@ -123,14 +124,15 @@ def _tableau(rows: list[Any], b: Any, max_denominator: int, name: str) -> Butche
         total = sum(weights, Fraction(0))
         if not rough and total == 1:
             return ButcherTableau(tuple(map(tuple, A)), tuple(weights), name=name)
-    uncertainty = _ROUNDING * Fraction(largest)
-    if abs(total - 1) > len(weights) * uncertainty:
+    missing = abs(total - 1)
+    if missing > 1e-11 * largest:
         single = precision(b) > 1e-10
         raise ValueError(
             f"the weights read off `step` sum to {float(total)!r}, not to 1"
             + ("; all are numbers of single precision, so give them as float64" if single else "")
         )
-    return ButcherTableau(tuple(map(tuple, A)), tuple(weights), name=name, uncertainty=uncertainty)
+    bound = max(_ROUNDING * Fraction(largest), missing)
+    return ButcherTableau(tuple(map(tuple, A)), tuple(weights), name=name, uncertainty=bound)
 
 
 def _fraction(value: float, max_denominator: int) -> Fraction:
