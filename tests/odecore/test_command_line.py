@@ -118,9 +118,9 @@ def test_output_that_cannot_be_written_ends_quietly(target, monkeypatch):
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     with os.fdopen(unwritable(target), "wb") as output:
         command = [sys.executable, "-m", "odecore", "order", "heun"]
-        found = subprocess.run(
+        found = subprocess.run(  # noqa: S603
             command, stdout=output, stderr=subprocess.PIPE, text=True, check=False
-        )  # noqa: S603
+        )
     if target == "pipe":
         assert (found.returncode, found.stderr) == (0, "")
     else:
