@@ -6,6 +6,8 @@ import argparse
 import json
 import sys
 from difflib import get_close_matches
+from functools import cache
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -48,21 +50,41 @@ def main(arguments: list[str] | None = None) -> int:
         command.add_argument(
             "--at", nargs="+", default=[], metavar="u=1/3", help="parameters of a family's member"
         )
-        command.add_argument("--json", action="store_true", help="print JSON")
+        command.add_argument(
+            "--json", action="store_true", help='print JSON; an infinite number is the text "inf"'
+        )
         command.add_argument("--plot", type=Path, metavar="FILE", help="draw the stability region")
     options = parser.parse_args(arguments)
     try:
-        print(_run(options))
+        text = _run(options)
+    except (ValueError, TypeError, OSError) as error:
+        return failed(parser.prog, error)
+    try:
+        write(text)
     except BrokenPipeError:  # the reader, such as head, has seen enough
         sys.stdout = None
-    except (ValueError, TypeError, OSError) as error:
-        print(f"{parser.prog}: error: {error}", file=sys.stderr)
-        return 2
+    except OSError as error:  # such as a full disk
+        sys.stdout = None
+        return failed(parser.prog, error)
     return 0
+
+
+def failed(program: str, error: Exception) -> int:
+    """Say what is wrong, and return the exit code."""
+    print(f"{program}: error: {error}", file=sys.stderr)
+    return 2
+
+
+def write(text: str) -> None:
+    """Print at once, with escapes for what the encoding of the output lacks."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
 
 def _run(options: argparse.Namespace) -> str:
     if options.name == "list":
+        if options.at or options.plot:
+            raise ValueError("'list' takes neither --at nor --plot; name a method or a family")
         names = list(_families()) if options.command == "family" else list(catalogue())
         return json.dumps(names) if options.json else "\n".join(names)
     if options.command == "family":
@@ -84,27 +106,47 @@ def _plotted(method: ButcherTableau, options: argparse.Namespace) -> str:
     except ImportError:
         raise ValueError("--plot needs matplotlib: pip install 'odecore[plot]'") from None
     mpl.use("agg")
-    stability.plot_region(method).figure.savefig(options.plot)
+    kind = options.plot.suffix.removeprefix(".") or "png"
+    stability.plot_region(method).figure.savefig(options.plot, format=kind)
     return "" if options.json else f"\nwrote {options.plot}"
 
 
 def _method(name: str, at: list[str]) -> ButcherTableau:
-    found = _families().get(name.upper())
-    if found is not None and (at or name not in catalogue()):
-        return tableau_at(found, **_parameters(at, found))
-    if at:
-        raise ValueError(f"--at needs a family ({', '.join(_families())}); {name!r} is none")
-    if name.endswith(".json"):
+    if name not in catalogue() and name.endswith(".json") and not at:
         return tableau_from_json(Path(name).read_text(encoding="utf-8"))
-    return tableau(name)
+    if name in catalogue() and not at:
+        return tableau(name)
+    found = _family_named(name)
+    if found is not None:
+        return tableau_at(found, **_parameters(at, found))
+    if at and name in catalogue():
+        raise ValueError(f"--at needs a family, {name!r} is a method: leave --at out")
+    raise _unknown(name, "family" if at else "tableau")
 
 
+def _family_named(name: str) -> Family | None:
+    return next((f for key, f in _families().items() if key.upper() == name.upper()), None)
+
+
+def _unknown(name: str, command: str) -> ValueError:
+    """An error that proposes the names nearest to this one."""
+    families = {key.upper(): key for key in _families()}
+    known = (
+        families if command == "family" else {key.upper(): key for key in catalogue()} | families
+    )
+    near = [known[key] for key in get_close_matches(name.upper(), known, n=2)]
+    hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+    kind = "family" if command == "family" else "method or family"
+    return ValueError(f"no {kind} {name!r}: {hint}`python -m odecore {command} list` shows all")
+
+
+@cache
 def _families() -> dict[str, Family]:
     public = (getattr(family_package, name) for name in family_package.__all__)
     found = {item.name: item for item in public if isinstance(item, Family)}
     for make in (rkc1, rkc2):
         found |= {make(s).name: make(s) for s in (2, 5, 10)}
-    return found
+    return found | {chart.name: chart for name in ("RK3", "RK4") for chart in charts(found[name])}
 
 
 def _parameters(at: list[str], family: Family) -> dict[str, Any]:
@@ -113,6 +155,8 @@ def _parameters(at: list[str], family: Family) -> dict[str, Any]:
         name, equals, text = item.partition("=")
         if not equals:
             raise ValueError(f"--at takes name=value, got {item!r}; write for instance u=1/3")
+        if name in values:
+            raise ValueError(f"--at gives {name} twice; write each parameter once")
         values[name] = parse_number(text)
     if not values:
         named = "; ".join(f"{n}: {_point(family, v)}" for n, v in family.members)
@@ -200,12 +244,9 @@ def _short(number: Any) -> str:
 
 
 def _family(options: argparse.Namespace) -> str:
-    known = _families()
-    family = known.get(options.name.upper())
+    family = _family_named(options.name)
     if family is None:
-        near = get_close_matches(options.name.upper(), known, n=2)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known)}"
-        raise ValueError(f"no family {options.name!r}: {hint}")
+        raise _unknown(options.name, "family")
     if options.at or options.plot:
         member = _method(family.name, options.at)
         text = tableau_to_json(member, indent=2) if options.json else _tableau(member)
@@ -238,9 +279,15 @@ def _family(options: argparse.Namespace) -> str:
 
 def _shown(report: dict[str, Any], as_json: bool) -> str:
     if as_json:
-        return json.dumps(report, indent=2, default=str)
+        finite = {key: _finite(value) for key, value in report.items()}
+        return json.dumps(finite, indent=2, default=str, allow_nan=False)
     width = max(map(len, report))
     return "\n".join(f"{key.ljust(width)}  {_plain(value)}" for key, value in report.items())
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity: then the text, "inf"."""
+    return str(value) if isinstance(value, float) and not isfinite(value) else value
 
 
 def _plain(value: Any) -> str:

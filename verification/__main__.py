@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from odecore.__main__ import failed, write
 from verification.claims import CLAIMS
 from verification.demo import run_demo
 
@@ -29,7 +30,14 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("list", help="list the claims")
     options = parser.parse_args(arguments)
     if options.command != "demo":
-        return _claims(options)
+        try:
+            return _claims(options)
+        except BrokenPipeError:  # the reader, such as head, has seen enough
+            sys.stdout = None
+            return 0
+        except OSError as error:  # such as a full disk
+            sys.stdout = None
+            return failed(parser.prog, error)
     return run_demo(options.out, seeds=options.seeds, jobs=options.jobs, quick=options.quick)
 
 
@@ -37,26 +45,25 @@ def _claims(options: argparse.Namespace) -> int:
     chosen = [c for c in CLAIMS if (getattr(options, "only", None) or "") in c.name]
     if options.command == "list":
         for claim in chosen:
-            print(f"{claim.name:20s} {claim.statement} ({claim.source})")
+            write(f"{claim.name:20s} {claim.statement} ({claim.source})")
         return 0
     if not chosen:
         print(f"no claim has {options.only!r} in its name; see `list`", file=sys.stderr)
         return 2
-    failed = 0
+    failures = 0
     for claim in chosen:
         found = claim.run()
-        failed += not found.passed
+        failures += not found.passed
         verdict = "passed" if found.passed else "FAILED"
-        print(f"{verdict}  {claim.name:20s} {found.measured}  ({found.seconds:.1f} s)", flush=True)
-    print(f"{len(chosen) - failed} passed, {failed} failed")
-    return int(failed > 0)
+        write(f"{verdict}  {claim.name:20s} {found.measured}  ({found.seconds:.1f} s)")
+    write(f"{len(chosen) - failures} passed, {failures} failed")
+    return int(failures > 0)
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1, got {value}")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number, at least 1; got {text!r}")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -9,15 +9,27 @@ from math import gcd
 from typing import Any
 
 from odecore.errors import SingularParameterError
+from odecore.exact import QuadraticNumber
 from odecore.families._family import Family, Rows
 
 __all__ = ["chart", "charts"]
 
 F = Fraction
 # Where the limit along v = v0 + m (u - u0) exists: each reaches one of the degenerate families.
-_POINTS = {
-    "RK3": ((F(2, 3), F(2, 3)), (F(2, 3), F(0))),
-    "RK4": ((F(1, 2), F(0)), (F(1, 2), F(1, 2)), (F(1), F(1, 2))),
+# With the named members there: first those at u = u0, which (u, v) does not reach.
+_POINTS: dict[str, dict[tuple[Fraction, Fraction], tuple[tuple[str, tuple[Any, ...]], ...]]] = {
+    "RK3": {
+        (F(2, 3), F(2, 3)): (("nystrom3", (F(2, 3), F(-1))),),
+        (F(2, 3), F(0)): (("heun3", (F(1, 3), F(-2))),),
+    },
+    "RK4": {
+        (F(1, 2), F(0)): (("three_eighths", (F(1, 3), F(-4))),),
+        (F(1, 2), F(1, 2)): (
+            ("classic", (F(1, 2), F(-1))),
+            ("gill", (F(1, 2), QuadraticNumber(-3, 2, 2))),
+        ),
+        (F(1), F(1, 2)): (("three_eighths", (F(1, 3), F(-1, 4))),),
+    },
 }
 
 
@@ -102,7 +114,8 @@ def chart(family: Family, u0: Fraction, v0: Fraction, /) -> Family:
         return tuple(_polynomial(factor)(u, m) for factor in excluded)
 
     name = f"{family.name} chart at ({u0}, {v0})"
-    return Family(name, ("u", "m"), family.order, formula, factors)
+    members = _POINTS.get(family.name, {}).get((u0, v0), ())
+    return Family(name, ("u", "m"), family.order, formula, factors, members=members)
 
 
 def _rational(value: Fraction) -> Any:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from odecore.tableaux import ButcherTableau
+from odecore.testing._step import Step, precision, state
 
 __all__ = ["deduce_tableau"]
 
 _ROUNDING = Fraction(1, 10**14)
+_SIMPLE = 1000  # denominators that no decimal comes near by chance
 
 
 def deduce_tableau(
-    step: Callable[[Callable[[Any, Any], Any], float, Any, float], Any],
+    step: Step,
     /,
     *,
     max_denominator: int = 10**6,
@@ -29,8 +30,10 @@ def deduce_tableau(
     step : callable
         `step(f, t, y, h)` to the state at t + h; it calls f once for each stage, in order.
     max_denominator : int, optional
-        A coefficient within 1e-14 of a fraction with at most this denominator is taken as that
-        fraction; otherwise the decimals stay and the tableau carries an `uncertainty`.
+        A coefficient a within 1e-14 (1 + abs(a)) of a fraction with at most this denominator is
+        taken as that fraction. If one is near none, all but fractions with denominators up to 1000
+        stay decimals, and the tableau carries an `uncertainty`: 1e-14 times the largest one, or
+        what the weights miss of 1.
     name : str, optional
 
     Returns
@@ -42,7 +45,8 @@ def deduce_tableau(
     ------
     ValueError
         If the step is not explicit Runge-Kutta: if the times at which f is called are not the row
-        sums, if it never calls f, or if on a nonlinear problem it does not do as the tableau does.
+        sums, if it never calls f, or if on a nonlinear problem it does not do as the tableau does;
+        if it returns anything but a state, or rounds it to single precision.
 
     Notes
     -----
@@ -64,7 +68,7 @@ def deduce_tableau(
         calls += 1
         return np.zeros_like(y)
 
-    step(counted, 0.0, np.zeros(1), 1.0)
+    state(step(counted, 0.0, np.zeros(1), 1.0), (1,))
     if not calls:
         raise ValueError("`step` never called f, so there is no method to deduce")
     rows: list[Any] = []
@@ -78,35 +82,66 @@ def deduce_tableau(
             basis[len(rows) - 1] = 1.0
         return basis
 
-    b = np.asarray(step(unit, 0.0, np.zeros(calls), 1.0), dtype=np.float64)
+    b = state(step(unit, 0.0, np.zeros(calls), 1.0), (calls,))
     if len(rows) != calls:
         raise ValueError(
             f"`step` called f {calls} times and then {len(rows)} times, so its stages depend on "
-            "the values of f; an adaptive or iterated step has no tableau"
+            "the values of f, or on earlier steps; an adaptive or iterated step has no tableau, "
+            "and one that keeps evaluations for the next step must be made anew for each call"
         )
-    for i, (row, time) in enumerate(zip(rows, times, strict=True)):
-        if abs(row.sum() - time) > 1e-12:
-            raise ValueError(
-                f"stage {i + 1} is evaluated at time c = {time!r}, but its row of A sums to "
-                f"{float(row.sum())!r}; one of them is wrong in the code"
-            )
-    exact = [[_fraction(a, max_denominator) for a in row[:i]] for i, row in enumerate(rows)]
-    weights = [_fraction(w, max_denominator) for w in b]
-    rough = any(f.denominator > max_denominator for row in (*exact, weights) for f in row)
-    method = ButcherTableau(
-        tuple(map(tuple, exact)),
-        tuple(weights),
-        name=name,
-        uncertainty=_ROUNDING if rough else Fraction(0),
-    )
+    _require_numbers(b, rows, times)
+    rows = [row[:i] for i, row in enumerate(rows)]
+    method = _tableau(rows, b, max_denominator, name)
     _require_same(step, method)
     return method
 
 
+def _require_numbers(b: Any, rows: list[Any], times: list[float]) -> None:
+    if b.dtype.itemsize < 8:
+        raise ValueError(
+            f"`step` returns {b.dtype}, in which coefficients are known to 7 digits only; let it "
+            "keep the precision of y, float64, and the fractions can be told"
+        )
+    if not np.isfinite(np.concatenate([b, *rows])).all():
+        raise ValueError(
+            "a coefficient read off `step` is no finite number, so the step is undefined at y = 0, "
+            "where it is read off; a Runge-Kutta step is linear in the values of f"
+        )
+    for i, (row, time) in enumerate(zip(rows, times, strict=True)):
+        if not abs(row.sum() - time) <= 1e-12 * (1 + np.abs(row).sum()):
+            raise ValueError(
+                f"stage {i + 1} is evaluated at time c = {time!r}, but its row of A sums to "
+                f"{float(row.sum())!r}; one of them is wrong in the code"
+            )
+
+
+def _tableau(rows: list[Any], b: Any, max_denominator: int, name: str) -> ButcherTableau:
+    largest = max(float(np.abs(row).max(initial=1.0)) for row in (*rows, b))
+    for limit in (max_denominator, min(max_denominator, _SIMPLE)):
+        A = [[_fraction(a, limit) for a in row] for row in rows]
+        weights = [_fraction(w, limit) for w in b]
+        rough = any(f.denominator > limit for row in (*A, weights) for f in row)
+        total = sum(weights, Fraction(0))
+        if not rough and total == 1:
+            return ButcherTableau(tuple(map(tuple, A)), tuple(weights), name=name)
+    missing = abs(total - 1)
+    if missing > 1e-11 * largest:
+        single = precision(b) > 1e-10
+        raise ValueError(
+            f"the weights read off `step` sum to {float(total)!r}, not to 1"
+            + ("; all are numbers of single precision, so give them as float64" if single else "")
+        )
+    bound = max(_ROUNDING * Fraction(largest), missing)
+    return ButcherTableau(tuple(map(tuple, A)), tuple(weights), name=name, uncertainty=bound)
+
+
 def _fraction(value: float, max_denominator: int) -> Fraction:
     exact = Fraction(float(value))
-    simple = exact.limit_denominator(max_denominator)
-    return simple if abs(simple - exact) <= _ROUNDING * (1 + abs(simple)) else exact
+    for limit in (min(_SIMPLE, max_denominator), max_denominator):
+        simple = exact.limit_denominator(limit)
+        if abs(simple - exact) <= _ROUNDING * (1 + abs(simple)):
+            return simple
+    return exact
 
 
 def _require_same(step: Any, method: ButcherTableau) -> None:
@@ -121,7 +156,9 @@ def _require_same(step: Any, method: ButcherTableau) -> None:
         terms = zip(row, stages, strict=False)
         stages.append(f(0.4 + float(c) * h, y + h * sum(float(a) * k for a, k in terms)))
     expected = y + h * sum(float(w) * k for w, k in zip(method.b, stages, strict=True))
-    if not np.allclose(step(f, 0.4, y, h), expected, rtol=0, atol=1e-10):
+    largest = max(abs(float(a)) for row in (*method.A, method.b) for a in row)
+    found = state(step(f, 0.4, y, h), y.shape)
+    if not np.allclose(found, expected, rtol=0, atol=1e-10 * max(1.0, largest)):
         raise ValueError(
             "on a nonlinear problem `step` does not do what the tableau read off it does; it is no "
             "explicit Runge-Kutta method"

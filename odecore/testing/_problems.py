@@ -44,13 +44,13 @@ def _riccati(t: Any, y: Any) -> Any:
 
 
 def _coupled(t: Any, y: Any) -> Any:
-    return np.stack([y[0] * y[1], -np.sin(t) - (y[1] - np.cos(t)) * y[0]])
+    return np.array([y[0] * y[1], -np.sin(t) - (y[1] - np.cos(t)) * y[0]], dtype=y.dtype)
 
 
 def _rotation(t: Any, y: Any) -> Any:
     # A rotation whose speed depends on time and on the kept radius.
     speed = (1 + np.cos(t)) * (y[0] ** 2 + y[1] ** 2)
-    return np.stack([-speed * y[1], speed * y[0]])
+    return np.array([-speed * y[1], speed * y[0]], dtype=y.dtype)
 
 
 PROBLEMS: tuple[InitialValueProblem, ...] = (

@@ -56,7 +56,7 @@ def family_members(
     max_denominator: int = 50,
     max_coefficient: int = 100,
 ) -> ButcherTableau:
-    """Members of families; they shrink to named methods.
+    """Members of families; they shrink to named methods where the family has some.
 
     Parameters
     ----------

@@ -1,13 +1,18 @@
 """`python -m odecore` as a user meets it."""
 
 import json
+import os
 import subprocess
 import sys
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from odecore.__main__ import main
 from odecore.tableaux import tableau, tableau_from_json, tableau_to_json
+from verification.__main__ import main as verify
 
 
 def run(capsys, *arguments):
@@ -72,7 +77,7 @@ def test_plots(capsys, tmp_path):
     ("arguments", "message"),
     [
         (("order", "dorpi5"), "did you mean 'dopri5'"),
-        (("family", "RK5"), "did you mean RK"),
+        (("family", "RK5"), "did you mean 'RK"),
         (("tableau", "RK4"), "choose a member with --at u=... v=..."),
         (("tableau", "RK4", "--at", "u"), "--at takes name=value"),
         (("tableau", "RK4", "--at", "u=1/3"), "has the parameters u, v"),
@@ -93,3 +98,138 @@ def test_it_runs_as_a_module():
     command = [sys.executable, "-m", "odecore", "order", "heun"]
     found = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
     assert "stage order" in found.stdout
+
+
+# Found by attack. ------------------------------------------------------------------------------
+
+
+def unwritable(target):
+    if target == "full":
+        if not Path("/dev/full").exists():
+            pytest.skip("this system has no /dev/full")
+        return os.open("/dev/full", os.O_WRONLY)
+    reader, writer = os.pipe()
+    os.close(reader)
+    return writer
+
+
+@pytest.mark.parametrize("target", ["pipe", "full"])
+def test_output_that_cannot_be_written_ends_quietly(target, monkeypatch):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+    with os.fdopen(unwritable(target), "wb") as output:
+        command = [sys.executable, "-m", "odecore", "order", "heun"]
+        found = subprocess.run(  # noqa: S603
+            command, stdout=output, stderr=subprocess.PIPE, text=True, check=False
+        )
+    if target == "pipe":
+        assert (found.returncode, found.stderr) == (0, "")
+    else:
+        assert found.returncode == 2
+        assert "No space left" in found.stderr
+        assert "Exception ignored" not in found.stderr
+
+
+@pytest.mark.parametrize(("target", "code"), [("pipe", 0), ("full", 2)])
+def test_claims_that_cannot_be_written_end_quietly(target, code, monkeypatch):
+    output = os.fdopen(unwritable(target), "w")
+    monkeypatch.setattr(sys, "stdout", output)
+    assert verify(["list"]) == code
+    assert sys.stdout is None
+    with suppress(OSError):
+        output.close()
+
+
+def test_signs_that_the_output_lacks_are_escaped(tmp_path):
+    path = tmp_path / "wrong.json"
+    path.write_text(tableau_to_json(replace(tableau("heun"), order=3)))
+    command = [sys.executable, "-m", "odecore", "order", str(path)]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    found = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)  # noqa: S603
+    assert "[[\\u2022]]" in found.stdout
+
+
+def test_reports_in_json_hold_what_they_print(capsys):
+    _, out, _ = run(capsys, "stability", "radau_iia3", "--json")
+
+    def refuse(text):
+        raise AssertionError(text)
+
+    found = json.loads(out, parse_constant=refuse)
+    assert found["real interval"] == "inf"
+    assert found["decision"].startswith("L-stable")
+    _, out, _ = run(capsys, "order", "dopri5", "--json")
+    found = json.loads(out)
+    assert (found["order"], found["stage order"], found["embedded order"]) == (5, 1, 4)
+    _, out, _ = run(capsys, "stability", "gill", "--json")
+    found = json.loads(out)
+    assert (found["dispersion order"], found["dissipation order"]) == (4, 5)
+    _, out, _ = run(capsys, "order", "gauss2", "--json")
+    assert json.loads(out)["stage order"] == 2
+    _, out, _ = run(capsys, "tableau", "list", "--json")
+    assert "gill" in json.loads(out)
+
+
+def test_failing_trees_are_shown(capsys, tmp_path):
+    path = tmp_path / "wrong.json"
+    path.write_text(tableau_to_json(replace(tableau("heun"), order=3)))
+    code, out, _ = run(capsys, "order", str(path))
+    assert code == 0
+    assert "failing trees" in out
+    assert "[[•]]: -1/6" in out
+
+
+def test_pictures_are_written_where_they_are_said_to_be(capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / "figure"
+    code, out, _ = run(capsys, "stability", "heun", "--plot", str(path))
+    assert code == 0
+    assert f"wrote {path}" in out
+    assert path.read_bytes()[:4] == b"\x89PNG"
+    assert [item.name for item in tmp_path.iterdir()] == ["figure"]
+    code, _, err = run(capsys, "stability", "heun", "--plot", str(tmp_path))
+    assert code == 2
+    assert "directory" in err
+    assert not tmp_path.with_suffix(".png").exists()
+    code, out, _ = run(capsys, "stability", "heun", "--json", "--plot", str(path))
+    assert json.loads(out)["name"]
+
+
+def test_charts_are_families(capsys):
+    name = "RK4 chart at (1/2, 1/2)"
+    code, out, _ = run(capsys, "tableau", name, "--at", "u=1/2", "m=-1")
+    assert code == 0
+    assert "1/6  1/3  1/3  1/6" in out
+    code, out, _ = run(capsys, "family", name)
+    assert code == 0
+    assert "member classic" in out
+
+
+def test_a_family_without_excluded_set_says_so(capsys):
+    lines = run(capsys, "family", "THETA")[1].splitlines()
+    assert ["excluded", "nothing"] in [line.split() for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("tableau", "RK4", "--at", "u=1/3", "u=1/4", "v=1/2"), "gives u twice"),
+        (("tableau", "list", "--at", "u=1"), "neither --at nor --plot"),
+        (("family", "list", "--plot", "x.png"), "neither --at nor --plot"),
+        (("order", "DOPRI5"), "did you mean 'dopri5'"),
+        (("order", "dorpi5"), "`python -m odecore tableau list` shows all"),
+        (("tableau", "RK5", "--at", "u=1"), "no family 'RK5': did you mean 'RK"),
+        (("family", "zzz"), "no family 'zzz': `python -m odecore family list` shows all"),
+        (("family", "RK4", "--plot", "x.png"), "choose a member with --at"),
+    ],
+)
+def test_mistakes_are_named_one_by_one(capsys, arguments, message):
+    code, out, err = run(capsys, *arguments)
+    assert code == 2
+    assert message in err
+    assert not out
+
+
+def test_numbers_of_seeds_are_whole(capsys):
+    with pytest.raises(SystemExit):
+        verify(["demo", "--seeds", "x"])
+    assert "must be a whole number, at least 1; got 'x'" in capsys.readouterr().err

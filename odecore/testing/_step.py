@@ -1,0 +1,38 @@
+"""What a step is, and what it must return."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Step", "precision", "state"]
+
+Step = Callable[[Callable[[Any, Any], Any], float, Any, float], Any]
+
+
+def state(found: Any, shape: tuple[int, ...]) -> Any:
+    """What a step has returned, as an array, if it is a state of this shape."""
+    try:
+        array = np.asarray(found)
+        kind = array.dtype.kind
+    except ValueError:  # parts of different shapes
+        array, kind = np.zeros(0), "O"
+    if array.shape != shape or kind not in "fiu":
+        got = f"shape {array.shape}" if kind in "fiuc" else "no array of real numbers"
+        raise ValueError(
+            f"`step` must return a state of the shape of y, {shape}; got {got} "
+            f"({type(found).__name__}); if it returns more than the state, wrap it, such as "
+            "lambda f, t, y, h: step(f, t, y, h)[0]"
+        )
+    return array
+
+
+def precision(array: Any) -> float:
+    """Relative spacing of the numbers that an array holds: single if all are single numbers."""
+    if array.dtype.kind == "f" and array.dtype.itemsize < 8:
+        return float(np.finfo(array.dtype).eps)
+    with np.errstate(all="ignore"):
+        single = bool((array.astype(np.float32) == array).all()) and bool(array.any())
+    return float(np.finfo(np.float32 if single else np.float64).eps)
