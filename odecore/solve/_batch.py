@@ -176,7 +176,7 @@ class Batch:
         self.fail(tired, Status.MAX_REJECTS)
         self.h = self.sign * np.maximum(new, controller.min_step)
         self.ratios = np.where(good, np.stack([ratio, self.ratios[0]]), self.ratios)
-        return good
+        return np.asarray(good)
 
     def _record(
         self,

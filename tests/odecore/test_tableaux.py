@@ -54,9 +54,15 @@ def test_invalid_embedded_rows_are_refused():
         ButcherTableau(((), (1,)), (HALF, HALF), b_hat=(1, 1))
 
 
-def test_an_implicit_tableau_has_no_explicit_coefficients():
-    with pytest.raises(ValueError, match="is implicit"):
-        _ = ButcherTableau(((HALF,),), (1,), name="implicit midpoint").coefficients
+def test_coefficients_of_implicit_tableaux_keep_what_is_needed():
+    midpoint = ButcherTableau(((HALF,),), (1,)).coefficients
+    assert (midpoint.A, midpoint.is_diagonally_implicit) == (((0.5,),), True)
+    esdirk = tableau("trapezoidal").coefficients
+    assert esdirk.A == ((0.0,), (0.5, 0.5))
+    gauss = tableau("gauss2").coefficients
+    assert [len(row) for row in gauss.A] == [2, 2]
+    assert not gauss.is_explicit
+    assert not gauss.is_diagonally_implicit
 
 
 @pytest.mark.parametrize("name", [n for n, m in catalogue().items() if m.is_explicit])

@@ -1,6 +1,8 @@
 """Claims with their evidence: each states, measures and compares; each can be made to fail."""
 
+from verification.claims import _runge_kutta, _solving
 from verification.claims._claim import Claim, Outcome
-from verification.claims._runge_kutta import CLAIMS
+
+CLAIMS = (*_runge_kutta.CLAIMS, *_solving.CLAIMS)
 
 __all__ = ["CLAIMS", "Claim", "Outcome"]

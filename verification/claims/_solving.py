@@ -1,0 +1,145 @@
+"""What is claimed of solving."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from odecore.solve import Adams, Event, Newton, solve_ivp, solve_per_sample
+from odecore.tableaux import catalogue, tableau
+from verification.claims._claim import Claim
+
+__all__ = ["CLAIMS"]
+
+INTERVALS = {1: 32, 2: 32, 3: 32, 4: 32, 5: 20, 6: 16, 7: 10, 8: 8, 9: 6, 10: 4}
+
+
+def _pair(t: float, y: Any) -> Any:
+    return np.array([y[0] * y[1], -math.sin(t) - (y[1] - math.cos(t)) * y[0]])
+
+
+def _pair_jacobian(t: float, y: Any) -> Any:
+    return np.array([[y[1], y[0]], [math.cos(t) - y[1], -y[0]]])
+
+
+def _exact(t: Any) -> Any:
+    return np.array([np.exp(np.sin(t)), np.cos(t)])
+
+
+def _dense_orders(fault: bool) -> int:
+    """How many exact methods of the catalogue lose order between their steps."""
+    times = np.linspace(0.05, 1.95, 37)
+    lost = 0
+    for method in catalogue().values():
+        if method.uncertainty > 1e-8:
+            continue
+        errors = []
+        for n in (INTERVALS[method.order], 2 * INTERVALS[method.order]):
+            found = solve_ivp(
+                _pair,
+                (0, 2),
+                _exact(0.0),
+                method=method,
+                grid=np.linspace(0, 2, n + 1),
+                dense=True,
+                interpolation="linear" if fault else "full",
+                newton=None if method.is_explicit else Newton(jacobian=_pair_jacobian),
+            )
+            errors.append(np.abs(found(times) - _exact(times).T).max())
+        slope = math.log2(errors[0] / errors[1])
+        lost += slope < method.order - 0.6 and errors[1] > 2e-12
+    return lost
+
+
+def _event(fault: bool) -> float:
+    """When a ball thrown up from 10 m at 5 m/s hits the ground."""
+    g = 9.8 if fault else 9.81
+    found = solve_ivp(
+        lambda t, y: np.array([y[1], -g]),
+        (0, 10),
+        [10.0, 5.0],
+        events=Event(lambda t, y: y[0], terminal=True),
+    )
+    return float(found.events[0].t[0])
+
+
+def _damping(fault: bool) -> float:
+    """The largest distance of implicit steps at z = -1000/7 from the stability function."""
+    from odecore.stability import stability_function
+
+    worst = 0.0
+    for name, method in catalogue().items():
+        if not method.is_explicit:
+            factor = float(stability_function(method)(-1000 / 7))
+            steps = 8 if fault else 7
+            found = solve_ivp(
+                lambda t, y: -1000 * y, (0, 1), [1.0], method=tableau(name), steps=steps
+            )
+            wanted = factor**7
+            worst = max(worst, abs(float(found.y[-1, 0]) - wanted) / max(1, abs(wanted)))
+    return round(worst, 6)
+
+
+def _adams(fault: bool) -> bool:
+    """Whether Adams-Bashforth keeps its order on unequal steps."""
+    errors = []
+    for n in (100, 200):
+        grid = np.linspace(0, 2, n + 1)
+        grid = grid + 0.2 * np.sin(np.pi * grid)
+        grid[-1] = 2.0
+        method = Adams(3 if fault else 5)  # with max_order 3 the rule of Kutta makes all steps
+        found = solve_ivp(_pair, (0, 2), _exact(0.0), method=method, grid=grid)
+        errors.append(np.abs(found.y[-1] - _exact(2.0)).max())
+        if found.statistics.evaluations > 1.2 * n:
+            return False
+    return math.log2(errors[0] / errors[1]) > 3.6
+
+
+def _per_sample(fault: bool) -> bool:
+    """Whether a slow sample beside a stiff one takes a twentieth of the steps."""
+    rates = np.array([[0.3], [2.0 if fault else 500.0]])
+    found = solve_per_sample(lambda t, y: -rates * (y - 1), (0, 10), np.zeros((2, 1)), rtol=1e-6)
+    slow, fast = found.samples.accepted
+    return bool(20 * slow < fast)
+
+
+CLAIMS = (
+    Claim(
+        "dense_output_orders",
+        "Dense output keeps the order of every method of the catalogue between its steps",
+        "Hairer, Norsett, Wanner I, theorem II.6.1; Enright, Jackson, Norsett, Thomsen 1986",
+        _dense_orders,
+        0,
+    ),
+    Claim(
+        "event_time",
+        "The time of an event is found to rounding",
+        "free fall, (5 + sqrt(25 + 20 g)) / g",
+        _event,
+        (5 + math.sqrt(25 + 2 * 9.81 * 10)) / 9.81,
+        1e-12,
+    ),
+    Claim(
+        "implicit_steps_follow_the_stability_function",
+        "On a stiff linear problem each implicit method multiplies by its stability function",
+        "Hairer, Wanner II, proposition IV.3.1",
+        _damping,
+        0.0,
+    ),
+    Claim(
+        "adams_on_unequal_steps",
+        "Adams-Bashforth keeps its order on unequal steps, at one evaluation each",
+        "Hairer, Norsett, Wanner I, section III.5",
+        _adams,
+        True,
+    ),
+    Claim(
+        "steps_per_sample",
+        "A stiff sample does not make the others of its batch take small steps",
+        "own addition",
+        _per_sample,
+        True,
+    ),
+)
