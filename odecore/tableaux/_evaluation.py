@@ -61,9 +61,9 @@ def tableau_at(family: Family, /, **parameters: Any) -> ButcherTableau:
     exact = tuple(map(exact_number, values))
     family.require_member(exact)
     rows, b = family.formula(*exact)
-    _warn_of_large(family, rows, b)
     point = ", ".join(f"{n}={value}" for n, value in zip(family.parameters, exact, strict=True))
     b_hat = None if family.estimator is None else family.estimator(*exact)
+    _warn_of_large(family, rows, b, b_hat or ())
     return ButcherTableau(
         rows,
         b,
@@ -74,14 +74,14 @@ def tableau_at(family: Family, /, **parameters: Any) -> ButcherTableau:
     )
 
 
-def _warn_of_large(family: Family, rows: Any, b: Any) -> None:
-    numbers: list[Any] = [abs(a) for row in (*rows, b) for a in row if isinstance(a, Real)]
+def _warn_of_large(family: Family, rows: Any, *weights: Any) -> None:
+    entries = [a for row in (*rows, *weights) for a in row]
+    numbers: list[Any] = [abs(a) for a in entries if isinstance(a, Real)]
     if numbers and max(numbers) > LARGE:
         warn(
-            f"{family.name} is close to its excluded set here: a coefficient is "
-            f"{float(max(numbers)):.3g} and sum abs(b) is {float(sum(abs(w) for w in b)):.3g}, by "
-            "which each step amplifies rounding errors in f; move the parameters away from "
-            f"{', '.join(family.excluded)} = 0",
+            f"a coefficient of this member of {family.name} is {float(max(numbers)):.3g}, by which "
+            "each step amplifies rounding errors in f: its parameters are very large, or close to "
+            f"the excluded set {', '.join(family.excluded) or 'of its weights'} = 0; move them",
             NearSingularWarning,
             stacklevel=3,
         )
@@ -103,9 +103,9 @@ def coefficients_at(family: Family, /, **parameters: Any) -> Coefficients:
     Raises
     ------
     TypeError
-        If a parameter is missing or unknown.
+        If a parameter is missing or unknown, or an array for an implicit family.
     ValueError
-        If a parameter given as a number is not finite, or the family is implicit.
+        If a parameter given as a number is not finite.
     SingularParameterError
         If parameters given as numbers lie on the excluded set. Values of arrays are not read, so
         that no device is waited for: keep them inside a box that `Family.require_box` has proved,
@@ -115,16 +115,20 @@ def coefficients_at(family: Family, /, **parameters: Any) -> Coefficients:
     for name, value in zip(family.parameters, values, strict=True):
         if isinstance(value, float) and not isfinite(value):
             raise ValueError(f"`{name}` must be finite, got {value}")
-    if not family.is_explicit:
-        raise ValueError(
-            f"{family.name} is implicit and the solver steps explicit methods only; for its exact "
-            "coefficients use `tableau_at`"
+    if not family.is_explicit and not all(isinstance(value, float) for value in values):
+        raise TypeError(
+            f"{family.name} is implicit, and the parameters of an implicit method must be numbers, "
+            f"not arrays; got {', '.join(type(value).__name__ for value in values)}"
         )
     family.require_member(values)
     rows, b = family.formula(*values)
-    _warn_of_large(family, rows, b)
-    error = None
+    if not family.is_explicit and all(
+        row[i + 1 :] == (0,) * len(row[i + 1 :]) for i, row in enumerate(rows)
+    ):
+        rows = tuple(row[: i + 1] for i, row in enumerate(rows))
+    error, b_hat = None, ()
     if family.estimator is not None:
-        pairs = zip(b, family.estimator(*values), strict=True)
-        error = tuple(weight - embedded for weight, embedded in pairs)
+        b_hat = family.estimator(*values)
+        error = tuple(weight - embedded for weight, embedded in zip(b, b_hat, strict=True))
+    _warn_of_large(family, rows, b, b_hat)
     return Coefficients(A=rows, b=b, error=error, order=family.order)
