@@ -170,10 +170,10 @@ class _Work:
 
     def _jacobian_at_start(self) -> Any:
         if self.matrix is None:
-            self.matrix = self._jacobian(self.t, self.start, self._slope())
+            self.matrix = self._jacobian(self.t, self.start)
         return self.matrix
 
-    def _jacobian(self, t: float, Y: Any, value: Any = None) -> Any:
+    def _jacobian(self, t: float, Y: Any) -> Any:
         given = self.step.newton.jacobian
         if given is not None:
             found = constant(given(t, self._unpack(Y)))
@@ -184,8 +184,9 @@ class _Work:
                     f"entries, got {tuple(found.shape)}"
                 )
             return found
-        if value is None:
-            value = self._flat(t, Y)
+        # Not from the slope at hand: that of a stiffly accurate step is not quite f here, and
+        # differences would make a Jacobian of the distance.
+        value = self._flat(t, Y)
         found, calls = finite_difference_jacobian(self._uncounted, t, Y, value)
         self.evaluations += calls
         return found

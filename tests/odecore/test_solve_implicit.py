@@ -48,13 +48,20 @@ def test_the_stability_function_is_followed(name):
 @pytest.mark.parametrize("jacobian", [None, robertson_jacobian], ids=["differences", "exact"])
 def test_robertson(name, jacobian):
     wanted = scipy_solve_ivp(robertson, (0, 40), [1.0, 0, 0], "Radau", rtol=1e-10, atol=1e-13).y[:, -1]  # fmt: skip
-    tolerance = 1e-4 if tableau(name).order < 3 else 1e-6
-    found = solve_ivp(
-        robertson, (0, 40), [1.0, 0, 0], method=name, rtol=tolerance, atol=tolerance * 1e-4, newton=Newton(jacobian=jacobian)
-    )  # fmt: skip
-    np.testing.assert_allclose(found.y[-1], wanted, rtol=50 * tolerance, atol=1e-9)
-    assert found.y[-1].sum() == pytest.approx(1, rel=1e-9)
-    assert found.statistics.accepted < 3000
+    # At the loose tolerance a Jacobian of differences from the wrong base was once taken.
+    for tolerance in (1e-3, 1e-4 if tableau(name).order < 3 else 1e-6):
+        found = solve_ivp(
+            robertson,
+            (0, 40),
+            [1.0, 0, 0],
+            method=name,
+            rtol=tolerance,
+            atol=tolerance * 1e-4,
+            newton=Newton(jacobian=jacobian),
+        )
+        np.testing.assert_allclose(found.y[-1], wanted, rtol=50 * tolerance, atol=1e-9)
+        assert found.y[-1].sum() == pytest.approx(1, rel=1e-9)
+        assert found.statistics.accepted < 3000
 
 
 def test_stiff_problems_take_fewer_evaluations_than_explicit_ones():

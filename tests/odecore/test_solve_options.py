@@ -264,8 +264,8 @@ FAULTS = {
     "denormal first step": (lambda t, y: -y, (0, 1), [1.0], {"first_step": 5e-324}, (Status.SUCCESS, Status.STEP_UNDERFLOW)),
     "denormal first step later": (lambda t, y: -y, (1, 2), [1.0], {"first_step": 5e-324}, (Status.SUCCESS, Status.STEP_UNDERFLOW)),
     "few steps": (lambda t, y: -y, (0, 1), [1.0], {"max_steps": 2}, Status.MAX_STEPS),
-    "chattering": (lambda t, y: -np.sign(y), (0, 2), [1.0], {"max_steps": 5000}, (Status.SUCCESS, Status.MAX_STEPS, Status.STEP_UNDERFLOW, Status.MAX_REJECTS)),
-    "tight tolerance": (lambda t, y: -y, (0, 1), [1.0], {"rtol": 1e-16, "atol": 1e-16, "max_steps": 5000}, (Status.SUCCESS, Status.MAX_STEPS, Status.STEP_UNDERFLOW, Status.MAX_REJECTS)),
+    "chattering": (lambda t, y: -np.sign(y), (0, 2), [1.0], {"max_steps": 300}, (Status.SUCCESS, Status.MAX_STEPS, Status.STEP_UNDERFLOW, Status.MAX_REJECTS)),
+    "tight tolerance": (lambda t, y: -y, (0, 1), [1.0], {"rtol": 1e-16, "atol": 1e-16, "max_steps": 300}, (Status.SUCCESS, Status.MAX_STEPS, Status.STEP_UNDERFLOW, Status.MAX_REJECTS)),
 }  # fmt: skip
 
 
