@@ -6,7 +6,16 @@ from verification.__main__ import main
 from verification.claims import CLAIMS, Claim
 
 
-@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: claim.name)
+LONG = ("dense-output-orders", "global-errors")
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        pytest.param(c, id=c.name, marks=[pytest.mark.long] if c.name in LONG else [])
+        for c in CLAIMS
+    ],
+)
 def test_a_claim_holds_and_its_planted_fault_does_not(claim):
     outcome = claim.run()
     assert outcome.passed, outcome.measured
