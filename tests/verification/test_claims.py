@@ -5,7 +5,6 @@ import pytest
 from verification.__main__ import main
 from verification.claims import CLAIMS, Claim
 
-
 LONG = ("dense-output-orders", "global-errors")
 
 
