@@ -35,12 +35,15 @@ def test_each_sample_is_the_solution_alone(method, rng):
 
 def test_every_array_library_and_precision(xp, dtype, array, eps):
     y0 = array([[1.0]] * 4)
-    found = solve_per_sample(decay(xp, array), (0, 1), y0, t_eval=[0.0, 0.5, 1.0], rtol=100 * eps, atol=100 * eps)  # fmt: skip
+    tolerance = max(100 * eps, 1e-7)
+    found = solve_per_sample(
+        decay(xp, array), (0, 1), y0, t_eval=[0.0, 0.5, 1.0], rtol=tolerance, atol=tolerance
+    )
     assert found.y.dtype == y0.dtype
     assert found.y.shape == (3, 4, 1)
     for k, t in enumerate((0.0, 0.5, 1.0)):
         for i in range(4):
-            assert float(found.y[k, i, 0]) == pytest.approx(math.cos(t), abs=max(1e-7, 3000 * eps))
+            assert float(found.y[k, i, 0]) == pytest.approx(math.cos(t), abs=max(1e-6, 3000 * eps))
 
 
 def test_mixed_stiffness_costs_less_than_joint_steps():
