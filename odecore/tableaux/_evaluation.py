@@ -126,7 +126,8 @@ def coefficients_at(family: Family, /, **parameters: Any) -> Coefficients:
         row[i + 1 :] == (0,) * len(row[i + 1 :]) for i, row in enumerate(rows)
     ):
         rows = tuple(row[: i + 1] for i, row in enumerate(rows))
-    error, b_hat = None, ()
+    error = None
+    b_hat: tuple[Any, ...] = ()
     if family.estimator is not None:
         b_hat = family.estimator(*values)
         error = tuple(weight - embedded for weight, embedded in zip(b, b_hat, strict=True))
