@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "CompileWarning",
     "MaxRejectsError",
     "MaxStepsError",
     "NearSingularWarning",
@@ -76,6 +77,10 @@ class UnresolvedInterpolantWarning(OdecoreWarning):
 
 class NearSingularWarning(OdecoreWarning):
     """A member of a family so close to the excluded set that its coefficients are huge."""
+
+
+class CompileWarning(OdecoreWarning):
+    """A part of a solve could not be compiled and runs without, more slowly."""
 
 
 class UnconvergedCorrectorWarning(OdecoreWarning):

@@ -69,6 +69,8 @@ def as_field(
                 value = func(t, y)
             return value.to(y.dtype) if isinstance(value, Tensor) else value
         value = func(t, y)
+        if torch.compiler.is_compiling():
+            return value
         if watches and isinstance(value, Tensor) and not value.is_inference():
             if value is last[0] and value._version != last[1]:
                 raise ValueError(

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from odecore.solve import Trajectory, solve_ivp
-from odecore.tableaux import tableau
+from odecore.tableaux import Coefficients, tableau
 from torch_bridge._callbacks import observer_of
+from torch_bridge._compiled import compiled_kernels
 from torch_bridge._events import moved_to_event, until_event
 from torch_bridge._fields import as_field, inside_transform, times_of
 from torch_bridge._jacobian import newton_of
@@ -33,6 +34,7 @@ def odeint(
     method: Method = None,
     options: Mapping[str, Any] | None = None,
     event_fn: Callable[[Tensor, Any], Tensor] | None = None,
+    compile: bool = False,
 ) -> Any:
     """Integrate dy/dt = func(t, y) and return the states at the times t.
 
@@ -70,6 +72,12 @@ def odeint(
     event_fn : callable, optional
         `event_fn(t, y)`, a tensor: the solve ends where the first of its entries changes its sign.
         t then holds two times, of which the second gives the direction only.
+    compile : bool, optional
+        Compile the steps of an explicit method with `torch.compile`, at the first call for a
+        function and kind of state, which takes from seconds to a minute: adaptive solves without
+        gradients as a whole, given steps several at once, others one at a time. Times, step sizes
+        and tolerances may change from call to call. `func` must not change its own attributes; what
+        can not be compiled runs without, after a CompileWarning.
 
     Returns
     -------
@@ -100,6 +108,8 @@ def odeint(
     torch.Size([3, 2])
     """
     problem = prepare(func, y0, t, rtol, atol, method, options)
+    if compile:
+        problem.compile()
     if event_fn is not None:
         return problem.until(event_fn)
     start = shifted_start(problem.y0, t, problem.field)
@@ -126,11 +136,23 @@ class Prepared:
     field: Callable[[Any, Any], Any]
     times: list[Any]
     solver: Solver
+    user_norm: Callable[[Any], Any] | None = None
 
     def arguments(self, interpolation: str = "full") -> dict[str, Any]:
         """Keyword arguments of `solve_ivp`, with an interpolation where the user chose none."""
         found = self.solver.arguments(self.func, self.given, self.t, self.times, interpolation)
         return {**found, "observe": observer_of(self.func, self.layout)}
+
+    def compile(self) -> None:
+        """Let torch compile the steps."""
+        method = self.solver.method
+        if not isinstance(method, Coefficients) or not method.is_explicit:
+            raise ValueError(
+                "`compile` needs an explicit Runge-Kutta method; choose another method, or leave "
+                "`compile` out"
+            )
+        norm = self.layout.tensor_norm(self.user_norm)
+        self.solver.options["kernels"] = compiled_kernels(self.func, method, norm)
 
     def panel_options(self) -> dict[str, Any]:
         """Keyword arguments of `odecore.adjoint.record_panels`."""
@@ -173,13 +195,14 @@ def prepare(
         layout.tolerance(atol, "atol", vector),
         newton_of(field),
     )
+    user_norm = solver.options.get("norm")
     if solver.adaptive and solver.method is not None:
-        norm = layout.norm(solver.options.get("norm"))
+        norm = layout.norm(user_norm)
         solver.options.update({} if norm is None else {"norm": norm})
     elif inside_transform():
         solver.options.setdefault("check_finite", False)
     times = times_of(t, vector, needed=solver.reads_times)
-    return Prepared(func, y0, t, layout, vector, field, times, solver)
+    return Prepared(func, y0, t, layout, vector, field, times, solver, user_norm)
 
 
 def odeint_event(

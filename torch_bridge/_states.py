@@ -89,6 +89,16 @@ class Layout:
             float(part.abs().square().mean().sqrt()) for part in self.state(error) if part.numel()
         )
 
+    def tensor_norm(self, norm: Callable[[Any], Any] | None) -> Callable[[Tensor], Any] | None:
+        """The same norms with values that are tensors; None for the root mean square of all."""
+        if norm is not None:
+            return lambda error: torch.as_tensor(norm(self.state(error)))
+        if self.shapes is None:
+            return None
+        return lambda error: torch.stack(
+            [part.abs().square().mean().sqrt() for part in self.state(error) if part.numel()]
+        ).amax()
+
 
 def layout_of(y0: Any) -> Layout:
     """The layout of a state.

@@ -147,7 +147,9 @@ class AdaptiveSteps:
     ) -> tuple[bool, Control]:
         """Compare the error with the tolerance; a non-finite attempt is rejected and cut."""
         ratio = float("nan")
-        if attempt.failure is None:
+        if attempt.ratio is not None:
+            ratio = float(attempt.ratio)
+        elif attempt.failure is None:
             ratio = error_ratio(attempt.error, y, attempt.y, self.rtol, self.atol, self.norm)
         finite = isfinite(ratio)
         used = t_new - t

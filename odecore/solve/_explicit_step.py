@@ -36,6 +36,8 @@ class Attempt:
         Iterations of Newton's method, for implicit methods.
     failure : Status or None
         Set where the step could not be made.
+    ratio : float or array or None
+        Norm of the error in units of the tolerance, where the step computed it.
     """
 
     y: Any
@@ -46,6 +48,7 @@ class Attempt:
     stages: tuple[Any, ...] = ()
     newton: int = 0
     failure: Status | None = None
+    ratio: Any = None
 
 
 def explicit_step(

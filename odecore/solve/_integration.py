@@ -11,6 +11,7 @@ from odecore.solve._adams import Adams
 from odecore.solve._controllers import GivenSteps, StepControl
 from odecore.solve._error_norm import root_mean_square
 from odecore.solve._events import Event, as_events
+from odecore.solve._kernels import NO_KERNELS, Kernels
 from odecore.solve._march import Plan, march
 from odecore.solve._newton import Newton
 from odecore.solve._options import (
@@ -66,6 +67,7 @@ def solve_ivp(
     check_finite: bool | None = None,
     observe: Callable[[str, Any, Any, Any], None] | None = None,
     progress: bool | Callable[[float], None] = False,
+    kernels: Kernels | None = None,
     throw: bool = True,
 ) -> Trajectory:
     """Integrate y' = fun(t, y) with a Runge-Kutta method, adaptively or in given steps.
@@ -137,6 +139,9 @@ def solve_ivp(
         and with "accept" or "reject" after it. For a structure, y is the vector of its entries.
     progress : bool or callable, optional
         Show a bar (needs tqdm), or call the callable with the fraction of the interval done.
+    kernels : Kernels, optional
+        What a compiler made of the steps of `method`; `torch_bridge.odeint(compile=True)` is the
+        way to use it.
     throw : bool, optional
         Raise the status's error (default), or return the partial trajectory with its status.
 
@@ -211,6 +216,7 @@ def solve_ivp(
         jump_at_start=jump_at is not None and times[0] in list(jump_at),
         observe=observe,
         report=report,
+        kernels=kernels or NO_KERNELS,
     )
     reads = control is not None or (is_readable(y) if check_finite is None else check_finite)
     try:

@@ -14,12 +14,14 @@ from odecore.solve._dense_output import DenseOutput, DenseStep, dense_step
 from odecore.solve._events import Event, EventRecord, find_root
 from odecore.solve._explicit_step import Attempt, checked_stage
 from odecore.solve._first_step import first_step_size
+from odecore.solve._kernels import NO_KERNELS, Kernels
+from odecore.solve._many_steps import leap_to, take_chunk
 from odecore.solve._problem import Stop, beside, checked_field
 from odecore.solve._status import Statistics, Status
 from odecore.solve._trajectory import Trajectory
 from odecore.tableaux import ContinuousExtension
 
-__all__ = ["Plan", "march"]
+__all__ = ["March", "Plan", "march"]
 
 Field = Callable[[Any, Any], Any]
 
@@ -61,6 +63,12 @@ class Plan:
     jump_at_start: bool = False
     observe: Callable[[str, Any, Any, Any], None] | None = None
     report: Callable[[float], None] | None = None
+    kernels: Kernels = NO_KERNELS
+
+    @property
+    def passes_steps(self) -> bool:
+        """Whether nothing is to be done at each step, so that many may be taken at once."""
+        return not (self.events or self.dense or self.observe)
 
 
 def march(
@@ -78,7 +86,7 @@ def march(
     convert : callable, optional
         From stacked states to what the caller's states look like.
     """
-    solve = _March(plan, t, y)
+    solve = March(plan, t, y)
     if reads and not _is_finite(y):
         solve.status = Status.NONFINITE_INPUT
     else:
@@ -88,7 +96,7 @@ def march(
 
 
 @dataclass
-class _March:
+class March:
     """The state of one solve while it runs."""
 
     plan: Plan
@@ -130,44 +138,59 @@ class _March:
 
     def run(self) -> None:
         """Propose, judge, record, until the last stop or a failure."""
+        stops, position = self.plan.stops, 0
+        while position < len(stops) and self.status is Status.SUCCESS:
+            taken = take_chunk(self, position)
+            if not taken:
+                self._go_to(stops[position])
+            position += taken or 1
+
+    def _go_to(self, stop: Stop) -> None:
+        """Make steps up to a stop."""
         plan, counts = self.plan, self.counts
         controller, step, observe = plan.controller, plan.step, plan.observe
-        for stop in plan.stops:
-            arrived = False
-            while not arrived and self.status is Status.SUCCESS:
-                if counts["accepted"] + counts["rejected"] == plan.max_steps:
-                    self.status = Status.MAX_STEPS
-                    break
-                t, y = self.t, self.y
-                t_new = controller.propose(t, stop.t, self.control)
-                arrived = t_new is stop.t
-                if observe is not None:
-                    observe("step", t, y, t_new - t)
-                end = beside(t_new, t, y) if arrived and stop.jump else t_new
-                attempt = step(plan.fun, t, y, t_new - t, self.slope, end)
-                counts["evaluations"] += attempt.evaluations
-                counts["newton"] += attempt.newton
-                good, self.control = controller.judge(attempt, y, t, t_new, self.control)
-                if observe is not None:
-                    observe("accept" if good else "reject", t, y, t_new - t)
-                if not good:
-                    counts["rejected"] += 1
-                    arrived = False
-                    self.slope = self.slope if attempt.first_stage is None else attempt.first_stage
-                    self.status = self.control.failure or self.status
-                    continue
-                counts["accepted"] += 1
-                self._accept(attempt, t_new, end)
-                if plan.every_step or (arrived and stop.recorded):
-                    self.recorded.append((self.t, self.y))
-                if plan.report is not None:
-                    plan.report(self.t)
-                if arrived and stop.jump and stop is not plan.stops[-1]:
-                    after = beside(self.t, plan.stops[-1].t, self.y)
-                    self.slope = checked_stage(plan.fun(after, self.y), self.y)
-                    counts["evaluations"] += 1
+        kernel, tolerances = plan.kernels.step, None
+        if isinstance(controller, AdaptiveSteps):
+            tolerances = controller.rtol, controller.atol
+        arrived = leap_to(self, stop)
+        while not arrived and self.status is Status.SUCCESS:
+            if counts["accepted"] + counts["rejected"] == plan.max_steps:
+                self.status = Status.MAX_STEPS
+                break
+            t, y = self.t, self.y
+            t_new = controller.propose(t, stop.t, self.control)
+            arrived = t_new is stop.t
+            if observe is not None:
+                observe("step", t, y, t_new - t)
+            end = beside(t_new, t, y) if arrived and stop.jump else t_new
+            attempt = kernel and kernel(plan.fun, t, y, t_new - t, self.slope, end, tolerances)
+            if attempt is None:
+                attempt, kernel = step(plan.fun, t, y, t_new - t, self.slope, end), None
+            counts["evaluations"] += attempt.evaluations
+            counts["newton"] += attempt.newton
+            good, self.control = controller.judge(attempt, y, t, t_new, self.control)
+            if observe is not None:
+                observe("accept" if good else "reject", t, y, t_new - t)
+            if not good:
+                counts["rejected"] += 1
+                arrived = False
+                self.slope = self.slope if attempt.first_stage is None else attempt.first_stage
+                self.status = self.control.failure or self.status
+                continue
+            counts["accepted"] += 1
+            self.accept(attempt, t_new, end)
+            if plan.every_step and not arrived:
+                self.recorded.append((self.t, self.y))
+            if plan.report is not None:
+                plan.report(self.t)
+        if arrived and (plan.every_step or stop.recorded):
+            self.recorded.append((self.t, self.y))
+        if arrived and stop.jump and stop is not plan.stops[-1]:
+            after = beside(self.t, plan.stops[-1].t, self.y)
+            self.slope = checked_stage(plan.fun(after, self.y), self.y)
+            counts["evaluations"] += 1
 
-    def _accept(self, attempt: Attempt, t_new: float, end: float) -> None:
+    def accept(self, attempt: Attempt, t_new: float, end: float) -> None:
         """Move to the end of the step, past its outputs and events."""
         plan = self.plan
         t, y = self.t, self.y

@@ -1,0 +1,151 @@
+"""Many steps as one function of arrays decide as the loop does, one step at a time."""
+
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from odecore._array import combiner, namespace
+from odecore.errors import SolveError
+from odecore.solve import Kernels, StepControl, adaptive_leap, given_steps, solve_ivp
+from odecore.tableaux import tableau
+
+
+def van_der_pol(t, y):
+    return np.stack([y[..., 1], 5 * (1 - y[..., 0] ** 2) * y[..., 1] - y[..., 0]], axis=-1)
+
+
+def kepler(t, y):
+    return np.concatenate([y[2:], -y[:2] / (y[:2] @ y[:2]) ** 1.5])
+
+
+PROBLEMS = {
+    "van der Pol": (van_der_pol, np.array([[2.0, 0.0], [1.0, -1.0]]), 12.0),
+    "Kepler": (kepler, np.array([0.1, 0.0, 0.0, math.sqrt(19.0)]), 7.0),
+    "decay": (lambda t, y: -y + np.cos(t), np.array([1.0]), 3.0),
+}
+
+
+def python_loop(condition, body, carried):
+    while condition(carried):
+        carried = body(carried)
+    return carried
+
+
+def root_mean_square(x):
+    return (abs(x) ** 2).mean() ** 0.5
+
+
+def kernels_of(method, y0):
+    coefficients, xp = tableau(method).coefficients, namespace(y0)
+
+    def leap(fun, law, tolerances, y, slope, numbers):
+        slope = y * 0 if slope is None else slope
+        given = [xp.asarray(number) for number in numbers]
+        return adaptive_leap(
+            python_loop, fun, coefficients, law, root_mean_square, y, slope, given, tolerances,
+            combiner(y), xp,
+        )  # fmt: skip
+
+    def chunk(fun, times, y, slope):
+        slope = slope if coefficients.last_stage_is_first else None
+        return given_steps(fun, coefficients, np.asarray(times), y, slope, combiner(y))
+
+    return Kernels(len(coefficients.b), leap=leap, chunk=chunk)
+
+
+@pytest.mark.parametrize("controller", ["I", "PI", "PID"])
+@pytest.mark.parametrize("method", ["dopri5", "bosh3", "heun_euler", "fehlberg45"])
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_a_leap_takes_the_steps_of_the_loop(problem, method, controller):
+    fun, y0, end = PROBLEMS[problem]
+    rtol = 1e-3 if method == "heun_euler" else 1e-6
+    options = {"method": method, "rtol": rtol, "atol": 1e-8, "controller": controller}
+    times = np.concatenate([[0.0], np.linspace(0.05, 0.9, 17), [end]])
+    for t_eval in (times, [end]):
+        plain = solve_ivp(fun, (0.0, end), y0, t_eval=t_eval, **options)
+        leaps = solve_ivp(
+            fun, (0.0, end), y0, t_eval=t_eval, kernels=kernels_of(method, y0), **options
+        )
+        assert leaps.statistics.accepted == plain.statistics.accepted
+        assert leaps.statistics.rejected == plain.statistics.rejected
+        np.testing.assert_allclose(leaps.y, plain.y, rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_bounds_of_the_step_hold_in_a_leap(backward):
+    fun, y0, _ = PROBLEMS["Kepler"]
+    span = (1.0, 0.0) if backward else (0.0, 1.0)
+    for options in ({"max_step": 0.01}, {"min_step": 0.1}, {"step_at": [0.35]}):
+        plain = solve_ivp(fun, span, y0, t_eval=[span[1]], **options)
+        leaps = solve_ivp(
+            fun, span, y0, t_eval=[span[1]], kernels=kernels_of("dopri5", y0), **options
+        )
+        assert leaps.statistics == plain.statistics
+        np.testing.assert_allclose(leaps.y, plain.y, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("fun", "options"),
+    [
+        (lambda t, y: y**2, {}),
+        (lambda t, y: np.where(t > 0.5, np.nan, 1.0) * y, {}),
+        (lambda t, y: np.cos(50 * t) * y, {"max_steps": 7}),
+        (lambda t, y: np.where(t > 0.5, np.inf, 1.0) * y, {"min_step": 0.2}),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_failures_have_the_status_of_the_loop(fun, options):
+    found = []
+    for kernels in (None, kernels_of("dopri5", np.ones(1))):
+        with pytest.raises(SolveError) as caught:
+            solve_ivp(fun, (0.0, 2.0), [1.0], t_eval=[0.1, 2.0], kernels=kernels, **options)
+        trajectory = caught.value.trajectory
+        found.append((trajectory.status, trajectory.t.tolist()))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("method", ["classic", "dopri5", "euler"])
+@pytest.mark.parametrize("grid", [np.linspace(0, 1, 41), np.linspace(0, 1, 20) ** 2])
+def test_chunks_are_the_steps(method, grid):
+    fun, y0, _ = PROBLEMS["van der Pol"]
+    kernels = kernels_of(method, y0)
+    for t_eval in ([1.0], [grid[3], grid[8], 1.0], [0.5 * grid[9] + 0.5 * grid[10], 1.0], grid):
+        options = {"method": method, "grid": grid.tolist(), "t_eval": t_eval}
+        plain = solve_ivp(fun, (0.0, 1.0), y0, **options)
+        chunks = solve_ivp(fun, (0.0, 1.0), y0, kernels=kernels, **options)
+        assert chunks.t.tolist() == plain.t.tolist()
+        np.testing.assert_allclose(chunks.y, plain.y, rtol=1e-12)
+        assert chunks.statistics.accepted == plain.statistics.accepted
+
+
+def test_what_happens_at_each_step_still_happens():
+    fun, y0, _ = PROBLEMS["van der Pol"]
+    kernels, seen = kernels_of("dopri5", y0), []
+    options = {"t_eval": [1.0], "kernels": kernels}
+    solve_ivp(fun, (0.0, 1.0), y0, observe=lambda *now: seen.append(now), **options)
+    assert len(seen) > 4
+    assert solve_ivp(fun, (0.0, 1.0), y0, dense=True, **options)(0.5).shape == y0.shape
+    assert len(solve_ivp(fun, (0.0, 1.0), y0, kernels=kernels).t) > 4
+
+
+def test_a_leap_under_jit_of_jax():
+    method = tableau("dopri5").coefficients
+    law, jnp = StepControl(), jax.numpy
+
+    @jax.jit
+    def solve(y, slope, numbers, tolerances):
+        return adaptive_leap(
+            jax.lax.while_loop, lambda t, y: -y + jnp.cos(t), method, law, root_mean_square,
+            y, slope, tuple(numbers), tolerances, combiner(y), namespace(y),
+        )  # fmt: skip
+
+    y0 = jnp.ones(1)
+    numbers = jnp.asarray([0, 0.01, 1, 1, 0, 1, 3, 3, 0, math.inf, 1000], dtype=jnp.float64)
+    found = solve(y0, 0 * y0, numbers, (jnp.asarray(1e-8), jnp.asarray(1e-10)))
+    plain = solve_ivp(
+        lambda t, y: -y + np.cos(t), (0, 3), [1.0], first_step=0.01, rtol=1e-8, atol=1e-10
+    )
+    assert int(found.numbers[4]) == plain.statistics.accepted
+    np.testing.assert_allclose(found.y, plain.y[-1], rtol=1e-9)

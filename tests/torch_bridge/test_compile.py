@@ -1,0 +1,108 @@
+"""`odeint(compile=True)`: the same results, and no compilation for other times or tolerances."""
+
+import pytest
+import torch
+from torch import nn
+from torch._dynamo.utils import counters
+
+from odecore.errors import CompileWarning, MaxStepsError, SolveError
+from torch_bridge import odeint
+
+pytestmark = pytest.mark.timeout(300)
+
+
+class Net(nn.Module):
+    def __init__(self, dtype=torch.float64):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 3)).to(dtype)
+
+    def forward(self, t, y):
+        return self.net(y) * torch.cos(3 * t)
+
+
+def graphs():
+    return counters["stats"]["unique_graphs"]
+
+
+def times(*values):
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def test_a_whole_adaptive_solve():
+    f, y0 = Net(), torch.randn(5, 3, dtype=torch.float64)
+    with torch.no_grad():
+        odeint(f, y0, times(0, 1), compile=True, rtol=1e-6)
+        before = graphs()
+        for t in (times(0, 0.3, 0.31, 2), times(1, -1), times(0, 1e-3)):
+            for options in ({"rtol": 1e-4}, {"rtol": 1e-9, "atol": 1e-10}):
+                compiled = odeint(f, y0, t, compile=True, **options)
+                torch.testing.assert_close(compiled, odeint(f, y0, t, **options), rtol=1e-9, atol=0)
+        for options in ({"first_step": 0.01}, {"max_step": 0.02}, {"min_step": 1e-3}):
+            compiled = odeint(f, y0, times(0, 1), compile=True, options=options)
+            plain = odeint(f, y0, times(0, 1), options=options)
+            torch.testing.assert_close(compiled, plain, rtol=1e-9, atol=0)
+        assert graphs() == before
+        with pytest.raises(MaxStepsError):
+            odeint(f, y0, times(0, 1), compile=True, rtol=1e-9, options={"max_num_steps": 3})
+        assert graphs() <= before + 1  # the single step, which says how a solve fails
+
+
+def test_single_steps_carry_the_gradient_of_an_adaptive_solve():
+    f, t = Net(), times(0, 0.4, 1)
+    y0 = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+    found = []
+    for compiled in (False, True):
+        y = odeint(f, y0, t, compile=compiled, rtol=1e-6)
+        found.append(torch.autograd.grad(y.square().sum(), [y0, *f.parameters()]))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
+    before = graphs()
+    y = odeint(f, y0, 2 * t, compile=True, rtol=1e-5)
+    y.sum().backward()
+    assert graphs() == before
+
+
+def test_chunks_of_given_steps_and_their_gradient():
+    f = Net(torch.float32)
+    y0 = torch.randn(5, 3, requires_grad=True)
+    options = {"method": "rk4", "options": {"step_size": 1 / 16}}
+    t = times(0, 0.5, 0.77, 1)
+    found = []
+    for compiled in (False, True):
+        y = odeint(f, y0, t, compile=compiled, **options)
+        found.append([y, *torch.autograd.grad(y.square().sum(), [y0, *f.parameters()])])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    before = graphs()
+    odeint(f, y0, t, compile=True, method="rk4", options={"step_size": 0.051})
+    assert graphs() == before
+
+
+def test_what_can_not_be_compiled_goes_on_with_a_warning():
+    def data_dependent(t, y):
+        return -y if float(y.sum()) > 0 else -2 * y
+
+    y0 = torch.ones(3, dtype=torch.float64)
+    with torch.no_grad(), pytest.warns(CompileWarning, match="loop of adaptive steps"):
+        y = odeint(data_dependent, y0, times(0, 1), compile=True)
+    torch.testing.assert_close(y[1], torch.exp(-y0), rtol=1e-6, atol=0)
+
+
+def test_tuples_and_a_failure():
+    def grows(t, y):
+        return y[0] ** 2, -y[1]
+
+    y0 = (torch.ones(2), torch.ones(2, 2))
+    with torch.no_grad():
+        compiled = odeint(grows, y0, torch.tensor([0.0, 0.9]), compile=True, rtol=1e-5)
+        plain = odeint(grows, y0, torch.tensor([0.0, 0.9]), rtol=1e-5)
+        for a, b in zip(compiled, plain, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=0)
+        with pytest.raises(SolveError):
+            odeint(grows, y0, torch.tensor([0.0, 2.0]), compile=True, rtol=1e-5)
+
+
+def test_implicit_methods_are_refused():
+    with pytest.raises(ValueError, match="explicit"):
+        odeint(Net(), torch.ones(3), times(0, 1), method="implicit_euler", compile=True)

@@ -1,0 +1,205 @@
+"""Steps compiled by torch: whole adaptive solves, chunks of given steps, single steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+from warnings import warn
+from weakref import WeakKeyDictionary
+
+import torch
+from array_api_compat import torch as xp
+from torch import Tensor
+
+from odecore.errors import CompileWarning
+from odecore.solve import (
+    Attempt,
+    Kernels,
+    Leap,
+    StepControl,
+    adaptive_leap,
+    explicit_step,
+    given_steps,
+)
+from odecore.tableaux import Coefficients
+
+__all__ = ["compiled_kernels"]
+
+CHUNK = 8  # steps; twice as many take twice as long to compile
+RECOMPILE_LIMIT = 64  # right-hand sides, methods, dtypes and kinds of shapes in one process
+
+
+def compiled_kernels(
+    func: Callable[..., Any], method: Coefficients, norm: Callable[[Tensor], Any] | None
+) -> Kernels:
+    """Steps of a method, compiled when they are needed.
+
+    What can not be compiled is done without, with one CompileWarning for each function.
+
+    Parameters
+    ----------
+    func : callable
+        The user's function, to remember what could not be compiled.
+    method : Coefficients
+        Of an explicit method.
+    norm : callable or None
+        From the error in units of the tolerance to a 0-d tensor; by default its root mean square.
+    """
+    norm = norm or _root_mean_square
+
+    def leap(
+        field: Any, law: StepControl, tolerances: Any, y: Tensor, slope: Any, numbers: list[float]
+    ) -> Leap | None:
+        if _differentiated(y, slope):
+            return None  # torch's loop operator has no gradient
+        given = _on_host(numbers), _tensors(tolerances, y)
+        known = torch.empty_like(y) if slope is None else slope
+        return _attempted(func, _leap, field, method, law, norm, y, known, *given)
+
+    def chunk(field: Any, times: Sequence[Any], y: Tensor, slope: Tensor | None) -> Any:
+        known = slope if method.last_stage_is_first else None
+        return _attempted(func, _chunk, field, method, _stacked(times), y, known)
+
+    def step(
+        field: Any, t: Any, y: Tensor, h: Any, slope: Any, t_new: Any, tolerances: Any
+    ) -> Attempt | None:
+        tol = None if tolerances is None else _tensors(tolerances, y)
+        found = _attempted(func, _step, field, method, norm, _stacked([t, t_new]), y, slope, tol)
+        if found is None:
+            return None
+        y_new, ratio, *stages = found
+        last = stages[-1] if method.last_stage_is_first else None
+        return Attempt(
+            y_new, None, stages[0], last, len(stages) - (slope is not None), tuple(stages),
+            ratio=ratio,
+        )  # fmt: skip
+
+    return Kernels(len(method.b), step, leap, chunk, CHUNK)
+
+
+def _leap(
+    field: Any,
+    method: Coefficients,
+    law: StepControl,
+    norm: Any,
+    y: Tensor,
+    slope: Tensor,
+    numbers: Tensor,
+    tol: tuple[Tensor, Tensor],
+) -> Leap:
+    apart = [number.clone() for number in numbers.unbind()]  # the loop takes no views
+    return adaptive_leap(_while_loop, field, method, law, norm, y, slope, apart, tol, _combine, xp)
+
+
+def _chunk(field: Any, method: Coefficients, times: Tensor, y: Tensor, slope: Any) -> Any:
+    return given_steps(field, method, times, y, slope, _combine)
+
+
+def _step(
+    field: Any, method: Coefficients, norm: Any, times: Tensor, y: Tensor, slope: Any, tol: Any
+) -> tuple[Tensor | None, ...]:
+    t, t_new = times.unbind()
+    found = explicit_step(
+        field, t, y, t_new - t, method, first_stage=slope, t_new=t_new, combine=_combine
+    )
+    ratio = None
+    if tol is not None:
+        size = torch.maximum(y.detach().abs(), found.y.detach().abs())
+        scale = tol[1] + tol[0] * size
+        scale = torch.where(scale > 0, scale, torch.finfo(scale.dtype).smallest_normal)
+        ratio = norm(found.error.detach() / scale)
+    return (found.y, ratio, *found.stages)
+
+
+def _while_loop(condition: Any, body: Any, carried: Any) -> Any:
+    """Torch's operator, on a named tuple that ends with a tuple."""
+    from torch._higher_order_ops import while_loop
+
+    kind, count = type(carried), len(carried) - 1
+
+    def packed(parts: tuple[Tensor, ...]) -> Any:
+        return kind(*parts[:count], tuple(parts[count:]))
+
+    found = while_loop(
+        lambda *parts: condition(packed(parts)),
+        lambda *parts: _flat(body(packed(parts))),
+        _flat(carried),
+    )
+    return packed(found)
+
+
+def _flat(carried: Any) -> tuple[Tensor, ...]:
+    return (*carried[:-1], *carried[-1])
+
+
+def _combine(y: Any, h: Any, weights: Sequence[Any], stages: Sequence[Any]) -> Any:
+    """Y + h sum_i w_i k_i, which the compiler fuses; without y where that is None."""
+    for weight, stage in zip(weights, stages, strict=True):
+        if isinstance(weight, float) and weight == 0.0:
+            continue
+        term = (h * weight) * stage
+        y = term if y is None else y + term
+    return torch.zeros_like(stages[0]) if y is None else y
+
+
+def _root_mean_square(error: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(error) / error.numel() ** 0.5
+
+
+@cache
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return torch.compile(
+        function,
+        fullgraph=function is not _step,
+        dynamic=False,
+        recompile_limit=RECOMPILE_LIMIT,
+        options={"cpp_wrapper": True} if function is _leap else None,
+    )
+
+
+#: Which of the functions above could not be compiled for a user's function.
+_refused: WeakKeyDictionary[Any, set[Any]] = WeakKeyDictionary()
+
+
+def _attempted(func: Any, function: Callable[..., Any], *arguments: Any) -> Any:
+    """The value of the compiled function, or None and a warning where it can not be compiled."""
+    from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException  # slow to import
+
+    if function in _refused.get(func, ()):
+        return None
+    try:
+        return _compiled(function)(*arguments)
+    except (TorchDynamoException, FailOnRecompileLimitHit) as error:
+        _refused.setdefault(func, set()).add(function)
+        reason = next((line for line in str(error).splitlines() if line.strip()), "")
+        warn(
+            f"compile=True: {NAMES[function]} can not be compiled ({type(error).__name__}: "
+            f"{reason}); going on without, more slowly",
+            CompileWarning,
+            stacklevel=2,
+        )
+        return None
+
+
+NAMES = {_leap: "the loop of adaptive steps", _chunk: "a chunk of steps", _step: "the step"}
+
+
+def _differentiated(*tensors: Tensor | None) -> bool:
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+
+
+def _on_host(numbers: Sequence[float]) -> Tensor:
+    return torch.tensor(numbers, dtype=torch.float64)
+
+
+def _stacked(times: Sequence[Any]) -> Tensor:
+    if all(isinstance(t, float) for t in times):
+        return _on_host(times)
+    like = next(t for t in times if isinstance(t, Tensor))
+    return torch.stack([torch.as_tensor(t, dtype=like.dtype, device=like.device) for t in times])
+
+
+def _tensors(tolerances: tuple[Any, Any], y: Tensor) -> tuple[Tensor, Tensor]:
+    rtol, atol = (torch.as_tensor(x, dtype=y.dtype.to_real(), device=y.device) for x in tolerances)
+    return rtol, atol
