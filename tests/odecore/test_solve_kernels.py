@@ -133,6 +133,7 @@ def test_what_happens_at_each_step_still_happens():
 def test_a_leap_under_jit_of_jax():
     method = tableau("dopri5").coefficients
     law, jnp = StepControl(), jax.numpy
+    jax.config.update("jax_enable_x64", True)
 
     @jax.jit
     def solve(y, slope, numbers, tolerances):
