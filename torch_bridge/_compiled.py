@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 from warnings import warn
@@ -27,7 +29,8 @@ from odecore.tableaux import Coefficients
 __all__ = ["compiled_kernels"]
 
 CHUNK = 8  # steps; twice as many take twice as long to compile
-RECOMPILE_LIMIT = 64  # right-hand sides, methods, dtypes and kinds of shapes in one process
+RECOMPILE_LIMIT = 256  # right-hand sides, methods, dtypes, shapes in one process
+FUNCTION_LIMIT = 12  # of these for one right-hand side
 
 
 def compiled_kernels(
@@ -49,23 +52,23 @@ def compiled_kernels(
     norm = norm or _root_mean_square
 
     def leap(
-        field: Any, law: StepControl, tolerances: Any, y: Tensor, slope: Any, numbers: list[float]
+        fun: Any, law: StepControl, tolerances: Any, y: Tensor, slope: Any, numbers: list[float]
     ) -> Leap | None:
         if _differentiated(y, slope):
             return None  # torch's loop operator has no gradient
         given = _on_host(numbers), _tensors(tolerances, y)
         known = torch.empty_like(y) if slope is None else slope
-        return _attempted(func, _leap, field, method, law, norm, y, known, *given)
+        return _attempted(func, _leap, fun, method, law, norm, y, known, *given)
 
-    def chunk(field: Any, times: Sequence[Any], y: Tensor, slope: Tensor | None) -> Any:
+    def chunk(fun: Any, times: Sequence[Any], y: Tensor, slope: Tensor | None) -> Any:
         known = slope if method.last_stage_is_first else None
-        return _attempted(func, _chunk, field, method, _stacked(times), y, known)
+        return _attempted(func, _chunk, fun, method, _stacked(times), y, known)
 
     def step(
-        field: Any, t: Any, y: Tensor, h: Any, slope: Any, t_new: Any, tolerances: Any
+        fun: Any, t: Any, y: Tensor, h: Any, slope: Any, t_new: Any, tolerances: Any
     ) -> Attempt | None:
         tol = None if tolerances is None else _tensors(tolerances, y)
-        found = _attempted(func, _step, field, method, norm, _stacked([t, t_new]), y, slope, tol)
+        found = _attempted(func, _step, fun, method, norm, _stacked([t, t_new]), y, slope, tol)
         if found is None:
             return None
         y_new, ratio, *stages = found
@@ -79,7 +82,7 @@ def compiled_kernels(
 
 
 def _leap(
-    field: Any,
+    fun: Any,
     method: Coefficients,
     law: StepControl,
     norm: Any,
@@ -89,19 +92,19 @@ def _leap(
     tol: tuple[Tensor, Tensor],
 ) -> Leap:
     apart = [number.clone() for number in numbers.unbind()]  # the loop takes no views
-    return adaptive_leap(_while_loop, field, method, law, norm, y, slope, apart, tol, _combine, xp)
+    return adaptive_leap(_while_loop, fun, method, law, norm, y, slope, apart, tol, _combine, xp)
 
 
-def _chunk(field: Any, method: Coefficients, times: Tensor, y: Tensor, slope: Any) -> Any:
-    return given_steps(field, method, times, y, slope, _combine)
+def _chunk(fun: Any, method: Coefficients, times: Tensor, y: Tensor, slope: Any) -> Any:
+    return given_steps(fun, method, times, y, slope, _combine)
 
 
 def _step(
-    field: Any, method: Coefficients, norm: Any, times: Tensor, y: Tensor, slope: Any, tol: Any
+    fun: Any, method: Coefficients, norm: Any, times: Tensor, y: Tensor, slope: Any, tol: Any
 ) -> tuple[Tensor | None, ...]:
     t, t_new = times.unbind()
     found = explicit_step(
-        field, t, y, t_new - t, method, first_stage=slope, t_new=t_new, combine=_combine
+        fun, t, y, t_new - t, method, first_stage=slope, t_new=t_new, combine=_combine
     )
     ratio = None
     if tol is not None:
@@ -151,35 +154,59 @@ def _root_mean_square(error: Tensor) -> Tensor:
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return torch.compile(
         function,
-        fullgraph=function is not _step,
+        fullgraph=True,
         dynamic=False,
         recompile_limit=RECOMPILE_LIMIT,
         options={"cpp_wrapper": True} if function is _leap else None,
     )
 
 
-#: Which of the functions above could not be compiled for a user's function.
-_refused: WeakKeyDictionary[Any, set[Any]] = WeakKeyDictionary()
+@dataclass
+class _History:
+    """What is known of a user's function and the functions above."""
+
+    compiled: Counter[Any] = field(default_factory=Counter)
+    refused: set[Any] = field(default_factory=set)
+
+
+_histories: WeakKeyDictionary[Any, _History] = WeakKeyDictionary()
 
 
 def _attempted(func: Any, function: Callable[..., Any], *arguments: Any) -> Any:
-    """The value of the compiled function, or None and a warning where it can not be compiled."""
-    from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException  # slow to import
+    """The value of the compiled function, or None, after a warning, where it is not compiled."""
+    # Both are slow to import.
+    from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
+    from torch._dynamo.utils import counters
 
-    if function in _refused.get(func, ()):
+    history = _histories.setdefault(func, _History())
+    if function in history.refused:
         return None
+    before = counters["stats"]["unique_graphs"]
     try:
-        return _compiled(function)(*arguments)
+        found = _compiled(function)(*arguments)
     except (TorchDynamoException, FailOnRecompileLimitHit) as error:
-        _refused.setdefault(func, set()).add(function)
-        reason = next((line for line in str(error).splitlines() if line.strip()), "")
-        warn(
-            f"compile=True: {NAMES[function]} can not be compiled ({type(error).__name__}: "
-            f"{reason}); going on without, more slowly",
-            CompileWarning,
-            stacklevel=2,
-        )
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        _refuse(history, function, f"{type(error).__name__}: {' '.join(lines[:2])}")
         return None
+    history.compiled[function] += counters["stats"]["unique_graphs"] > before
+    if history.compiled[function] >= FUNCTION_LIMIT:
+        _refuse(
+            history,
+            function,
+            f"{FUNCTION_LIMIT} compilations for one function, whose states are of ever new shapes, "
+            "or which changes its own attributes, as `self.nfe += 1` does",
+        )
+    return found
+
+
+def _refuse(history: _History, function: Callable[..., Any], reason: str) -> None:
+    history.refused.add(function)
+    warn(
+        f"compile=True: {NAMES[function]} can not be compiled ({reason}); going on without, more "
+        "slowly",
+        CompileWarning,
+        stacklevel=3,
+    )
 
 
 NAMES = {_leap: "the loop of adaptive steps", _chunk: "a chunk of steps", _step: "the step"}

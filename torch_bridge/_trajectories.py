@@ -1,0 +1,120 @@
+"""Solves with more than states at given times: dense output, the full `Trajectory`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from odecore.solve import Trajectory, solve_ivp
+from odecore.tableaux import tableau
+from torch_bridge._fields import as_field
+from torch_bridge._jacobian import newton_of
+from torch_bridge._methods import Method
+from torch_bridge._odeint import prepare
+from torch_bridge._states import layout_of
+from torch_bridge._times import shifted
+
+__all__ = ["odeint_dense", "solve"]
+
+
+def odeint_dense(
+    func: Callable[[Tensor, Any], Any],
+    y0: Any,
+    t0: Any,
+    t1: Any,
+    *,
+    rtol: Any = 1e-7,
+    atol: Any = 1e-9,
+    method: Method = None,
+    options: Mapping[str, Any] | None = None,
+) -> Callable[[Any], Any]:
+    """Integrate from t0 to t1 and return the solution as a function of time.
+
+    Parameters
+    ----------
+    func, y0, rtol, atol, method, options
+        As for `odeint`.
+    t0, t1 : float or 0-d Tensor
+
+    Returns
+    -------
+    callable
+        From a time, or from a tensor of times (n,), to the state there or to states (n, ...), of
+        the method's full order and with gradients through the steps. Times that require a gradient
+        get the flow's. Outside of [t0, t1] it raises ValueError.
+
+    Raises
+    ------
+    ValueError, TypeError, odecore.errors.SolveError
+        As `odeint`.
+    """
+    ends = torch.tensor([float(t0), float(t1)], dtype=torch.float64)
+    problem = prepare(func, y0, ends, rtol, atol, method, options)
+    if problem.solver.method is None:
+        raise ValueError("SciPy's solvers have no dense output here; choose another method")
+    arguments = problem.arguments()
+    found = solve_ivp(problem.field, problem.times, problem.y0, dense=True, **arguments)
+
+    def solution(t: Any) -> Any:
+        times = t.detach().cpu().double().numpy() if isinstance(t, Tensor) else t
+        y = found(times)
+        if isinstance(t, Tensor):
+            y = shifted(y, t, problem.field)
+        return problem.layout.state(y)
+
+    return solution
+
+
+def solve(
+    func: Callable[[Tensor, Any], Any], t_span: Sequence[Any], y0: Any, /, **options: Any
+) -> Trajectory:
+    """`odecore.solve.solve_ivp` for a torch right-hand side, with the full Trajectory.
+
+    Parameters
+    ----------
+    func : callable
+        `func(t, y)` with t a 0-d tensor, and y a tensor or a tuple of tensors.
+    t_span : (2,) sequence
+        First and last time.
+    y0 : Tensor or tuple of Tensor
+    **options
+        All those of `solve_ivp`: `method`, `t_eval`, `events`, `dense`, ... Implicit methods take
+        their Jacobian from autograd.
+
+    Returns
+    -------
+    odecore.solve.Trajectory
+        States, status, statistics, events and dense output; tuples where `y0` is one.
+
+    Raises
+    ------
+    ValueError, TypeError, odecore.errors.SolveError
+        As `solve_ivp`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> found = solve(lambda t, y: -y, (0, 1), torch.ones(2), rtol=1e-6)
+    >>> found.status.name, found.y[-1].shape
+    ('SUCCESS', torch.Size([2]))
+    """
+    layout = layout_of(y0)
+    vector = layout.vector(y0)
+    field = as_field(layout.field(func), vector)
+    if layout.shapes is not None:
+
+        def user_field(t: Any, y: Any) -> Any:
+            return layout.state(field(t, layout.vector(y)))
+
+    method = options.get("method", "dopri5")
+    if _is_implicit(method):
+        options.setdefault("newton", newton_of(field))
+    return solve_ivp(field if layout.shapes is None else user_field, t_span, y0, **options)
+
+
+def _is_implicit(method: Any) -> bool:
+    method = tableau(method) if isinstance(method, str) else method
+    return not getattr(method, "is_explicit", True)
