@@ -23,6 +23,11 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 END = torch.tensor([0.0, 1.0])
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),  # torch's compiler warns of torch
+    pytest.mark.filterwarnings("error::odecore.errors.CompileWarning"),
+]
+
 
 class Field(nn.Module):
     """Two layers and a tanh."""
@@ -137,7 +142,7 @@ def _diffrax(field: Field, y0: Tensor) -> tuple[Callable[[], object], int]:
         return found.ys, found.stats["num_steps"]
 
     steps = int(solve(start, weights)[1])
-    return lambda: solve(start, weights)[0].block_until_ready(), 6 * steps + 2
+    return lambda: jax.block_until_ready(solve(start, weights)), 6 * steps + 2
 
 
 def _torchode(field: Field, y0: Tensor) -> tuple[Callable[[], object], int]:
