@@ -9,7 +9,7 @@ from typing import Any
 from odecore.order._enumeration import rooted_trees
 from odecore.order._method import ExactMethod, RungeKuttaMethod, exact_method
 from odecore.order._rooted_tree import RootedTree
-from odecore.order._weights import elementary_weights, stage_weights
+from odecore.order._weights import elementary_weights, over_integers, stage_weights
 
 __all__ = [
     "failing_trees",
@@ -152,6 +152,8 @@ def order_of_accuracy(
 def _held_by_order(known: ExactMethod, max_order: int) -> Iterator[bool]:
     """Whether all conditions of order 1, 2, ... hold; subtrees are shared between the orders."""
     g, scale = stage_weights(known.A, len(known.b))
+    b, b_scale = over_integers(known.b)
+    weights = [(i, weight) for i, weight in enumerate(b) if weight != 0]
     for p in range(1, max_order + 1):
         trees = rooted_trees(p)
         if known.radii is not None or scale is None:
@@ -159,11 +161,10 @@ def _held_by_order(known: ExactMethod, max_order: int) -> Iterator[bool]:
             residuals = [values[tree] - Fraction(1, tree.density) for tree in trees]
             yield all(known.held(residuals, reach(known, trees)))
         else:
-            target = scale ** (p - 1)
+            target = scale ** (p - 1) * (b_scale or 1)
             yield all(
-                sum(b * value for b, value in zip(known.b, g(tree), strict=True) if b != 0)
-                == Fraction(target, tree.density)
-                for tree in trees
+                sum(weight * values[i] for i, weight in weights) * tree.density == target
+                for tree, values in zip(trees, map(g, trees), strict=True)
             )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from odecore.exact import QuadraticNumber, exact_number
 from odecore.order._rooted_tree import RootedTree
 
-__all__ = ["elementary_weights", "stage_weights"]
+__all__ = ["elementary_weights", "over_integers", "stage_weights"]
 
 Rows = Sequence[Sequence[Any]]
 
@@ -46,7 +46,7 @@ def elementary_weights(
     Hairer, Norsett, Wanner I, definition II.2.9.
     """
     g, scale = stage_weights(A, len(b))
-    weights, common = _over_integers(b) if scale is not None else (b, None)
+    weights, common = over_integers(b) if scale is not None else (b, None)
     out = {}
     for tree in trees:
         terms = zip(weights, g(tree), strict=True)
@@ -71,7 +71,7 @@ def stage_weights(A: Rows, s: int, /) -> tuple[Callable[[RootedTree], list[Any]]
             f"`A` must have {s} rows of length {s}, one for each weight in `b`; got rows of "
             f"lengths {lengths}"
         )
-    flat, scale = _over_integers([a for row in A for a in row])
+    flat, scale = over_integers([a for row in A for a in row])
     rows = [[(j, a) for j, a in enumerate(flat[i * s : (i + 1) * s]) if a != 0] for i in range(s)]
     pushed: dict[RootedTree, list[Any]] = {}
     values: dict[tuple[RootedTree, ...], list[Any]] = {(): [1] * s}
@@ -93,12 +93,14 @@ def stage_weights(A: Rows, s: int, /) -> tuple[Callable[[RootedTree], list[Any]]
     return lambda tree: product(tree.children), scale
 
 
-def _over_integers(entries: Sequence[Any]) -> tuple[list[Any], int | None]:
+def over_integers(entries: Sequence[Any]) -> tuple[list[Any], int | None]:
     """Entries times their common denominator, and that; or the entries and None."""
     parts: list[Any] = []
     for entry in entries:
         if isinstance(entry, QuadraticNumber):
             parts += [Fraction(entry.rational), Fraction(entry.irrational)]
+        elif type(entry) in (int, Fraction):
+            parts.append(entry)
         elif isinstance(entry, Rational):
             parts.append(exact_number(entry))
         else:

@@ -56,6 +56,7 @@ def output_times(t_span: Sequence[Any], t_eval: Any) -> list[Any]:
     span = _floats(t_span, "t_span")
     if len(span) != 2:
         raise ValueError(f"`t_span` must hold the first and the last time, got {len(span)} entries")
+    _require_monotone(span)
     if t_eval is None:
         times = span
     else:

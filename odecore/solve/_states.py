@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import numpy as np
 from array_api_compat import is_array_api_obj
 
 from odecore._array import as_state, constant_like, namespace
@@ -15,11 +16,15 @@ __all__ = ["Structure", "is_structured"]
 
 
 def is_structured(y: Any) -> bool:
-    """Whether a state is a dict, or a tuple or list that holds arrays or structures."""
+    """Whether a state is a dict, or a tuple or list that holds arrays or structures.
+
+    NumPy's scalars count as numbers: `[np.cos(0.0), 0.0]` and `list(array)` are vectors.
+    """
     if isinstance(y, Mapping):
         return True
     return isinstance(y, tuple | list) and any(
-        is_array_api_obj(part) or is_structured(part) for part in y
+        (is_array_api_obj(part) and not isinstance(part, np.generic)) or is_structured(part)
+        for part in y
     )
 
 

@@ -297,3 +297,15 @@ def test_twenty_repeats_are_identical():
         for _ in range(20)
     ]
     assert len({run.y.tobytes() + run(0.3).tobytes() for run in runs}) == 1
+
+
+def test_a_list_of_numpy_scalars_is_a_vector():
+    for y0 in ([np.cos(0.0), 0.0], list(np.array([1.0, 0.0])), (np.float64(1.0), 0)):
+        assert solve_ivp(lambda t, y: -y, (0, 1), y0).y.shape[1:] == (2,)
+
+
+@pytest.mark.parametrize("span", [(0.0, math.inf), (math.nan, 1.0), (1.0, 1.0)])
+@pytest.mark.parametrize("t_eval", [None, [1.0]])
+def test_an_interval_has_two_different_finite_ends(span, t_eval):
+    with pytest.raises(ValueError, match="times must be"):
+        solve_ivp(lambda t, y: -y, span, [1.0], t_eval=t_eval)
