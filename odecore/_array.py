@@ -19,6 +19,7 @@ __all__ = [
     "is_readable",
     "namespace",
     "own",
+    "plain_combine",
     "tracks",
 ]
 
@@ -60,10 +61,11 @@ def combiner(like: Any, /) -> Combine:
     Without y where that is None; weights that are the float 0 cost nothing. torch multiplies and
     adds at once.
     """
-    return _combine_torch if is_torch_array(like) else _combine
+    return _combine_torch if is_torch_array(like) else plain_combine
 
 
-def _combine(y: Any, h: Any, weights: Sequence[Any], stages: Sequence[Any]) -> Any:
+def plain_combine(y: Any, h: Any, weights: Sequence[Any], stages: Sequence[Any], /) -> Any:
+    """The same operation in the arithmetic of arrays alone, which compilers fuse."""
     for weight, stage in zip(weights, stages, strict=True):
         if isinstance(weight, float) and weight == 0.0:
             continue
@@ -74,10 +76,10 @@ def _combine(y: Any, h: Any, weights: Sequence[Any], stages: Sequence[Any]) -> A
 
 def _combine_torch(y: Any, h: Any, weights: Sequence[Any], stages: Sequence[Any]) -> Any:
     if not isinstance(h, float):
-        return _combine(y, h, weights, stages)
+        return plain_combine(y, h, weights, stages)
     for weight, stage in zip(weights, stages, strict=True):
         if not isinstance(weight, float):
-            y = _combine(y, h, (weight,), (stage,))
+            y = plain_combine(y, h, (weight,), (stage,))
         elif weight == 0.0:
             continue
         elif y is None:

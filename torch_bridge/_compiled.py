@@ -21,6 +21,7 @@ from odecore.solve import (
     Leap,
     StepControl,
     adaptive_leap,
+    adaptive_step,
     explicit_step,
     given_steps,
 )
@@ -78,7 +79,7 @@ def compiled_kernels(
             ratio=ratio,
         )  # fmt: skip
 
-    return Kernels(len(method.b), step, leap, chunk, CHUNK)
+    return Kernels(step, leap, chunk, CHUNK)
 
 
 def _leap(
@@ -92,26 +93,25 @@ def _leap(
     tol: tuple[Tensor, Tensor],
 ) -> Leap:
     apart = [number.clone() for number in numbers.unbind()]  # the loop takes no views
-    return adaptive_leap(_while_loop, fun, method, law, norm, y, slope, apart, tol, _combine, xp)
+    return adaptive_leap(_while_loop, fun, method, law, norm, y, slope, apart, tol, xp)
 
 
 def _chunk(fun: Any, method: Coefficients, times: Tensor, y: Tensor, slope: Any) -> Any:
-    return given_steps(fun, method, times, y, slope, _combine)
+    return given_steps(fun, method, times, y, slope)
 
 
 def _step(
     fun: Any, method: Coefficients, norm: Any, times: Tensor, y: Tensor, slope: Any, tol: Any
 ) -> tuple[Tensor | None, ...]:
     t, t_new = times.unbind()
-    found = explicit_step(
-        fun, t, y, t_new - t, method, first_stage=slope, t_new=t_new, combine=_combine
-    )
-    ratio = None
-    if tol is not None:
-        size = torch.maximum(y.detach().abs(), found.y.detach().abs())
-        scale = tol[1] + tol[0] * size
-        scale = torch.where(scale > 0, scale, torch.finfo(scale.dtype).smallest_normal)
-        ratio = norm(found.error.detach() / scale)
+    if tol is None:
+        found = explicit_step(fun, t, y, t_new - t, method, first_stage=slope, t_new=t_new)
+        return (found.y, None, *found.stages)
+
+    def size(error: Tensor) -> Tensor:
+        return norm(error.detach())
+
+    found, ratio = adaptive_step(fun, method, size, t, t_new, y, slope, tol, xp)
     return (found.y, ratio, *found.stages)
 
 
@@ -134,16 +134,6 @@ def _while_loop(condition: Any, body: Any, carried: Any) -> Any:
 
 def _flat(carried: Any) -> tuple[Tensor, ...]:
     return (*carried[:-1], *carried[-1])
-
-
-def _combine(y: Any, h: Any, weights: Sequence[Any], stages: Sequence[Any]) -> Any:
-    """Y + h sum_i w_i k_i, which the compiler fuses; without y where that is None."""
-    for weight, stage in zip(weights, stages, strict=True):
-        if isinstance(weight, float) and weight == 0.0:
-            continue
-        term = (h * weight) * stage
-        y = term if y is None else y + term
-    return torch.zeros_like(stages[0]) if y is None else y
 
 
 def _root_mean_square(error: Tensor) -> Tensor:
@@ -172,13 +162,21 @@ class _History:
 _histories: WeakKeyDictionary[Any, _History] = WeakKeyDictionary()
 
 
+def _history_of(func: Any) -> _History:
+    """Of a function, of a method's function, or, where neither can be a key, of its class."""
+    try:
+        return _histories.setdefault(getattr(func, "__func__", func), _History())
+    except TypeError:  # not hashable, as many dataclasses, or without weak references
+        return _histories.setdefault(type(func), _History())
+
+
 def _attempted(func: Any, function: Callable[..., Any], *arguments: Any) -> Any:
     """The value of the compiled function, or None, after a warning, where it is not compiled."""
     # Both are slow to import.
     from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
     from torch._dynamo.utils import counters
 
-    history = _histories.setdefault(func, _History())
+    history = _history_of(func)
     if function in history.refused:
         return None
     before = counters["stats"]["unique_graphs"]

@@ -69,9 +69,9 @@ def as_field(
                 value = func(t, y)
             return value.to(y.dtype) if isinstance(value, Tensor) else value
         value = func(t, y)
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or not (watches and isinstance(value, Tensor)):
             return value
-        if watches and isinstance(value, Tensor) and not value.is_inference():
+        if not value.is_inference():
             if value is last[0] and value._version != last[1]:
                 raise ValueError(
                     "`func` returned a tensor that it had returned before, overwritten; return "

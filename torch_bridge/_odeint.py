@@ -107,9 +107,7 @@ def odeint(
     >>> y.shape
     torch.Size([3, 2])
     """
-    problem = prepare(func, y0, t, rtol, atol, method, options)
-    if compile:
-        problem.compile()
+    problem = prepare(func, y0, t, rtol, atol, method, options, compile)
     if event_fn is not None:
         return problem.until(event_fn)
     start = shifted_start(problem.y0, t, problem.field)
@@ -136,23 +134,11 @@ class Prepared:
     field: Callable[[Any, Any], Any]
     times: list[Any]
     solver: Solver
-    user_norm: Callable[[Any], Any] | None = None
 
     def arguments(self, interpolation: str = "full") -> dict[str, Any]:
         """Keyword arguments of `solve_ivp`, with an interpolation where the user chose none."""
         found = self.solver.arguments(self.func, self.given, self.t, self.times, interpolation)
         return {**found, "observe": observer_of(self.func, self.layout)}
-
-    def compile(self) -> None:
-        """Let torch compile the steps."""
-        method = self.solver.method
-        if not isinstance(method, Coefficients) or not method.is_explicit:
-            raise ValueError(
-                "`compile` needs an explicit Runge-Kutta method; choose another method, or leave "
-                "`compile` out"
-            )
-        norm = self.layout.tensor_norm(self.user_norm)
-        self.solver.options["kernels"] = compiled_kernels(self.func, method, norm)
 
     def panel_options(self) -> dict[str, Any]:
         """Keyword arguments of `odecore.adjoint.record_panels`."""
@@ -182,7 +168,14 @@ class Prepared:
 
 
 def prepare(
-    func: Any, y0: Any, t: Tensor, rtol: Any, atol: Any, method: Method, options: Any
+    func: Any,
+    y0: Any,
+    t: Tensor,
+    rtol: Any,
+    atol: Any,
+    method: Method,
+    options: Any,
+    compile: bool = False,
 ) -> Prepared:
     """Check the arguments that all solves share."""
     layout = layout_of(y0)
@@ -196,13 +189,21 @@ def prepare(
         newton_of(field),
     )
     user_norm = solver.options.get("norm")
+    if compile:
+        if not isinstance(solver.method, Coefficients) or not solver.method.is_explicit:
+            raise ValueError(
+                "`compile` needs an explicit Runge-Kutta method; choose another method, or leave "
+                "`compile` out"
+            )
+        norm = layout.tensor_norm(user_norm)
+        solver.options["kernels"] = compiled_kernels(func, solver.method, norm)
     if solver.adaptive and solver.method is not None:
         norm = layout.norm(user_norm)
         solver.options.update({} if norm is None else {"norm": norm})
     elif inside_transform():
         solver.options.setdefault("check_finite", False)
     times = times_of(t, vector, needed=solver.reads_times)
-    return Prepared(func, y0, t, layout, vector, field, times, solver, user_norm)
+    return Prepared(func, y0, t, layout, vector, field, times, solver)
 
 
 def odeint_event(

@@ -246,6 +246,8 @@ def exact_number(value: Any, /) -> Fraction | QuadraticNumber:
     >>> exact_number(3), exact_number(QuadraticNumber(1, 0, 2))
     (Fraction(3, 1), Fraction(1, 1))
     """
+    if type(value) is Fraction and type(value.numerator) is type(value.denominator) is int:
+        return value
     if isinstance(value, QuadraticNumber):
         if value.irrational:
             return value

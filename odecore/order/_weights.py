@@ -99,8 +99,6 @@ def over_integers(entries: Sequence[Any]) -> tuple[list[Any], int | None]:
     for entry in entries:
         if isinstance(entry, QuadraticNumber):
             parts += [Fraction(entry.rational), Fraction(entry.irrational)]
-        elif type(entry) in (int, Fraction):
-            parts.append(entry)
         elif isinstance(entry, Rational):
             parts.append(exact_number(entry))
         else:

@@ -6,7 +6,7 @@ from odecore.solve._dense_output import DenseOutput
 from odecore.solve._events import Event, EventRecord
 from odecore.solve._explicit_step import Attempt, explicit_step
 from odecore.solve._integration import solve_ivp
-from odecore.solve._kernels import Kernels, Leap, adaptive_leap, given_steps
+from odecore.solve._kernels import Kernels, Leap, adaptive_leap, adaptive_step, given_steps
 from odecore.solve._newton import Newton
 from odecore.solve._per_sample import solve_per_sample
 from odecore.solve._status import Statistics, Status
@@ -27,6 +27,7 @@ __all__ = [
     "StepControl",
     "Trajectory",
     "adaptive_leap",
+    "adaptive_step",
     "explicit_step",
     "given_steps",
     "solve_ivp",

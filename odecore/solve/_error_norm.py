@@ -23,9 +23,12 @@ def root_mean_square(x: Any, /) -> float:
     return float(xp.linalg.vector_norm(x)) / sqrt(count)
 
 
-def tolerance_scale(y: Any, rtol: Any, atol: Any) -> Any:
-    """Elementwise atol + rtol |y|, kept off zero so that 0/0 counts as no error."""
-    xp = namespace(y)
+def tolerance_scale(y: Any, rtol: Any, atol: Any, xp: Any = None) -> Any:
+    """Elementwise atol + rtol |y|, kept off zero so that 0/0 counts as no error.
+
+    `xp` is the namespace of y, where the caller knows it already.
+    """
+    xp = namespace(y) if xp is None else xp
     scale = atol + rtol * xp.abs(y)
     if isinstance(atol, float) and atol > 0:
         return scale

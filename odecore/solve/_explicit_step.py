@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from odecore._array import Combine, combiner, own
+from odecore._array import Combine, combiner, own, plain_combine
 from odecore.solve._status import Status
 from odecore.tableaux import Coefficients
 
@@ -90,7 +90,8 @@ def explicit_step(
     ValueError, TypeError
         If `fun` returns another shape than that of the state, or the step changes its dtype.
     """
-    combine = combiner(y) if combine is None else combine
+    if combine is None:
+        combine = combiner(y) if isinstance(h, float) else plain_combine
     stages = [checked_stage(fun(t, y), y) if first_stage is None else first_stage]
     state = y
     assert method.c is not None  # valid once built

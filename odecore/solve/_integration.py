@@ -11,7 +11,7 @@ from odecore.solve._adams import Adams
 from odecore.solve._controllers import GivenSteps, StepControl
 from odecore.solve._error_norm import root_mean_square
 from odecore.solve._events import Event, as_events
-from odecore.solve._kernels import NO_KERNELS, Kernels
+from odecore.solve._kernels import Kernels
 from odecore.solve._march import Plan, march
 from odecore.solve._newton import Newton
 from odecore.solve._options import (
@@ -216,7 +216,7 @@ def solve_ivp(
         jump_at_start=jump_at is not None and times[0] in list(jump_at),
         observe=observe,
         report=report,
-        kernels=kernels or NO_KERNELS,
+        kernels=kernels or Kernels(),
     )
     reads = control is not None or (is_readable(y) if check_finite is None else check_finite)
     try:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any, NamedTuple
 
-from odecore._array import Combine
 from odecore.solve._controllers import MAX_REJECTS, StepControl
-from odecore.solve._explicit_step import explicit_step
+from odecore.solve._error_norm import tolerance_scale
+from odecore.solve._explicit_step import Attempt, explicit_step
 from odecore.tableaux import Coefficients
 
-__all__ = ["NO_KERNELS", "Kernels", "Leap", "adaptive_leap", "given_steps"]
+__all__ = ["Kernels", "Leap", "adaptive_leap", "adaptive_step", "given_steps"]
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,6 @@ class Kernels:
 
     Parameters
     ----------
-    stages : int
-        Of the method.
     step : callable, optional
         `step(fun, t, y, h, first_stage, t_new, tolerances)` gives an `Attempt`, whose `ratio` is
         set unless the tolerances are None, as they are for given steps.
@@ -37,14 +35,10 @@ class Kernels:
         How many steps `chunk` takes.
     """
 
-    stages: int
     step: Callable[..., Any] | None = None
     leap: Callable[..., Any] | None = None
     chunk: Callable[..., Any] | None = None
     length: int = 8
-
-
-NO_KERNELS = Kernels(0)
 
 
 class Leap(NamedTuple):
@@ -82,7 +76,6 @@ def adaptive_leap(
     slope: Any,
     numbers: Any,
     tolerances: tuple[Any, Any],
-    combine: Combine,
     xp: Any,
 ) -> Leap:
     """Take adaptive steps until one passes a time, with the decisions of `AdaptiveSteps`.
@@ -107,8 +100,6 @@ def adaptive_leap(
         program.
     tolerances : (2,) tuple of array
         rtol and atol.
-    combine : callable
-        From `odecore._array.combiner`.
     xp : namespace
         Of the arrays; looked up outside of what is compiled.
     """
@@ -124,12 +115,8 @@ def adaptive_leap(
         t_new = _proposed(now, stop, most, xp)
         used = t_new - now.t
         first = now.slope if reuses else None
-        step = explicit_step(
-            fun, now.t, now.y, used, method, first_stage=first, t_new=t_new, combine=combine
-        )
-        scale = tolerances[1] + tolerances[0] * xp.maximum(abs(now.y), abs(step.y))
-        tiny = float(xp.finfo(scale.dtype).smallest_normal)
-        ratio = xp.astype(norm(step.error / xp.where(scale > 0, scale, tiny)), used.dtype)
+        step, ratio = adaptive_step(fun, method, norm, now.t, t_new, now.y, first, tolerances, xp)
+        ratio = xp.astype(ratio, used.dtype)
         finite = xp.isfinite(ratio)
         at_least = abs(used) <= least * (1 + 1e-12)
         good = (ratio <= 1) | (at_least & finite)
@@ -220,21 +207,43 @@ def _bounded(x: Any, low: Any, high: Any, xp: Any) -> Any:
     return xp.where(x > high, high, x)
 
 
-def given_steps(
+def adaptive_step(
     fun: Callable[[Any, Any], Any],
     method: Coefficients,
-    times: Any,
+    norm: Callable[[Any], Any],
+    t: Any,
+    t_new: Any,
     y: Any,
     slope: Any,
-    combine: Combine,
-) -> tuple[tuple[Any, ...], Any]:
-    """Take the steps between times (n + 1,): the n states, and f at the last where it is known."""
-    states = []
+    tolerances: tuple[Any, Any],
+    xp: Any,
+) -> tuple[Attempt, Any]:
+    """One step from t to t_new, arrays, and the norm of its error in units of the tolerance.
+
+    The arguments are those of `adaptive_leap`; `slope` may be None.
+    """
+    step = explicit_step(fun, t, y, t_new - t, method, first_stage=slope, t_new=t_new)
+    size = xp.maximum(abs(y), abs(step.y))
+    return step, norm(step.error / tolerance_scale(size, *tolerances, xp))
+
+
+def given_steps(
+    fun: Callable[[Any, Any], Any], method: Coefficients, times: Any, y: Any, slope: Any
+) -> tuple[tuple[Any, ...], Any, int]:
+    """Take the steps between times (n + 1,), an array.
+
+    Returns
+    -------
+    states : (n,) tuple of array
+    slope : array or None
+        f at the last time, where the method computes it.
+    evaluations : int
+    """
+    states, evaluations = [], 0
     for i in range(times.shape[0] - 1):
-        step = explicit_step(
-            fun, times[i], y, times[i + 1] - times[i], method,
-            first_stage=slope, t_new=times[i + 1], combine=combine,
-        )  # fmt: skip
+        t, t_new = times[i], times[i + 1]
+        step = explicit_step(fun, t, y, t_new - t, method, first_stage=slope, t_new=t_new)
         y, slope = step.y, step.last_stage
         states.append(y)
-    return tuple(states), slope
+        evaluations += step.evaluations
+    return tuple(states), slope, evaluations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice, takewhile
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ def leap_to(march: March, stop: Stop) -> bool:
     leap = plan.kernels.leap
     if not isinstance(controller, AdaptiveSteps) or leap is None:
         return False
-    if not plan.passes_steps or plan.every_step or stop.jump:
+    if not plan.passes_steps or plan.every_step:
         return False
     direction = 1.0 if stop.t > march.t else -1.0
     while march.t != stop.t:
@@ -68,26 +69,25 @@ def leap_to(march: March, stop: Stop) -> bool:
 def take_chunk(march: March, position: int) -> int:
     """Take several given steps at once, if that is possible; how many."""
     plan, kernels = march.plan, march.plan.kernels
-    stops = plan.stops[position : position + kernels.length]
-    if kernels.chunk is None or not plan.passes_steps or len(stops) < kernels.length:
+    if kernels.chunk is None or not plan.passes_steps:
         return 0
+    stops = plan.stops[position : position + kernels.length]
     ends = [stop.t for stop in stops]
-    beyond = abs(ends[-1] - march.t) if plan.outputs else 0.0
-    passed = [t for t in plan.outputs[march.waiting :] if abs(t - march.t) <= beyond]
-    if any(stop.jump for stop in stops) or not set(passed) <= set(ends):
+    waiting = islice(plan.outputs, march.waiting, None)
+    passed = list(takewhile(lambda t: abs(t - march.t) <= abs(ends[-1] - march.t), waiting))
+    if len(stops) < kernels.length or not set(passed) <= set(ends):
         return 0
     found = kernels.chunk(plan.fun, [march.t, *ends], march.y, march.slope)
     if found is None:
         return 0
-    states, march.slope = found
+    states, march.slope, evaluations = found
     march.waiting += len(passed)
     for stop, y in zip(stops, states, strict=True):
         if plan.every_step or stop.recorded or stop.t in passed:
             march.recorded.append((stop.t, y))
     march.t, march.y = ends[-1], states[-1]
     march.counts["accepted"] += len(stops)
-    reuses = march.slope is not None
-    march.counts["evaluations"] += len(stops) * (kernels.stages - reuses)
+    march.counts["evaluations"] += evaluations
     if plan.report is not None:
         plan.report(march.t)
     return len(stops)

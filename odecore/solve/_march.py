@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from odecore.solve._dense_output import DenseOutput, DenseStep, dense_step
 from odecore.solve._events import Event, EventRecord, find_root
 from odecore.solve._explicit_step import Attempt, checked_stage
 from odecore.solve._first_step import first_step_size
-from odecore.solve._kernels import NO_KERNELS, Kernels
+from odecore.solve._kernels import Kernels
 from odecore.solve._many_steps import leap_to, take_chunk
 from odecore.solve._problem import Stop, beside, checked_field
 from odecore.solve._status import Statistics, Status
@@ -63,12 +64,13 @@ class Plan:
     jump_at_start: bool = False
     observe: Callable[[str, Any, Any, Any], None] | None = None
     report: Callable[[float], None] | None = None
-    kernels: Kernels = NO_KERNELS
+    kernels: Kernels = field(default_factory=Kernels)
 
-    @property
+    @cached_property
     def passes_steps(self) -> bool:
         """Whether nothing is to be done at each step, so that many may be taken at once."""
-        return not (self.events or self.dense or self.observe)
+        jumps = self.jump_at_start or any(stop.jump for stop in self.stops)
+        return not (self.events or self.dense or self.observe or jumps)
 
 
 def march(

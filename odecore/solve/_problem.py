@@ -57,9 +57,8 @@ def output_times(t_span: Sequence[Any], t_eval: Any) -> list[Any]:
     if len(span) != 2:
         raise ValueError(f"`t_span` must hold the first and the last time, got {len(span)} entries")
     _require_monotone(span)
-    if t_eval is None:
-        times = span
-    else:
+    times = span
+    if t_eval is not None:
         times = _floats(t_eval, "t_eval")
         if not times:
             raise ValueError("`t_eval` must hold at least one time, got none")
@@ -73,7 +72,7 @@ def output_times(t_span: Sequence[Any], t_eval: Any) -> list[Any]:
                     f"{len(outside) - 1} more outside"
                 )
             times = times if times[0] == span[0] else [span[0], *times]
-    _require_monotone(times)
+        _require_monotone(times)
     return times
 
 

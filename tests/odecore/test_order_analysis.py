@@ -406,6 +406,11 @@ def test_integers_of_fixed_width_do_not_overflow():
     assert order_condition_residuals(wide, 3) == order_condition_residuals(plain, 3)
     trees = [tree for n in range(1, 4) for tree in rooted_trees(n)]
     assert elementary_weights(trees, wide.A, wide.b) == elementary_weights(trees, plain.A, plain.b)
+    one, large = np.int64(1), np.int64(2**40 + 1)  # a Fraction keeps them as they are
+    wide = SimpleNamespace(A=[[F(one, large)]], b=[F(one, large - 2)])
+    plain = SimpleNamespace(A=[[F(1, 2**40 + 1)]], b=[F(1, 2**40 - 1)])
+    assert order_condition_residuals(wide, 3) == order_condition_residuals(plain, 3)
+    assert elementary_weights(trees, wide.A, wide.b) == elementary_weights(trees, plain.A, plain.b)
 
 
 def test_scalars_that_are_no_ring_elements_are_refused():

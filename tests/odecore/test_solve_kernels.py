@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from odecore._array import combiner, namespace
+from odecore._array import namespace
 from odecore.errors import SolveError
 from odecore.solve import Kernels, StepControl, adaptive_leap, given_steps, solve_ivp
 from odecore.tableaux import tableau
@@ -37,22 +37,24 @@ def root_mean_square(x):
     return (abs(x) ** 2).mean() ** 0.5
 
 
-def kernels_of(method, y0):
+def kernels_of(method, y0, calls=None):
     coefficients, xp = tableau(method).coefficients, namespace(y0)
+    calls = [] if calls is None else calls
 
     def leap(fun, law, tolerances, y, slope, numbers):
+        calls.append(numbers)
         slope = y * 0 if slope is None else slope
         given = [xp.asarray(number) for number in numbers]
         return adaptive_leap(
-            python_loop, fun, coefficients, law, root_mean_square, y, slope, given, tolerances,
-            combiner(y), xp,
+            python_loop, fun, coefficients, law, root_mean_square, y, slope, given, tolerances, xp
         )  # fmt: skip
 
     def chunk(fun, times, y, slope):
+        calls.append(times)
         slope = slope if coefficients.last_stage_is_first else None
-        return given_steps(fun, coefficients, np.asarray(times), y, slope, combiner(y))
+        return given_steps(fun, coefficients, np.asarray(times), y, slope)
 
-    return Kernels(len(coefficients.b), leap=leap, chunk=chunk)
+    return Kernels(leap=leap, chunk=chunk)
 
 
 @pytest.mark.parametrize("controller", ["I", "PI", "PID"])
@@ -64,10 +66,11 @@ def test_a_leap_takes_the_steps_of_the_loop(problem, method, controller):
     options = {"method": method, "rtol": rtol, "atol": 1e-8, "controller": controller}
     times = np.concatenate([[0.0], np.linspace(0.05, 0.9, 17), [end]])
     for t_eval in (times, [end]):
+        calls = []
+        kernels = kernels_of(method, y0, calls)
         plain = solve_ivp(fun, (0.0, end), y0, t_eval=t_eval, **options)
-        leaps = solve_ivp(
-            fun, (0.0, end), y0, t_eval=t_eval, kernels=kernels_of(method, y0), **options
-        )
+        leaps = solve_ivp(fun, (0.0, end), y0, t_eval=t_eval, kernels=kernels, **options)
+        assert 1 <= len(calls) < len(t_eval) + 1
         assert leaps.statistics.accepted == plain.statistics.accepted
         assert leaps.statistics.rejected == plain.statistics.rejected
         np.testing.assert_allclose(leaps.y, plain.y, rtol=1e-7, atol=1e-9)
@@ -79,9 +82,10 @@ def test_bounds_of_the_step_hold_in_a_leap(backward):
     span = (1.0, 0.0) if backward else (0.0, 1.0)
     for options in ({"max_step": 0.01}, {"min_step": 0.1}, {"step_at": [0.35]}):
         plain = solve_ivp(fun, span, y0, t_eval=[span[1]], **options)
-        leaps = solve_ivp(
-            fun, span, y0, t_eval=[span[1]], kernels=kernels_of("dopri5", y0), **options
-        )
+        calls = []
+        kernels = kernels_of("dopri5", y0, calls)
+        leaps = solve_ivp(fun, span, y0, t_eval=[span[1]], kernels=kernels, **options)
+        assert calls
         assert leaps.statistics == plain.statistics
         np.testing.assert_allclose(leaps.y, plain.y, rtol=1e-9)
 
@@ -110,14 +114,33 @@ def test_failures_have_the_status_of_the_loop(fun, options):
 @pytest.mark.parametrize("grid", [np.linspace(0, 1, 41), np.linspace(0, 1, 20) ** 2])
 def test_chunks_are_the_steps(method, grid):
     fun, y0, _ = PROBLEMS["van der Pol"]
-    kernels = kernels_of(method, y0)
+    calls = []
+    kernels = kernels_of(method, y0, calls)
     for t_eval in ([1.0], [grid[3], grid[8], 1.0], [0.5 * grid[9] + 0.5 * grid[10], 1.0], grid):
         options = {"method": method, "grid": grid.tolist(), "t_eval": t_eval}
         plain = solve_ivp(fun, (0.0, 1.0), y0, **options)
         chunks = solve_ivp(fun, (0.0, 1.0), y0, kernels=kernels, **options)
+        assert calls
+        calls.clear()
         assert chunks.t.tolist() == plain.t.tolist()
         np.testing.assert_allclose(chunks.y, plain.y, rtol=1e-12)
         assert chunks.statistics.accepted == plain.statistics.accepted
+
+
+@pytest.mark.parametrize("method", ["fehlberg45", "dopri5"])
+@pytest.mark.parametrize("grid", [None, np.linspace(0, 2, 33)])
+def test_jumps_are_evaluated_beside_themselves(method, grid):
+    seen = []
+
+    def fun(t, y):
+        seen.append(t)
+        return np.where(t < 1.0, 1.0, -2.0) * y
+
+    kernels = kernels_of(method, np.ones(1))
+    options = {"method": method, "grid": grid, "t_eval": [2.0], "jump_at": [1.0]}
+    found = solve_ivp(fun, (0.0, 2.0), [1.0], kernels=kernels, **options)
+    assert 1.0 not in seen
+    np.testing.assert_allclose(found.y[-1], math.exp(-1.0), rtol=1e-5)
 
 
 def test_what_happens_at_each_step_still_happens():
@@ -139,7 +162,7 @@ def test_a_leap_under_jit_of_jax():
     def solve(y, slope, numbers, tolerances):
         return adaptive_leap(
             jax.lax.while_loop, lambda t, y: -y + jnp.cos(t), method, law, root_mean_square,
-            y, slope, tuple(numbers), tolerances, combiner(y), namespace(y),
+            y, slope, tuple(numbers), tolerances, namespace(y),
         )  # fmt: skip
 
     y0 = jnp.ones(1)

@@ -1,5 +1,7 @@
 """`odeint(compile=True)`: the same results, and no compilation for other times or tolerances."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 from torch import nn
@@ -35,9 +37,11 @@ def times(*values):
 
 def test_a_whole_adaptive_solve():
     f, y0 = Net(), torch.randn(5, 3, dtype=torch.float64)
+    none = graphs()
     with torch.no_grad():
         odeint(f, y0, times(0, 1), compile=True, rtol=1e-6)
         before = graphs()
+        assert before > none
         for t in (times(0, 0.3, 0.31, 2), times(1, -1), times(0, 1e-3)):
             for options in ({"rtol": 1e-4}, {"rtol": 1e-9, "atol": 1e-10}):
                 compiled = odeint(f, y0, t, compile=True, **options)
@@ -55,13 +59,14 @@ def test_a_whole_adaptive_solve():
 def test_single_steps_carry_the_gradient_of_an_adaptive_solve():
     f, t = Net(), times(0, 0.4, 1)
     y0 = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
-    found = []
+    found, none = [], graphs()
     for compiled in (False, True):
         y = odeint(f, y0, t, compile=compiled, rtol=1e-6)
         found.append(torch.autograd.grad(y.square().sum(), [y0, *f.parameters()]))
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)
     before = graphs()
+    assert before > none
     y = odeint(f, y0, 2 * t, compile=True, rtol=1e-5)
     y.sum().backward()
     assert graphs() == before
@@ -72,24 +77,29 @@ def test_chunks_of_given_steps_and_their_gradient():
     y0 = torch.randn(5, 3, requires_grad=True)
     options = {"method": "midpoint", "options": {"step_size": 1 / 16}}
     t = times(0, 0.5, 0.77, 1)
-    found = []
+    found, none = [], graphs()
     for compiled in (False, True):
         y = odeint(f, y0, t, compile=compiled, **options)
         found.append([y, *torch.autograd.grad(y.square().sum(), [y0, *f.parameters()])])
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
     before = graphs()
+    assert before >= none + 2  # a chunk, and single steps around the output inside one
     odeint(f, y0, t, compile=True, method="midpoint", options={"step_size": 0.051})
     assert graphs() == before
 
 
 def test_what_can_not_be_compiled_goes_on_with_a_warning():
-    def data_dependent(t, y):
-        return -y if float(y.sum()) > 0 else -2 * y
+    @dataclass
+    class DataDependent:  # and not hashable
+        rate: float
+
+        def __call__(self, t, y):
+            return -self.rate * y if float(y.sum()) > 0 else -2 * y
 
     y0 = torch.ones(3, dtype=torch.float64)
     with torch.no_grad(), pytest.warns(CompileWarning) as caught:
-        y = odeint(data_dependent, y0, times(0, 1), compile=True)
+        y = odeint(DataDependent(1.0), y0, times(0, 1), compile=True)
     assert len(caught) == 2  # the loop, then the step
     torch.testing.assert_close(y[1], torch.exp(-y0), rtol=1e-6, atol=0)
 
