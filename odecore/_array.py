@@ -41,7 +41,8 @@ def as_state(value: Any, label: str, /) -> Any:
     """
     if not is_array_api_obj(value):
         try:
-            return np.asarray(value, dtype=np.float64)
+            found = np.asarray(value)
+            return found.astype(np.complex128 if np.iscomplexobj(found) else np.float64)
         except (TypeError, ValueError) as error:
             raise TypeError(
                 f"`{label}` must be a floating-point array, or numbers that make one; got "
@@ -117,8 +118,16 @@ def as_float64(array: Any, label: str, /) -> np.ndarray:
 
 
 def own(array: Any, /) -> Any:
-    """A copy of what its maker may overwrite, as NumPy code that reuses buffers does."""
-    return array.copy() if isinstance(array, np.ndarray) else array
+    """A copy of what its maker may overwrite, as NumPy code that reuses buffers does.
+
+    A copy costs torch a kernel; `odecore.solve.refusing_reuse` looks out there. jax's arrays do
+    not change.
+    """
+    if isinstance(array, np.ndarray):
+        return array.copy()
+    if is_torch_array(array) or is_jax_array(array):
+        return array
+    return namespace(array).asarray(array, copy=True)
 
 
 def is_readable(array: Any, /) -> bool:

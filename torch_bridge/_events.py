@@ -33,13 +33,15 @@ def until_event(
     direction = 1.0 if forward else -1.0
     with torch.no_grad():
         signs = torch.sign(function(_time(start, y0), y0))
+    if bool((signs == 0).any()):
+        return start, y0
 
     def value(t: Any, y: Tensor) -> Tensor:
         with torch.no_grad():
             return torch.min(function(_time(t, y), y) * signs)
 
     event = Event(value, terminal=True)
-    arguments = {k: v for k, v in arguments.items() if k not in ("grid", "steps", "jump_at")}
+    arguments = {k: v for k, v in arguments.items() if k not in ("grid", "steps")}
     if "rtol" in arguments:
         span = (start, direction * FARTHEST)
         found = solve_ivp(field, span, y0, events=event, t_eval=[start], **arguments)
@@ -49,10 +51,13 @@ def until_event(
             "an event in given steps needs the option `step_size`: there is no last time to divide"
         )
     left = arguments.pop("max_steps", None)
+    perturbs = arguments.pop("jump_at", None) is not None
     t, y = start, y0
     while left is None or left > 0:
         count = SEGMENT if left is None else min(SEGMENT, left)
         grid = [t + direction * step_size * k for k in range(count + 1)]
+        if perturbs:
+            arguments["jump_at"] = grid
         found = solve_ivp(field, (t, grid[-1]), y, grid=grid, events=event, **arguments)
         if found.status is Status.EVENT:
             return _end(found)
@@ -76,6 +81,8 @@ def moved_to_event(
     From g(t*, y(t*)) = 0: dt* = -(g_y dy + g_theta dtheta) / (g_t + g_y f), and the state moves
     along f with t*. First derivatives only.
     """
+    if not torch.is_grad_enabled():
+        return t, y
     with torch.enable_grad():
         t0, y0 = t.detach().requires_grad_(), y.detach().requires_grad_()
         values = function(t0, y0).reshape(-1)

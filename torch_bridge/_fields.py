@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from odecore.solve import refusing_reuse
+
 __all__ = [
     "Autocast",
     "as_field",
@@ -50,36 +52,30 @@ def as_field(
     """Give `func` its time as a 0-d tensor in the state's real dtype and device.
 
     The time is filled in on the device: no copy, and the host does not wait. `func` runs under the
-    given autocast state, by default that of now; its value returns in the dtype of the state.
+    given autocast state, by default that of now; its real value returns in the dtype of the state.
     """
     if not callable(func):
         raise TypeError(f"`func` must be callable as func(t, y), got {type(func).__name__}")
     dtype, device = like.dtype.to_real(), like.device
     autocast = autocast or Autocast.current(device)
-    watches = not inside_transform()
-    last: list[Any] = [None, 0]
+    watched = func if inside_transform() else refusing_reuse(func, like)
 
     def field(t: Any, y: Tensor) -> Any:
         if isinstance(t, Tensor):
             t = t.to(device=y.device, dtype=dtype)
         else:
             t = torch.scalar_tensor(t, dtype=dtype, device=device)
+        called = func if torch.compiler.is_compiling() else watched
         if autocast.enabled:
             with autocast.entered():
-                value = func(t, y)
-            return value.to(y.dtype) if isinstance(value, Tensor) else value
-        value = func(t, y)
-        if torch.compiler.is_compiling() or not (watches and isinstance(value, Tensor)):
-            return value
-        if not value.is_inference():
-            if value is last[0] and value._version != last[1]:
-                raise ValueError(
-                    "`func` returned a tensor that it had returned before, overwritten; return "
-                    "a new one at each call"
-                )
-            last[:] = value, value._version
+                value = called(t, y)
+        else:
+            value = called(t, y)
+        if isinstance(value, Tensor) and value.dtype != dtype and value.is_floating_point():
+            return value.to(y.dtype)
         return value
 
+    field.refuses_reuse = True  # type: ignore[attr-defined]
     return field
 
 

@@ -56,6 +56,7 @@ ADAPTIVE_OPTIONS = (
 )  # fmt: skip
 FIXED_OPTIONS = (
     "step_size", "grid_constructor", "interp", "perturb", "steps", "check_finite", "max_num_steps",
+    "norm",
 )  # fmt: skip
 WAYS = ("steps", "step_size", "grid_constructor")  # in which steps are given
 SCIPY_OPTIONS = ("solver", "min_step", "max_step", "first_step")
@@ -112,14 +113,14 @@ class Solver:
             arguments["jump_at"] = times if grid is None else grid
         return arguments
 
-    def panel_options(self, grid: list[float] | None) -> dict[str, Any]:
+    def panel_options(self, times: list[Any], grid: list[float] | None) -> dict[str, Any]:
         """Keyword arguments for `odecore.adjoint`, whose outputs are nodes of dense output."""
         found = {k: v for k, v in self.options.items() if k != "interpolation"}
         found["method"] = self.method
-        if self.step_size is not None:
-            found["step_size"] = self.step_size
-        elif grid is not None:
+        if grid is not None:
             found["grid"] = grid
+        if self.perturb:
+            found["jump_at"] = times if grid is None else grid
         if self.per_interval is not None:
             found["max_steps"] = self.per_interval
         return found
@@ -200,7 +201,18 @@ def solver_of(
     if isinstance(chosen, Coefficients) and not chosen.is_explicit:
         iterations = options.pop("max_iters", newton.max_iterations)
         own["newton"] = replace(newton, max_iterations=iterations)
-    if not is_adaptive(method) or set(WAYS) & set(options):
+    ways = [name for name in WAYS if options.get(name) is not None]
+    if (
+        (method is None or isinstance(method, str))
+        and is_adaptive(method)
+        and ways not in ([], ["steps"])
+    ):
+        raise ValueError(
+            f"`{ways[0]}` is for methods of fixed steps, and {method or 'dopri5'} takes adaptive "
+            "ones (torchdiffeq warns, and ignores it); give a method such as rk4, or `steps`, the "
+            "number of equal steps between output times"
+        )
+    if not is_adaptive(method) or ways:
         return _fixed(chosen, options, own)
     return _adaptive(chosen, options, {**own, "rtol": rtol, "atol": atol})
 
@@ -214,7 +226,7 @@ def _adaptive(chosen: Any, options: dict[str, Any], own: dict[str, Any]) -> Solv
         )
     for theirs, ours in (("step_t", "step_at"), ("jump_t", "jump_at")):
         if options.get(theirs) is not None:
-            own[ours] = torch.as_tensor(options[theirs]).detach().tolist()
+            own[ours] = torch.atleast_1d(torch.as_tensor(options[theirs]).detach()).tolist()
     for name in ("first_step", "min_step", "max_step"):
         if options.get(name) is not None:
             own[name] = float(options[name])
@@ -228,7 +240,7 @@ def _adaptive(chosen: Any, options: dict[str, Any], own: dict[str, Any]) -> Solv
         )
     if changed:
         own["controller"] = StepControl(**changed)
-    return Solver(chosen, own, per_interval=options.get("max_num_steps"))
+    return Solver(chosen, own, per_interval=_count(options))
 
 
 def _fixed(chosen: Any, options: dict[str, Any], own: dict[str, Any]) -> Solver:
@@ -257,8 +269,14 @@ def _fixed(chosen: Any, options: dict[str, Any], own: dict[str, Any]) -> Solver:
         step_size,
         options.get("grid_constructor"),
         bool(options.get("perturb", False)),
-        options.get("max_num_steps"),
+        _count(options),
     )
+
+
+def _count(options: Mapping[str, Any]) -> Any:
+    """The option `max_num_steps`, which torchdiffeq makes a tensor."""
+    count = options.get("max_num_steps")
+    return count.item() if isinstance(count, Tensor) else count
 
 
 def _method(method: Method, options: dict[str, Any], rtol: Any, atol: Any) -> tuple[Any, dict]:
@@ -268,8 +286,7 @@ def _method(method: Method, options: dict[str, Any], rtol: Any, atol: Any) -> tu
         given = {k: options.pop(k) for k in ("max_order", "max_iters") if k in options}
         if "max_iters" in given:
             given["max_iterations"] = given.pop("max_iters")
-        tolerances = {"rtol": float(rtol), "atol": float(atol)}
-        return Adams(implicit=ADAMS[method], **given, **tolerances), {}
+        return Adams(implicit=ADAMS[method], **given, rtol=rtol, atol=atol), {}
     chosen = tableau(METHODS[method]) if isinstance(method, str) else method
     if method == "fehlberg2":
         chosen = replace(

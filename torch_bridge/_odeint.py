@@ -45,7 +45,8 @@ def odeint(
         of such. Its attributes `callback_step`, `callback_accept_step` and `callback_reject_step`,
         if it has them, are called with (t0, y0, dt).
     y0 : Tensor or tuple of Tensor
-        Initial state, of any shape; the tensors of a tuple have one dtype and device.
+        Initial state, of any shape; the tensors of a tuple are on one device, and are promoted to
+        one dtype.
     t : (n,) Tensor
         Strictly monotone times, of either direction; the first is that of `y0`. May require a
         gradient: the flow's, dL/dt_i from func(t_i, y_i).
@@ -67,8 +68,8 @@ def odeint(
         between output times, which land on them. `perturb` evaluates just beside the ends of steps;
         `check_finite`, whether to look for NaN in the result (default: on the CPU, where it is
         free). Implicit methods: `max_iters`; Adams: also `max_order`. All: `max_num_steps`,
-        attempts in each interval of t. "scipy_solver": `solver` and SciPy's `min_step`, `max_step`,
-        `first_step`.
+        attempts in each interval of t; `norm`, which only adaptive steps use. "scipy_solver":
+        `solver` and SciPy's `min_step`, `max_step`, `first_step`.
     event_fn : callable, optional
         `event_fn(t, y)`, a tensor: the solve ends where the first of its entries changes its sign.
         t then holds two times, of which the second gives the direction only.
@@ -143,7 +144,7 @@ class Prepared:
     def panel_options(self) -> dict[str, Any]:
         """Keyword arguments of `odecore.adjoint.record_panels`."""
         grid = self.solver.grid(self.func, self.given, self.t, self.times)
-        found = self.solver.panel_options(grid)
+        found = self.solver.panel_options(self.times, grid)
         return {**found, "observe": observer_of(self.func, self.layout)}
 
     def until(self, event_fn: Callable[[Tensor, Any], Tensor]) -> tuple[Tensor, Any]:

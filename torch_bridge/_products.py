@@ -18,6 +18,7 @@ class Products:
         self.field = field
         self.tensors = tuple(parameters)
         self.checked = False
+        self.unlisted: dict[int, Tensor] = {}
 
     def state(self, t: Any, y: Tensor, a: Tensor) -> Tensor:
         """(df/dy)^T a."""
@@ -26,7 +27,7 @@ class Products:
             value = self.field(t, y)
             if not (self.checked and self.tensors):
                 # Then at the nodes only, by `parameters`; without those here, every time.
-                _refuse_unlisted(value, (y, *self.tensors))
+                self._refuse_unlisted(value, (y, *self.tensors))
                 self.checked = True
             return _pull_back(value, (y,), a)[0]
 
@@ -34,8 +35,23 @@ class Products:
         """(df/dtheta)^T a for each parameter."""
         with torch.enable_grad():
             value = self.field(t, y.detach())
-            _refuse_unlisted(value, self.tensors)
+            self._refuse_unlisted(value, self.tensors)
             return _pull_back(value, self.tensors, a)
+
+    def _refuse_unlisted(self, value: Tensor, listed: Sequence[Tensor]) -> None:
+        """Raise ValueError if the value depends on a leaf that would silently get no gradient.
+
+        Leaves that `func` makes itself, to differentiate inside, are others at each call.
+        """
+        found = _unlisted(value, listed)
+        lost = [leaf for key, leaf in found.items() if key in self.unlisted]
+        if lost:
+            raise ValueError(
+                f"`func` uses a tensor of shape {tuple(lost[0].shape)} that requires a gradient "
+                "and is not among `adjoint_params`, so its gradient would be lost; add it, or "
+                "detach it"
+            )
+        self.unlisted = found
 
 
 def _pull_back(value: Tensor, inputs: tuple[Tensor, ...], a: Tensor) -> tuple[Tensor, ...]:
@@ -47,9 +63,9 @@ def _pull_back(value: Tensor, inputs: tuple[Tensor, ...], a: Tensor) -> tuple[Te
     )
 
 
-def _refuse_unlisted(value: Tensor, listed: Sequence[Tensor]) -> None:
-    """Raise ValueError if the value depends on a leaf that would silently get no gradient."""
-    leaves = {id(x) for x in listed}
+def _unlisted(value: Tensor, listed: Sequence[Tensor]) -> dict[int, Tensor]:
+    """The leaves that a value depends on besides those listed."""
+    leaves, found = {id(x) for x in listed}, {}
     stack = [value.grad_fn]
     seen = {x.grad_fn for x in listed if x.grad_fn is not None}
     while stack:
@@ -59,8 +75,6 @@ def _refuse_unlisted(value: Tensor, listed: Sequence[Tensor]) -> None:
         seen.add(node)
         leaf = getattr(node, "variable", None)
         if leaf is not None and id(leaf) not in leaves:
-            raise ValueError(
-                f"`func` uses a tensor of shape {tuple(leaf.shape)} that requires a gradient and "
-                "is not among `adjoint_params`, so its gradient would be lost; add it, or detach it"
-            )
+            found[id(leaf)] = leaf
         stack.extend(parent for parent, _ in node.next_functions)
+    return found

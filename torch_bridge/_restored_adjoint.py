@@ -102,7 +102,7 @@ def odeint_adjoint(
         raise RuntimeError(
             "the restored adjoint does not run under torch.func; use `odeint`, whose steps do"
         )
-    if adjoint_method is not None and options and adjoint_options is None:
+    if adjoint_method not in (None, method) and options and adjoint_options is None:
         raise ValueError(
             "`adjoint_method` is given, so `options` may not fit the backward solve; give "
             "`adjoint_options` too"
@@ -160,7 +160,9 @@ class _Solve:
         """Keyword arguments of `odecore.adjoint.restored`, with the norm that is wanted now."""
         problem = self.problem
         grid = self.backward.grid(problem.func, problem.given, problem.t, problem.times)
-        found = self.backward.panel_options(grid)
+        found = self.backward.panel_options(problem.times, grid)
+        if self.backward.perturb:
+            found["jump_at"] = problem.times
         if "grid" in found:  # as many steps in each panel, for they are taken one by one
             found["steps"] = ceil((len(found.pop("grid")) - 1) / (len(problem.times) - 1))
         observe = observer_of(self.problem.func, self.problem.layout, "_adjoint")
@@ -267,6 +269,9 @@ def _parameters(func: Any, adjoint_params: Iterable[Tensor] | None) -> tuple[Ten
                 "tensors that need a gradient, or () for none"
             )
         adjoint_params = func.parameters()
+        if getattr(func, "_is_replica", False):  # of DataParallel, without parameters of its own
+            parts = (x for module in func.modules() for x in vars(module).values())
+            adjoint_params = [x for x in parts if isinstance(x, Tensor)]
     parameters = tuple(adjoint_params)
     for p in parameters:
         if not isinstance(p, Tensor):

@@ -43,8 +43,14 @@ class Panel:
     values: Any
 
     def time(self, s: float) -> Any:
-        """From normalised time in [0, 1] to time."""
-        return self.start + (self.end - self.start) * s
+        """From normalised time in [0, 1] to time; inside, not to an end by rounding."""
+        time = self.start + (self.end - self.start) * s
+        if isinstance(time, float) and 0.0 < s < 1.0:
+            low, high = sorted((self.start, self.end))
+            xp = namespace(self.values)
+            gap = float(xp.finfo(self.values.dtype).eps) * max(abs(low), abs(high))
+            time = min(max(time, low + gap), high - gap) if high - low > 2 * gap else time
+        return time
 
 
 def record_panels(
@@ -74,7 +80,7 @@ def record_panels(
     step_size : float, optional
         The largest of equal steps.
     **options
-        Further options of `solve_ivp`.
+        Further options of `solve_ivp`, but for events, dense output and `throw`.
 
     Returns
     -------
@@ -92,14 +98,23 @@ def record_panels(
     """
     if len(times) < 2:
         raise ValueError(f"`times` must hold at least 2 times, got {len(times)}")
+    refused = [name for name in ("events", "dense", "throw", "t_eval") if name in options]
+    if refused:
+        raise ValueError(f"{', '.join(refused)} can not be given: a panel is a whole interval")
     s = [float(x) for x in chebyshev_points(nodes, interval=(0.0, 1.0))]
     intervals = list(pairwise(times))
+    readable = all(not hasattr(t, "shape") or is_readable(t) for t in times)
     if steps is not None or step_size is not None:
-        return _recorded_in_steps(fun, intervals, y0, s, steps, step_size, options)
-    grid = [times[0]]
+        if not readable:
+            return _recorded_in_steps(fun, intervals, y0, s, steps, step_size, options)
+        options["grid"] = [float(times[0])]
+        for a, b in intervals:
+            parts = _grid(steps, step_size, b - a)[1:-1]
+            options["grid"] += [float(a + (b - a) * x) for x in parts] + [float(b)]
+    outputs = [times[0]]
     for a, b in intervals:
-        grid += [a + (b - a) * x for x in s[1:-1]] + [b]
-    trajectory = solve_ivp(fun, (grid[0], grid[-1]), y0, t_eval=grid, **options)
+        outputs += [a + (b - a) * x for x in s[1:-1]] + [b]
+    trajectory = solve_ivp(fun, (outputs[0], outputs[-1]), y0, t_eval=outputs, **options)
     last = nodes - 1
     cuts = range(0, last * len(intervals), last)
     return trajectory, [
@@ -118,6 +133,8 @@ def _recorded_in_steps(
     options: dict[str, Any],
 ) -> tuple[Trajectory, list[Panel]]:
     """Each interval in its normalised time, so that times need not be read."""
+    if options.get("jump_at") is not None:
+        raise ValueError("`jump_at` needs times that can be read; keep the times on the host")
     panels, times, statistics = [], [intervals[0][0]], Statistics()
     y = y0
     for a, b in intervals:
@@ -242,9 +259,12 @@ def restored(
         tails.append(coefficient_tail(backward.y))
         if vjp_parameters is not None:
             sums = []
+            # At a jump, the node at an end belongs to this panel.
+            jumps = list(moments.get("jump_at", ()))
+            low, high = (2**-53 * (end in jumps) for end in (panel.start, panel.end))
             for k, weight in enumerate(clenshaw_curtis_weights(m)):
                 y_k, a_k = panel.values[m - 1 - k, ...], backward.y[k, ...]
-                terms = vjp_parameters(panel.time(s[k]), y_k, a_k)
+                terms = vjp_parameters(panel.time(min(max(s[k], low), 1 - high)), y_k, a_k)
                 scale = length * float(weight / 2)
                 scaled = tuple(scale * term for term in terms)
                 pairs = zip(total, scaled, strict=True)

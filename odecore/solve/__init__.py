@@ -9,6 +9,7 @@ from odecore.solve._integration import solve_ivp
 from odecore.solve._kernels import Kernels, Leap, adaptive_leap, adaptive_step, given_steps
 from odecore.solve._newton import Newton
 from odecore.solve._per_sample import solve_per_sample
+from odecore.solve._reuse import refusing_reuse
 from odecore.solve._status import Statistics, Status
 from odecore.solve._trajectory import Samples, Trajectory
 
@@ -30,6 +31,7 @@ __all__ = [
     "adaptive_step",
     "explicit_step",
     "given_steps",
+    "refusing_reuse",
     "solve_ivp",
     "solve_per_sample",
 ]

@@ -16,7 +16,7 @@ from odecore.solve._error_norm import tolerance_scale
 from odecore.solve._explicit_step import Attempt, checked_stage, explicit_step
 from odecore.tableaux import tableau
 
-__all__ = ["Adams", "adams_weights"]
+__all__ = ["Adams", "AdamsSteps", "adams_weights"]
 
 FEWEST = 3  # slopes from which on the multistep formula is used
 
@@ -34,7 +34,7 @@ class Adams:
         Whether Moulton's corrector, one order higher, follows the predictor.
     max_iterations : int, optional
         Evaluations of the corrector in a step, at least 1.
-    rtol, atol : float, optional
+    rtol, atol : float or array, optional
         The corrector ends when no entry changes by more than atol + rtol abs(change of y), or than
         rounding.
 
@@ -52,8 +52,8 @@ class Adams:
     max_order: int = 12
     implicit: bool = False
     max_iterations: int = 4
-    rtol: float = 1e-7
-    atol: float = 1e-9
+    rtol: Any = 1e-7
+    atol: Any = 1e-9
 
     def __post_init__(self) -> None:
         if not 2 <= self.max_order <= 12:
@@ -63,10 +63,10 @@ class Adams:
 
     def steps(self, y: Any) -> Callable[..., Attempt]:
         """The function that makes the steps of one solve, one after another."""
-        return _AdamsSteps(self, y)
+        return AdamsSteps(self, y)
 
 
-class _AdamsSteps:
+class AdamsSteps:
     """Remembers the slopes of the last steps."""
 
     def __init__(self, method: Adams, y: Any) -> None:
@@ -81,23 +81,42 @@ class _AdamsSteps:
     ) -> Attempt:
         """Make the next step."""
         slope = checked_stage(fun(t, y), y) if first_stage is None else first_stage
-        evaluations = int(first_stage is None)
         self.times.appendleft(t)
         self.slopes.appendleft(slope)
-        if len(self.slopes) < FEWEST:
+        y_new, evaluations = self._step(fun, t, y, h, t_new, self.times, self.slopes)
+        return Attempt(y_new, None, slope, None, evaluations + (first_stage is None), (slope,))
+
+    def again(self) -> Callable[..., Attempt]:
+        """What repeats the last step, with another end."""
+        known = tuple(self.times), tuple(self.slopes)
+
+        def make(fun: Any, t: Any, y: Any, h: Any, first_stage: Any, t_new: Any) -> Attempt:
+            y_new, evaluations = self._step(fun, t, y, h, t_new, *known)
+            return Attempt(y_new, None, None, None, evaluations)
+
+        return make
+
+    def forget(self) -> None:
+        """Begin anew: behind a jump, earlier slopes belong to another right-hand side."""
+        self.times.clear()
+        self.slopes.clear()
+
+    def _step(
+        self, fun: Any, t: Any, y: Any, h: Any, t_new: Any, known: Any, slopes: Any
+    ) -> tuple[Any, int]:
+        """The state at t_new from the slopes at known times, the last at t, and evaluations."""
+        if len(slopes) < FEWEST:
             made = explicit_step(
-                fun, t, y, h, self.start, first_stage=slope, t_new=t_new, combine=self.combine
+                fun, t, y, h, self.start, first_stage=slopes[0], t_new=t_new, combine=self.combine
             )
-            y_new, evaluations = made.y, evaluations + made.evaluations
-        else:
-            times, slopes = [(s - t) / h for s in self.times], list(self.slopes)
-            y_new = self.combine(y, h, adams_weights(times), slopes)
-            if self.method.implicit:
-                first, *rest = adams_weights([1.0, *times])
-                base = self.combine(y, h, rest, slopes)
-                y_new, count = self._correct(fun, t_new, y, h, first, base, y_new)
-                evaluations += count
-        return Attempt(y_new, None, slope, None, evaluations, (slope,))
+            return made.y, made.evaluations
+        times, evaluations = [(s - t) / h for s in known], 0
+        y_new = self.combine(y, h, adams_weights(times), slopes)
+        if self.method.implicit:
+            first, *rest = adams_weights([1.0, *times])
+            base = self.combine(y, h, rest, slopes)
+            y_new, evaluations = self._correct(fun, t_new, y, h, first, base, y_new)
+        return y_new, evaluations
 
     def _correct(
         self, fun: Any, t_new: Any, y: Any, h: Any, weight: float, base: Any, guess: Any

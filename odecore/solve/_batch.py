@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from odecore._array import as_float64, combiner, constant, constant_like, namespace, own
+from odecore._array import as_float64, combiner, constant, constant_like, namespace, tracks
 from odecore.solve._controllers import MAX_REJECTS, AdaptiveSteps
 from odecore.solve._error_norm import tolerance_scale
 from odecore.solve._explicit_step import checked_stage
@@ -46,7 +46,7 @@ class Batch:
         self,
         fun: Field,
         method: Coefficients,
-        extension: Callable[[], ContinuousExtension],
+        extension: Callable[[], ContinuousExtension | None],
         controller: AdaptiveSteps,
         times: list[float],
         y: Any,
@@ -72,7 +72,7 @@ class Batch:
 
     def start(self, first_step: float | None) -> None:
         """Evaluate fun and guess each sample's first step, as Hairer, Norsett, Wanner I do."""
-        self.slope = own(checked_field(self.fun, self._device(self.t), self.y))
+        self.slope = checked_field(self.fun, self._device(self.t), self.y)
         self.evaluations += 1
         finite = self._finite(self.y)
         self.fail(~finite, Status.NONFINITE_INPUT)
@@ -115,6 +115,11 @@ class Batch:
         good = self._judge(ratio, h)
         if not good.any():
             return
+        if tracks(y_new) and not good.all():
+            # What is thrown away must not reach the graph, where 0 times its NaN is NaN.
+            h = np.where(good, h, 0.0)
+            stages = self._stages(h, np.where(good, t_new, self.t))
+            y_new = self.y + self._column(h) * combine(None, 1.0, self.method.b, stages)
         if self.method.last_stage_is_first:
             slope = stages[-1]
         else:
@@ -149,7 +154,7 @@ class Batch:
         controller, law = self.controller, self.controller.law
         finite = np.isfinite(ratio)
         forced = finite & (ratio > 1) & (np.abs(h) <= controller.min_step * (1 + 1e-12))
-        good = self.active & finite & ((ratio <= 1) | forced)
+        good = self.active & finite & ((ratio <= 1) | forced) & (h != 0)
         bad = self.active & ~good
         self.accepted += good
         self.rejected += bad
@@ -198,6 +203,7 @@ class Batch:
             values = y_new
             if np.any(passed & (waiting != t_new)):
                 extension = self.extension()
+                assert extension is not None  # the method is explicit
                 with np.errstate(all="ignore"):
                     theta = np.where(passed, (waiting - self.t) / h, 1.0)
                 if basis is None:
@@ -267,16 +273,21 @@ class Batch:
     def _norm(self, x: Any) -> np.ndarray:
         """Root mean square of each sample, read to the host."""
         xp = namespace(x)
-        size = xp.reshape(xp.abs(x), (x.shape[0], -1)) if prod(x.shape[1:]) else None
-        if size is None:
+        if 0 in x.shape:
             return np.zeros(x.shape[0])
+        size = xp.reshape(xp.abs(x), (x.shape[0], -1))
         if xp.finfo(size.dtype).bits < 32:
             size = xp.astype(size, xp.float32)
-        return as_float64(xp.sqrt(xp.mean(size**2, axis=1)), "the error")
+        # Squares of shares do not overflow.
+        top = xp.max(size, axis=1, keepdims=True)
+        shares = size / xp.where(top > 0, top, xp.ones_like(top))
+        root = xp.sqrt(xp.mean(shares**2, axis=1)) * xp.reshape(top, (x.shape[0],))
+        return as_float64(root, "the error")
 
     def _finite(self, x: Any) -> np.ndarray:
-        found: np.ndarray = np.isfinite(self._norm(x))
-        return found
+        xp = namespace(x)
+        finite = xp.reshape(xp.isfinite(constant(x)), (x.shape[0], prod(x.shape[1:])))
+        return as_float64(xp.all(finite, axis=1), "the state") > 0
 
     def _device(self, t: np.ndarray) -> Any:
         return constant_like(t, namespace(self.y).abs(constant(self.y)))

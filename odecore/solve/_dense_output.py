@@ -9,14 +9,21 @@ from typing import Any
 import numpy as np
 
 from odecore._array import Combine, namespace
+from odecore.errors import NewtonFailedError
 from odecore.solve._explicit_step import Attempt, checked_stage
 from odecore.tableaux import ContinuousExtension
 
-__all__ = ["DenseOutput", "DenseStep", "dense_step"]
+__all__ = ["DenseOutput", "DenseStep", "UnsolvedInsideError", "again", "polynomial"]
+
+Field = Callable[[Any, Any], Any]
+
+
+class UnsolvedInsideError(NewtonFailedError):
+    """The step to a time inside an accepted step could not be made."""
 
 
 class DenseStep:
-    """The polynomial through one step, used up to `end`, where an event may have cut it.
+    """The solution in one step, used up to `end`, where an event may have cut it.
 
     Parameters
     ----------
@@ -24,37 +31,25 @@ class DenseStep:
         The step, in the direction of integration.
     y, y_new : array
         States at its ends, which are returned as they are.
-    basis : sequence of arrays
-    extension : ContinuousExtension
-    combine : callable
+    inside : callable
+        From a time between them to the state.
     """
 
     def __init__(
-        self,
-        t: float,
-        t_new: float,
-        y: Any,
-        y_new: Any,
-        basis: Sequence[Any],
-        extension: ContinuousExtension,
-        combine: Combine,
+        self, t: float, t_new: float, y: Any, y_new: Any, inside: Callable[[float], Any]
     ) -> None:
         self.t, self.t_new, self.end, self.y, self.y_new = t, t_new, t_new, y, y_new
-        self.basis, self.extension, self.combine = basis, extension, combine
+        self.inside = inside
 
     def __call__(self, t: float) -> Any:
         """The state at a time inside the step."""
         if t == self.t_new:
             return self.y_new
-        if t == self.t:
-            return self.y
-        h = self.t_new - self.t
-        weights = self.extension.at(self.extension.weights, (t - self.t) / h)
-        return self.combine(self.y, h, weights, self.basis)
+        return self.y if t == self.t else self.inside(t)
 
 
-def dense_step(
-    fun: Callable[[Any, Any], Any],
+def polynomial(
+    fun: Field,
     t: float,
     t_new: float,
     y: Any,
@@ -62,8 +57,8 @@ def dense_step(
     slopes: tuple[Any, Any],
     extension: ContinuousExtension,
     combine: Combine,
-) -> DenseStep:
-    """Make the polynomial of an accepted step, with an evaluation for each of its extra stages."""
+) -> Callable[[float], Any]:
+    """The polynomial of an accepted step, with an evaluation for each of its extra stages."""
     h = t_new - t
     basis = [(attempt.y - y) * (1 / h)]
     if extension.needs_slopes:
@@ -72,7 +67,29 @@ def dense_step(
         numbers = extension.at(weights, theta)
         state = combine(y, h, numbers, basis[: len(numbers)])
         basis.append(checked_stage(fun(t + theta * h, state), y))
-    return DenseStep(t, t_new, y, attempt.y, basis, extension, combine)
+    return lambda time: combine(y, h, extension.at(extension.weights, (time - t) / h), basis)
+
+
+def again(
+    step: Any, fun: Field, t: float, y: Any, slope: Any, counts: dict[str, int]
+) -> Callable[[float], Any]:
+    """The accepted step made once more, to the time that is asked for.
+
+    A polynomial through the stages of an implicit method loses the damping that its equations have:
+    on a stiff problem it can be wrong by many tolerances between two right ends. A shorter step of
+    the same method has its order and its stability, for the price of a step.
+    """
+    make = step.again()
+
+    def inside(time: float) -> Any:
+        attempt = make(fun, t, y, time - t, slope, time)
+        counts["evaluations"] += attempt.evaluations
+        counts["newton"] += attempt.newton
+        if attempt.failure is not None:
+            raise UnsolvedInsideError(f"no step of the method from t = {t} to {time}", None)
+        return attempt.y
+
+    return inside
 
 
 class DenseOutput:
@@ -106,6 +123,8 @@ class DenseOutput:
         ------
         ValueError
             For a time outside the interval: a solution is not extrapolated.
+        NewtonFailedError
+            If an implicit step can not be made to a time inside an accepted one.
         """
         times = np.asarray(t, dtype=np.float64)
         if times.ndim > 1:

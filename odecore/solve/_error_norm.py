@@ -30,9 +30,9 @@ def tolerance_scale(y: Any, rtol: Any, atol: Any, xp: Any = None) -> Any:
     """
     xp = namespace(y) if xp is None else xp
     scale = atol + rtol * xp.abs(y)
-    if isinstance(atol, float) and atol > 0:
-        return scale
     tiny = float(xp.finfo(scale.dtype).smallest_normal)
+    if isinstance(atol, float) and atol >= tiny:
+        return scale
     return xp.where(scale > 0, scale, xp.full_like(scale, tiny))
 
 

@@ -12,6 +12,9 @@ from odecore._array import constant
 __all__ = ["Event", "EventRecord", "as_events", "find_root"]
 
 
+TINY = 1e-300  # in place of zero, where only the sign counts
+
+
 @dataclass(frozen=True)
 class Event:
     """A function whose sign changes along the solution are looked for.
@@ -20,21 +23,28 @@ class Event:
     ----------
     function : callable
         `function(t, y)`, one real number.
-    terminal : bool, optional
-        Whether the solve ends at the first of these events, with status EVENT.
+    terminal : bool or int, optional
+        Whether the solve ends at the first of these events, with status EVENT; an int ends it at
+        that one of them.
     direction : {-1, 0, 1}, optional
-        Only changes from negative to positive (1), from positive to negative (-1), or both (0).
+        Only changes from below (1), from above (-1), or both (0).
 
     Raises
     ------
     TypeError
         If the function is not callable.
     ValueError
-        For another direction.
+        For another direction, or a negative `terminal`.
+
+    Notes
+    -----
+    Of several changes of sign in one step one is found at most; `max_step` bounds the steps. A
+    function that reaches zero and rests there has changed its sign, and one that leaves it has,
+    too; a zero at the start of the solve is none.
     """
 
     function: Callable[[Any, Any], Any]
-    terminal: bool = False
+    terminal: bool | int = False
     direction: int = 0
 
     def __post_init__(self) -> None:
@@ -42,6 +52,10 @@ class Event:
             raise TypeError(f"an event must be callable as event(t, y), got {self.function!r}")
         if self.direction not in (-1, 0, 1):
             raise ValueError(f"`direction` must be -1, 0 or 1, got {self.direction!r}")
+        if not isinstance(self.terminal, int) or self.terminal < 0:
+            raise ValueError(
+                f"`terminal` must be a bool or the number of events, got {self.terminal!r}"
+            )
 
     def value(self, t: float, y: Any) -> float:
         """The function as a Python float; ValueError unless it is one real number."""
@@ -54,10 +68,11 @@ class Event:
             ) from error
 
     def crossed(self, before: float, after: float) -> bool:
-        """Whether the sign changes in the direction that is looked for; zero at first is none."""
-        if before == 0 or isnan(before) or isnan(after) or copysign(1, before) * after > 0:
+        """Whether the sign, of which zero is a third one, changes as is looked for."""
+        if isnan(before) or isnan(after):
             return False
-        return self.direction == 0 or self.direction * before < 0
+        change = _sign(after) - _sign(before)
+        return change != 0 and (self.direction == 0 or self.direction * change > 0)
 
 
 @dataclass(frozen=True)
@@ -89,8 +104,8 @@ def as_events(events: Any) -> tuple[Event, ...]:
         if isinstance(event, Event)
         else Event(
             event,
-            bool(getattr(event, "terminal", False)),
-            round(float(getattr(event, "direction", 0))),
+            int(getattr(event, "terminal", False)),
+            _sign(float(getattr(event, "direction", 0))),
         )
         for event in listed
     )
@@ -101,18 +116,18 @@ def find_root(
 ) -> float:
     """A time between a and b where g changes its sign, just behind the change.
 
-    Bisection, or inverse quadratic interpolation where it can be trusted (Chandrupatla 1997), until
-    the bracket is not wider than the tolerance or four units in the last place.
+    Where g is zero at an end, where that begins or ceases. Bisection, or inverse quadratic
+    interpolation where it can be trusted (Chandrupatla 1997), until the bracket is not wider than
+    the tolerance or four units in the last place of its ends.
     """
-    (x1, g1), (x2, g2) = (b, gb), (a, ga)
-    share = 0.5
-    while g1 != 0:
-        limit = max(tolerance, 4 * ulp(max(abs(x1), abs(x2))))
-        if abs(x2 - x1) <= limit:
-            break
+    zero = copysign(TINY, -ga if ga != 0 else -gb)  # on the other side, or on that of the start
+    (x1, g1), (x2, g2) = (b, gb or zero), (a, ga or zero)
+    behind, share = g1 > 0, 0.5
+    limit = max(tolerance, 4 * ulp(max(abs(a), abs(b))))
+    while abs(x2 - x1) > limit:
         least = limit / (2 * abs(x2 - x1))
         x = x1 + min(max(share, least), 1 - least) * (x2 - x1)
-        gx = g(x)
+        gx = g(x) or zero
         (x3, g3) = (x1, g1) if (gx > 0) == (g1 > 0) else (x2, g2)
         if (x3, g3) == (x2, g2):
             x2, g2 = x1, g1
@@ -123,4 +138,8 @@ def find_root(
             if phi**2 < xi and (1 - phi) ** 2 < 1 - xi:
                 share = g1 / (g2 - g1) * g3 / (g2 - g3)
                 share += (x3 - x1) / (x2 - x1) * g1 / (g3 - g1) * g2 / (g3 - g2)
-    return x1 if g1 == 0 or (g1 > 0) == (gb > 0) else x2
+    return x1 if (g1 > 0) == behind else x2
+
+
+def _sign(x: float) -> int:
+    return (x > 0) - (x < 0)

@@ -99,7 +99,7 @@ def explicit_step(
         at_end = t_new is not None and isinstance(c, float) and c == 1.0
         time = t_new if at_end else t + c * h
         state = combine(y, h, row, stages)
-        stages.append(checked_stage(fun(time, state), y))
+        stages.append(checked_stage(fun(time, state), state))
     # The last stage of a FSAL method was evaluated at the new state.
     y_new = state if method.last_stage_is_first else combine(y, h, method.b, stages)
     if y_new.dtype != y.dtype:
@@ -121,9 +121,27 @@ def explicit_step(
 
 
 def checked_stage(value: Any, y: Any) -> Any:
-    """Check the shape of a value of the right-hand side; it would broadcast in silence."""
+    """Check that a value of the right-hand side fits the state: it would broadcast in silence.
+
+    Raises
+    ------
+    TypeError
+        If it is no array, or of another dtype.
+    ValueError
+        If it has another shape.
+    """
+    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
+        raise TypeError(
+            f"`fun` must return an array like the state, got {type(value).__name__}; wrap it, say "
+            "with np.asarray"
+        )
     if value.shape != y.shape:
         raise ValueError(
             f"`fun` must return the shape of the state, {tuple(y.shape)}, got {tuple(value.shape)}"
+        )
+    if value.dtype != y.dtype:
+        raise TypeError(
+            f"`fun` must return the dtype of the state, {y.dtype}, got {value.dtype}; convert the "
+            "state, or the constants inside `fun`"
         )
     return own(value)

@@ -81,6 +81,10 @@ class ImplicitStep:
             newton=work.newton,
         )
 
+    def again(self) -> ImplicitStep:
+        """What repeats the last step, with another end."""
+        return self
+
 
 class _Work:
     """The equations of one step in flat real coordinates, and what solving them cost."""
@@ -128,8 +132,8 @@ class _Work:
             corrections.insert(0, lambda k: inverse(residual(k)))
         for correction in corrections:
             k, good = self._iterate(correction, xp.stack([slope] * s))
-            if good is None:
-                self.failure = Status.NONFINITE_RHS
+            if good is None and not bool(xp.all(xp.isfinite(residual(k)))):
+                self.failure = Status.NONFINITE_RHS  # and not a singular matrix
             if good:
                 return self._tracked(times, bases, A, k, states(k), coupling)
         return []

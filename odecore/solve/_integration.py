@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from odecore._array import as_state, is_readable
+from odecore._array import as_state
 from odecore.solve._adams import Adams
 from odecore.solve._controllers import GivenSteps, StepControl
 from odecore.solve._error_norm import root_mean_square
@@ -30,6 +30,7 @@ from odecore.solve._problem import (
     with_jumps,
 )
 from odecore.solve._progress import reporter
+from odecore.solve._reuse import refusing_reuse
 from odecore.solve._states import Structure, is_structured
 from odecore.solve._trajectory import Trajectory
 from odecore.tableaux import ButcherTableau, Coefficients
@@ -121,16 +122,19 @@ def solve_ivp(
     step_at, jump_at : sequence of float, optional
         Times at which adaptive steps must end; at those of `jump_at` the right-hand side is not
         continuous, and it is evaluated just before and just after. In given steps the times of
-        `jump_at` must be ends of steps.
+        `jump_at` must be ends of steps. Times outside of `t_span` have no effect.
     events : Event or callable, or sequence of these, optional
         Functions of (t, y) whose changes of sign are found on the dense output.
     dense : bool, optional
         Keep the solution as a function of time: `trajectory(t)`.
     interpolation : {"full", "hermite", "linear"}, optional
-        Dense output of the method's full order, which for some methods costs extra evaluations;
-        cubic Hermite; or linear.
+        Dense output of the method's full order: a polynomial for explicit Runge-Kutta methods,
+        some of which need extra evaluations for it, and a step of the method to the time in
+        question for implicit and multistep ones, so that it is as stable as they are; cubic
+        Hermite; or linear.
     newton : Newton, optional
-        How the stages of implicit methods are solved for.
+        How the stages of implicit methods are solved for. For a structure, its `jacobian` gets the
+        vector of the entries.
     check_finite : bool, optional
         Whether a solve in given steps looks for NaN and infinity in its input and its result. By
         default it does where reading is free, that is, not on an accelerator.
@@ -159,9 +163,10 @@ def solve_ivp(
 
     Notes
     -----
-    Differentiating through the result with torch's autograd, or with jax's for given steps, holds
-    the steps constant: times and step sizes are Python floats, and nothing leaks through the
-    controller. Adaptive steps read values, which jax does not allow under its transformations.
+    Differentiating through the result with torch's autograd, or with jax's for given steps of
+    explicit methods, holds the steps constant: times and step sizes are Python floats, and nothing
+    leaks through the controller. Adaptive steps and Newton's method read values, which jax does not
+    allow under its transformations. Through implicit steps only first derivatives are right.
 
     Examples
     --------
@@ -206,7 +211,7 @@ def solve_ivp(
         step_of(method, y, newton, control),
         extension_of(method, interpolation),
         control or GivenSteps(),
-        with_jumps(stops, jump_at, times[0], end, adaptive=control is not None),
+        with_jumps(stops, jump_at, times[0], end, method, adaptive=control is not None),
         outputs=times[1:] if passed else (),
         every_step=t_eval is None,
         first_step=first_step,
@@ -218,7 +223,7 @@ def solve_ivp(
         report=report,
         kernels=kernels or Kernels(),
     )
-    reads = control is not None or (is_readable(y) if check_finite is None else check_finite)
+    reads = True if control is not None else check_finite
     try:
         trajectory = march(plan, times[0], y, reads, problem.convert)
     finally:
@@ -259,7 +264,8 @@ def _problem(
     fun: Field, y0: Any, events: tuple[Event, ...], rtol: Any, atol: Any, norm: Any
 ) -> _Problem:
     if not is_structured(y0):
-        return _Problem(fun, as_state(y0, "y0"), events, rtol, atol, norm)
+        y = as_state(y0, "y0")
+        return _Problem(refusing_reuse(fun, y), y, events, rtol, atol, norm)
     structure, y = Structure.of(y0)
     state = structure.state
     if not callable(fun):

@@ -60,7 +60,7 @@ def leap_to(march: March, stop: Stop) -> bool:
             return False
         march.t, march.y, march.slope = t_old, found.y_old, stages[0]
         attempt = Attempt(found.y, None, stages[0], found.slope, 0, stages)
-        march.accept(attempt, t, t)
+        march.accept(plan.fun, attempt, t)
         if plan.report is not None:
             plan.report(march.t)
     return True

@@ -9,9 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from odecore._array import combiner, namespace, own
+from odecore._array import combiner, constant_like, is_readable, namespace
+from odecore.solve._adams import AdamsSteps
 from odecore.solve._controllers import AdaptiveSteps, Control, GivenSteps
-from odecore.solve._dense_output import DenseOutput, DenseStep, dense_step
+from odecore.solve._dense_output import (
+    DenseOutput,
+    DenseStep,
+    UnsolvedInsideError,
+    again,
+    polynomial,
+)
 from odecore.solve._events import Event, EventRecord, find_root
 from odecore.solve._explicit_step import Attempt, checked_stage
 from odecore.solve._first_step import first_step_size
@@ -26,6 +33,8 @@ __all__ = ["March", "Plan", "march"]
 
 Field = Callable[[Any, Any], Any]
 
+NEAR = 1e-3  # share of a step after which an event's function has left an isolated zero
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -37,7 +46,8 @@ class Plan:
     step : callable
         `step(fun, t, y, h, first_stage, t_new)` gives an `Attempt`.
     extension : callable
-        Gives the `ContinuousExtension` of the method; called if it is needed.
+        Gives the polynomial of the method, called if it is needed; None where the state inside a
+        step is that of a step of the method that ends there.
     controller : AdaptiveSteps or GivenSteps
     stops : sequence of Stop
         Times at which steps end, in order.
@@ -51,7 +61,7 @@ class Plan:
 
     fun: Field
     step: Callable[..., Attempt]
-    extension: Callable[[], ContinuousExtension]
+    extension: Callable[[], ContinuousExtension | None]
     controller: AdaptiveSteps | GivenSteps
     stops: Sequence[Stop]
     outputs: Sequence[float] = ()
@@ -74,7 +84,7 @@ class Plan:
 
 
 def march(
-    plan: Plan, t: Any, y: Any, reads: bool, convert: Callable[[Any], Any] | None = None
+    plan: Plan, t: Any, y: Any, reads: bool | None, convert: Callable[[Any], Any] | None = None
 ) -> Trajectory:
     """Carry out a plan from (t, y).
 
@@ -83,13 +93,13 @@ def march(
     plan : Plan
     t : float or 0-d array
     y : array
-    reads : bool
-        Whether values may be read to look for NaN and infinity.
+    reads : bool or None
+        Whether values may be read to look for NaN and infinity; None for where that is free.
     convert : callable, optional
         From stacked states to what the caller's states look like.
     """
     solve = March(plan, t, y)
-    if reads and not _is_finite(y):
+    if not _is_finite(y, reads):
         solve.status = Status.NONFINITE_INPUT
     else:
         solve.start()
@@ -115,14 +125,17 @@ class March:
     waiting: int = 0  # index of the next output
     found: list[tuple[list[float], list[Any]]] = field(default_factory=list)
     signs: list[float] = field(default_factory=list)
+    behind_jump: bool = False  # t is seen from its later side
+    compiled: bool = True  # until the compiler refuses a step
 
     def start(self) -> None:
         """Evaluate fun at the start, check what it returns, and find the first step."""
         plan = self.plan
         self.recorded.append((self.t, self.y))
         self.found = [([], []) for _ in plan.events]
+        self.behind_jump = plan.jump_at_start
         t = beside(self.t, plan.stops[-1].t, self.y) if plan.jump_at_start else self.t
-        self.slope = own(checked_field(plan.fun, t, self.y))
+        self.slope = checked_field(plan.fun, t, self.y)
         self.counts["evaluations"] += 1
         self.signs = [event.value(self.t, self.y) for event in plan.events]
         controller = plan.controller
@@ -141,19 +154,19 @@ class March:
     def run(self) -> None:
         """Propose, judge, record, until the last stop or a failure."""
         stops, position = self.plan.stops, 0
-        while position < len(stops) and self.status is Status.SUCCESS:
-            taken = take_chunk(self, position)
-            if not taken:
-                self._go_to(stops[position])
-            position += taken or 1
+        try:
+            while position < len(stops) and self.status is Status.SUCCESS:
+                taken = take_chunk(self, position)
+                if not taken:
+                    self._go_to(stops[position])
+                position += taken or 1
+        except UnsolvedInsideError:
+            self.status = Status.NEWTON_FAILED
 
     def _go_to(self, stop: Stop) -> None:
         """Make steps up to a stop."""
         plan, counts = self.plan, self.counts
-        controller, step, observe = plan.controller, plan.step, plan.observe
-        kernel, tolerances = plan.kernels.step, None
-        if isinstance(controller, AdaptiveSteps):
-            tolerances = controller.rtol, controller.atol
+        controller, observe = plan.controller, plan.observe
         arrived = leap_to(self, stop)
         while not arrived and self.status is Status.SUCCESS:
             if counts["accepted"] + counts["rejected"] == plan.max_steps:
@@ -164,10 +177,8 @@ class March:
             arrived = t_new is stop.t
             if observe is not None:
                 observe("step", t, y, t_new - t)
-            end = beside(t_new, t, y) if arrived and stop.jump else t_new
-            attempt = kernel and kernel(plan.fun, t, y, t_new - t, self.slope, end, tolerances)
-            if attempt is None:
-                attempt, kernel = step(plan.fun, t, y, t_new - t, self.slope, end), None
+            fun = self._one_sided(t_new, arrived and stop.jump)
+            attempt = self._attempt(fun, t_new)
             counts["evaluations"] += attempt.evaluations
             counts["newton"] += attempt.newton
             good, self.control = controller.judge(attempt, y, t, t_new, self.control)
@@ -180,19 +191,43 @@ class March:
                 self.status = self.control.failure or self.status
                 continue
             counts["accepted"] += 1
-            self.accept(attempt, t_new, end)
+            self.accept(fun, attempt, t_new)
+            self.behind_jump = False
             if plan.every_step and not arrived:
                 self.recorded.append((self.t, self.y))
             if plan.report is not None:
                 plan.report(self.t)
         if arrived and (plan.every_step or stop.recorded):
             self.recorded.append((self.t, self.y))
-        if arrived and stop.jump and stop is not plan.stops[-1]:
-            after = beside(self.t, plan.stops[-1].t, self.y)
-            self.slope = checked_stage(plan.fun(after, self.y), self.y)
-            counts["evaluations"] += 1
+        if arrived and stop.jump:
+            self.behind_jump, self.slope = True, None
+            if isinstance(plan.step, AdamsSteps):
+                plan.step.forget()
 
-    def accept(self, attempt: Attempt, t_new: float, end: float) -> None:
+    def _attempt(self, fun: Field, t_new: Any) -> Attempt:
+        """A step of the compiled program, where there is one for this right-hand side."""
+        plan, t, y = self.plan, self.t, self.y
+        if self.compiled and fun is plan.fun and plan.kernels.step is not None:
+            adaptive, tolerances = plan.controller, None
+            if isinstance(adaptive, AdaptiveSteps):
+                tolerances = adaptive.rtol, adaptive.atol
+            made = plan.kernels.step(fun, t, y, t_new - t, self.slope, t_new, tolerances)
+            if isinstance(made, Attempt):
+                return made
+            self.compiled = False
+        return plan.step(fun, t, y, t_new - t, self.slope, t_new)
+
+    def _one_sided(self, t_new: Any, jumps: bool) -> Field:
+        """The right-hand side, in a step that touches a jump kept to the inside of the step."""
+        fun, t, y = self.plan.fun, self.t, self.y
+        if not (self.behind_jump or jumps):
+            return fun
+        first = beside(t, t_new, y) if self.behind_jump else t
+        last = beside(t_new, t, y) if jumps else t_new
+        low, high = sorted((first, last))
+        return lambda time, state: fun(min(max(time, low), high), state)
+
+    def accept(self, fun: Field, attempt: Attempt, t_new: float) -> None:
         """Move to the end of the step, past its outputs and events."""
         plan = self.plan
         t, y = self.t, self.y
@@ -209,7 +244,7 @@ class March:
             if time == t_new:
                 return attempt.y
             if step is None:
-                step = self._dense_step(t, t_new, end, y, slope, attempt)
+                step = self._dense_step(fun, t_new, y, slope, attempt)
             return step(time)
 
         last = t_new
@@ -230,51 +265,65 @@ class March:
         self.t, self.y = last, inside(last)
 
     def _dense_step(
-        self, t: float, t_new: float, end: float, y: Any, slope: Any, attempt: Attempt
+        self, fun: Field, t_new: float, y: Any, slope: Any, attempt: Attempt
     ) -> DenseStep:
-        plan, extension = self.plan, self.plan.extension()
+        t, extension, counts = self.t, self.plan.extension(), self.counts
+        if extension is None:
+            step = again(self.plan.step, fun, t, y, slope, counts)
+            return DenseStep(t, t_new, y, attempt.y, step)
         if extension.needs_slopes:
             if slope is None:
-                slope = checked_stage(plan.fun(t, y), y)
-                self.counts["evaluations"] += 1
+                slope = checked_stage(fun(t, y), y)
+                counts["evaluations"] += 1
             if self.slope is None:
-                self.slope = checked_stage(plan.fun(end, attempt.y), attempt.y)
-                self.counts["evaluations"] += 1
-        self.counts["evaluations"] += len(extension.extra)
+                self.slope = checked_stage(fun(t_new, attempt.y), attempt.y)
+                counts["evaluations"] += 1
+        counts["evaluations"] += len(extension.extra)
         slopes = (slope, self.slope)
-        return dense_step(plan.fun, t, t_new, y, attempt, slopes, extension, combiner(y))
+        inside = polynomial(fun, t, t_new, y, attempt, slopes, extension, combiner(y))
+        return DenseStep(t, t_new, y, attempt.y, inside)
 
     def _events(self, t: float, t_new: float, y_new: Any, inside: Callable[[float], Any]) -> float:
         """Record what happened in the step, and return where it ends."""
         happened = []
         for i, event in enumerate(self.plan.events):
             before, after = self.signs[i], event.value(t_new, y_new)
+
+            def value(x: float, event: Event = event) -> float:
+                return event.value(x, inside(x))
+
+            if before == 0 != after:  # a zero to leave, or one to rest in
+                before = value(t + NEAR * (t_new - t))
             if event.crossed(before, after):
-                value = event.value
-                time = find_root(lambda x, g=value: g(x, inside(x)), t, t_new, before, after)  # type: ignore[misc]
+                time = find_root(value, t, t_new, before, after)
                 happened.append((abs(time - t), i, time))
             self.signs[i] = after
         for _, i, time in sorted(happened):
             times, states = self.found[i]
             times.append(time)
             states.append(inside(time))
-            if self.plan.events[i].terminal:
+            if 0 < self.plan.events[i].terminal <= len(times):
                 self.status = Status.EVENT
                 return time
         return t_new
 
-    def trajectory(self, reads: bool, convert: Callable[[Any], Any]) -> Trajectory:
+    def trajectory(self, reads: bool | None, convert: Callable[[Any], Any]) -> Trajectory:
         """Collect the records, up to the first that is not finite where values may be read."""
         records, status = self.recorded, self.status
         xp = namespace(self.y)
-        if reads and records and not _is_finite(xp.stack([y for _, y in records])):
+        states = xp.stack([*(y for _, y in records), self.y])
+        if not _is_finite(states, reads):
             bad = [i for i, (_, y) in enumerate(records) if not _is_finite(y)]
-            records, status = records[: bad[0]], Status.NONFINITE_RHS
+            records = records[: bad[0]] if bad else records
+            status = Status.NONFINITE_RHS if status is Status.SUCCESS else status
         times = [t for t, _ in records]
-        if all(isinstance(t, float) for t in times):
-            t = np.array(times, dtype=np.float64)
+        arrays = [t for t in times if not isinstance(t, float)]
+        if arrays:
+            like = arrays[0]
+            exact = [constant_like(t, like) if isinstance(t, float) else t for t in times]
+            t = namespace(like).stack(exact)
         else:
-            t = namespace(times[0]).stack(times)
+            t = np.array(times, dtype=np.float64)
 
         def stacked(states: list[Any]) -> Any:
             return convert(xp.stack(states) if states else xp.stack([self.y])[:0])
@@ -290,7 +339,11 @@ class March:
         )
 
 
-def _is_finite(y: Any) -> bool:
-    """Whether all entries are finite; the value is read."""
+def _is_finite(y: Any, reads: bool | None = True) -> bool:
+    """Whether all entries are finite, or may not be read; None for reading where it is free."""
+    if reads is False or (reads is None and not is_readable(y)):
+        return True
     xp = namespace(y)
-    return bool(xp.all(xp.isfinite(y)))
+    found = xp.all(xp.isfinite(y))
+    # Under jax's transformations constants become values that can not be read.
+    return bool(found) if reads or is_readable(found) else True

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from odecore._array import as_float64, combiner, constant_like, is_like, namespace
+from odecore._array import as_float64, combiner, constant, constant_like, is_like, namespace
 from odecore.solve._adams import Adams
 from odecore.solve._controllers import CONTROLS, AdaptiveSteps, StepControl
 from odecore.solve._error_norm import root_mean_square
@@ -75,18 +75,20 @@ def step_of(
     return ImplicitStep(method, newton or Newton(), *tolerances)
 
 
-def extension_of(method: Method, interpolation: str) -> Callable[[], ContinuousExtension]:
-    """Which polynomial goes through a step, found when it is needed."""
-    if isinstance(method, Adams):  # one stage: the slope at the start
-        full = hermite = partial(hermite_extension, 1)
-    else:
-        full = partial(continuous_extension, method)
-        hermite = partial(hermite_extension, len(method.b))
-    choices: dict[str, Callable[[], ContinuousExtension]] = {
-        "full": full,
-        "hermite": hermite,
+def extension_of(method: Method, interpolation: str) -> Callable[[], ContinuousExtension | None]:
+    """Which polynomial goes through a step, found when it is needed.
+
+    None where the step is made once more instead: for implicit and multistep methods.
+    """
+    choices: dict[str, Callable[[], ContinuousExtension | None]] = {
+        "full": lambda: None,
+        "hermite": partial(hermite_extension, 1),  # a multistep method's stage is the first slope
         "linear": lambda: CHORD,
     }
+    if isinstance(method, Coefficients):
+        choices["hermite"] = partial(hermite_extension, len(method.b))
+        if method.is_explicit:
+            choices["full"] = partial(continuous_extension, method)
     if interpolation not in choices:
         raise ValueError(
             f"`interpolation` must be one of {', '.join(choices)}, got {interpolation!r}"
@@ -175,8 +177,8 @@ def _tolerance(label: str, value: Any, y: Any) -> Any:
             raise ValueError(
                 f"`{label}` of shape {shape} does not broadcast against `y0` {tuple(y.shape)}"
             )
-        if not is_like(value, y):
-            like = y if not namespace(y).isdtype(y.dtype, "complex floating") else abs(y)
+        like = namespace(y).abs(constant(y))  # real
+        if not is_like(value, like) or value.dtype != like.dtype:
             value = constant_like(value, like)
     numbers = as_float64(value, label)
     if not np.all(np.isfinite(numbers)) or np.any(numbers < 0):

@@ -10,6 +10,8 @@ from numbers import Integral, Real
 from typing import Any
 
 from odecore._array import is_readable, namespace
+from odecore.solve._explicit_step import checked_stage
+from odecore.tableaux import Coefficients
 
 __all__ = [
     "Stop",
@@ -135,17 +137,24 @@ def adaptive_stops(step_at: Any, first: float, last: float) -> list[Stop]:
 
 
 def with_jumps(
-    stops: list[Stop], jump_at: Any, first: Any, last: Any, *, adaptive: bool
+    stops: list[Stop], jump_at: Any, first: Any, last: Any, method: Any, *, adaptive: bool
 ) -> list[Stop]:
     """Mark the stops at which the right-hand side jumps; adaptive steps get new stops there.
 
     Raises
     ------
     ValueError
-        If given steps do not end at one of the times.
+        If given steps do not end at one of the times, or the method looks beyond its steps.
     """
     if jump_at is None:
         return stops
+    abscissae = (method.c or ()) if isinstance(method, Coefficients) else ()
+    outside = [c for c in abscissae if isinstance(c, float) and not -1e-9 < c < 1 + 1e-9]
+    if outside:
+        raise ValueError(
+            f"this method evaluates outside its steps, at c = {outside}, so beyond the times of "
+            "`jump_at`; choose one with abscissae in [0, 1]"
+        )
     jumps = {t for t in _times_inside(jump_at, "jump_at", first, last) if t != first}
     ends = {stop.t for stop in stops}
     if not adaptive and not jumps <= ends:
@@ -195,33 +204,16 @@ def is_count(n: Any) -> bool:
 
 
 def checked_field(fun: Callable[[Any, Any], Any], t: Any, y: Any) -> Any:
-    """Evaluate fun once and check that its value fits the state.
+    """Evaluate fun once, and check it and its value.
 
     Raises
     ------
-    TypeError
-        If `fun` is not callable or returns another dtype than that of the state.
-    ValueError
-        If `fun` returns another shape: it would broadcast in silence.
+    TypeError, ValueError
+        If `fun` is not callable, or its value does not fit the state.
     """
     if not callable(fun):
         raise TypeError(f"`fun` must be callable as fun(t, y), got {type(fun).__name__}")
-    value = fun(t, y)
-    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
-        raise TypeError(
-            f"`fun` must return an array like the state, got {type(value).__name__}; wrap it, say "
-            "with np.asarray"
-        )
-    if tuple(value.shape) != tuple(y.shape):
-        raise ValueError(
-            f"`fun` must return the shape of the state, {tuple(y.shape)}, got {tuple(value.shape)}"
-        )
-    if value.dtype != y.dtype:
-        raise TypeError(
-            f"`fun` must return the dtype of the state, {y.dtype}, got {value.dtype}; convert the "
-            "state, or the constants inside `fun`"
-        )
-    return value
+    return checked_stage(fun(t, y), y)
 
 
 def _require_monotone(times: Sequence[Any]) -> None:

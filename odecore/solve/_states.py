@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import is_array_api_obj
 
-from odecore._array import as_state, constant_like, namespace
+from odecore._array import as_state, constant, constant_like, is_like, namespace
 
 __all__ = ["Structure", "is_structured"]
 
@@ -107,9 +107,10 @@ class Structure:
                 f"state, got {len(found)}"
             )
         xp = namespace(like)
+        like = xp.abs(constant(like))  # real
         parts = []
         for leaf, tolerance in zip(leaves, found, strict=True):
-            array = constant_like(tolerance, like) if not hasattr(tolerance, "shape") else tolerance
+            array = tolerance if is_like(tolerance, like) else constant_like(tolerance, like)
             parts.append(xp.reshape(xp.broadcast_to(array, leaf.shape), (-1,)))
         return xp.concat(parts)
 

@@ -128,7 +128,7 @@ def test_tuples_of_several_shapes_and_tolerances():
     assert b.shape == (3,)
     torch.testing.assert_close(b[-1], torch.tensor(6 * (1 - math.exp(-1.1)), dtype=D), rtol=1e-6, atol=0)  # fmt: skip
     for bad, error, message in [
-        ((torch.ones(2), torch.ones(2, dtype=D)), TypeError, "one dtype"),
+        ((torch.ones(2), torch.ones(2, device="meta")), TypeError, "on one device"),
         ((), TypeError, "empty tuple"),
         ((torch.ones(2), 3), TypeError, "must be a tensor"),
     ]:

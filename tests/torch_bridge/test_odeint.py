@@ -310,7 +310,7 @@ def test_bad_fields_are_refused(solve):
     with pytest.raises(ValueError, match="shape of the state"):
         solve(lambda t, y: y[:1], y0, t, **more)
     with pytest.raises(TypeError, match="dtype of the state"):
-        solve(lambda t, y: y.double(), y0, t, **more)
+        solve(lambda t, y: y.to(torch.complex64), y0, t, **more)
     with pytest.raises(errors.NonfiniteRHSError) as caught:
         solve(
             lambda t, y: y / (t - 0.5).clamp(max=0),

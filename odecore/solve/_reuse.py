@@ -1,0 +1,54 @@
+"""Right-hand sides that overwrite what they returned before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from array_api_compat import is_torch_array
+
+__all__ = ["refusing_reuse"]
+
+
+def refusing_reuse(fun: Callable[[Any, Any], Any], like: Any, /) -> Callable[[Any, Any], Any]:
+    """Refuse a right-hand side whose earlier values change when it is called again.
+
+    NumPy's arrays are copied instead, which would cost torch a kernel at each evaluation; and jax's
+    do not change.
+
+    Parameters
+    ----------
+    fun : callable
+        `fun(t, y)`.
+    like : array
+        The state.
+
+    Returns
+    -------
+    callable
+        For torch's tensors the function with a check, which raises ValueError; otherwise, and where
+        it has the check already, `fun`.
+    """
+    if not is_torch_array(like) or getattr(fun, "refuses_reuse", False) or not callable(fun):
+        return fun
+    last: Any = None
+    version = 0
+
+    def checked(t: Any, y: Any) -> Any:
+        nonlocal last, version
+        value = fun(t, y)
+        if not is_torch_array(value):
+            return value
+        if value.is_inference():  # keeps no count of its changes
+            return value.clone()
+        base = value if value._base is None else value._base
+        if base is last and base._version != version:
+            raise ValueError(
+                "the right-hand side returned a tensor that it had returned before, overwritten; "
+                "return a new one at each call"
+            )
+        last, version = base, base._version
+        return value
+
+    checked.refuses_reuse = True  # type: ignore[attr-defined]
+    return checked

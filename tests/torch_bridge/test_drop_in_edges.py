@@ -1,0 +1,222 @@
+"""Habits of torchdiffeq's users that are easy to break; values from torchdiffeq 0.2.5 where named."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from odecore.solve import Adams
+from torch_bridge import odeint, odeint_adjoint, odeint_event
+
+D = torch.float64
+Y = torch.tensor([[0.3, -0.5], [1.0, 0.2]], dtype=D)
+T = torch.linspace(0, 1.3, 6, dtype=D)
+
+
+class Hamiltonian(nn.Module):
+    """Differentiates inside, with leaves of its own."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([[0.4, -0.7]], dtype=D))
+        self.kind = kind
+
+    def forward(self, t, y):
+        with torch.enable_grad():
+            if self.kind == "t":
+                t.requires_grad_(True)
+                return torch.tanh(y @ self.weight.T) * y * t
+            y = y.requires_grad_(True) if self.kind == "y" else y.detach().requires_grad_(True)
+            energy = torch.tanh(y @ self.weight.T).sum()
+            (g,) = torch.autograd.grad(energy, y, create_graph=True)
+            return g.flip(-1)
+
+
+@pytest.mark.parametrize("kind", ["y", "t", "detached"])
+def test_fields_that_make_leaves_have_adjoints(kind):
+    found = []
+    for solver in (odeint, odeint_adjoint):
+        func = Hamiltonian(kind)
+        solver(func, Y.clone(), T)[-1].sum().backward()
+        found.append(func.weight.grad)
+    if kind != "detached":  # there the steps see no derivative with respect to y
+        torch.testing.assert_close(*found, rtol=1e-5, atol=1e-8)
+    assert found[1].abs().min() > 0
+
+
+def test_a_tensor_from_outside_is_still_refused():
+    class Closed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rate = nn.Parameter(torch.ones((), dtype=D))
+
+        def forward(self, t, y):
+            y = y.requires_grad_(True) if y.is_leaf else y
+            return self.rate * y + outside
+
+    outside = torch.ones(2, dtype=D, requires_grad=True)
+    func = Closed()
+    y = odeint_adjoint(func, Y.clone(), T)
+    with pytest.raises(ValueError, match="its gradient would be lost"):
+        y[-1].sum().backward()
+
+
+def growth(t, y):
+    return y * torch.cos(3 * t)
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("explicit_adams", None),
+        ("implicit_adams", {"max_iters": 50}),
+        ("euler", {"step_size": 0.1}),
+        ("rk4", {"step_size": 0.13}),
+        ("rk4", None),
+        ("midpoint", {"steps": 3}),
+        ("gl4", {"step_size": 0.13}),
+    ],
+)
+def test_the_adjoint_takes_the_steps_of_odeint(method, options):
+    grid = T if method != "euler" else T[[0, 5]]
+    plain = odeint(growth, Y, grid, method=method, options=options, rtol=1e-10, atol=1e-12)
+    adjoint = odeint_adjoint(
+        growth, Y, grid, method=method, options=options, rtol=1e-10, atol=1e-12, adjoint_params=()
+    )
+    torch.testing.assert_close(adjoint[-1], plain[-1], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", [None, "dopri5", "bosh3"])
+@pytest.mark.parametrize("option", [{"step_size": 0.1}, {"grid_constructor": lambda f, y, t: t}])
+def test_fixed_steps_of_adaptive_names_are_refused(method, option):
+    with pytest.raises(ValueError, match="takes adaptive ones"):
+        odeint(growth, Y, T, method=method, options=option)
+
+
+def test_jumps_hold_in_solves_until_an_event():
+    calls = 0
+
+    def func(t, y):
+        nonlocal calls
+        calls += 1
+        return torch.where(t < 0.5, 1.0, 3.0) * torch.ones_like(y)
+
+    def event(t, y):
+        return y[0] - 2
+
+    start = torch.zeros(1, dtype=D), torch.tensor(0.0, dtype=D)
+    times = {}
+    for options in ({"jump_t": torch.tensor([0.5])}, {"jump_t": torch.tensor(0.5)}, {}):
+        calls = 0
+        times[len(times)] = odeint_event(func, *start, event_fn=event, options=options)[0]
+        assert calls < 100 or not options
+    assert abs(float(times[0]) - 1) < 1e-12
+    assert times[0] == times[1]
+    fixed = {"method": "rk4", "options": {"step_size": 0.25, "perturb": True}}
+    assert abs(float(odeint_event(func, *start, event_fn=event, **fixed)[0]) - 1) < 1e-12
+    fixed["options"]["perturb"] = False  # the twin
+    assert abs(float(odeint_event(func, *start, event_fn=event, **fixed)[0]) - 1) > 1e-3
+
+
+def test_perturbed_steps_have_adjoints():
+    class Switch(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rate = nn.Parameter(torch.ones((), dtype=D))
+
+        def forward(self, t, y):
+            return self.rate * torch.where(t < 0.5, 1.0, 3.0) * y
+
+    func, t = Switch(), torch.tensor([0.0, 0.5, 1.0], dtype=D)
+    y = odeint_adjoint(
+        func, Y, t, method="rk4", options={"step_size": 1 / 16, "perturb": True}, nodes=9
+    )
+    torch.testing.assert_close(y[-1], Y * math.exp(2), rtol=1e-4, atol=0)
+    (found,) = torch.autograd.grad(y[-1].sum(), [func.rate])
+    torch.testing.assert_close(found, 2 * y[-1].sum().detach(), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("options", [{}, {"method": "rk4", "options": {"step_size": 0.25}}])
+def test_an_event_at_the_start(options):
+    y0 = torch.zeros(1, dtype=D)
+    time, y = odeint(
+        lambda t, y: torch.ones_like(y), y0, T[:2], event_fn=lambda t, y: y[0], **options
+    )
+    assert float(time) == 0
+    assert y.tolist() == [[0.0], [0.0]]
+
+
+def test_events_in_inference_mode():
+    with torch.inference_mode():
+        time, _ = odeint_event(
+            lambda t, y: torch.ones_like(y), torch.zeros(1, dtype=D), torch.tensor(0.0, dtype=D),
+            event_fn=lambda t, y: y[0] - 2,
+        )  # fmt: skip
+    assert abs(float(time) - 2) < 1e-9
+
+
+def test_replicas_of_data_parallel_have_gradients():
+    class Rate(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rate = nn.Parameter(torch.ones((), dtype=D))
+
+        def forward(self, t, y):
+            return self.rate * growth(t, y)
+
+    func = Rate()
+    replica = func._replicate_for_data_parallel()
+    replica._parameters = {}
+    replica.__dict__["rate"] = func.rate * 1.0  # a copy on another device, with its history
+    odeint_adjoint(replica, Y, T)[-1].sum().backward()
+    copied, func.rate.grad = func.rate.grad, None
+    odeint_adjoint(func, Y, T)[-1].sum().backward()
+    torch.testing.assert_close(copied, func.rate.grad)
+
+
+@pytest.mark.parametrize("method", ["explicit_adams", "implicit_adams"])
+def test_tolerances_of_multistep_methods_for_each_part(method):
+    def func(t, y):
+        return -y[0], -y[1]
+
+    tight = {"rtol": (1e-7, torch.full((2, 2), 1e-7)), "atol": (1e-9, 1e-9)}
+    y = odeint(func, (Y, Y), T, method=method, options={"max_iters": 20}, **tight)
+    assert y[0].shape == (6, 2, 2)
+    one = odeint(lambda t, y: -y, Y, T, method=method, options={"max_iters": 20})
+    torch.testing.assert_close(y[1], one, rtol=1e-8, atol=0)
+    assert Adams().rtol == 1e-7
+
+
+def test_options_that_torchdiffeq_takes_without_a_word():
+    odeint(growth, Y, T, method="rk4", options={"norm": lambda e: e.abs().max()})
+    odeint(growth, Y, T, options={"max_num_steps": torch.tensor(99)})
+    y = odeint_adjoint(
+        growth, Y, T, method="rk4", options={"step_size": 0.05}, adjoint_method="rk4",
+        adjoint_params=(),
+    )  # fmt: skip
+    assert y.shape == (6, 2, 2)
+
+
+def test_precision_is_promoted_as_torchdiffeq_does():
+    def func(t, y):
+        return -y[0], -y[1]
+
+    y = odeint(func, (Y, Y.float()), T, method="rk4")
+    assert y[0].dtype == y[1].dtype == D
+    for method in ("rk4", "dopri5", "explicit_adams", "gl4"):
+        y = odeint(lambda t, y: (-y).double(), Y.float(), T, method=method)
+        assert y.dtype == torch.float32
+    with pytest.raises(TypeError, match="dtype of the state"):
+        odeint(lambda t, y: 1j * y, Y, T)
+
+
+def test_the_trace_of_a_flow_may_drop_its_axis():
+    def func(t, y):
+        return -y[0], y[0].sum(1)
+
+    y = odeint(func, (Y, torch.zeros(2, 1, dtype=D)), T)[1]
+    exact = Y.sum(1, keepdim=True) * (1 - math.exp(-1.3))
+    torch.testing.assert_close(y[-1], exact, rtol=1e-6, atol=1e-9)
+    with pytest.raises(ValueError, match="shapes of the state"):
+        odeint(lambda t, y: (-y[0], y[0].sum()), (Y, torch.zeros(2, 1, dtype=D)), T)
