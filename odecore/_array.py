@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from math import isfinite
 from typing import Any
 
 import numpy as np
-from array_api_compat import array_namespace, device, is_array_api_obj, is_jax_array, is_torch_array
+from array_api_compat import array_namespace, device, is_array_api_obj, is_jax_array
 
 __all__ = [
     "Combine",
+    "all_finite",
     "as_float64",
     "as_state",
     "combiner",
@@ -17,6 +20,8 @@ __all__ = [
     "constant_like",
     "is_like",
     "is_readable",
+    "is_torch_array",
+    "limits",
     "namespace",
     "own",
     "plain_combine",
@@ -26,9 +31,39 @@ __all__ = [
 Combine = Callable[[Any, Any, Sequence[Any], Sequence[Any]], Any]
 
 
+#: Namespaces of the libraries where each class of arrays has one; looking it up takes a while.
+_namespaces: dict[type, Any] = {}
+
+
 def namespace(*arrays: Any) -> Any:
     """The array API namespace that all these arrays share; TypeError where they share none."""
-    return array_namespace(*arrays)
+    kind = type(arrays[0])
+    if len(arrays) > 1 or kind not in _namespaces:
+        found = array_namespace(*arrays)
+        if len(arrays) > 1 or not (is_torch_array(arrays[0]) or kind is np.ndarray):
+            return found
+        _namespaces[kind] = found
+    return _namespaces[kind]
+
+
+def limits(array: Any, /) -> Any:
+    """`finfo` of the real numbers in an array: bits, eps, smallest_normal."""
+    return _limits(namespace(array), array.dtype)
+
+
+@lru_cache(maxsize=64)
+def _limits(xp: Any, dtype: Any) -> Any:
+    return xp.finfo(dtype)
+
+
+def is_torch_array(array: Any, /) -> bool:
+    """Whether this is a torch tensor, of any subclass; torch is not imported to find out."""
+    return _is_torch(type(array))  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=256)
+def _is_torch(kind: type) -> bool:
+    return any(c.__module__ == "torch" and c.__name__ == "Tensor" for c in kind.__mro__)
 
 
 def as_state(value: Any, label: str, /) -> Any:
@@ -97,7 +132,7 @@ def is_like(array: Any, other: Any, /) -> bool:
 
 def constant(array: Any, /) -> Any:
     """The same values without the history of an array library's autograd."""
-    return array.detach() if is_torch_array(array) else array
+    return array.detach() if is_torch_array(array) and array.requires_grad else array
 
 
 def constant_like(values: Any, like: Any, /) -> Any:
@@ -142,6 +177,18 @@ def is_readable(array: Any, /) -> bool:
         tracing = any(base.__name__ == "Tracer" for base in type(array).__mro__)
         return not tracing and all(d.platform == "cpu" for d in array.devices())
     return True
+
+
+def all_finite(array: Any, reads: bool | None = True, /) -> bool:
+    """Whether all entries are finite, or may not be read; None for reading where it is free."""
+    if reads is False or (reads is None and not is_readable(array)):
+        return True
+    xp = namespace(array)
+    size = xp.linalg.vector_norm(constant(array))  # in less time than isfinite, but it may overflow
+    # Under jax's transformations constants become values that can not be read.
+    if not (reads or is_readable(size)):
+        return True
+    return isfinite(float(size)) or bool(xp.all(xp.isfinite(array)))
 
 
 def tracks(array: Any, /) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import prod, sqrt
 from typing import Any
 
-from odecore._array import constant, namespace
+from odecore._array import constant, limits, namespace
 
 __all__ = ["error_ratio", "root_mean_square", "tolerance_scale"]
 
@@ -18,7 +18,7 @@ def root_mean_square(x: Any, /) -> float:
         return 0.0
     xp = namespace(x)
     x = constant(x)
-    if xp.finfo(x.dtype).bits < 32:  # squares would overflow
+    if limits(x).bits < 32:  # squares would overflow
         x = xp.astype(x, xp.float32)
     return float(xp.linalg.vector_norm(x)) / sqrt(count)
 

@@ -130,18 +130,19 @@ def checked_stage(value: Any, y: Any) -> Any:
     ValueError
         If it has another shape.
     """
-    if not hasattr(value, "shape") or not hasattr(value, "dtype"):
+    try:
+        if value.shape == y.shape and value.dtype == y.dtype:
+            return own(value)
+    except AttributeError:
         raise TypeError(
             f"`fun` must return an array like the state, got {type(value).__name__}; wrap it, say "
             "with np.asarray"
-        )
+        ) from None
     if value.shape != y.shape:
         raise ValueError(
             f"`fun` must return the shape of the state, {tuple(y.shape)}, got {tuple(value.shape)}"
         )
-    if value.dtype != y.dtype:
-        raise TypeError(
-            f"`fun` must return the dtype of the state, {y.dtype}, got {value.dtype}; convert the "
-            "state, or the constants inside `fun`"
-        )
-    return own(value)
+    raise TypeError(
+        f"`fun` must return the dtype of the state, {y.dtype}, got {value.dtype}; convert the "
+        "state, or the constants inside `fun`"
+    )

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from odecore._array import combiner, constant_like, is_readable, namespace
+from odecore._array import all_finite, combiner, constant_like, namespace
 from odecore.solve._adams import AdamsSteps
 from odecore.solve._controllers import AdaptiveSteps, Control, GivenSteps
 from odecore.solve._dense_output import (
@@ -99,7 +99,7 @@ def march(
         From stacked states to what the caller's states look like.
     """
     solve = March(plan, t, y)
-    if not _is_finite(y, reads):
+    if not all_finite(y, reads):
         solve.status = Status.NONFINITE_INPUT
     else:
         solve.start()
@@ -141,7 +141,7 @@ class March:
         controller = plan.controller
         if isinstance(controller, GivenSteps):
             return
-        if not _is_finite(self.slope):
+        if not all_finite(self.slope):
             self.status = Status.NONFINITE_RHS
             return
         end, first_step = plan.stops[-1].t, plan.first_step
@@ -312,8 +312,8 @@ class March:
         records, status = self.recorded, self.status
         xp = namespace(self.y)
         states = xp.stack([*(y for _, y in records), self.y])
-        if not _is_finite(states, reads):
-            bad = [i for i, (_, y) in enumerate(records) if not _is_finite(y)]
+        if not all_finite(states, reads):
+            bad = [i for i, (_, y) in enumerate(records) if not all_finite(y)]
             records = records[: bad[0]] if bad else records
             status = Status.NONFINITE_RHS if status is Status.SUCCESS else status
         times = [t for t, _ in records]
@@ -337,13 +337,3 @@ class March:
             found,
             DenseOutput(self.dense, convert) if self.dense else None,
         )
-
-
-def _is_finite(y: Any, reads: bool | None = True) -> bool:
-    """Whether all entries are finite, or may not be read; None for reading where it is free."""
-    if reads is False or (reads is None and not is_readable(y)):
-        return True
-    xp = namespace(y)
-    found = xp.all(xp.isfinite(y))
-    # Under jax's transformations constants become values that can not be read.
-    return bool(found) if reads or is_readable(found) else True

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from odecore._array import as_float64, combiner, constant, constant_like, is_like, namespace
+from odecore._array import as_float64, combiner, constant, constant_like, is_like, limits, namespace
 from odecore.solve._adams import Adams
 from odecore.solve._controllers import CONTROLS, AdaptiveSteps, StepControl
 from odecore.solve._error_norm import root_mean_square
@@ -122,13 +122,13 @@ def adaptive_steps(
         )
     rtol = _tolerance("rtol", 1e-6 if rtol is None else rtol, y)
     atol = _tolerance("atol", 1e-9 if atol is None else atol, y)
-    relative, absolute = as_float64(rtol, "rtol"), as_float64(atol, "atol")
-    if np.any(relative >= 1):
+    largest, both = _largest_tolerances(rtol, atol)
+    if largest[0] >= 1:
         raise ValueError(f"`rtol` must be a number with 0 <= rtol < 1, got {rtol!r}")
-    if np.any((relative == 0) & (absolute == 0)):
+    if both == 0:
         raise ValueError("one of `rtol` and `atol` must be positive: with both 0 no step is good")
-    eps = float(namespace(y).finfo(y.dtype).eps)
-    if np.all(relative < eps / 100) and np.all(absolute < eps / 100):
+    eps = float(limits(y).eps)
+    if max(largest) < eps / 100:
         raise ValueError(
             f"rtol = {rtol} and atol = {atol} are below the rounding of {y.dtype}, whose eps is "
             f"{eps:.1e}: raise one of them, or use a wider dtype"
@@ -165,10 +165,21 @@ def refuse_adaptive_options(**options: Any) -> None:
         )
 
 
+def _largest_tolerances(rtol: Any, atol: Any) -> tuple[tuple[float, float], float]:
+    """The largest of each, and the smallest sum of both for one entry."""
+    if isinstance(rtol, float) and isinstance(atol, float):
+        return (rtol, atol), rtol + atol
+    relative, absolute = as_float64(rtol, "rtol"), as_float64(atol, "atol")
+    smallest = np.min(relative + absolute, initial=np.inf)
+    tops = (float(np.max(x, initial=0.0)) for x in (relative, absolute))
+    return tuple(tops), float(smallest)  # type: ignore[return-value]
+
+
 def _tolerance(label: str, value: Any, y: Any) -> Any:
     """A float, or a tolerance for each entry as an array like the state."""
     if isinstance(value, Real):
         value = float(value)
+        good = 0 <= value < inf
     else:
         shape = np.shape(value)
         if len(shape) > len(y.shape) or any(
@@ -180,7 +191,8 @@ def _tolerance(label: str, value: Any, y: Any) -> Any:
         like = namespace(y).abs(constant(y))  # real
         if not is_like(value, like) or value.dtype != like.dtype:
             value = constant_like(value, like)
-    numbers = as_float64(value, label)
-    if not np.all(np.isfinite(numbers)) or np.any(numbers < 0):
+        numbers = as_float64(value, label)
+        good = bool(np.all(np.isfinite(numbers) & (numbers >= 0)))
+    if not good:
         raise ValueError(f"`{label}` must be finite and not negative, got {value!r}")
     return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from array_api_compat import is_torch_array
+from odecore._array import is_torch_array
 
 __all__ = ["refusing_reuse"]
 

@@ -1,0 +1,315 @@
+"""Work against precision on six problems, with SciPy, torchdiffeq and diffrax beside.
+
+`python -m verification.benchmarks.work_precision` draws the figure and prints the table of ratios;
+under pytest the same cells are run at two tolerances.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from odecore.solve import solve_ivp
+
+TOLERANCES = 10.0 ** -np.arange(3, 10)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A right-hand side in the arithmetic of any array library.
+
+    Parameters
+    ----------
+    name : str
+    field : callable
+        From (t, entries of y) to the entries of y'.
+    end : float
+    y0 : tuple of float
+    smallest : float, optional
+        Size below which entries count as absolute; scales the absolute tolerance.
+    stiff : bool, optional
+        Whether implicit methods are compared.
+    """
+
+    name: str
+    field: Callable[..., tuple[Any, ...]]
+    end: float
+    y0: tuple[float, ...]
+    smallest: float = 1.0
+    stiff: bool = False
+
+
+def _arenstorf(t: Any, x: Any, y: Any, u: Any, v: Any) -> tuple[Any, ...]:
+    """The restricted problem of three bodies, Hairer, Norsett, Wanner I, equation II.0.1."""
+    moon = 0.012277471
+    first, second = (x + moon) ** 2 + y**2, (x - 1 + moon) ** 2 + y**2
+    a, b = (1 - moon) / first**1.5, moon / second**1.5
+    return (
+        u,
+        v,
+        x + 2 * v - a * (x + moon) - b * (x - 1 + moon),
+        y - 2 * u - a * y - b * y,
+    )
+
+
+PROBLEMS = (
+    Problem(
+        "Lotka-Volterra",
+        lambda t, x, y: (1.5 * x - x * y, -3 * y + x * y),
+        10.0,
+        (10.0, 5.0),
+    ),
+    Problem(
+        "Brusselator",
+        lambda t, x, y: (1 + x**2 * y - 4 * x, 3 * x - x**2 * y),
+        10.0,
+        (1.5, 3.0),
+    ),
+    Problem("van der Pol", lambda t, x, y: (y, 5 * (1 - x**2) * y - x), 10.0, (2.0, 0.0)),
+    Problem(
+        "Arenstorf",
+        _arenstorf,
+        17.0652165601579625588917206249,
+        (0.994, 0.0, 0.0, -2.00158510637908252240537862224),
+    ),
+    Problem(
+        "Lorenz",
+        lambda t, x, y, z: (10 * (y - x), x * (28 - z) - y, x * y - 8 / 3 * z),
+        3.0,
+        (1.0, 1.0, 1.0),
+    ),
+    Problem(
+        "Robertson",
+        lambda t, x, y, z: (
+            -0.04 * x + 1e4 * y * z,
+            0.04 * x - 1e4 * y * z - 3e7 * y**2,
+            3e7 * y**2,
+        ),
+        40.0,
+        (1.0, 0.0, 0.0),
+        smallest=1e-4,
+        stiff=True,
+    ),
+)
+
+
+def _counted(field: Callable[..., Any], stack: Callable[..., Any]) -> tuple[Any, list[int]]:
+    calls = [0]
+
+    def fun(t: Any, y: Any) -> Any:
+        calls[0] += 1
+        return stack(field(t, *y))
+
+    return fun, calls
+
+
+def _numpy(problem: Problem, method: str, tolerance: float, library: str) -> Callable[[], Any]:
+    fun, calls = _counted(problem.field, np.array)
+    options = {"method": method, "rtol": tolerance, "atol": tolerance * problem.smallest}
+
+    def call() -> Any:
+        calls[0] = 0
+        if library == "odecore":
+            y = solve_ivp(fun, (0.0, problem.end), problem.y0, t_eval=[problem.end], **options).y
+            return y[-1], calls[0]
+        from scipy.integrate import solve_ivp as scipy_ivp
+
+        y = scipy_ivp(fun, (0.0, problem.end), problem.y0, t_eval=[problem.end], **options).y
+        return y[:, -1], calls[0]
+
+    return call
+
+
+def _torch(problem: Problem, method: str, tolerance: float, library: str) -> Callable[[], Any]:
+    import torch
+    import torchdiffeq
+
+    import torch_bridge
+
+    fun, calls = _counted(problem.field, torch.stack)
+    times = torch.tensor([0.0, problem.end], dtype=torch.float64)
+    y0 = torch.tensor(problem.y0, dtype=torch.float64)
+    odeint = (torch_bridge if library == "torch_bridge" else torchdiffeq).odeint
+
+    def call() -> Any:
+        calls[0] = 0
+        with torch.no_grad():
+            atol = tolerance * problem.smallest
+            y = odeint(fun, y0, times, method=method, rtol=tolerance, atol=atol)
+        return y[-1].numpy(), calls[0]
+
+    return call
+
+
+def _diffrax(problem: Problem, method: str, tolerance: float, library: str) -> Callable[[], Any]:
+    import diffrax
+    import jax
+    import jax.numpy as jnp
+
+    jax.config.update("jax_enable_x64", True)
+    solver = getattr(diffrax, method)()
+    y0 = jnp.asarray(problem.y0)
+    control = diffrax.PIDController(rtol=tolerance, atol=tolerance * problem.smallest)
+
+    @jax.jit
+    def solve(y: Any) -> Any:
+        return diffrax.diffeqsolve(
+            diffrax.ODETerm(lambda t, y, _: jnp.stack(problem.field(t, *y))),
+            solver, 0.0, problem.end, None, y, stepsize_controller=control, max_steps=None,
+        )  # fmt: skip
+
+    def call() -> Any:
+        found = solve(y0)
+        # Evaluations of an explicit method that reuses its last stage.
+        stages = {"Dopri5": 6, "Dopri8": 13}.get(method)
+        counts = math.nan if stages is None else stages * int(found.stats["num_steps"])
+        return np.asarray(found.ys[-1]), counts
+
+    return call
+
+
+#: Library and method for problems that are not stiff, and for those that are.
+RUNS: dict[bool, tuple[tuple[str, str, Callable[..., Callable[[], Any]]], ...]] = {
+    False: (
+        ("odecore", "dopri5", _numpy),
+        ("odecore", "dop853", _numpy),
+        ("scipy", "RK45", _numpy),
+        ("scipy", "DOP853", _numpy),
+        ("torch_bridge", "dopri5", _torch),
+        ("torchdiffeq", "dopri5", _torch),
+        ("diffrax", "Dopri5", _diffrax),
+        ("diffrax", "Dopri8", _diffrax),
+    ),
+    True: (
+        ("odecore", "kvaerno43", _numpy),
+        ("odecore", "kvaerno54", _numpy),
+        ("scipy", "Radau", _numpy),
+        ("scipy", "BDF", _numpy),
+        ("diffrax", "Kvaerno5", _diffrax),
+    ),
+}
+
+
+def reference(problem: Problem) -> np.ndarray:
+    """The state at the end, from the tightest tolerance that rounding allows."""
+    method = "kvaerno54" if problem.stiff else "verner98"
+    atol = 1e-14 * problem.smallest
+    found = solve_ivp(
+        lambda t, y: np.array(problem.field(t, *y)), (0.0, problem.end), problem.y0,
+        method=method, rtol=1e-13, atol=atol, t_eval=[problem.end],
+    )  # fmt: skip
+    return np.asarray(found.y[-1])
+
+
+def measure(problem: Problem, run: tuple[Any, ...], tolerance: float, exact: Any) -> dict[str, Any]:
+    """Error, evaluations and seconds of one solve, best of some."""
+    library, method, make = run
+    call = make(problem, method, float(tolerance), library)
+    y, calls = call()
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    size = np.maximum(np.abs(exact), problem.smallest)
+    error = float(np.max(np.abs(y - exact) / size))
+    return {
+        "run": f"{library} {method}",
+        "tolerance": float(tolerance),
+        "error": error,
+        "evaluations": calls,
+        "seconds": min(seconds),
+    }
+
+
+def draw(cells: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """One row of pictures for evaluations, one for seconds."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(2, len(cells), figsize=(3.2 * len(cells), 6.4), squeeze=False)
+    for column, (name, rows) in enumerate(cells.items()):
+        for label in dict.fromkeys(row["run"] for row in rows):
+            own = label.startswith(("odecore", "torch_bridge"))
+            line = [row for row in rows if row["run"] == label]
+            for row_of_axes, quantity in zip(axes, ("evaluations", "seconds"), strict=True):
+                row_of_axes[column].loglog(
+                    [row["error"] for row in line],
+                    [row[quantity] for row in line],
+                    "o-" if own else "s--",
+                    markersize=3,
+                    linewidth=1.6 if own else 1.0,
+                    label=label,
+                )
+        axes[0][column].set_title(name)
+        axes[1][column].set_xlabel("relative error at the end")
+        for axis in axes[:, column]:
+            axis.invert_xaxis()
+            axis.grid(alpha=0.3)
+    axes[0][0].set_ylabel("evaluations of f")
+    axes[1][0].set_ylabel("seconds")
+    for column in (0, len(cells) - 1):
+        axes[1][column].legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def interpolated(rows: list[dict[str, Any]], quantity: str, error: float) -> float:
+    """What a run needs for an error, between its tolerances on logarithmic axes; NaN outside."""
+    pairs = sorted((math.log(max(r["error"], 1e-16)), math.log(r[quantity])) for r in rows)
+    x = [p[0] for p in pairs]
+    if not x[0] <= math.log(error) <= x[-1]:
+        return math.nan
+    return math.exp(np.interp(math.log(error), x, [p[1] for p in pairs]))
+
+
+def table(cells: dict[str, list[dict[str, Any]]], error: float = 1e-6) -> str:
+    """What each run needs for one error, relative to the first run of its problem."""
+    lines = ["| problem | method | evaluations | seconds |", "|---|---|---|---|"]
+    for name, rows in cells.items():
+        labels = list(dict.fromkeys(row["run"] for row in rows))
+        needs = {
+            label: [
+                interpolated([r for r in rows if r["run"] == label], quantity, error)
+                for quantity in ("evaluations", "seconds")
+            ]
+            for label in labels
+        }
+        first = needs[labels[0]]
+        for label in labels:
+            shares = [f"{a / b:.2f}" for a, b in zip(needs[label], first, strict=True)]
+            lines.append(f"| {name} | {label} | {' | '.join(shares)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Run all cells."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("work_precision.svg"))
+    parser.add_argument("--quick", action="store_true", help="three tolerances")
+    arguments = parser.parse_args()
+    cells: dict[str, list[dict[str, Any]]] = {}
+    for problem in PROBLEMS:
+        exact = reference(problem)
+        cells[problem.name] = [
+            measure(problem, run, tolerance, exact)
+            for run in RUNS[problem.stiff]
+            for tolerance in (TOLERANCES[::3] if arguments.quick else TOLERANCES)
+        ]
+        print(f"{problem.name}: {len(cells[problem.name])} solves", flush=True)
+    draw(cells, arguments.out)
+    print(table(cells))
+
+
+if __name__ == "__main__":
+    main()
