@@ -138,8 +138,10 @@ def constant(array: Any, /) -> Any:
 def constant_like(values: Any, like: Any, /) -> Any:
     """Host numbers as an array of the library, dtype and device of `like`."""
     xp = namespace(like)
-    # A list, not a NumPy array: every library takes it, also for devices that hold no data.
-    return xp.asarray(np.asarray(values).tolist(), dtype=like.dtype, device=device(like))
+    found: Any = np.array(values)
+    if not is_readable(like):
+        found = found.tolist()  # also for devices that hold no data
+    return xp.asarray(found, dtype=like.dtype, device=device(like))
 
 
 def as_float64(array: Any, label: str, /) -> np.ndarray:

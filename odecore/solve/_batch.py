@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from typing import Any
 
@@ -12,7 +12,6 @@ from odecore._array import as_float64, combiner, constant, constant_like, namesp
 from odecore.solve._controllers import MAX_REJECTS, AdaptiveSteps
 from odecore.solve._error_norm import tolerance_scale
 from odecore.solve._explicit_step import checked_stage
-from odecore.solve._problem import checked_field
 from odecore.solve._status import Statistics, Status
 from odecore.solve._trajectory import Samples, Trajectory
 from odecore.tableaux import Coefficients, ContinuousExtension
@@ -31,7 +30,7 @@ class Batch:
     Parameters
     ----------
     fun : callable
-        `fun(t, y)` with t of shape (n,).
+        `fun(t, y, *args)` with t of shape (n,).
     method : Coefficients
         Explicit, with an error estimate.
     extension : callable
@@ -40,6 +39,7 @@ class Batch:
     times : list of float
         Output times, the first that of y; the last ends the solve.
     y : (n, ...) array
+    args : sequence of (n, ...) array
     """
 
     def __init__(
@@ -50,10 +50,13 @@ class Batch:
         controller: AdaptiveSteps,
         times: list[float],
         y: Any,
+        args: Sequence[Any] = (),
     ) -> None:
+        self.args = tuple(args)
         self.fun, self.method, self.extension = fun, method, extension
         self.controller, self.times, self.y = controller, np.array(times), y
         n = y.shape[0]
+        self.real = namespace(y).abs(constant(y))  # of the dtype and on the device of times
         self.combine = combiner(y)
         self.sign = 1.0 if times[-1] > times[0] else -1.0
         self.t = np.full(n, times[0])
@@ -72,8 +75,9 @@ class Batch:
 
     def start(self, first_step: float | None) -> None:
         """Evaluate fun and guess each sample's first step, as Hairer, Norsett, Wanner I do."""
-        self.slope = checked_field(self.fun, self._device(self.t), self.y)
-        self.evaluations += 1
+        if not callable(self.fun):
+            raise TypeError(f"`fun` must be callable as fun(t, y), got {type(self.fun).__name__}")
+        self.slope = self._fun(self.t, self.y)
         finite = self._finite(self.y)
         self.fail(~finite, Status.NONFINITE_INPUT)
         self.fail(finite & ~self._finite(self.slope), Status.NONFINITE_RHS)
@@ -243,6 +247,10 @@ class Batch:
         self.status[which & self.active] = status
         self.active = self.active & ~which
 
+    def give_up(self) -> None:
+        """End the samples that are not done."""
+        self.fail(self.active, Status.MAX_STEPS)
+
     @property
     def slowest(self) -> float:
         """The earliest time of all samples."""
@@ -268,7 +276,7 @@ class Batch:
 
     def _fun(self, t: np.ndarray, y: Any) -> Any:
         self.evaluations += 1
-        return checked_stage(self.fun(self._device(t), y), y)
+        return checked_stage(self.fun(self._device(t), y, *self.args), y)
 
     def _norm(self, x: Any) -> np.ndarray:
         """Root mean square of each sample, read to the host."""
@@ -290,7 +298,7 @@ class Batch:
         return as_float64(xp.all(finite, axis=1), "the state") > 0
 
     def _device(self, t: np.ndarray) -> Any:
-        return constant_like(t, namespace(self.y).abs(constant(self.y)))
+        return constant_like(t, self.real)
 
     def _column(self, values: np.ndarray) -> Any:
         """One number or flag for each sample, to be broadcast against the states."""

@@ -7,11 +7,11 @@ from typing import Any
 
 from odecore._array import as_state
 from odecore.solve._batch import Batch
+from odecore.solve._batch_parts import run
 from odecore.solve._controllers import StepControl
 from odecore.solve._options import adaptive_steps, as_method, extension_of
 from odecore.solve._problem import is_count, output_times
 from odecore.solve._progress import reporter
-from odecore.solve._status import Status
 from odecore.solve._trajectory import Trajectory
 from odecore.tableaux import ButcherTableau, Coefficients
 
@@ -19,11 +19,13 @@ __all__ = ["solve_per_sample"]
 
 
 def solve_per_sample(
-    fun: Callable[[Any, Any], Any],
+    fun: Callable[..., Any],
     t_span: Sequence[float],
     y0: Any,
     /,
     *,
+    args: Sequence[Any] = (),
+    shrink: bool = False,
     method: str | ButcherTableau | Coefficients = "dopri5",
     t_eval: Sequence[float] | None = None,
     rtol: Any = None,
@@ -40,15 +42,21 @@ def solve_per_sample(
     """Integrate a batch of independent problems, each with adaptive steps of its own.
 
     A stiff sample does not make the others take its small steps, and one that fails does not end
-    the others; samples that are done are still evaluated with the rest.
+    the others.
 
     Parameters
     ----------
     fun : callable
-        `fun(t, y)` with t of shape (n,), one time for each sample, and y of shape (n, ...).
+        `fun(t, y, *args)` with t of shape (n,), one time for each sample, and y of shape (n, ...).
     t_span : (2,) sequence of float
     y0 : (n, ...) array
         The samples are along the first axis.
+    args : sequence of (n, ...) arrays, optional
+        What `fun` needs for each sample.
+    shrink : bool, optional
+        Whether the samples that are not done go on alone, once half of them are: `fun` then gets
+        fewer samples, and fewer rows of `args`, and must hold nothing else for each sample. By
+        default it is evaluated on all samples, always.
     method : str, ButcherTableau or Coefficients, optional
         Explicit, with an embedded error estimate.
     t_eval : sequence of float, optional
@@ -81,6 +89,12 @@ def solve_per_sample(
     coefficients, y = as_method(method), as_state(y0, "y0")
     if not y.shape:
         raise ValueError("`y0` must have a first axis of samples, got a single number")
+    for x in args:
+        if not hasattr(x, "shape") or not x.shape or x.shape[0] != y.shape[0]:
+            raise ValueError(
+                f"`args` must be arrays with the {y.shape[0]} samples along their first axis, got "
+                f"{tuple(x.shape) if hasattr(x, 'shape') else type(x).__name__}"
+            )
     if not isinstance(coefficients, Coefficients) or not coefficients.is_explicit:
         raise ValueError("steps for each sample need an explicit Runge-Kutta method, say dopri5")
     if not is_count(max_steps):
@@ -102,16 +116,11 @@ def solve_per_sample(
         max_step=max_step,
     )
     report, done = reporter(progress, times[0], end)
-    batch = Batch(fun, coefficients, extension_of(coefficients, interpolation), steps, times, y)
+    extension = extension_of(coefficients, interpolation)
+    batch = Batch(fun, coefficients, extension, steps, times, y, args)
     try:
         batch.start(first_step)
-        for _ in range(max_steps):
-            if not batch.active.any():
-                break
-            batch.step()
-            if report is not None:
-                report(batch.slowest)
-        batch.fail(batch.active, Status.MAX_STEPS)
+        run(batch, max_steps, shrink, report)
     finally:
         done()
     trajectory = batch.trajectory(recorded)

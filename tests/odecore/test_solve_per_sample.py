@@ -128,3 +128,66 @@ def test_bounds_controllers_and_counts():
 def test_bad_input_is_refused(y0, options, message):
     with pytest.raises(ValueError, match=message):
         solve_per_sample(lambda t, y: -y, (0, 1), y0, **options)
+
+
+@pytest.mark.parametrize("span", [(0.0, 2.0), (2.0, 0.0)])
+def test_samples_that_are_not_done_go_on_alone(xp, dtype, array, eps, span):
+    rates = array([[0.5], [1.0], [300.0], [2.0], [80.0], [0.1], [1.5]])
+    sizes = []
+
+    def fun(t, y, rates):
+        assert t.shape[0] == y.shape[0] == rates.shape[0]
+        sizes.append(y.shape[0])
+        return (1.0 if span[1] > span[0] else -1.0) * rates * (xp.cos(t)[:, None] - y)
+
+    options = {
+        "args": (rates,), "t_eval": [span[0], 0.3 * span[1] + 0.7 * span[0], span[1]],
+        "rtol": max(100 * eps, 1e-6), "atol": array([[1e-3 * (i + 1)] for i in range(7)]),
+    }  # fmt: skip
+    y0 = array([[0.1 * i] for i in range(7)])
+    whole = solve_per_sample(fun, span, y0, **options)
+    assert set(sizes) == {7}
+    sizes.clear()
+    shrunk = solve_per_sample(fun, span, y0, shrink=True, **options)
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-1] == 1
+    np.testing.assert_allclose(np.asarray(shrunk.y), np.asarray(whole.y), rtol=1e3 * eps)
+    for name in ("t", "accepted", "rejected"):
+        np.testing.assert_array_equal(getattr(shrunk.samples, name), getattr(whole.samples, name))
+    assert shrunk.statistics == whole.statistics
+
+
+def test_a_sample_that_fails_keeps_its_place_in_a_batch_that_shrinks():
+    rates = np.array([[1.0], [1.0], [-1.0], [1.0], [400.0]])
+
+    def fun(t, y, rates):
+        with np.errstate(invalid="ignore"):
+            return np.where(rates < 0, np.sqrt(0.5 - t)[:, None], -rates * y)
+
+    found = solve_per_sample(
+        fun, (0, 1), np.ones((5, 1)), args=[rates], shrink=True, throw=False, rtol=1e-8
+    )
+    names = [status.name for status in found.samples.status]
+    assert names == ["SUCCESS", "SUCCESS", "NONFINITE_RHS", "SUCCESS", "SUCCESS"]
+    np.testing.assert_allclose(found.y[-1, [0, 1, 3, 4], 0], np.exp(-rates[[0, 1, 3, 4], 0]), atol=1e-6)  # fmt: skip
+    assert np.isnan(found.y[-1, 2, 0])
+    few = solve_per_sample(fun, (0, 1), np.ones((5, 1)), args=[rates], shrink=True, max_steps=20, throw=False)  # fmt: skip
+    assert few.samples.status[4] is Status.MAX_STEPS
+    assert few.samples.status[0] is Status.SUCCESS
+
+
+def test_gradients_of_a_batch_that_shrinks():
+    torch = pytest.importorskip("torch")
+    rates = torch.tensor([[1.0], [30.0], [2.0], [0.5]], dtype=torch.float64, requires_grad=True)
+    y0 = torch.ones(4, 1, dtype=torch.float64)
+    found = solve_per_sample(
+        lambda t, y, rates: -rates * y, (0, 1), y0, args=(rates,), shrink=True, rtol=1e-9
+    )
+    found.y[-1].sum().backward()
+    torch.testing.assert_close(rates.grad, -torch.exp(-rates.detach()), rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("bad", [np.ones((3, 1)), np.float64(1), 2.0, np.ones(())])
+def test_arguments_without_a_row_for_each_sample_are_refused(bad):
+    with pytest.raises(ValueError, match="2 samples along their first axis"):
+        solve_per_sample(lambda t, y, a: -y, (0, 1), np.ones((2, 1)), args=(bad,))
