@@ -260,9 +260,9 @@ def draw(cells: dict[str, list[dict[str, Any]]], path: Path) -> None:
             axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("evaluations of f")
     axes[1][0].set_ylabel("seconds")
-    for column in (0, len(cells) - 1):
-        axes[1][column].legend(fontsize=7)
-    figure.tight_layout()
+    curves = {line.get_label(): line for axis in axes[1] for line in axis.get_lines()}
+    figure.legend(curves.values(), curves, loc="lower center", ncol=7, fontsize=8)
+    figure.tight_layout(rect=(0, 0.08, 1, 1))
     figure.savefig(path)
     plt.close(figure)
 
