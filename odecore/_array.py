@@ -38,12 +38,12 @@ _namespaces: dict[type, Any] = {}
 def namespace(*arrays: Any) -> Any:
     """The array API namespace that all these arrays share; TypeError where they share none."""
     kind = type(arrays[0])
-    if len(arrays) > 1 or kind not in _namespaces:
-        found = array_namespace(*arrays)
-        if len(arrays) > 1 or not (is_torch_array(arrays[0]) or kind is np.ndarray):
-            return found
+    if len(arrays) == 1 and kind in _namespaces:
+        return _namespaces[kind]
+    found = array_namespace(*arrays)
+    if len(arrays) == 1 and (kind is np.ndarray or is_torch_array(arrays[0])):
         _namespaces[kind] = found
-    return _namespaces[kind]
+    return found
 
 
 def limits(array: Any, /) -> Any:

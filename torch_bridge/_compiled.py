@@ -63,7 +63,7 @@ def compiled_kernels(
 
     def chunk(fun: Any, times: Sequence[Any], y: Tensor, slope: Tensor | None) -> Any:
         known = slope if method.last_stage_is_first else None
-        return _attempted(func, _chunk, fun, method, _stacked(times), y, known)
+        return _attempted(func, given_steps, fun, method, _stacked(times), y, known)
 
     def step(
         fun: Any, t: Any, y: Tensor, h: Any, slope: Any, t_new: Any, tolerances: Any
@@ -94,10 +94,6 @@ def _leap(
 ) -> Leap:
     apart = [number.clone() for number in numbers.unbind()]  # the loop takes no views
     return adaptive_leap(_while_loop, fun, method, law, norm, y, slope, apart, tol, xp)
-
-
-def _chunk(fun: Any, method: Coefficients, times: Tensor, y: Tensor, slope: Any) -> Any:
-    return given_steps(fun, method, times, y, slope)
 
 
 def _step(
@@ -207,7 +203,7 @@ def _refuse(history: _History, function: Callable[..., Any], reason: str) -> Non
     )
 
 
-NAMES = {_leap: "the loop of adaptive steps", _chunk: "a chunk of steps", _step: "the step"}
+NAMES = {_leap: "the loop of adaptive steps", given_steps: "a chunk of steps", _step: "the step"}
 
 
 def _differentiated(*tensors: Tensor | None) -> bool:

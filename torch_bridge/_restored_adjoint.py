@@ -303,8 +303,7 @@ def _require_methods(*solvers: Solver) -> None:
                 "does not have; use `odeint`, which differentiates the steps"
             )
     last = solvers[-1].method
-    abscissae = (last.c or ()) if isinstance(last, Coefficients) else ()
-    outside = [c for c in abscissae if isinstance(c, float) and not -1e-9 < c < 1 + 1e-9]
+    outside = last.abscissae_outside if isinstance(last, Coefficients) else []
     if outside:
         raise ValueError(
             f"the backward method evaluates outside its steps, at c = {outside}, where the "

@@ -9,10 +9,9 @@ from math import ceil
 from numbers import Integral, Real
 from typing import Any
 
-import numpy as np
 from array_api_compat import device
 
-from odecore._array import is_readable, namespace
+from odecore._array import is_readable, limits, namespace
 from odecore.adjoint._equation import adjoint_field
 from odecore.adjoint._gradients import Gradients
 from odecore.interpolation import (
@@ -47,8 +46,7 @@ class Panel:
         time = self.start + (self.end - self.start) * s
         if isinstance(time, float) and 0.0 < s < 1.0:
             low, high = sorted((self.start, self.end))
-            xp = namespace(self.values)
-            gap = float(xp.finfo(self.values.dtype).eps) * max(abs(low), abs(high))
+            gap = float(limits(self.values).eps) * max(abs(low), abs(high))
             time = min(max(time, low + gap), high - gap) if high - low > 2 * gap else time
         return time
 
@@ -151,8 +149,7 @@ def _recorded_in_steps(
         y = part.y[-1, ...]
     xp = namespace(y)
     values = [panels[0].values, *(panel.values[1:, ...] for panel in panels[1:])]
-    floats = all(isinstance(t, float) for t in times)
-    t = np.array(times) if floats else namespace(times[0]).stack(times)
+    t = namespace(times[0]).stack(times)
     return Trajectory(t, xp.concat(values), Status.SUCCESS, statistics), panels
 
 

@@ -10,7 +10,7 @@ from warnings import warn
 
 import numpy as np
 
-from odecore._array import combiner, constant, is_readable, namespace
+from odecore._array import combiner, constant, is_readable, limits, namespace
 from odecore.errors import UnconvergedCorrectorWarning
 from odecore.solve._error_norm import tolerance_scale
 from odecore.solve._explicit_step import Attempt, checked_stage, explicit_step
@@ -142,7 +142,7 @@ class AdamsSteps:
         before, after, y = constant(before), constant(after), constant(y)
         change = xp.maximum(xp.abs(before - y), xp.abs(after - y))
         scale = tolerance_scale(change, self.method.rtol, self.method.atol)
-        rounding = 8 * float(xp.finfo(y.dtype).eps) * xp.abs(after)
+        rounding = 8 * float(limits(y).eps) * xp.abs(after)
         if 0 in y.shape:
             return 0.0
         return float(xp.max(xp.abs(after - before) / xp.maximum(scale, rounding)))

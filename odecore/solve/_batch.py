@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from odecore._array import as_float64, combiner, constant, constant_like, namespace, tracks
+from odecore._array import as_float64, combiner, constant, constant_like, limits, namespace, tracks
 from odecore.solve._controllers import MAX_REJECTS, AdaptiveSteps
 from odecore.solve._error_norm import tolerance_scale
 from odecore.solve._explicit_step import checked_stage
@@ -108,12 +108,10 @@ class Batch:
         """One attempt of every sample that is not done."""
         t_new = self._proposed()
         h = np.where(self.active, t_new - self.t, 0.0)
-        stages = self._stages(h, t_new)
-        column = self._column(h)
-        combine, xp = self.combine, namespace(self.y)
-        y_new = self.y + column * combine(None, 1.0, self.method.b, stages)
+        stages, y_new = self._attempt(h, t_new)
+        xp = namespace(self.y)
         assert self.method.error is not None  # the controller asked for it
-        error = constant(column * combine(None, 1.0, self.method.error, stages))
+        error = constant(self._column(h) * self.combine(None, 1.0, self.method.error, stages))
         top = xp.maximum(xp.abs(constant(self.y)), xp.abs(constant(y_new)))
         ratio = self._norm(error / tolerance_scale(top, self.controller.rtol, self.controller.atol))
         good = self._judge(ratio, h)
@@ -122,8 +120,7 @@ class Batch:
         if tracks(y_new) and not good.all():
             # What is thrown away must not reach the graph, where 0 times its NaN is NaN.
             h = np.where(good, h, 0.0)
-            stages = self._stages(h, np.where(good, t_new, self.t))
-            y_new = self.y + self._column(h) * combine(None, 1.0, self.method.b, stages)
+            stages, y_new = self._attempt(h, np.where(good, t_new, self.t))
         if self.method.last_stage_is_first:
             slope = stages[-1]
         else:
@@ -145,13 +142,14 @@ class Batch:
         found: np.ndarray = np.where(lands, self.times[-1], self.t + step)
         return found
 
-    def _stages(self, h: np.ndarray, t_new: np.ndarray) -> list[Any]:
+    def _attempt(self, h: np.ndarray, t_new: np.ndarray) -> tuple[list[Any], Any]:
+        """The stages and the state at the end."""
         stages, column = [self.slope], self._column(h)
         assert self.method.c is not None  # valid once built
         for row, c in zip(self.method.A[1:], self.method.c[1:], strict=True):
             state = self.y + column * self.combine(None, 1.0, row, stages)
             stages.append(self._fun(np.where(c == 1.0, t_new, self.t + c * h), state))
-        return stages
+        return stages, self.y + column * self.combine(None, 1.0, self.method.b, stages)
 
     def _judge(self, ratio: np.ndarray, h: np.ndarray) -> np.ndarray:
         """Which samples accept; steps and failures are brought up to date."""
@@ -247,10 +245,6 @@ class Batch:
         self.status[which & self.active] = status
         self.active = self.active & ~which
 
-    def give_up(self) -> None:
-        """End the samples that are not done."""
-        self.fail(self.active, Status.MAX_STEPS)
-
     @property
     def slowest(self) -> float:
         """The earliest time of all samples."""
@@ -284,7 +278,7 @@ class Batch:
         if 0 in x.shape:
             return np.zeros(x.shape[0])
         size = xp.reshape(xp.abs(x), (x.shape[0], -1))
-        if xp.finfo(size.dtype).bits < 32:
+        if limits(size).bits < 32:
             size = xp.astype(size, xp.float32)
         # Squares of shares do not overflow.
         top = xp.max(size, axis=1, keepdims=True)

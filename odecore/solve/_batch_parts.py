@@ -11,6 +11,7 @@ from array_api_compat import device
 
 from odecore._array import namespace
 from odecore.solve._batch import Batch
+from odecore.solve._status import Status
 
 __all__ = ["run"]
 
@@ -43,7 +44,7 @@ def run(batch: Batch, attempts: int, shrink: bool, report: Any = None) -> None:
         batch.step()
         if report is not None:
             report(batch.slowest)
-    batch.give_up()
+    batch.fail(batch.active, Status.MAX_STEPS)
 
 
 def _part(batch: Batch, rows: np.ndarray) -> Batch:

@@ -7,7 +7,7 @@ from typing import Any
 
 from array_api_compat import device
 
-from odecore._array import combiner, constant, constant_like, namespace, tracks
+from odecore._array import combiner, constant, constant_like, limits, namespace, tracks
 from odecore.solve._error_norm import root_mean_square, tolerance_scale
 from odecore.solve._explicit_step import Attempt, checked_stage
 from odecore.solve._newton import Newton, finite_difference_jacobian, gmres, iterate
@@ -155,7 +155,7 @@ class _Work:
 
     def _rounding(self) -> float:
         xp = namespace(self.start)
-        eps = float(xp.finfo(self.start.dtype).eps)
+        eps = float(limits(self.start).eps)
         return 10 * eps * max(1.0, float(xp.max(xp.abs(self.start / self.scale))))
 
     def _scale(self) -> Any:
@@ -210,7 +210,7 @@ class _Work:
     def _krylov(self, times: list[float], states: list[Any], coupling: Any, r: Any) -> Any:
         xp = namespace(r)
         s, n = r.shape
-        root = float(xp.finfo(r.dtype).eps) ** 0.5
+        root = float(limits(r).eps) ** 0.5
         values = [self._flat(t, Y) for t, Y in zip(times, states, strict=True)]
         tops = [1.0 + float(xp.max(xp.abs(Y))) for Y in states]
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import device
 
-from odecore._array import namespace
+from odecore._array import limits, namespace
 
 __all__ = ["Newton", "finite_difference_jacobian", "gmres", "iterate"]
 
@@ -66,7 +66,7 @@ def finite_difference_jacobian(
 ) -> tuple[Any, int]:
     """df/dy of a real flat state (n,), one column for each evaluation."""
     xp = namespace(y)
-    root = float(xp.finfo(y.dtype).eps) ** 0.5
+    root = float(limits(y).eps) ** 0.5
     eye = xp.eye(y.shape[0], dtype=y.dtype, device=device(y))
     columns = []
     for j in range(y.shape[0]):

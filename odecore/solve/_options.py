@@ -122,13 +122,13 @@ def adaptive_steps(
         )
     rtol = _tolerance("rtol", 1e-6 if rtol is None else rtol, y)
     atol = _tolerance("atol", 1e-9 if atol is None else atol, y)
-    largest, both = _largest_tolerances(rtol, atol)
-    if largest[0] >= 1:
+    largest, absolute, least_sum = _extremes(rtol, atol)
+    if largest >= 1:
         raise ValueError(f"`rtol` must be a number with 0 <= rtol < 1, got {rtol!r}")
-    if both == 0:
+    if least_sum == 0:
         raise ValueError("one of `rtol` and `atol` must be positive: with both 0 no step is good")
     eps = float(limits(y).eps)
-    if max(largest) < eps / 100:
+    if max(largest, absolute) < eps / 100:
         raise ValueError(
             f"rtol = {rtol} and atol = {atol} are below the rounding of {y.dtype}, whose eps is "
             f"{eps:.1e}: raise one of them, or use a wider dtype"
@@ -165,14 +165,13 @@ def refuse_adaptive_options(**options: Any) -> None:
         )
 
 
-def _largest_tolerances(rtol: Any, atol: Any) -> tuple[tuple[float, float], float]:
+def _extremes(rtol: Any, atol: Any) -> tuple[float, float, float]:
     """The largest of each, and the smallest sum of both for one entry."""
     if isinstance(rtol, float) and isinstance(atol, float):
-        return (rtol, atol), rtol + atol
+        return rtol, atol, rtol + atol
     relative, absolute = as_float64(rtol, "rtol"), as_float64(atol, "atol")
-    smallest = np.min(relative + absolute, initial=np.inf)
-    tops = (float(np.max(x, initial=0.0)) for x in (relative, absolute))
-    return tuple(tops), float(smallest)  # type: ignore[return-value]
+    least_sum = float(np.min(relative + absolute, initial=np.inf))
+    return float(np.max(relative, initial=0.0)), float(np.max(absolute, initial=0.0)), least_sum
 
 
 def _tolerance(label: str, value: Any, y: Any) -> Any:

@@ -89,12 +89,7 @@ def solve_per_sample(
     coefficients, y = as_method(method), as_state(y0, "y0")
     if not y.shape:
         raise ValueError("`y0` must have a first axis of samples, got a single number")
-    for x in args:
-        if not hasattr(x, "shape") or not x.shape or x.shape[0] != y.shape[0]:
-            raise ValueError(
-                f"`args` must be arrays with the {y.shape[0]} samples along their first axis, got "
-                f"{tuple(x.shape) if hasattr(x, 'shape') else type(x).__name__}"
-            )
+    _require_rows(args, y.shape[0])
     if not isinstance(coefficients, Coefficients) or not coefficients.is_explicit:
         raise ValueError("steps for each sample need an explicit Runge-Kutta method, say dopri5")
     if not is_count(max_steps):
@@ -127,3 +122,13 @@ def solve_per_sample(
     if throw:
         trajectory.raise_for_status()
     return trajectory
+
+
+def _require_rows(args: Sequence[Any], n: int) -> None:
+    """Raise ValueError unless each argument has a row for each of n samples."""
+    for x in args:
+        if not hasattr(x, "shape") or not x.shape or x.shape[0] != n:
+            raise ValueError(
+                f"`args` must be arrays with the {n} samples along their first axis, got "
+                f"{tuple(x.shape) if hasattr(x, 'shape') else type(x).__name__}"
+            )

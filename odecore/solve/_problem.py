@@ -9,7 +9,7 @@ from math import ceil, isfinite
 from numbers import Integral, Real
 from typing import Any
 
-from odecore._array import is_readable, namespace
+from odecore._array import is_readable, limits
 from odecore.solve._explicit_step import checked_stage
 from odecore.tableaux import Coefficients
 
@@ -148,8 +148,7 @@ def with_jumps(
     """
     if jump_at is None:
         return stops
-    abscissae = (method.c or ()) if isinstance(method, Coefficients) else ()
-    outside = [c for c in abscissae if isinstance(c, float) and not -1e-9 < c < 1 + 1e-9]
+    outside = method.abscissae_outside if isinstance(method, Coefficients) else []
     if outside:
         raise ValueError(
             f"this method evaluates outside its steps, at c = {outside}, so beyond the times of "
@@ -193,7 +192,7 @@ def grid_stops(grid: Any, first: float, last: float, max_steps: int) -> list[Sto
 
 def beside(t: float, toward: float, y: Any) -> float:
     """The time next to t, in the precision of the state, on the side of another time."""
-    info = namespace(y).finfo(y.dtype)
+    info = limits(y)
     gap = max(abs(t) * float(info.eps), float(info.smallest_normal))
     return t + gap if toward > t else t - gap
 

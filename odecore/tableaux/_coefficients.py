@@ -69,6 +69,12 @@ class Coefficients:
         return len(self.A[0]) == 0
 
     @property
+    def abscissae_outside(self) -> list[float]:
+        """Those known to be outside of [0, 1], where a step looks beyond its ends."""
+        known = (c for c in self.c or () if isinstance(c, float))
+        return [c for c in known if not -1e-9 < c < 1 + 1e-9]
+
+    @property
     def is_diagonally_implicit(self) -> bool:
         """Whether the stages can be solved for one after another."""
         return not self.is_explicit and len(self.A[0]) == 1
