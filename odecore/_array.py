@@ -11,7 +11,9 @@ import numpy as np
 from array_api_compat import array_namespace, device, is_array_api_obj, is_jax_array
 
 __all__ = [
+    "Add",
     "Combine",
+    "adder",
     "all_finite",
     "as_float64",
     "as_state",
@@ -24,10 +26,10 @@ __all__ = [
     "limits",
     "namespace",
     "own",
-    "plain_combine",
     "tracks",
 ]
 
+Add = Callable[[Any, Any, Any], Any]
 Combine = Callable[[Any, Any, Sequence[Any], Sequence[Any]], Any]
 
 
@@ -91,38 +93,36 @@ def as_state(value: Any, label: str, /) -> Any:
     return value
 
 
-def combiner(like: Any, /) -> Combine:
-    """The hot operation (y, h, weights, stages) -> y + h sum_i w_i k_i, for arrays like this one.
+def adder(like: Any, /) -> Add:
+    """The hot operation (y, scale, k) -> y + scale k, for arrays like this one.
 
-    Without y where that is None; weights that are the float 0 cost nothing. torch multiplies and
-    adds at once.
+    torch multiplies and adds at once where the scale is a float.
     """
-    return _combine_torch if is_torch_array(like) else plain_combine
+    return _add_torch if is_torch_array(like) else _add
 
 
-def plain_combine(y: Any, h: Any, weights: Sequence[Any], stages: Sequence[Any], /) -> Any:
-    """The same operation in the arithmetic of arrays alone, which compilers fuse."""
-    for weight, stage in zip(weights, stages, strict=True):
-        if isinstance(weight, float) and weight == 0.0:
-            continue
-        term = (h * weight) * stage
-        y = term if y is None else y + term
-    return namespace(stages[0]).zeros_like(stages[0]) if y is None else y
+def _add(y: Any, scale: Any, k: Any) -> Any:
+    return y + scale * k
 
 
-def _combine_torch(y: Any, h: Any, weights: Sequence[Any], stages: Sequence[Any]) -> Any:
-    if not isinstance(h, float):
-        return plain_combine(y, h, weights, stages)
-    for weight, stage in zip(weights, stages, strict=True):
-        if not isinstance(weight, float):
-            y = plain_combine(y, h, (weight,), (stage,))
-        elif weight == 0.0:
-            continue
-        elif y is None:
-            y = (h * weight) * stage
-        else:
-            y = y.add(stage, alpha=h * weight)
-    return namespace(stages[0]).zeros_like(stages[0]) if y is None else y
+def _add_torch(y: Any, scale: Any, k: Any) -> Any:
+    return y.add(k, alpha=scale) if isinstance(scale, float) else y + scale * k
+
+
+def combiner(like: Any, /) -> Combine:
+    """The operation (y, h, weights, stages) -> y + h sum_i w_i k_i, for arrays like this one.
+
+    Without y where that is None; weights that are the float 0 cost nothing.
+    """
+    add = adder(like)
+
+    def combine(y: Any, h: Any, weights: Sequence[Any], stages: Sequence[Any]) -> Any:
+        for weight, stage in zip(weights, stages, strict=True):
+            if not (isinstance(weight, float) and weight == 0.0):
+                y = (h * weight) * stage if y is None else add(y, h * weight, stage)
+        return namespace(stages[0]).zeros_like(stages[0]) if y is None else y
+
+    return combine
 
 
 def is_like(array: Any, other: Any, /) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from odecore._array import combiner, constant, is_readable, limits, namespace
 from odecore.errors import UnconvergedCorrectorWarning
 from odecore.solve._error_norm import tolerance_scale
-from odecore.solve._explicit_step import Attempt, checked_stage, explicit_step
+from odecore.solve._explicit_step import Attempt, ExplicitStep, checked_stage
 from odecore.tableaux import tableau
 
 __all__ = ["Adams", "AdamsSteps", "adams_weights"]
@@ -72,7 +72,7 @@ class AdamsSteps:
     def __init__(self, method: Adams, y: Any) -> None:
         self.method = method
         self.combine = combiner(y)
-        self.start = tableau("three_eighths").coefficients
+        self.start = ExplicitStep(tableau("three_eighths").coefficients, y)
         self.times: deque[float] = deque(maxlen=method.max_order - 1)
         self.slopes: deque[Any] = deque(maxlen=method.max_order - 1)
 
@@ -106,9 +106,7 @@ class AdamsSteps:
     ) -> tuple[Any, int]:
         """The state at t_new from the slopes at known times, the last at t, and evaluations."""
         if len(slopes) < FEWEST:
-            made = explicit_step(
-                fun, t, y, h, self.start, first_stage=slopes[0], t_new=t_new, combine=self.combine
-            )
+            made = self.start(fun, t, y, h, slopes[0], t_new)
             return made.y, made.evaluations
         times, evaluations = [(s - t) / h for s in known], 0
         y_new = self.combine(y, h, adams_weights(times), slopes)

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
-from odecore._array import Combine, combiner, own, plain_combine
+from odecore._array import adder, own
 from odecore.solve._status import Status
 from odecore.tableaux import Coefficients
 
-__all__ = ["Attempt", "checked_stage", "explicit_step"]
+__all__ = ["Attempt", "ExplicitStep", "checked_stage", "explicit_step"]
 
 Field = Callable[[Any, Any], Any]
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(NamedTuple):
     """The outcome of one step, before anyone judged it.
 
     Parameters
@@ -51,6 +49,75 @@ class Attempt:
     ratio: Any = None
 
 
+class ExplicitStep:
+    """Steps of one explicit method; what is the same in each is made once.
+
+    Parameters
+    ----------
+    method : Coefficients
+        Of an explicit method.
+    like : array
+        An array like the state.
+    """
+
+    def __init__(self, method: Coefficients, like: Any) -> None:
+        assert method.c is not None  # valid once built
+        self.add = adder(like)
+        self.rows = [
+            (c, isinstance(c, float) and c == 1.0, _nonzero(row))
+            for c, row in zip(method.c[1:], method.A[1:], strict=True)
+        ]
+        self.b = _nonzero(method.b)
+        self.error = None if method.error is None else _nonzero(method.error)
+        # The last stage of a FSAL method is evaluated at the new state.
+        self.last_is_first = method.last_stage_is_first
+
+    def __call__(
+        self, fun: Field, t: Any, y: Any, h: Any, first_stage: Any, t_new: Any = None
+    ) -> Attempt:
+        """Make one step; the arguments are those of `explicit_step`."""
+        add = self.add
+        stages = [checked_stage(fun(t, y), y) if first_stage is None else first_stage]
+        state = y
+        for c, at_end, row in self.rows:
+            state = y
+            for j, weight in row:
+                state = add(state, h * weight, stages[j])
+            time = t_new if at_end and t_new is not None else t + c * h
+            stages.append(checked_stage(fun(time, state), state))
+        y_new = state
+        if not self.last_is_first:
+            y_new = y
+            for j, weight in self.b:
+                y_new = add(y_new, h * weight, stages[j])
+        if y_new.dtype != y.dtype:
+            raise TypeError(
+                f"the step turned dtype {y.dtype} into {y_new.dtype}: give the coefficients of the "
+                "method in the dtype of the state"
+            )
+        error = None
+        if self.error:
+            j, weight = self.error[0]
+            error = (h * weight) * stages[j]
+            for j, weight in self.error[1:]:
+                error = add(error, h * weight, stages[j])
+        elif self.error is not None:
+            error = stages[0] * 0.0
+        return Attempt(
+            y_new,
+            error,
+            stages[0],
+            stages[-1] if self.last_is_first else None,
+            len(stages) - (first_stage is not None),
+            tuple(stages),
+        )
+
+
+def _nonzero(weights: Sequence[Any]) -> list[tuple[int, Any]]:
+    """Weights with their indices, without those that are the float 0."""
+    return [(j, w) for j, w in enumerate(weights) if not (isinstance(w, float) and w == 0.0)]
+
+
 def explicit_step(
     fun: Field,
     t: Any,
@@ -61,7 +128,6 @@ def explicit_step(
     *,
     first_stage: Any = None,
     t_new: Any = None,
-    combine: Combine | None = None,
 ) -> Attempt:
     """Make one step from (t, y) to t + h.
 
@@ -78,8 +144,6 @@ def explicit_step(
         fun(t, y), where it is known already.
     t_new : float or 0-d array, optional
         The end of the step, where t + h may differ from it by rounding.
-    combine : callable, optional
-        From `odecore._array.combiner`, where the caller has it already.
 
     Returns
     -------
@@ -90,34 +154,7 @@ def explicit_step(
     ValueError, TypeError
         If `fun` returns another shape than that of the state, or the step changes its dtype.
     """
-    if combine is None:
-        combine = combiner(y) if isinstance(h, float) else plain_combine
-    stages = [checked_stage(fun(t, y), y) if first_stage is None else first_stage]
-    state = y
-    assert method.c is not None  # valid once built
-    for row, c in zip(method.A[1:], method.c[1:], strict=True):
-        at_end = t_new is not None and isinstance(c, float) and c == 1.0
-        time = t_new if at_end else t + c * h
-        state = combine(y, h, row, stages)
-        stages.append(checked_stage(fun(time, state), state))
-    # The last stage of a FSAL method was evaluated at the new state.
-    y_new = state if method.last_stage_is_first else combine(y, h, method.b, stages)
-    if y_new.dtype != y.dtype:
-        raise TypeError(
-            f"the step turned dtype {y.dtype} into {y_new.dtype}: give the coefficients of the "
-            "method in the dtype of the state"
-        )
-    error = None
-    if method.error is not None:
-        error = combine(None, h, method.error, stages)
-    return Attempt(
-        y=y_new,
-        error=error,
-        first_stage=stages[0],
-        last_stage=stages[-1] if method.last_stage_is_first else None,
-        evaluations=len(stages) - (first_stage is not None),
-        stages=tuple(stages),
-    )
+    return ExplicitStep(method, y)(fun, t, y, h, first_stage, t_new)
 
 
 def checked_stage(value: Any, y: Any) -> Any:

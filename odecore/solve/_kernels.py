@@ -35,7 +35,7 @@ class Kernels:
         How many steps `chunk` takes.
     """
 
-    step: Callable[..., Any] | None = None
+    step: Callable[..., Attempt | None] | None = None
     leap: Callable[..., Any] | None = None
     chunk: Callable[..., Any] | None = None
     length: int = 8

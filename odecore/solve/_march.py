@@ -77,6 +77,11 @@ class Plan:
     kernels: Kernels = field(default_factory=Kernels)
 
     @cached_property
+    def passive(self) -> bool:
+        """Whether nothing is wanted from the inside of a step."""
+        return not (self.outputs or self.events or self.dense)
+
+    @cached_property
     def passes_steps(self) -> bool:
         """Whether nothing is to be done at each step, so that many may be taken at once."""
         jumps = self.jump_at_start or any(stop.jump for stop in self.stops)
@@ -98,7 +103,7 @@ def march(
     convert : callable, optional
         From stacked states to what the caller's states look like.
     """
-    solve = March(plan, t, y)
+    solve = March(plan, t, y, compiled=plan.kernels.step is not None)
     if not all_finite(y, reads):
         solve.status = Status.NONFINITE_INPUT
     else:
@@ -126,7 +131,7 @@ class March:
     found: list[tuple[list[float], list[Any]]] = field(default_factory=list)
     signs: list[float] = field(default_factory=list)
     behind_jump: bool = False  # t is seen from its later side
-    compiled: bool = True  # until the compiler refuses a step
+    compiled: bool = False  # whether there are compiled steps, until the compiler refuses one
 
     def start(self) -> None:
         """Evaluate fun at the start, check what it returns, and find the first step."""
@@ -156,7 +161,7 @@ class March:
         stops, position = self.plan.stops, 0
         try:
             while position < len(stops) and self.status is Status.SUCCESS:
-                taken = take_chunk(self, position)
+                taken = self.plan.kernels.chunk is not None and take_chunk(self, position)
                 if not taken:
                     self._go_to(stops[position])
                 position += taken or 1
@@ -166,8 +171,8 @@ class March:
     def _go_to(self, stop: Stop) -> None:
         """Make steps up to a stop."""
         plan, counts = self.plan, self.counts
-        controller, observe = plan.controller, plan.observe
-        arrived = leap_to(self, stop)
+        controller, observe, report = plan.controller, plan.observe, plan.report
+        arrived = plan.kernels.leap is not None and leap_to(self, stop)
         while not arrived and self.status is Status.SUCCESS:
             if counts["accepted"] + counts["rejected"] == plan.max_steps:
                 self.status = Status.MAX_STEPS
@@ -177,8 +182,11 @@ class March:
             arrived = t_new is stop.t
             if observe is not None:
                 observe("step", t, y, t_new - t)
-            fun = self._one_sided(t_new, arrived and stop.jump)
-            attempt = self._attempt(fun, t_new)
+            jumps = arrived and stop.jump
+            touches = self.behind_jump or jumps
+            fun = self._one_sided(t_new, jumps) if touches else plan.fun
+            attempt = self._compiled_step(fun, t_new) if self.compiled else None
+            attempt = attempt or plan.step(fun, t, y, t_new - t, self.slope, t_new)
             counts["evaluations"] += attempt.evaluations
             counts["newton"] += attempt.newton
             good, self.control = controller.judge(attempt, y, t, t_new, self.control)
@@ -195,8 +203,8 @@ class March:
             self.behind_jump = False
             if plan.every_step and not arrived:
                 self.recorded.append((self.t, self.y))
-            if plan.report is not None:
-                plan.report(self.t)
+            if report is not None:
+                report(self.t)
         if arrived and (plan.every_step or stop.recorded):
             self.recorded.append((self.t, self.y))
         if arrived and stop.jump:
@@ -204,24 +212,21 @@ class March:
             if isinstance(plan.step, AdamsSteps):
                 plan.step.forget()
 
-    def _attempt(self, fun: Field, t_new: Any) -> Attempt:
+    def _compiled_step(self, fun: Field, t_new: Any) -> Attempt | None:
         """A step of the compiled program, where there is one for this right-hand side."""
-        plan, t, y = self.plan, self.t, self.y
-        if self.compiled and fun is plan.fun and plan.kernels.step is not None:
-            adaptive, tolerances = plan.controller, None
-            if isinstance(adaptive, AdaptiveSteps):
-                tolerances = adaptive.rtol, adaptive.atol
-            made = plan.kernels.step(fun, t, y, t_new - t, self.slope, t_new, tolerances)
-            if isinstance(made, Attempt):
-                return made
-            self.compiled = False
-        return plan.step(fun, t, y, t_new - t, self.slope, t_new)
+        plan, t = self.plan, self.t
+        if plan.kernels.step is None or fun is not plan.fun:
+            return None
+        adaptive, tolerances = plan.controller, None
+        if isinstance(adaptive, AdaptiveSteps):
+            tolerances = adaptive.rtol, adaptive.atol
+        made = plan.kernels.step(fun, t, self.y, t_new - t, self.slope, t_new, tolerances)
+        self.compiled = made is not None
+        return made
 
     def _one_sided(self, t_new: Any, jumps: bool) -> Field:
-        """The right-hand side, in a step that touches a jump kept to the inside of the step."""
+        """The right-hand side, kept to the inside of a step that touches a jump."""
         fun, t, y = self.plan.fun, self.t, self.y
-        if not (self.behind_jump or jumps):
-            return fun
         first = beside(t, t_new, y) if self.behind_jump else t
         last = beside(t_new, t, y) if jumps else t_new
         low, high = sorted((first, last))
@@ -232,11 +237,11 @@ class March:
         plan = self.plan
         t, y = self.t, self.y
         slope, self.slope = self.slope, attempt.last_stage
-        if attempt.first_stage is not None:
-            slope = attempt.first_stage
-        if not (plan.outputs or plan.events or plan.dense):
+        if plan.passive:
             self.t, self.y = t_new, attempt.y
             return
+        if attempt.first_stage is not None:
+            slope = attempt.first_stage
         step: DenseStep | None = None
 
         def inside(time: float) -> Any:

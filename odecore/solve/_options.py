@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from odecore._array import as_float64, combiner, constant, constant_like, is_like, limits, namespace
+from odecore._array import as_float64, constant, constant_like, is_like, limits, namespace
 from odecore.solve._adams import Adams
 from odecore.solve._controllers import CONTROLS, AdaptiveSteps, StepControl
 from odecore.solve._error_norm import root_mean_square
-from odecore.solve._explicit_step import Attempt, explicit_step
+from odecore.solve._explicit_step import Attempt, ExplicitStep
 from odecore.solve._implicit_step import ImplicitStep
 from odecore.solve._newton import Newton
 from odecore.tableaux import (
@@ -65,10 +65,7 @@ def step_of(
             )
         if isinstance(method, Adams):
             return method.steps(y)
-        combine = combiner(y)
-        return lambda fun, t, y, h, first_stage, t_new: explicit_step(
-            fun, t, y, h, method, first_stage=first_stage, t_new=t_new, combine=combine
-        )
+        return ExplicitStep(method, y)
     if not all(isinstance(a, float) for row in (*method.A, method.b) for a in row):
         raise TypeError("an implicit method needs coefficients that are floats, not arrays")
     tolerances = (None, None) if steps is None else (steps.rtol, steps.atol)

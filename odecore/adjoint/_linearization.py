@@ -1,0 +1,47 @@
+"""What an adjoint needs of a right-hand side: its value and the transpose of its derivative."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from odecore._array import namespace
+
+__all__ = ["Linearize", "Pull", "node_by_node"]
+
+#: `pull(a, parameters)` gives (df/dy)^T a and, if `parameters` is true, the tuple of
+#: (df/dtheta)^T a, one array for each group of parameters; otherwise an empty tuple.
+Pull = Callable[[Any, bool], tuple[Any, tuple[Any, ...]]]
+
+#: `linearize(t, y)` gives f(t, y) and its `Pull`. Evaluating f is its cost; a pull may be called
+#: more than once.
+Linearize = Callable[[Any, Any], tuple[Any, Pull]]
+
+
+def node_by_node(linearize: Linearize, /) -> Linearize:
+    """The linearization at many points, by one evaluation at each.
+
+    Parameters
+    ----------
+    linearize : callable
+        `linearize(t, y)` returns f(t, y) and `pull(a, parameters)`.
+
+    Returns
+    -------
+    callable
+        The same for times (m,) and states (m, ...): the value and the pulled-back state have the
+        node as their first axis, parameters are summed over the nodes.
+    """
+
+    def nodes(t: Any, y: Any) -> tuple[Any, Pull]:
+        found = [linearize(t[k], y[k, ...]) for k in range(y.shape[0])]
+        xp = namespace(y)
+
+        def pull(a: Any, parameters: bool) -> tuple[Any, tuple[Any, ...]]:
+            parts = [back(a[k, ...], parameters) for k, (_, back) in enumerate(found)]
+            groups = zip(*(part[1] for part in parts), strict=True)
+            return xp.stack([part[0] for part in parts]), tuple(sum(g[1:], g[0]) for g in groups)
+
+        return xp.stack([value for value, _ in found]), pull
+
+    return nodes
