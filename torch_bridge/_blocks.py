@@ -64,7 +64,7 @@ class NeuralODE(nn.Module):
         rtol: float = 1e-6,
         atol: float = 1e-8,
         adjoint: str = "direct",
-        nodes: int = 17,
+        nodes: int | None = None,
     ) -> None:
         super().__init__()
         if adjoint not in ADJOINTS:

@@ -1,4 +1,4 @@
-"""Vector-Jacobian products of a torch field, which lose no gradient in silence."""
+"""Linearizations of a torch field, which lose no gradient in silence."""
 
 from __future__ import annotations
 
@@ -8,42 +8,109 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from odecore.adjoint import Panel, Pull, node_by_node
+
 __all__ = ["Products"]
+
+Field = Callable[[Any, Any], Any]
 
 
 class Products:
-    """Vector-Jacobian products of a field by autograd, looking for gradients that would be lost."""
+    """Linearizations of a field by autograd, looking for gradients that would be lost.
 
-    def __init__(self, field: Callable[[Any, Any], Any], parameters: Sequence[Tensor]) -> None:
-        self.field = field
+    Parameters
+    ----------
+    field : callable
+    parameters : sequence of Tensor
+        All that need a gradient.
+    traced : callable, optional
+        Makes the field that torch.vmap may trace; without it nodes are taken one by one.
+    """
+
+    def __init__(
+        self,
+        field: Field,
+        parameters: Sequence[Tensor],
+        traced: Callable[[], Field] | None = None,
+    ) -> None:
+        self.field, self.traced = field, traced
         self.tensors = tuple(parameters)
         self.checked = False
         self.unlisted: dict[int, Tensor] = {}
 
-    def state(self, t: Any, y: Tensor, a: Tensor) -> Tensor:
-        """(df/dy)^T a."""
+    def point(self, t: Any, y: Tensor) -> tuple[Tensor, Pull]:
+        """The field linearized at a point."""
         with torch.enable_grad():
             y = y.detach().requires_grad_()
             value = self.field(t, y)
-            if not (self.checked and self.tensors):
-                # Then at the nodes only, by `parameters`; without those here, every time.
-                self._refuse_unlisted(value, (y, *self.tensors))
-                self.checked = True
-            return _pull_back(value, (y,), a)[0]
+        if not (self.checked and self.tensors):
+            # Then at the nodes only; without parameters there are no nodes, so every time.
+            self._refuse_unlisted(value, y)
+            self.checked = True
+        return value.detach(), self._pull(value, y)
 
-    def parameters(self, t: Any, y: Tensor, a: Tensor) -> tuple[Tensor, ...]:
-        """(df/dtheta)^T a for each parameter."""
+    def nodes(self, t: Tensor, y: Tensor) -> tuple[Tensor, Pull]:
+        """The field linearized at times (m,) and states (m, ...), in one evaluation if possible."""
+        traced = self.traced
+        if traced is None:
+            return self._one_by_one(t, y)
+
+        def at_node(t: Tensor, y: Tensor) -> Tensor:
+            value: Tensor = traced()(t, y)  # made here, where it sees that it is traced
+            return value
+
         with torch.enable_grad():
-            value = self.field(t, y.detach())
-            self._refuse_unlisted(value, self.tensors)
-            return _pull_back(value, self.tensors, a)
+            y = y.detach().requires_grad_()
+            try:
+                value = torch.func.vmap(at_node, randomness="different")(t, y)
+            except Exception:
+                # What torch.vmap can not do, from in-place changes of buffers to branches on
+                # values. If it is the field's own error, it will come again.
+                self.traced = None
+                return self._one_by_one(t, y)
+        if _unlisted(value, (y, *self.tensors)):
+            for _ in range(2):  # leaves that come again were not made inside
+                self.checked = False
+                self.point(t[0], y[0])
+        return value.detach(), self._pull(value, y)
 
-    def _refuse_unlisted(self, value: Tensor, listed: Sequence[Tensor]) -> None:
+    def bytes_saved(self, panel: Panel) -> int:
+        """What autograd keeps of one evaluation of the field, in bytes."""
+        storages: dict[int, int] = {}
+
+        def keep(x: Tensor) -> Tensor:
+            storage = x.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+            return x
+
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+            self.field(panel.start, panel.values[0].detach().requires_grad_())
+        for p in self.tensors:
+            storages.pop(p.untyped_storage().data_ptr(), None)
+        return sum(storages.values())
+
+    def _one_by_one(self, t: Tensor, y: Tensor) -> tuple[Tensor, Pull]:
+        def point(t: Any, y: Tensor) -> tuple[Tensor, Pull]:
+            self.checked = False
+            return self.point(t, y)
+
+        found: tuple[Tensor, Pull] = node_by_node(point)(t, y.detach())
+        return found
+
+    def _pull(self, value: Tensor, y: Tensor) -> Pull:
+        def pull(a: Tensor, parameters: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
+            inputs = (y, *self.tensors) if parameters else (y,)
+            state, *rest = _pull_back(value, inputs, a)
+            return state, tuple(rest)
+
+        return pull
+
+    def _refuse_unlisted(self, value: Tensor, y: Tensor) -> None:
         """Raise ValueError if the value depends on a leaf that would silently get no gradient.
 
         Leaves that `func` makes itself, to differentiate inside, are others at each call.
         """
-        found = _unlisted(value, listed)
+        found = _unlisted(value, (y, *self.tensors))
         lost = [leaf for key, leaf in found.items() if key in self.unlisted]
         if lost:
             raise ValueError(
@@ -57,7 +124,7 @@ class Products:
 def _pull_back(value: Tensor, inputs: tuple[Tensor, ...], a: Tensor) -> tuple[Tensor, ...]:
     if not value.requires_grad:
         return tuple(map(torch.zeros_like, inputs))
-    found = torch.autograd.grad(value, inputs, a, allow_unused=True)
+    found = torch.autograd.grad(value, inputs, a, allow_unused=True, retain_graph=True)
     return tuple(
         torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)
     )

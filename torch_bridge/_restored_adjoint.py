@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from math import ceil
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from odecore.adjoint import Panel, record_panels, restored
+from odecore.adjoint import Gradients, Panel, collocated, record_panels, restored
 from odecore.errors import UnresolvedInterpolantWarning
 from odecore.interpolation import coefficient_tail
 from odecore.tableaux import Coefficients
 from torch_bridge._callbacks import observer_of
-from torch_bridge._fields import Autocast, as_field, inside_torch_func, inside_transform
+from torch_bridge._captured import field_later, parameters_of
+from torch_bridge._fields import Autocast, inside_torch_func, inside_transform
 from torch_bridge._jacobian import newton_of
 from torch_bridge._methods import Method, Solver, solver_of
 from torch_bridge._odeint import Prepared, odeint, prepare
 from torch_bridge._once import once_only
 from torch_bridge._products import Products
-from torch_bridge._states import Layout
 from torch_bridge._times import shifted_outputs, shifted_start
 
 __all__ = ["odeint_adjoint"]
+
+UNREAD = 17  # nodes where no tolerance is there to choose them
 
 NO_SECOND_DERIVATIVE = (
     "a gradient from the restored adjoint can not be differentiated again; use `odeint`, whose "
@@ -49,7 +51,8 @@ def odeint_adjoint(
     adjoint_method: Method = None,
     adjoint_options: Mapping[str, Any] | None = None,
     adjoint_params: Iterable[Tensor] | None = None,
-    nodes: int = 17,
+    nodes: int | None = None,
+    memory: int | None = None,
 ) -> Any:
     """Like `odeint`, with gradients from the restored adjoint: memory does not grow with steps.
 
@@ -57,15 +60,27 @@ def odeint_adjoint(
     ----------
     func, y0, t, rtol, atol, method, options, event_fn
         As for `odeint`.
-    adjoint_rtol, adjoint_atol, adjoint_method, adjoint_options : optional
-        The same for the backward solve; by default those of the forward solve.
+    adjoint_rtol, adjoint_atol : optional
+        Tolerances of the backward solve; by default those of the forward solve.
+    adjoint_method : str, ButcherTableau or Coefficients, optional
+        "collocation" solves the adjoint equation at all nodes of a panel at once, by evaluating
+        func there in one batch (torch.vmap where it can), instead of stepping through it; it is
+        the default of adaptive solves on the CPU. A method as for `odeint` makes steps; the default
+        of fixed steps, on other devices, and with `adjoint_options`, is `method`.
+    adjoint_options : mapping, optional
+        Options of the steps; by default those of the forward solve.
     adjoint_params : iterable of Tensor, optional
         Tensors that receive a gradient; by default `func.parameters()`, for a Module. Those that
         do not require a gradient are dropped; `()` means none. A tensor that is computed from a
         parameter outside of `func` is listed itself, not the parameter.
     nodes : int, optional
-        Chebyshev points stored in each interval between output times, at least 2. The forward
-        solve lands on them. Memory: nodes times the state for each interval.
+        Chebyshev points stored in each interval between output times, at least 2. By default of
+        adaptive solves on the CPU as many as the tolerance asks for, in panels if need be;
+        otherwise 17.
+    memory : int, optional
+        A budget in bytes for the backward pass: for the states at the nodes, of which there are
+        fewer if need be, and for what func saves at nodes that are evaluated together. Where that
+        is beyond the budget, the adjoint equation is stepped through.
 
     Returns
     -------
@@ -102,42 +117,50 @@ def odeint_adjoint(
         raise RuntimeError(
             "the restored adjoint does not run under torch.func; use `odeint`, whose steps do"
         )
-    if adjoint_method not in (None, method) and options and adjoint_options is None:
+    problem = prepare(func, y0, t, rtol, atol, method, options)
+    collocates = adjoint_method == "collocation" or (
+        adjoint_method is None
+        and adjoint_options is None
+        and problem.solver.adaptive
+        and problem.y0.device.type == "cpu"
+        and observer_of(func, problem.layout, "_adjoint") is None
+    )
+    if adjoint_method in (None, "collocation"):
+        adjoint_method = method
+    elif adjoint_method != method and options and adjoint_options is None:
         raise ValueError(
             "`adjoint_method` is given, so `options` may not fit the backward solve; give "
             "`adjoint_options` too"
         )
-    problem = prepare(func, y0, t, rtol, atol, method, options)
     if adjoint_options is None:
         adjoint_options = {k: v for k, v in (options or {}).items() if k != "norm"}
-    chosen = method if adjoint_method is None else adjoint_method
     backward = solver_of(
-        chosen,
+        adjoint_method,
         {k: v for k, v in adjoint_options.items() if k != "norm"},
         rtol if adjoint_rtol is None else adjoint_rtol,
         atol if adjoint_atol is None else adjoint_atol,
         newton_of(problem.field),
     )
     _require_methods(problem.solver, backward)
-    parameters = _parameters(func, adjoint_params)
-    if len(problem.times) == 1:
-        return problem.layout.state(problem.y0[None])
     autocast = Autocast.current(problem.y0.device)
-    start = shifted_start(problem.y0, t, problem.field)
     solve = _Solve(
         problem,
-        _later(func, problem.layout, autocast),
-        nodes,
+        field_later(func, problem.layout, autocast),
+        UNREAD if nodes is None and not problem.solver.adaptive else nodes,
+        memory,
         backward,
-        parameters,
-        _rounding(problem.y0, autocast),
+        collocates,
+        parameters_of(func, adjoint_params),
+        autocast,
         dict(adjoint_options),
     )
+    if len(problem.times) == 1:
+        return problem.layout.state(problem.y0[None])
+    start = shifted_start(problem.y0, t, problem.field)
     with autocast.suspended():
-        y, node_values = _RestoredSolve.apply(solve, start, *parameters)
+        y, node_values = _RestoredSolve.apply(solve, start, *solve.parameters)
         if node_values.device.type == "cpu" and not inside_transform():
-            panels = solve.panels(node_values.detach())
-            solve.warn(max(float(coefficient_tail(panel.values)) for panel in panels))
+            solve.warn_of_panels(node_values.detach())
     return problem.layout.state(shifted_outputs(y, problem.y0, t, problem.field))
 
 
@@ -146,15 +169,72 @@ class _Solve:
     """What a backward pass must know besides its saved tensors.
 
     `field_later`, called in the backward pass, gives the field that `field` was in the forward one.
+    `panels` is filled by the forward pass, without the states, which are saved by autograd.
     """
 
     problem: Prepared
     field_later: Callable[[Tensor], Callable[[Any, Any], Any]]
-    nodes: int
+    nodes: int | None
+    memory: int | None
     backward: Solver
+    collocates: bool
     parameters: tuple[Tensor, ...]
-    rounding: float
+    autocast: Autocast
     adjoint_options: dict[str, Any]
+    panels: list[Panel] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+
+    def record(self, y0: Tensor) -> tuple[Tensor, Tensor]:
+        """Solve forward; the states at output times and at all nodes."""
+        trajectory, panels = record_panels(
+            self.problem.field,
+            self.problem.times,
+            y0,
+            nodes=self.nodes,
+            memory=self.memory,
+            **self.problem.panel_options(),
+        )
+        self.panels[:] = [replace(panel, values=None) for panel in panels]
+        self.counts[:] = [panel.values.shape[0] for panel in panels]
+        ends = accumulate(m - 1 for m in self.counts)
+        outputs = [0, *(k for k, panel in zip(ends, panels, strict=True) if panel.is_last)]
+        return trajectory.y[outputs], trajectory.y
+
+    def filled(self, node_values: Tensor) -> list[Panel]:
+        """The panels with their states."""
+        starts = accumulate((m - 1 for m in self.counts), initial=0)
+        return [
+            replace(panel, values=node_values[k : k + m])
+            for panel, k, m in zip(self.panels, starts, self.counts, strict=False)
+        ]
+
+    def gradients(self, node_values: Tensor, y_grad: Tensor, norm: Any) -> Gradients:
+        """The backward pass."""
+
+        def traced() -> Callable[[Any, Any], Any]:
+            return self.field_later(node_values)
+
+        # torch.vmap does not see autocast.
+        batched = None if self.autocast.enabled else traced
+        products = Products(traced(), self.parameters, batched)
+        panels, cotangents = self.filled(node_values), list(y_grad.unbind())
+        wanted: dict[str, Any] = {"parameters": bool(self.parameters)}
+        batch = None
+        if self.memory is not None:
+            batch = max(1, self.memory // max(1, products.bytes_saved(panels[-1])))
+        if self.collocates and (batch is None or batch >= max(self.counts)):
+            tolerances = {k: self.backward.options.get(k) for k in ("rtol", "atol")}
+            found = {k: v for k, v in tolerances.items() if v is not None}
+            return collocated(products.nodes, panels, cotangents, **wanted, **found)
+        return restored(
+            products.point,
+            panels,
+            cotangents,
+            linearize_nodes=products.nodes,
+            batch=batch,
+            **wanted,
+            **self.backward_options(norm),
+        )
 
     def backward_options(self, norm: Any) -> dict[str, Any]:
         """Keyword arguments of `odecore.adjoint.restored`, with the norm that is wanted now."""
@@ -179,37 +259,38 @@ class _Solve:
 
         return {**found, "norm": of_adjoint}
 
-    def panels(self, node_values: Tensor) -> list[Panel]:
-        """Cut the states at all nodes into the intervals between output times."""
-        last = self.nodes - 1
-        return [
-            Panel(a, b, node_values[last * i : last * (i + 1) + 1])
-            for i, (a, b) in enumerate(pairwise(self.problem.times))
-        ]
+    def warn_of_panels(self, node_values: Tensor) -> None:
+        """Warn if the nodes do not resolve the trajectory."""
+        if self.nodes is not None:
+            panels = self.filled(node_values)
+            self.warn(max(float(coefficient_tail(panel.values)) for panel in panels), "trajectory")
+            return
+        tail = max(panel.tail or 0.0 for panel in self.panels)
+        if tail > 10:
+            self.warn(tail * self.problem.solver.tolerance, "trajectory")
 
-    def warn(self, tail: float, where: str = "trajectory") -> None:
+    def warn(self, tail: float, where: str) -> None:
         """Warn if the last Chebyshev coefficients are not small."""
-        limit = max(10 * self.problem.solver.tolerance, self.rounding)
+        lowest = torch.finfo(self.autocast.dtype).eps if self.autocast.enabled else 0.0
+        rounding = max(100 * torch.finfo(self.problem.y0.dtype).eps, lowest)
+        limit = max(10 * self.problem.solver.tolerance, rounding)
         if tail > limit:
+            remedy = "raise `nodes`" if self.memory is None else "raise `nodes` or `memory`"
             warnings.warn(
-                f"{self.nodes} nodes do not resolve the {where}: its last Chebyshev coefficients "
-                f"are about {tail:.0e} of the largest, above {limit:.0e}, and the gradient is no "
-                "better; raise `nodes`, or add output times",
+                f"{max(self.counts)} nodes do not resolve the {where}: its last Chebyshev "
+                f"coefficients are about {tail:.0e} of the largest, above {limit:.0e}, and the "
+                f"gradient is no better; {remedy}, or add output times",
                 UnresolvedInterpolantWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
 
 
 class _RestoredSolve(torch.autograd.Function):
-    """Forward: solve onto the nodes. Backward: `odecore.adjoint.restored` with autograd's VJP."""
+    """Forward: solve and keep the nodes. Backward: the adjoint equation, with autograd's VJP."""
 
     @staticmethod
     def forward(solve: _Solve, y0: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
-        problem = solve.problem
-        trajectory, _ = record_panels(
-            problem.field, problem.times, y0, nodes=solve.nodes, **problem.panel_options()
-        )
-        return trajectory.y[:: solve.nodes - 1].clone(), trajectory.y
+        return solve.record(y0)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -223,66 +304,14 @@ class _RestoredSolve(torch.autograd.Function):
     def backward(ctx: Any, y_grad: Tensor, _: Any) -> tuple[Any, ...]:
         solve: _Solve = ctx.solve
         node_values = ctx.saved_tensors[0]  # unpacking also checks that nothing was overwritten
-        products = Products(solve.field_later(node_values), solve.parameters)
         with torch.no_grad(), Autocast.current(node_values.device).suspended():
-            gradients = restored(
-                products.state,
-                solve.panels(node_values),
-                list(y_grad.unbind()),
-                vjp_parameters=products.parameters if solve.parameters else None,
-                **solve.backward_options(ctx.adjoint_options.get("norm")),
-            )
+            found = solve.gradients(node_values, y_grad, ctx.adjoint_options.get("norm"))
             if node_values.device.type == "cpu":
-                solve.warn(float(gradients.tail), "adjoint, found in the backward pass")
-        found = (gradients.y0, *gradients.parameters)
+                solve.warn(float(found.tail), "adjoint, found in the backward pass")
+                solve.warn(float(found.quadrature), "integrand, found in the backward pass")
         anchor = torch.empty(0, requires_grad=True)
-        return (None, *(once_only(g, anchor, NO_SECOND_DERIVATIVE) for g in found))
-
-
-def _later(
-    func: Callable[[Any, Any], Any], layout: Layout, autocast: Autocast
-) -> Callable[[Tensor], Callable[[Any, Any], Any]]:
-    """Remember parameters and autocast state for a backward pass, which may run without them.
-
-    `torch.func.functional_call` has put a module's own parameters back by then.
-    """
-    if not isinstance(func, nn.Module):
-        return lambda like: as_field(layout.field(func), like, autocast)
-    kept = dict(func.named_parameters(remove_duplicate=False))
-
-    def pinned(t: Tensor, y: Any) -> Any:
-        return torch.func.functional_call(func, kept, (t, y), tie_weights=False)
-
-    def field(like: Tensor) -> Callable[[Any, Any], Any]:
-        present = func.named_parameters(remove_duplicate=False)
-        same = all(p is kept.get(name) for name, p in present)
-        return as_field(layout.field(func if same else pinned), like, autocast)
-
-    return field
-
-
-def _parameters(func: Any, adjoint_params: Iterable[Tensor] | None) -> tuple[Tensor, ...]:
-    if adjoint_params is None:
-        if not isinstance(func, nn.Module):
-            raise ValueError(
-                "`func` is not a Module, so its parameters are unknown; give `adjoint_params`, the "
-                "tensors that need a gradient, or () for none"
-            )
-        adjoint_params = func.parameters()
-        if getattr(func, "_is_replica", False):  # of DataParallel, without parameters of its own
-            parts = (x for module in func.modules() for x in vars(module).values())
-            adjoint_params = [x for x in parts if isinstance(x, Tensor)]
-    parameters = tuple(adjoint_params)
-    for p in parameters:
-        if not isinstance(p, Tensor):
-            raise TypeError(f"`adjoint_params` must hold tensors, got {type(p).__name__}")
-    return tuple({id(p): p for p in parameters if p.requires_grad}.values())
-
-
-def _rounding(y0: Tensor, autocast: Autocast) -> float:
-    """Relative size below which Chebyshev coefficients are rounding noise."""
-    lowest = torch.finfo(autocast.dtype).eps if autocast.enabled else 0.0
-    return max(100 * torch.finfo(y0.dtype).eps, lowest)
+        gradients = (found.y0, *found.parameters)
+        return (None, *(once_only(g, anchor, NO_SECOND_DERIVATIVE) for g in gradients))
 
 
 def _require_methods(*solvers: Solver) -> None:

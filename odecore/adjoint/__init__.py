@@ -1,6 +1,22 @@
-"""Gradients of a solve by its adjoint equation; the vector-Jacobian product is an argument."""
+"""Gradients of a solve by its adjoint equation; the linearization of f is an argument."""
 
+from odecore.adjoint._collocation import collocated
+from odecore.adjoint._discrete import StepRecord, discrete, record_steps
 from odecore.adjoint._gradients import Gradients
-from odecore.adjoint._restored import Panel, record_panels, restored
+from odecore.adjoint._linearization import Linearize, Pull, node_by_node
+from odecore.adjoint._panels import Panel, record_panels
+from odecore.adjoint._restored import restored
 
-__all__ = ["Gradients", "Panel", "record_panels", "restored"]
+__all__ = [
+    "Gradients",
+    "Linearize",
+    "Panel",
+    "Pull",
+    "StepRecord",
+    "collocated",
+    "discrete",
+    "node_by_node",
+    "record_panels",
+    "record_steps",
+    "restored",
+]

@@ -19,16 +19,30 @@ class Gradients:
     y0 : array
         With respect to the initial state.
     parameters : tuple of arrays
-        With respect to the parameters, in the order of `vjp_parameters`; empty without it.
-    tail : 0-d array
-        Largest relative size of the last Chebyshev coefficients of the adjoint and of the
-        quadrature's integrand (one projection of each group of parameters), over the panels:
-        where it is not small, the nodes do not resolve them and the gradient is no better.
+        With respect to the parameters, in the order of `pull`; empty if they were not asked for.
+    times : tuple of 0-d arrays
+        With respect to the output times, those of the flow: dL/dt_i is the product of dL/dy_i and
+        f(t_i, y_i), and for the first time minus that of the adjoint and f(t_0, y_0). Empty where f
+        was not evaluated there.
+    tail : 0-d array or float
+        Largest relative size of the last Chebyshev coefficients of the adjoint over the panels:
+        where it is not small, the nodes do not resolve the adjoint and the gradient is no better.
+    quadrature : 0-d array or float
+        Estimate of the relative error of the integral that gives `parameters`: e^(3/2), with e its
+        relative distance to the one from every second node. (Halving the spacing squares the error
+        of a smooth integrand, and divides that of a rough one by a number.)
+    residual : 0-d array or float
+        Largest relative residual of the collocated adjoint equation; zero where it was not
+        collocated.
     statistics : Statistics
-        Evaluations counts vector-Jacobian products, those for the parameters included.
+        Evaluations counts points at which f was linearized; `newton` counts transposed passes over
+        all nodes of a panel.
     """
 
     y0: Any
     parameters: tuple[Any, ...]
     tail: Any
     statistics: Statistics
+    times: tuple[Any, ...] = ()
+    quadrature: Any = 0.0
+    residual: Any = 0.0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,15 +14,17 @@ from numpy.typing import NDArray
 from odecore._array import as_state, constant_like, namespace
 from odecore.interpolation._nodes import require_count
 
-__all__ = ["chebyshev_coefficients", "coefficient_matrix", "coefficient_tail"]
+__all__ = ["chebyshev_coefficients", "coefficient_matrix", "coefficient_tail", "decay_ratio"]
 
 
+@lru_cache(maxsize=64)
 def coefficient_matrix(m: int, /) -> NDArray[np.float64]:
     """The (m, m) matrix from values at the points of the second kind to coefficients of T_j."""
     j = np.arange(m)
     matrix = np.cos(np.pi * np.outer(j, j[::-1]) / (m - 1)) * (2 / (m - 1))
     matrix[:, [0, -1]] /= 2
     matrix[[0, -1], :] /= 2
+    matrix.flags.writeable = False
     return matrix
 
 
@@ -80,3 +85,39 @@ def coefficient_tail(values: Any, /) -> Any:
     coefficients = xp.abs(chebyshev_coefficients(values))
     largest = xp.max(coefficients)
     return xp.max(coefficients[-last:, ...]) / xp.where(largest > 0, largest, xp.ones_like(largest))
+
+
+def decay_ratio(
+    values: Any, rtol: Any, atol: Any, norm: Callable[[Any], Any] | None = None, /
+) -> Any:
+    """Size of the last coefficients in units of a tolerance: at most 1 where m is enough for it.
+
+    Parameters
+    ----------
+    values : (m, ...) array
+        Values at the points of the second kind, m >= 2.
+    rtol, atol : float or array
+        The unit of each entry is atol + rtol times its largest value.
+    norm : callable, optional
+        From an array (...) to a number; by default the root mean square.
+
+    Returns
+    -------
+    number or 0-d array
+        The larger of the norms of the last two coefficients; of the last one for m < 5.
+    """
+    values = as_state(values, "values")
+    xp = namespace(values)
+    if 0 in values.shape:
+        return xp.zeros((), dtype=xp.abs(values).dtype, device=device(values))
+    last = 2 if values.shape[0] >= 5 else 1
+    rows = constant_like(coefficient_matrix(values.shape[0])[-last:], values)
+    coefficients = xp.tensordot(rows, values, axes=1)
+    unit = atol + rtol * xp.max(xp.abs(values), axis=0)
+    unit = xp.where(unit > 0, unit, float(xp.finfo(unit.dtype).smallest_normal))
+    if norm is not None:
+        first, *rest = (norm(coefficients[k, ...] / unit) for k in range(last))
+        return max([first, *rest])
+    squares = (xp.abs(coefficients) / unit) ** 2
+    means = xp.sum(xp.reshape(squares, (last, -1)), axis=1) / prod(values.shape[1:])
+    return xp.max(means) ** 0.5

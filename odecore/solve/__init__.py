@@ -2,7 +2,7 @@
 
 from odecore.solve._adams import Adams
 from odecore.solve._controllers import StepControl
-from odecore.solve._dense_output import DenseOutput
+from odecore.solve._dense_output import DenseOutput, DenseStep
 from odecore.solve._events import Event, EventRecord
 from odecore.solve._explicit_step import Attempt, explicit_step
 from odecore.solve._integration import solve_ivp
@@ -17,6 +17,7 @@ __all__ = [
     "Adams",
     "Attempt",
     "DenseOutput",
+    "DenseStep",
     "Event",
     "EventRecord",
     "Kernels",

@@ -8,15 +8,18 @@ from typing import Any
 from array_api_compat import device
 
 from odecore._array import combiner, constant, constant_like, limits, namespace, tracks
+from odecore._krylov import gmres
 from odecore.solve._error_norm import root_mean_square, tolerance_scale
 from odecore.solve._explicit_step import Attempt, checked_stage
-from odecore.solve._newton import Newton, finite_difference_jacobian, gmres, iterate
+from odecore.solve._newton import Newton, finite_difference_jacobian, iterate
 from odecore.solve._status import Status
 from odecore.tableaux import Coefficients
 
 __all__ = ["ImplicitStep"]
 
 Field = Callable[[Any, Any], Any]
+
+KRYLOV = 40  # dimension of the largest space
 
 
 class ImplicitStep:
@@ -215,7 +218,6 @@ class _Work:
         tops = [1.0 + float(xp.max(xp.abs(Y))) for Y in states]
 
         def product(x: Any) -> Any:
-            x = xp.reshape(x, (s, n))
             moved = xp.matmul(coupling, x)
             out = []
             for i in range(s):
@@ -223,9 +225,10 @@ class _Work:
                 step = root * tops[i] / size if size > 0 else 1.0
                 later = self._flat(times[i], states[i] + step * moved[i, ...])
                 out.append(x[i, ...] - (later - values[i]) / step)
-            return xp.reshape(xp.stack(out), (-1,))
+            return xp.stack(out)
 
-        return xp.reshape(gmres(product, xp.reshape(r, (-1,)), 1e-3), (s, n))
+        # What remains is left to Newton's method, which sees it in its rate.
+        return gmres(product, xp.reshape(r, (s, n)), 1e-3, KRYLOV)[0]
 
     def _tracked(
         self,

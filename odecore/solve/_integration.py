@@ -9,6 +9,7 @@ from typing import Any
 from odecore._array import as_state
 from odecore.solve._adams import Adams
 from odecore.solve._controllers import GivenSteps, StepControl
+from odecore.solve._dense_output import DenseStep
 from odecore.solve._error_norm import root_mean_square
 from odecore.solve._events import Event, as_events
 from odecore.solve._kernels import Kernels
@@ -62,7 +63,7 @@ def solve_ivp(
     step_at: Sequence[float] | None = None,
     jump_at: Sequence[float] | None = None,
     events: Any = None,
-    dense: bool = False,
+    dense: bool | Callable[[DenseStep], None] = False,
     interpolation: str = "full",
     newton: Newton | None = None,
     check_finite: bool | None = None,
@@ -125,8 +126,10 @@ def solve_ivp(
         `jump_at` must be ends of steps. Times outside of `t_span` have no effect.
     events : Event or callable, or sequence of these, optional
         Functions of (t, y) whose changes of sign are found on the dense output.
-    dense : bool, optional
-        Keep the solution as a function of time: `trajectory(t)`.
+    dense : bool or callable, optional
+        Keep the solution as a function of time: `trajectory(t)`. Or call `dense(step)` with the
+        `DenseStep` of each accepted step, which is not kept then; for a structure, of the vector of
+        its entries.
     interpolation : {"full", "hermite", "linear"}, optional
         Dense output of the method's full order: a polynomial for explicit Runge-Kutta methods,
         some of which need extra evaluations for it, and a step of the method to the time in
@@ -183,7 +186,7 @@ def solve_ivp(
     floats = all(isinstance(t, float) for t in times)
     end = float(t_span[-1]) if floats else times[-1]
     given = {"steps": steps, "step_size": step_size, "grid": grid}
-    chosen = _chosen(given, floats, bool(problem.events) or dense or jump_at is not None)
+    chosen = _chosen(given, floats, bool(problem.events or dense) or jump_at is not None)
     steering = {
         "rtol": problem.rtol,
         "atol": problem.atol,

@@ -70,7 +70,7 @@ class Plan:
     first_step: float | None = None
     max_steps: int = 100_000
     events: tuple[Event, ...] = ()
-    dense: bool = False
+    dense: bool | Callable[[DenseStep], None] = False
     jump_at_start: bool = False
     observe: Callable[[str, Any, Any, Any], None] | None = None
     report: Callable[[float], None] | None = None
@@ -266,7 +266,7 @@ class March:
             inside(t)
             assert step is not None
             step.end = last
-            self.dense.append(step)
+            (self.dense.append if plan.dense is True else plan.dense)(step)
         self.t, self.y = last, inside(last)
 
     def _dense_step(

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from array_api_compat import device
 
 from odecore._array import limits, namespace
 
-__all__ = ["Newton", "finite_difference_jacobian", "gmres", "iterate"]
+__all__ = ["Newton", "finite_difference_jacobian", "iterate"]
 
 LARGE = 400  # unknowns from which on matrices are not formed
 
@@ -124,40 +123,3 @@ def iterate(
                 return x, k, True
         last = length
     return x, max_iterations, False
-
-
-def gmres(product: Callable[[Any], Any], b: Any, tolerance: float, max_size: int = 40) -> Any:
-    """Solve product(x) = b for a flat real array by GMRES from zero (Saad and Schultz 1986).
-
-    The space grows until the residual has fallen by the tolerance or to `max_size`; what remains is
-    left to Newton's method, which sees it in its rate.
-    """
-    xp = namespace(b)
-    norm = float(xp.sqrt(xp.sum(b * b)))
-    if norm == 0:
-        return b
-    basis = [b / norm]
-    columns: list[list[float]] = []
-    y: Any = ()
-    for k in range(min(max_size, b.shape[0])):
-        w = product(basis[k])
-        column = []
-        for v in basis:
-            h = float(xp.sum(v * w))
-            column.append(h)
-            w = w - h * v
-        left = float(xp.sqrt(xp.sum(w * w)))
-        columns.append([*column, left])
-        H = np.zeros((k + 2, k + 1))
-        for j, entries in enumerate(columns):
-            H[: len(entries), j] = entries
-        e = np.zeros(k + 2)
-        e[0] = norm
-        y = np.linalg.lstsq(H, e, rcond=None)[0]
-        if np.linalg.norm(H @ y - e) <= tolerance * norm or left <= 1e-14 * abs(H).max():
-            break
-        basis.append(w / left)
-    total = xp.zeros_like(b)
-    for weight, v in zip(y, basis, strict=False):
-        total = total + float(weight) * v
-    return total

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from weakref import ref
 
 from odecore._array import is_torch_array
 
@@ -31,7 +32,7 @@ def refusing_reuse(fun: Callable[[Any, Any], Any], like: Any, /) -> Callable[[An
     """
     if not is_torch_array(like) or getattr(fun, "refuses_reuse", False) or not callable(fun):
         return fun
-    last: Any = None
+    last: Any = None  # a weak reference: a value may keep all that led to it
     version = 0
 
     def checked(t: Any, y: Any) -> Any:
@@ -42,12 +43,12 @@ def refusing_reuse(fun: Callable[[Any, Any], Any], like: Any, /) -> Callable[[An
         if value.is_inference():  # keeps no count of its changes
             return value.clone()
         base = value if value._base is None else value._base
-        if base is last and base._version != version:
+        if last is not None and base is last() and base._version != version:
             raise ValueError(
                 "the right-hand side returned a tensor that it had returned before, overwritten; "
                 "return a new one at each call"
             )
-        last, version = base, base._version
+        last, version = ref(base), base._version
         return value
 
     checked.refuses_reuse = True  # type: ignore[attr-defined]

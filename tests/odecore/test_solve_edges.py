@@ -141,7 +141,8 @@ def test_backward_solves_stay_on_their_side_of_a_jump(start, options):
         lambda t, y: rate(t) * y, [start, start + 1], np.ones(1), nodes=9, jump_at=[start + 1]
     )
     found = restored(
-        lambda t, y, a: rate(t) * a, panels, [np.zeros(1), np.ones(1)], jump_at=[start + 1],
+        lambda t, y: (rate(t) * y, lambda a, _: (rate(t) * a, ())), panels,
+        [np.zeros(1), np.ones(1)], jump_at=[start + 1],
         **options,
     )  # fmt: skip
     np.testing.assert_allclose(found.y0, math.exp(0.3), rtol=1e-5)

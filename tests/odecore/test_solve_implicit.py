@@ -8,7 +8,6 @@ from scipy.integrate import solve_ivp as scipy_solve_ivp
 
 from odecore import errors
 from odecore.solve import Newton, Status, solve_ivp
-from odecore.solve._newton import gmres
 from odecore.tableaux import catalogue, tableau
 from tests.helpers.problems import PAIR
 
@@ -128,13 +127,6 @@ def test_large_states_need_no_matrix():
     found = solve_ivp(field, (0, 0.1), y0, method="kvaerno43", rtol=1e-3, atol=1e-4)
     assert found.success
     assert found.statistics.evaluations < 20_000  # a matrix alone would take 2,000 a step
-
-
-def test_gmres_against_a_direct_solve(rng):
-    A = np.eye(30) + 0.1 * rng.standard_normal((30, 30))
-    b = rng.standard_normal(30)
-    np.testing.assert_allclose(gmres(lambda v: A @ v, b, 1e-12), np.linalg.solve(A, b), rtol=1e-8)
-    assert not np.any(gmres(lambda v: A @ v, np.zeros(30), 1e-12))
 
 
 @pytest.mark.parametrize("name", ["implicit_euler", "gauss2", "kvaerno43", "trapezoidal"])

@@ -1,0 +1,228 @@
+"""The adjoint equation collocated at the nodes: parallel in time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import inf, prod
+from typing import Any, NamedTuple
+
+from odecore._array import (
+    all_finite,
+    constant_like,
+    is_readable,
+    limits,
+    namespace,
+)
+from odecore._krylov import gmres
+from odecore.adjoint._gradients import Gradients
+from odecore.adjoint._linearization import Linearize, Pull
+from odecore.adjoint._panels import Panel
+from odecore.adjoint._quadrature import MOST_NODES, Quadrature, added, least, node_times
+from odecore.adjoint._restored import Stepping
+from odecore.adjoint._sweep import Crossing, sweep
+from odecore.interpolation import (
+    coefficient_tail,
+    decay_ratio,
+    integration_matrix,
+)
+from odecore.solve import Statistics
+
+__all__ = ["collocated"]
+
+PASSES = 30
+UNREAD_PASSES = 12  # where no value may be read
+HALVINGS = 3  # of a panel where GMRES does not converge; then it is stepped through
+HOPELESS = 0.5  # part of the residual after which halves would not converge either
+
+
+def collocated(
+    linearize_nodes: Linearize,
+    panels: Sequence[Panel],
+    cotangents: Sequence[Any],
+    /,
+    *,
+    parameters: bool = True,
+    rtol: Any = 1e-6,
+    atol: Any = 1e-9,
+    passes: int | None = None,
+    jump_at: Sequence[float] = (),
+    **stepping: Any,
+) -> Gradients:
+    """Solve the adjoint equation at all nodes of a panel at once.
+
+    Parameters
+    ----------
+    linearize_nodes : callable
+        `linearize_nodes(t, y)` for times (m,) and states (m, ...) returns f at all nodes and
+        `pull(a, parameters)` for a (m, ...), with the parameters summed over the nodes. It is
+        called once for each panel, and its pull once for each pass: the transposed passes share one
+        evaluation of f, whose intermediate values are kept that long.
+    panels, cotangents, parameters
+        As for `restored`.
+    rtol, atol : float or array, optional
+        The residual and the last Chebyshev coefficients of the adjoint are to be within these.
+    passes : int, optional
+        Transposed passes at most; by default 30, or, where values may not be read, exactly 12.
+    jump_at : sequence of float, optional
+        Times at which f jumps, among the output times.
+    **stepping
+        Further options of `restored` for panels that are stepped through.
+
+    Returns
+    -------
+    Gradients
+        `residual` is zero for panels that were stepped through.
+
+    Raises
+    ------
+    ValueError
+        As `restored`.
+    SolveError
+        If the equation is stepped through and that fails.
+
+    Notes
+    -----
+    With y(t) known the adjoint equation is linear: a = a_end + S (df/dy)^T a, with S the matrix
+    that integrates the interpolant from the end. GMRES solves it in about as many passes as the
+    exponential series of the panel's Jacobian has terms, each pass over all nodes. Where the
+    adjoint asks for more nodes than the state has, the state is interpolated to more; where GMRES
+    does not converge, because the panel is long or stiff, it is halved, and in the end stepped
+    through. Where values may not be read none of this is done, and `residual` tells.
+    """
+    most = parameters, rtol, atol, passes, jump_at
+    return sweep(panels, cotangents, _Collocation(linearize_nodes, *most, stepping))
+
+
+class _Collocation:
+    """Crosses a panel by the collocated equation."""
+
+    def __init__(
+        self,
+        linearize: Linearize,
+        parameters: bool,
+        rtol: Any,
+        atol: Any,
+        passes: int | None,
+        jumps: Sequence[float],
+        stepping: dict[str, Any],
+    ) -> None:
+        self.linearize, self.parameters, self.jumps = linearize, parameters, jumps
+        self.rtol, self.atol, self.passes = rtol, atol, passes
+        self.quadrature = Quadrature(linearize, jumps, None, rtol)
+        options = {"rtol": rtol, "atol": atol, "jump_at": jumps or None, **stepping}
+        self.step = Stepping(_at_one_node(linearize), linearize, parameters, None, options)
+
+    def __call__(self, panel: Panel, a: Any) -> Crossing:
+        """From the adjoint at the end of the panel."""
+        if isinstance(panel.start, float) and is_readable(panel.values) and is_readable(a):
+            return self._refined(panel, a, HALVINGS)
+        self.quadrature.tolerance = None
+        found = self._solve(panel, a, UNREAD_PASSES if self.passes is None else self.passes, False)
+        return self._crossing(found)
+
+    def _refined(self, panel: Panel, a: Any, halvings: int) -> Crossing:
+        """With more nodes, in halves, or by steps, until the equation is solved."""
+        spent = Statistics()
+        while True:
+            found = self._solve(panel, a, PASSES if self.passes is None else self.passes, True)
+            spent = spent + found.statistics
+            m = panel.values.shape[0]
+            if not found.left <= found.limit or m >= MOST_NODES:
+                break
+            if decay_ratio(found.a, self.rtol, self.atol) <= 1:
+                break
+            panel = panel.part(0.0, 1.0, 2 * m - 1)
+        if found.left <= found.limit:
+            return self._crossing(found._replace(statistics=spent))
+        if halvings and found.left <= HOPELESS:
+            late = self._refined(panel.part(0.5, 1.0, m), a, halvings - 1)
+            early = self._refined(panel.part(0.0, 0.5, m), late.start, halvings - 1)
+            crossing = _joined(early, late)
+        else:
+            crossing = self.step(panel, a)
+        return crossing._replace(statistics=crossing.statistics + spent)
+
+    def _solve(self, panel: Panel, end: Any, passes: int, reads: bool) -> _Solution:
+        """The adjoint at the nodes, from one evaluation of f there."""
+        xp = namespace(end)
+        m = panel.values.shape[0]
+        value, pull = self.linearize(node_times(panel, self.jumps), panel.values)
+        matrix = constant_like(integration_matrix(m, "last") / 2, end)
+
+        def integrated(a: Any) -> Any:
+            return panel.length * xp.tensordot(matrix, pull(a, False)[0], axes=1)
+
+        constant = xp.stack([end] * m)
+        right = integrated(constant)
+        limit = 0.0
+        if reads:
+            if not all_finite(right):  # the steps will say what it is
+                return _Solution(panel, right, value, pull, inf, 0.0, 0.0, Statistics(m, newton=1))
+            size, unit = (float(xp.linalg.vector_norm(x)) for x in (constant, right))
+            wanted = least(self.rtol) * size + least(self.atol) * prod(constant.shape) ** 0.5
+            limit = max(wanted / 10, 4 * float(limits(end).eps) * size) / unit if unit else 1.0
+        more, left, count = gmres(lambda a: a - integrated(a), right, limit, passes, reads)
+        norm = xp.linalg.vector_norm
+        share = left * norm(right) / xp.where(norm(constant) > 0, norm(constant), 1.0)
+        counts = Statistics(evaluations=m, newton=count + 1)
+        return _Solution(panel, constant + more, value, pull, left, limit, share, counts)
+
+    def _crossing(self, found: _Solution) -> Crossing:
+        terms: Any = ((), ())
+        value, counts = found.value, found.statistics
+        slopes = value[0, ...], value[-1, ...]
+        if self.parameters:
+            terms, slopes, more = self.quadrature(found.panel, found.a, (value, found.pull))
+            counts = counts + Statistics(evaluations=more)
+        tail = coefficient_tail(found.a)
+        return Crossing(found.a[0, ...], terms, slopes, tail, found.share, counts)
+
+
+class _Solution(NamedTuple):
+    """The collocated adjoint of a panel: the part of the first residual that is left, how much of
+    it may be, and the residual relative to the adjoint.
+    """
+
+    panel: Panel
+    a: Any
+    value: Any
+    pull: Pull
+    left: Any
+    limit: float
+    share: Any
+    statistics: Statistics
+
+
+def _joined(early: Crossing, late: Crossing) -> Crossing:
+    """Two neighbouring parts as one."""
+    slopes = None
+    if early.slopes is not None and late.slopes is not None:
+        slopes = early.slopes[0], late.slopes[1]
+    pairs = zip(early.parameters, late.parameters, strict=True)
+    xp = namespace(early.start)
+    total, gap = (added(pair) for pair in pairs)
+    return Crossing(
+        early.start,
+        (total, gap),
+        slopes,
+        xp.maximum(early.tail, late.tail),
+        max(early.residual, late.residual),
+        early.statistics + late.statistics,
+    )
+
+
+def _at_one_node(linearize_nodes: Linearize) -> Linearize:
+    """The linearization at a point, from that at nodes."""
+
+    def linearize(t: Any, y: Any) -> tuple[Any, Pull]:
+        xp = namespace(y)
+        t = xp.stack([t]) if hasattr(t, "shape") else constant_like([t], xp.abs(y))
+        value, pull = linearize_nodes(t, xp.stack([y]))
+
+        def pull_one(a: Any, parameters: bool) -> tuple[Any, tuple[Any, ...]]:
+            state, found = pull(xp.stack([a]), parameters)
+            return state[0, ...], found
+
+        return value[0, ...], pull_one
+
+    return linearize

@@ -1,0 +1,330 @@
+"""The discrete adjoint: the exact transpose of the steps of an explicit Runge-Kutta method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import comb, prod
+from typing import Any
+
+from odecore._array import as_state, combiner, constant, is_readable, limits, namespace, own
+from odecore.adjoint._gradients import Gradients
+from odecore.adjoint._linearization import Linearize, Pull
+from odecore.solve import Statistics, Trajectory, explicit_step, refusing_reuse, solve_ivp
+from odecore.tableaux import ButcherTableau, Coefficients, tableau
+
+__all__ = ["StepRecord", "discrete", "record_steps"]
+
+Field = Callable[[Any, Any], Any]
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """The accepted steps of a forward solve, and enough of its states to make them again.
+
+    Parameters
+    ----------
+    times : (n + 1,) tuple of float
+        The ends of the n steps, the initial time first.
+    method : Coefficients
+    outputs : tuple of int
+        Which of `times` are the output times.
+    stride : int
+    states : tuple of array
+        Those before the steps 0, stride, 2 stride, ...
+    capacity : int or None
+        How many states may be kept at a time, in the backward pass too; None for all.
+    """
+
+    times: tuple[float, ...]
+    method: Coefficients
+    outputs: tuple[int, ...]
+    stride: int
+    states: tuple[Any, ...]
+    capacity: int | None = None
+
+
+def record_steps(
+    fun: Field, times: Sequence[Any], y0: Any, /, *, memory: int | None = None, **options: Any
+) -> tuple[Trajectory, StepRecord]:
+    """Integrate forward in steps that land on the output times, and keep what undoes them.
+
+    Parameters
+    ----------
+    fun, y0
+        As for `odecore.solve.solve_ivp`; y0 an array.
+    times : (n,) sequence of float
+        Output times, the first that of `y0`; n >= 2. Arrays must be on the host.
+    memory : int, optional
+        A budget in bytes for states between the steps, at least two, here and in `discrete`. By
+        default the state before each step is kept; else every second is dropped whenever the
+        budget is full, and at the end while the backward pass takes less work with the room.
+    **options
+        Further options of `solve_ivp`, for an explicit Runge-Kutta method; not `t_eval`, events,
+        dense output, `jump_at`, `kernels` and `throw`. A `grid` must hold the output times.
+
+    Returns
+    -------
+    Trajectory
+        At the output times.
+    StepRecord
+
+    Raises
+    ------
+    ValueError
+        If one of these rules is broken, or as `solve_ivp` does.
+    SolveError
+        If the forward solve fails.
+    """
+    refused = {"t_eval", "events", "dense", "jump_at", "kernels", "throw"} & set(options)
+    if refused:
+        names = ", ".join(sorted(refused))
+        raise ValueError(f"steps to be made again can not have {names}: leave it out")
+    method = options["method"] = _explicit(options.get("method", "dopri5"))
+    outputs = _floats(times, "times")
+    if len(outputs) < 2:
+        raise ValueError(f"`times` must hold at least 2 times, got {len(outputs)}")
+    if options.get("grid") is not None:
+        options["grid"] = _floats(options["grid"], "grid")
+        missed = sorted(set(outputs) - set(options["grid"]))
+        if missed:
+            raise ValueError(f"`grid` must hold all output times: add {missed[0]!r}")
+    elif options.get("steps") is None and options.get("step_size") is None:
+        extra = options.get("step_at")
+        options["step_at"] = [*outputs, *([] if extra is None else extra)]
+    y0 = own(as_state(y0, "y0"))
+    kept = _Kept(_capacity(memory, y0), options.pop("observe", None))
+    span = (outputs[0], outputs[-1])
+    trajectory = solve_ivp(fun, span, y0, t_eval=outputs, observe=kept.observe, **options)
+    while kept.repeated(2) < kept.repeated(1):
+        kept.thin()
+    ends = (*kept.times, outputs[-1])
+    index = {t: k for k, t in enumerate(ends)}
+    where = tuple(index[t] for t in outputs)
+    record = StepRecord(ends, method, where, kept.stride, tuple(kept.states), kept.capacity)
+    return trajectory, record
+
+
+def _explicit(method: Any) -> Coefficients:
+    found = tableau(method) if isinstance(method, str) else method
+    found = found.coefficients if isinstance(found, ButcherTableau) else found
+    if isinstance(found, Coefficients) and found.is_explicit:
+        return found
+    kind = "an implicit one" if isinstance(found, Coefficients) else type(found).__name__
+    raise ValueError(
+        f"the discrete adjoint needs an explicit Runge-Kutta method, got {kind}: choose one such "
+        "as dopri5, or take the restored adjoint"
+    )
+
+
+def _floats(times: Any, label: str) -> list[float]:
+    """Times as Python floats."""
+    try:
+        if all(not hasattr(t, "shape") or is_readable(t) for t in times):
+            return [float(constant(t)) for t in times]
+        found = "arrays elsewhere"
+    except (TypeError, ValueError):
+        found = repr(times)
+    raise ValueError(f"`{label}` must be floats, or arrays on the host to read; got {found}")
+
+
+def _capacity(memory: int | None, y: Any) -> int | None:
+    """How many states a budget in bytes holds."""
+    if memory is None:
+        return None
+    parts = 2 if namespace(y).isdtype(y.dtype, "complex floating") else 1
+    size = max(1, prod(y.shape) * parts * int(limits(y).bits) // 8)
+    if memory < 2 * size:
+        raise ValueError(
+            f"`memory` must hold at least 2 states of {size} bytes, got {memory}: give more, or "
+            "leave it out to keep all states"
+        )
+    return int(memory // size)
+
+
+@dataclass
+class _Kept:
+    """The states that are kept while the number of steps is not known."""
+
+    capacity: int | None
+    user: Callable[[str, Any, Any, Any], None] | None
+    times: list[float] = field(default_factory=list)
+    states: list[Any] = field(default_factory=list)
+    stride: int = 1
+
+    def observe(self, what: str, t: Any, y: Any, h: Any) -> None:
+        if what == "accept":
+            if len(self.states) == self.capacity and len(self.times) % self.stride == 0:
+                self.thin()
+            if len(self.times) % self.stride == 0:
+                self.states.append(constant(y))
+            self.times.append(t)
+        if self.user is not None:
+            self.user(what, t, y, h)
+
+    def thin(self) -> None:
+        self.states, self.stride = self.states[::2], 2 * self.stride
+
+    def repeated(self, factor: int) -> int:
+        """Steps made again in the backward pass, with states this many times as far apart."""
+        whole, rest = divmod(len(self.times), factor * self.stride)
+        slots = 1 + (self.capacity or 2 * len(self.times)) - whole - (rest > 0)
+        return whole * _schedule(factor * self.stride, slots)[1] + _schedule(rest, slots)[1]
+
+
+def _schedule(steps: int, slots: int) -> tuple[int, int]:
+    """How far to go before the next state is stored, and how many steps are made again in all.
+
+    The least, in going back over `steps` steps with room for `slots` states, the first included.
+    """
+    if slots == 1:
+        return steps - 1, steps * (steps - 1) // 2
+    r = 0  # how often a step is made again, at most
+    while comb(slots + r, slots) < steps:
+        r += 1
+    if r == 0:
+        return 1, 0
+    least = comb(slots + r - 2, slots)
+    return max(1, least, steps - comb(slots + r - 1, r)), r * steps - comb(slots + r, r - 1)
+
+
+def discrete(
+    linearize: Linearize, record: StepRecord, cotangents: Sequence, /, *, parameters: bool = True
+) -> Gradients:
+    r"""Go back over the recorded steps with the transpose of each.
+
+    Parameters
+    ----------
+    linearize : callable
+        `linearize(t, y)` returns f(t, y), as in the forward solve, and `pull`: `pull(a,
+        parameters)` returns (df/dy)^T a and, if `parameters`, the tuple of (df/dtheta)^T a.
+    record : StepRecord
+        From `record_steps`; it may be used more than once.
+    cotangents : sequence of arrays
+        dL/dy at each output time, the initial one included.
+    parameters : bool, optional
+        Whether derivatives with respect to parameters are wanted.
+
+    Returns
+    -------
+    Gradients
+        Of the computed states, with the steps held constant. `tail` is 0: nothing is interpolated.
+        `statistics.evaluations` counts calls of `linearize`, in steps made again too.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If there is not one cotangent for each output time, or an array does not fit the state.
+
+    Notes
+    -----
+    In a step with Jacobians :math:`J_i` at its stages, for i = s, ..., 1,
+
+    .. math:: \mu_i = h b_i \lambda + h \sum_{j > i} a_{ji} q_j, \qquad q_i = J_i^T \mu_i.
+
+    The cotangent before the step is :math:`\lambda + \sum_i q_i`, and a parameter gains
+    :math:`\sum_i (\partial f_i / \partial \theta)^T \mu_i` (Hager 2000, Numer. Math. 87). The
+    coefficients are real: for complex states the pulls alone decide what is conjugated.
+
+    Steps whose states were dropped are made again, bit for bit, with states stored in the rest of
+    the budget where they save most. With room for c, the kept one before included, at most r n of n
+    steps are if n <= (c + r over r) (Griewank and Walther 2000, Algorithm 799). The two ends and
+    the stages of the step at hand come on top of the budget.
+    """
+    y, wanted = record.states[0], len(record.outputs)
+    if len(cotangents) != wanted:
+        raise ValueError(f"give one cotangent for each of {wanted} times, got {len(cotangents)}")
+    for cotangent in cotangents:
+        _require_like(cotangent, y, "cotangents")
+    back = _Backward(linearize, record, _without_idle_stages(record.method), parameters)
+    a = back.run(dict(zip(record.outputs, cotangents, strict=True)))
+    xp = namespace(y)
+    statistics = Statistics(evaluations=back.evaluations, accepted=len(record.times) - 1)
+    return Gradients(a, back.total, xp.sum(xp.zeros_like(xp.abs(y))), statistics)
+
+
+def _require_like(array: Any, y: Any, label: str) -> None:
+    """Check that an array fits the state: it would broadcast or promote in silence."""
+    namespace(array, y)  # TypeError unless they are of one library
+    if (array.shape, array.dtype) != (y.shape, y.dtype):
+        kind = ValueError if array.shape != y.shape else TypeError
+        seen = f"{tuple(y.shape)}, got {array.dtype} of {tuple(array.shape)}"
+        raise kind(f"`{label}` must be {y.dtype} of shape {seen}")
+
+
+def _without_idle_stages(method: Coefficients) -> Coefficients:
+    """The same map of states, without last stages that it does not depend on."""
+    assert method.c is not None  # valid once built
+    b = tuple(map(constant, method.A[-1] if method.last_stage_is_first else method.b))
+    n = len(b)
+    while n > 1 and isinstance(b[n - 1], float) and b[n - 1] == 0.0:
+        n -= 1
+    rows = tuple(tuple(map(constant, row)) for row in method.A[:n])
+    return Coefficients(rows, b[:n], c=tuple(map(constant, method.c[:n])))
+
+
+@dataclass
+class _Backward:
+    """A backward pass while it runs."""
+
+    linearize: Linearize
+    record: StepRecord
+    method: Coefficients
+    parameters: bool
+    evaluations: int = 0
+    total: tuple[Any, ...] = ()
+    pulls: list[Pull] = field(default_factory=list)  # of the stages of the step made last
+
+    def run(self, cotangents: dict[int, Any]) -> Any:
+        """From the cotangents at some steps to that of the initial state."""
+        record, end = self.record, len(self.record.times) - 1
+        a = cotangents[end]
+        for position in reversed(range(len(record.states))):
+            stored = [(position * record.stride, record.states[position])]
+            while stored:
+                step, y = stored[-1]
+                slots = (record.capacity or 0) - len(record.states) - len(stored) + 2
+                ahead = _schedule(end - step, slots)[0] if step < end - 1 else 0
+                for _ in range(ahead):
+                    y = self.made(step, y)
+                    step += 1
+                if ahead and slots > 1:
+                    stored.append((step, y))
+                    continue
+                if not ahead:
+                    stored.pop()
+                end, a = step, self.undone(step, y, a)
+                a = a + cotangents[end] if end in cotangents else a
+        return a
+
+    def made(self, step: int, y: Any) -> Any:
+        """The state after a step from y, made as in the forward solve."""
+        t, t_new = self.record.times[step : step + 2]
+        self.pulls.clear()
+
+        def fun(time: Any, state: Any) -> Any:
+            value, pull = self.linearize(time, state)
+            self.evaluations += 1
+            self.pulls.append(pull)
+            return constant(value)
+
+        kept = refusing_reuse(fun, y)
+        return explicit_step(kept, t, y, t_new - t, self.method, t_new=t_new).y
+
+    def undone(self, step: int, y: Any, a: Any) -> Any:
+        """The cotangent before a step from y, from that after it."""
+        self.made(step, y)
+        method, combine = self.method, combiner(y)
+        h = self.record.times[step + 1] - self.record.times[step]
+        pulled: dict[int, Any] = {}
+        for i in reversed(range(len(method.b))):
+            weights = [method.b[i], *(method.A[j][i] for j in pulled)]
+            mu = combine(None, h, weights, [a, *pulled.values()])
+            q, terms = self.pulls[i](mu, self.parameters)
+            _require_like(q, y, "pull(a, parameters)[0]")
+            pulled[i] = own(q)
+            pairs = zip(self.total or terms, terms, strict=True)
+            self.total = tuple(x + z if self.total else own(z) for x, z in pairs)
+        for q in pulled.values():
+            a = a + q
+        return a

@@ -1,0 +1,260 @@
+"""Recording a trajectory by its values at Chebyshev points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from math import ceil, prod
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+
+from odecore._array import as_state, is_readable, limits, namespace
+from odecore.adjoint._nodes import NodeChoice
+from odecore.interpolation import Interpolant, chebyshev_points, decay_ratio
+from odecore.solve import Statistics, Status, Trajectory, solve_ivp
+
+__all__ = ["Panel", "equal_steps", "record_panels"]
+
+UNREAD = 17  # nodes where values can not be looked at
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The trajectory between two times, by its values at Chebyshev points.
+
+    Parameters
+    ----------
+    start, end : float or 0-d array
+        In the direction of integration.
+    values : (m, ...) array
+        States at the m points of the second kind from start to end; both ends are nodes.
+    is_last : bool
+        Whether `end` is an output time; panels in between divide the interval to it.
+    tail : float, optional
+        Size of the last Chebyshev coefficients in units of the tolerance, where it was looked at:
+        above 1 the nodes do not resolve the trajectory to the tolerance.
+    """
+
+    start: Any
+    end: Any
+    values: Any
+    is_last: bool = True
+    tail: float | None = None
+
+    @property
+    def length(self) -> Any:
+        """Signed length in time."""
+        return self.end - self.start
+
+    def part(self, first: float, last: float, m: int) -> Panel:
+        """The interpolant between two normalised times, at m nodes of its own."""
+        if (first, last, m) == (0.0, 1.0, self.values.shape[0]):
+            return self
+        values = Interpolant(self.values, (0.0, 1.0))(chebyshev_points(m, interval=(first, last)))
+        ends = {0.0: self.start, 1.0: self.end}
+        start, end = (ends.get(s, self.time(s)) for s in (first, last))
+        return Panel(start, end, values, self.is_last and last == 1.0)
+
+    def time(self, s: float) -> Any:
+        """From normalised time in [0, 1] to time; inside, not to an end by rounding."""
+        time = self.start + (self.end - self.start) * s
+        if isinstance(time, float) and 0.0 < s < 1.0:
+            low, high = sorted((self.start, self.end))
+            gap = float(limits(self.values).eps) * max(abs(low), abs(high))
+            time = min(max(time, low + gap), high - gap) if high - low > 2 * gap else time
+        return time
+
+
+def record_panels(
+    fun: Callable[[Any, Any], Any],
+    times: Sequence[Any],
+    y0: Any,
+    /,
+    *,
+    nodes: int | None = None,
+    memory: int | None = None,
+    rtol: Any = None,
+    atol: Any = None,
+    norm: Callable[[Any], Any] | None = None,
+    steps: int | None = None,
+    step_size: float | None = None,
+    **options: Any,
+) -> tuple[Trajectory, list[Panel]]:
+    """Integrate forward and keep the states at Chebyshev points.
+
+    Parameters
+    ----------
+    fun, y0
+        As for `odecore.solve.solve_ivp`; `y0` an array.
+    times : (n,) sequence
+        Output times, the first that of `y0`; n >= 2.
+    nodes : int, optional
+        Chebyshev points of the second kind in each interval between output times, at least 2. By
+        default as many as the tolerance asks for: of the nested grids with 5, 9, 17 and 33 points
+        the first whose last two Chebyshev coefficients are within the tolerance; where 33 are not
+        enough, the interval is divided into panels. 17 where values may not be read.
+    memory : int, optional
+        A budget in bytes for the states at the nodes. Where they need more, every second node is
+        dropped; the `tail` of the panels says what it costs.
+    rtol, atol, norm : optional
+        Of adaptive steps and of the choice of nodes; by default 1e-6, 1e-9 and the root mean
+        square. In given steps of the choice of nodes only.
+    steps : int, optional
+        Equal steps in each interval between output times, instead of adaptive ones.
+    step_size : float, optional
+        The largest of equal steps.
+    **options
+        Further options of `solve_ivp`, but for events, dense output and `throw`.
+
+    Returns
+    -------
+    Trajectory
+        At the ends of all panels and at the nodes between.
+    list of Panel
+        In order; each begins where the one before ends.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 2 times or nodes, if 2 nodes for each panel are beyond the memory
+        budget, or as `solve_ivp` does.
+    SolveError
+        If the forward solve fails.
+
+    Notes
+    -----
+    States at nodes come from dense output, which has the method's full order. Where the nodes are
+    chosen, the stages of at most 64 steps are kept at a time.
+    """
+    if len(times) < 2:
+        raise ValueError(f"`times` must hold at least 2 times, got {len(times)}")
+    refused = [name for name in ("events", "dense", "throw", "t_eval") if name in options]
+    if refused:
+        raise ValueError(f"{', '.join(refused)} can not be given: a panel is a whole interval")
+    y0 = as_state(y0, "y0")
+    reads = all(not hasattr(t, "shape") or is_readable(t) for t in times)
+    equal = steps is not None or step_size is not None
+    chosen = nodes is None and reads and is_readable(y0)
+    if equal and reads:
+        options["grid"] = _landing_grid([float(t) for t in times], steps, step_size)
+    elif not equal and "grid" not in options:
+        options.update(rtol=rtol, atol=atol, norm=norm)
+    choice = None
+    if chosen:
+        choice = NodeChoice([float(t) for t in times], rtol, atol, norm)
+        span = float(times[0]), float(times[-1])
+        trajectory = solve_ivp(fun, span, y0, t_eval=times, dense=choice, **options)
+        panels = [Panel(*found) for found in choice.found]
+    else:
+        s = [float(x) for x in chebyshev_points(nodes or UNREAD, interval=(0.0, 1.0))]
+        if equal and not reads:
+            grid = equal_steps(steps, step_size, times[1] - times[0])
+            trajectory, panels = _in_normalised_time(fun, times, y0, s, grid, options)
+        else:
+            trajectory, panels = _at_nodes(fun, times, y0, s, options)
+    if memory is not None:
+        panels = _within(memory, panels, choice)
+    return replace(trajectory, t=_times(panels), y=_values(panels)), panels
+
+
+def _at_nodes(
+    fun: Any, times: Sequence[Any], y0: Any, s: Sequence[float], options: dict[str, Any]
+) -> tuple[Trajectory, list[Panel]]:
+    """Each interval with its nodes as output times."""
+    outputs = [times[0]]
+    for a, b in pairwise(times):
+        outputs += [a + (b - a) * x for x in s[1:-1]] + [b]
+    trajectory = solve_ivp(fun, (outputs[0], outputs[-1]), y0, t_eval=outputs, **options)
+    last = len(s) - 1
+    return trajectory, [
+        Panel(a, b, trajectory.y[last * i : last * (i + 1) + 1, ...])
+        for i, (a, b) in enumerate(pairwise(times))
+    ]
+
+
+def _in_normalised_time(
+    fun: Any,
+    times: Sequence[Any],
+    y0: Any,
+    s: Sequence[float],
+    grid: Sequence[float],
+    options: dict[str, Any],
+) -> tuple[Trajectory, list[Panel]]:
+    """Each interval in its normalised time, so that times need not be read."""
+    if options.get("jump_at") is not None:
+        raise ValueError("`jump_at` needs times that can be read; keep the times on the host")
+    panels, statistics, y = [], Statistics(), y0
+    for a, b in pairwise(times):
+        panel = Panel(a, b, None)
+
+        def field(x: float, z: Any, panel: Panel = panel) -> Any:
+            return panel.length * fun(panel.time(x), z)
+
+        part = solve_ivp(field, (0.0, 1.0), y, t_eval=s, grid=grid, **options)
+        panels.append(Panel(a, b, part.y))
+        statistics = statistics + part.statistics
+        y = part.y[-1, ...]
+    return Trajectory(None, None, Status.SUCCESS, statistics), panels
+
+
+def _within(memory: int, panels: list[Panel], choice: NodeChoice | None) -> list[Panel]:
+    """Panels without every second node, until they are within a budget in bytes."""
+    like = panels[0].values
+    size = prod(like.shape[1:]) * limits(like).bits // 8
+    size *= 2 if namespace(like).isdtype(like.dtype, "complex floating") else 1
+    while (total := size * sum(panel.values.shape[0] for panel in panels)) > memory:
+        if any(panel.values.shape[0] % 2 == 0 or panel.values.shape[0] < 3 for panel in panels):
+            raise ValueError(
+                f"`memory` = {memory} bytes do not hold the trajectory: {len(panels)} panels need "
+                f"{total} bytes with the fewest nodes; raise it, or take the discrete adjoint with "
+                "checkpoints"
+            )
+        panels = [replace(panel, values=panel.values[::2, ...]) for panel in panels]
+    if choice is None:
+        return panels
+    return [replace(p, tail=float(decay_ratio(p.values, *choice.tolerances))) for p in panels]
+
+
+def _times(panels: Sequence[Panel]) -> Any:
+    """The times of all nodes, in order."""
+    times = [panels[0].start]
+    for panel in panels:
+        s = chebyshev_points(panel.values.shape[0], interval=(0.0, 1.0))
+        times += [*(panel.time(float(x)) for x in s[1:-1]), panel.end]
+    arrays = [t for t in times if hasattr(t, "shape")]
+    return namespace(arrays[0]).stack(times) if arrays else np.array(times, dtype=np.float64)
+
+
+def _values(panels: Sequence[Panel]) -> Any:
+    """The states at all nodes, in order."""
+    parts = [panels[0].values, *(panel.values[1:, ...] for panel in panels[1:])]
+    return namespace(parts[0]).concat(parts) if len(parts) > 1 else parts[0]
+
+
+def _landing_grid(times: Sequence[float], steps: Any, step_size: Any) -> list[float]:
+    """Equal steps in each interval, which land on all times."""
+    grid = [times[0]]
+    for a, b in pairwise(times):
+        grid += [a + (b - a) * x for x in equal_steps(steps, step_size, b - a)[1:-1]] + [b]
+    return grid
+
+
+def equal_steps(steps: Any, step_size: Any, length: Any) -> list[float]:
+    """Equal steps from 0 to 1."""
+    if steps is not None and step_size is not None:
+        raise ValueError("give one of `steps` and `step_size`, got both")
+    if step_size is not None:
+        if hasattr(length, "shape") and not is_readable(length):
+            raise ValueError(
+                "`step_size` needs times that can be read, got times on an accelerator: give "
+                "`steps`, or keep the times on the host"
+            )
+        if not isinstance(step_size, Real) or not 0 < float(step_size) < float("inf"):
+            raise ValueError(f"`step_size` must be a positive finite number, got {step_size!r}")
+        steps = max(1, ceil(abs(float(length)) / float(step_size) * (1 - 1e-12)))
+    if not isinstance(steps, Integral) or steps is True or int(steps) < 1:
+        raise ValueError(f"`steps` must be a positive int, got {steps!r}")
+    return [k / int(steps) for k in range(int(steps) + 1)]

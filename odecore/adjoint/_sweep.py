@@ -1,0 +1,93 @@
+"""Backwards over the panels, from output time to output time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from odecore._array import namespace
+from odecore.adjoint._gradients import Gradients
+from odecore.adjoint._panels import Panel
+from odecore.adjoint._quadrature import added, estimate
+from odecore.solve import Statistics
+
+__all__ = ["Crossing", "sweep"]
+
+
+class Crossing(NamedTuple):
+    """What was found in one panel, given the adjoint at its end.
+
+    Parameters
+    ----------
+    start : array
+        The adjoint at the start of the panel.
+    parameters : (2,) tuple of tuples of arrays
+        The panel's part of the gradient, and its distance to that from every second node.
+    slopes : (2,) tuple of array, or None
+        f at the start and at the end of the panel.
+    tail, residual : 0-d array or float
+    statistics : Statistics
+    """
+
+    start: Any
+    parameters: tuple[tuple[Any, ...], tuple[Any, ...]]
+    slopes: tuple[Any, Any] | None
+    tail: Any
+    residual: Any
+    statistics: Statistics
+
+
+def sweep(
+    panels: Sequence[Panel], cotangents: Sequence[Any], across: Callable[[Panel, Any], Crossing]
+) -> Gradients:
+    """Cross the panels from the last to the first, adding the loss's derivatives on the way.
+
+    Raises
+    ------
+    ValueError
+        If there is no panel, or not one cotangent for each output time.
+    """
+    if not panels:
+        raise ValueError("`panels` must hold at least one panel, got none")
+    outputs = 1 + sum(panel.is_last for panel in panels)
+    if len(cotangents) != outputs:
+        raise ValueError(
+            f"`cotangents` must hold one array for each of the {outputs} output times, got "
+            f"{len(cotangents)}"
+        )
+    waiting = list(cotangents)
+    xp = namespace(waiting[-1])
+    a = waiting[-1] * 0
+    times: list[Any] = []
+    found: list[Crossing] = []
+    for panel in reversed(panels):
+        cotangent = waiting.pop() if panel.is_last else None
+        crossing = across(panel, a if cotangent is None else a + cotangent)
+        if crossing.slopes is not None and cotangent is not None:
+            times.append(_product(cotangent, crossing.slopes[1], xp))
+        a = crossing.start
+        found.append(crossing)
+    if found[-1].slopes is not None:
+        times.append(-_product(a, found[-1].slopes[0], xp))
+    total, gap = (added([c.parameters[i] for c in found]) for i in (0, 1))
+    return Gradients(
+        y0=a + waiting.pop(),
+        parameters=total,
+        tail=_largest([c.tail for c in found], xp),
+        statistics=sum((c.statistics for c in found[1:]), found[0].statistics),
+        times=tuple(reversed(times)),
+        quadrature=estimate(total, gap),
+        residual=_largest([c.residual for c in found], xp),
+    )
+
+
+def _product(cotangent: Any, slope: Any, xp: Any) -> Any:
+    """The real inner product of two arrays."""
+    if xp.isdtype(slope.dtype, "complex floating"):
+        return xp.sum(xp.real(cotangent) * xp.real(slope) + xp.imag(cotangent) * xp.imag(slope))
+    return xp.sum(cotangent * slope)
+
+
+def _largest(numbers: Sequence[Any], xp: Any) -> Any:
+    arrays = [x for x in numbers if hasattr(x, "shape")]
+    return xp.max(xp.stack(arrays)) if arrays else max(numbers)

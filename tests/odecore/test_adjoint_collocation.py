@@ -1,0 +1,236 @@
+"""Nodes by tolerance, and the adjoint equation collocated at them."""
+
+import numpy as np
+import pytest
+from scipy.linalg import expm
+
+from odecore.adjoint import collocated, node_by_node, record_panels, restored
+from odecore.errors import NonfiniteRHSError
+from tests.odecore.test_adjoint import TIMES, Y0, A, W, exact_gradients, linear, linearization
+
+
+def pendulum(rate=3.0):
+    field = lambda t, y: np.array([y[1], -rate * np.sin(y[0]) + 0.1 * np.cos(t)])  # noqa: E731
+    vjp = lambda t, y, a: np.array([-rate * np.cos(y[0]) * a[1], a[0]])  # noqa: E731
+    product = lambda t, y, a: (np.array([-np.sin(y[0]) * a[1]]),)  # noqa: E731
+    return field, linearization(field, vjp, product)
+
+
+def vector(found):
+    return np.concatenate([np.ravel(np.asarray(x)) for x in (found.y0, *found.parameters)])
+
+
+def distance(found, wanted):
+    return np.linalg.norm(vector(found) - vector(wanted)) / np.linalg.norm(vector(wanted))
+
+
+def test_gradients_of_a_linear_problem(xp, dtype, array, eps):
+    tolerance = {"rtol": max(1e-9, 30 * eps), "atol": max(1e-11, 30 * eps)}
+    field, linearize = linear(xp, array(A))
+    _, panels = record_panels(field, TIMES, array(Y0), **tolerance)
+    found = collocated(node_by_node(linearize), panels, [array(w) for w in W], **tolerance)
+    y0, theta = exact_gradients()
+    np.testing.assert_allclose(np.asarray(found.y0), y0, atol=max(1e-7, 500 * eps))
+    np.testing.assert_allclose(np.asarray(found.parameters[0]), theta, atol=max(1e-7, 500 * eps))
+    assert found.y0.dtype == array(Y0).dtype
+    # dL/dt_i = w_i . A y(t_i); dL/dt_0 = -dL/dy_0 . A y_0, for w_0 = 0.
+    states = [expm(A * t) @ Y0 for t in TIMES]
+    times = [-y0 @ A @ Y0, *(w @ A @ y for w, y in zip(W[1:], states[1:], strict=True))]
+    np.testing.assert_allclose([float(x) for x in found.times], times, atol=max(1e-7, 500 * eps))
+
+
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-5, 1e-7, 1e-9])
+@pytest.mark.parametrize("end", [2.0, 10.0, -3.0])
+def test_the_gradient_is_as_good_as_the_tolerance(tolerance, end):
+    field, linearize = pendulum()
+    cotangents = [np.zeros(2), np.array([1.0, -2.0])]
+    options = {"rtol": tolerance, "atol": tolerance}
+    fine = {"rtol": 1e-12, "atol": 1e-12}
+    _, panels = record_panels(field, [0.0, end], [1.2, 0.3], **fine)
+    wanted = restored(linearize, panels, cotangents, **fine)
+    _, panels = record_panels(field, [0.0, end], [1.2, 0.3], **options)
+    assert max(panel.tail for panel in panels) <= 1
+    assert sum(panel.is_last for panel in panels) == 1
+    for solve in (collocated, restored):
+        found = solve(node_by_node(linearize), panels, cotangents, **options) if (
+            solve is collocated
+        ) else solve(linearize, panels, cotangents, **options)  # fmt: skip
+        assert distance(found, wanted) < 300 * tolerance
+        assert float(found.residual) <= tolerance
+
+
+def test_tighter_tolerances_ask_for_more_nodes():
+    field, _ = pendulum()
+    counts = []
+    for tolerance in (1e-2, 1e-4, 1e-6, 1e-8, 1e-10):
+        _, panels = record_panels(field, [0, 2], [1.2, 0.3], rtol=tolerance, atol=tolerance)
+        counts.append(sum(len(panel.values) for panel in panels))
+    assert counts == sorted(counts)
+    assert counts[0] <= 9 < counts[-1]
+
+
+def test_panels_cover_the_interval_without_gaps():
+    field, _ = pendulum(40.0)
+    times = [0.0, 0.3, 4.0, 4.1]
+    trajectory, panels = record_panels(field, times, [1.2, 0.3], rtol=1e-8, atol=1e-8)
+    assert len(panels) > 3
+    assert panels[0].start == 0.0
+    for a, b in zip(panels, panels[1:], strict=False):
+        assert a.end == b.start
+        np.testing.assert_allclose(a.values[-1], b.values[0], rtol=1e-12)
+    assert [panel.end for panel in panels if panel.is_last] == times[1:]
+    assert len(trajectory.t) == len(trajectory.y) == 1 + sum(len(p.values) - 1 for p in panels)
+    assert np.all(np.diff(trajectory.t) > 0)
+    fine = record_panels(field, times, [1.2, 0.3], rtol=1e-11, atol=1e-11, nodes=65)[0]
+    np.testing.assert_allclose(trajectory.y[-1], fine.y[-1], atol=1e-5)
+
+
+def test_a_kink_is_resolved_by_panels_and_not_by_nodes():
+    field = lambda t, y: np.abs(t - 0.37) - y  # noqa: E731
+    _, panels = record_panels(field, [0, 1], np.zeros(1), rtol=1e-8, atol=1e-8)
+    assert len(panels) > 1
+    assert max(panel.tail for panel in panels) <= 1
+    assert sum(len(panel.values) for panel in panels) < 150
+
+
+def test_many_steps_are_never_kept_at_once():
+    # One window holds 64 steps; weak references to the stages see what is alive.
+    import weakref
+
+    alive, most = set(), 0
+
+    class Counted(np.ndarray):
+        pass
+
+    def field(t, y):
+        nonlocal most
+        value = np.array([y[1], -y[0]]).view(Counted)
+        key = id(value)
+        alive.add(key)
+        weakref.finalize(value, alive.discard, key)
+        most = max(most, len(alive))
+        return value
+
+    record_panels(field, [0, 400.0], [1.0, 0.0], rtol=1e-6, atol=1e-6)
+    assert most < 64 * 10
+
+
+def test_a_memory_budget_thins_the_nodes_and_says_so():
+    field, _ = pendulum()
+    options = {"rtol": 1e-8, "atol": 1e-8}
+    _, full = record_panels(field, [0, 2], [1.2, 0.3], **options)
+    size = sum(panel.values.nbytes for panel in full)
+    _, thin = record_panels(field, [0, 2], [1.2, 0.3], memory=size - 1, **options)
+    assert sum(panel.values.nbytes for panel in thin) < size
+    assert max(panel.tail for panel in thin) > 1 >= max(panel.tail for panel in full)
+    _, same = record_panels(field, [0, 2], [1.2, 0.3], memory=size, **options)
+    np.testing.assert_array_equal(same[0].values, full[0].values)
+    with pytest.raises(ValueError, match="bytes do not hold"):
+        record_panels(field, [0, 2], [1.2, 0.3], memory=20, **options)
+
+
+def test_one_evaluation_of_f_at_the_nodes_and_few_passes():
+    field, linearize = pendulum()
+    nodes, counts = node_by_node(linearize), {"f": 0, "passes": 0}
+
+    def counted(t, y):
+        counts["f"] += 1
+        value, pull = nodes(t, y)
+
+        def counted_pull(a, parameters):
+            counts["passes"] += 1
+            return pull(a, parameters)
+
+        return value, counted_pull
+
+    options = {"rtol": 1e-6, "atol": 1e-6}
+    _, panels = record_panels(field, [0, 1], [1.2, 0.3], **options)
+    found = collocated(counted, panels, [np.zeros(2), np.ones(2)], **options)
+    assert counts["f"] <= 2 * len(panels)
+    assert found.statistics.newton == counts["passes"] - 2  # the two rules of the quadrature
+    assert found.statistics.newton < 15
+
+
+def test_the_adjoint_gets_the_nodes_that_it_needs():
+    # The state stands still, and 5 nodes resolve it; its sensitivity is exp(30 (t - 1)).
+    linearize = linearization(lambda t, y: 30 * y, lambda t, y, a: 30 * a)
+    _, panels = record_panels(lambda t, y: 30 * y, [0, 1], np.zeros(1), rtol=1e-8, atol=1e-8)
+    assert len(panels[0].values) == 5
+    found = collocated(
+        node_by_node(linearize), panels, [np.zeros(1), np.ones(1)], rtol=1e-8, atol=1e-12
+    )
+    np.testing.assert_allclose(found.y0, np.exp(30.0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [-300.0, -3e4])
+def test_where_gmres_does_not_converge_it_steps(rate):
+    field = lambda t, y: rate * (y - np.cos(t))  # noqa: E731
+    linearize = linearization(field, lambda t, y, a: rate * a, lambda t, y, a: (a * 1.0,))
+    options = {"rtol": 1e-6, "atol": 1e-9}
+    _, panels = record_panels(field, [0, 1], np.ones(1), method="kvaerno43", **options)
+    found = collocated(
+        node_by_node(linearize), panels, [np.zeros(1), np.ones(1)], method="kvaerno43", **options
+    )
+    np.testing.assert_allclose(found.y0, 0, atol=1e-7)
+    np.testing.assert_allclose(found.parameters[0], -1 / rate, rtol=1e-3)
+
+
+def test_a_wrong_transpose_is_seen():
+    field, _ = linear(np, A)
+    wrong = linearization(field, lambda t, y, a: A @ a, lambda t, y, a: (np.outer(a, y),))
+    _, panels = record_panels(field, TIMES, Y0, rtol=1e-9, atol=1e-11)
+    found = collocated(node_by_node(wrong), panels, W)
+    assert np.abs(found.y0 - exact_gradients()[0]).max() > 0.1
+
+
+def test_a_jump_at_an_output_time():
+    rate = lambda t: 0.3 if t < 1 else 50.0  # noqa: E731
+    linearize = linearization(lambda t, y: rate(t) * y, lambda t, y, a: rate(t) * a)
+    _, panels = record_panels(
+        lambda t, y: rate(t) * y, [0, 1], np.ones(1), jump_at=[1.0], rtol=1e-8
+    )
+    found = collocated(
+        node_by_node(linearize), panels, [np.zeros(1), np.ones(1)], jump_at=[1.0], rtol=1e-8
+    )
+    np.testing.assert_allclose(found.y0, np.exp(0.3), rtol=1e-6)
+
+
+def test_a_linearization_that_is_not_finite_is_typed():
+    linearize = linearization(lambda t, y: -y, lambda t, y, a: a * np.nan)
+    _, panels = record_panels(lambda t, y: -y, [0, 1], np.ones(1))
+    with pytest.raises(NonfiniteRHSError):
+        collocated(node_by_node(linearize), panels, [np.zeros(1), np.ones(1)])
+
+
+def test_no_value_is_read_where_there_is_none():
+    import torch
+
+    rows = torch.ones(3, 3, device="meta")
+
+    def linearize(t, y):
+        return y @ rows, lambda a, parameters: (a @ rows, (rows * a.sum(),) if parameters else ())
+
+    _, panels = record_panels(
+        lambda t, y: y @ rows, torch.tensor([0.0, 0.5, 1.0]).to("meta").unbind(),
+        torch.ones(4, 3, device="meta"), method="classic", steps=4, nodes=9,
+    )  # fmt: skip
+    found = collocated(linearize, panels, [torch.ones(4, 3, device="meta")] * 3)
+    assert found.y0.shape == (4, 3)
+    assert found.parameters[0].shape == (3, 3)
+    assert found.residual.shape == ()
+    assert found.statistics.newton == 2 * 13
+
+
+def test_complex_states():
+    rate = np.array([1j, -0.5 + 2j])
+    field = lambda t, y: rate * y  # noqa: E731
+    linearize = linearization(field, lambda t, y, a: rate.conj() * a)
+    _, panels = record_panels(field, [0, 1.5], np.ones(2) + 0j, rtol=1e-9, atol=1e-10)
+    w = np.array([1.0 - 1j, 2.0])
+    found = collocated(
+        node_by_node(linearize), panels, [np.zeros(2) + 0j, w], rtol=1e-9, atol=1e-10
+    )
+    np.testing.assert_allclose(found.y0, np.exp(1.5 * rate).conj() * w, rtol=1e-7)
+    np.testing.assert_allclose(
+        found.times[1], np.real(np.conj(w) * rate * np.exp(1.5 * rate)).sum(), rtol=1e-6
+    )

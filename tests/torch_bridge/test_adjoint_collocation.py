@@ -1,0 +1,214 @@
+"""`odeint_adjoint` with the adjoint equation solved at all nodes at once."""
+
+import copy
+import warnings
+from collections import Counter
+
+import pytest
+import torch
+from torch import nn
+
+from odecore import errors
+from torch_bridge import odeint, odeint_adjoint
+
+D = torch.float64
+
+
+class Field(nn.Module):
+    def __init__(self, width=4, hidden=16, scale=1.0, batch_norm=False):
+        super().__init__()
+        torch.manual_seed(0)
+        norm = nn.BatchNorm1d(hidden) if batch_norm else nn.Identity()
+        self.net = nn.Sequential(
+            nn.Linear(width, hidden), norm, nn.Tanh(), nn.Linear(hidden, width)
+        )
+        self.double()
+        with torch.no_grad():
+            for p in self.parameters():
+                p.mul_(scale)
+        self.calls = 0
+
+    def forward(self, t, y):
+        self.calls += 1
+        return self.net(y) * torch.cos(t)
+
+
+def gradients(func, y0, t, **options):
+    start = y0.clone().requires_grad_()
+    y = odeint_adjoint(func, start, t, **options)
+    func.calls = 0
+    loss = (y[1:] ** 2).sum()
+    found = torch.autograd.grad(loss, [start, *func.parameters()])
+    return torch.cat([g.ravel() for g in found])
+
+
+def exact(func, y0, t):
+    start = y0.clone().requires_grad_()
+    y = odeint(func, start, t, rtol=1e-11, atol=1e-12)
+    found = torch.autograd.grad((y[1:] ** 2).sum(), [start, *func.parameters()])
+    return torch.cat([g.ravel() for g in found])
+
+
+T = torch.tensor([0.0, 0.4, 1.0], dtype=D)
+
+
+@pytest.mark.parametrize("scale", [1.0, 5.0])
+@pytest.mark.parametrize("method", ["dopri5", "tsit5", "dopri8", "kvaerno43"])
+@pytest.mark.parametrize("t", [T, T.flip(0)], ids=["forward", "backward"])
+def test_gradients_are_within_the_tolerance(scale, method, t):
+    from odecore.tableaux import tableau
+
+    func, y0 = Field(scale=scale), torch.randn(7, 4, dtype=D)
+    wanted = exact(func, y0, t)
+    chosen = tableau(method) if method == "kvaerno43" else method
+    for tolerance in (1e-4, 1e-7):
+        found = gradients(func, y0, t, rtol=tolerance, atol=tolerance, method=chosen)
+        assert (found - wanted).norm() / wanted.norm() < 100 * tolerance
+
+
+def test_func_is_evaluated_once_for_each_panel():
+    func, y0 = Field(), torch.randn(7, 4, dtype=D)
+    gradients(func, y0, T, rtol=1e-6, atol=1e-6)
+    assert func.calls == 2  # two intervals between output times, a panel each
+    gradients(func, y0, T, rtol=1e-6, atol=1e-6, adjoint_method="dopri5", adjoint_options={})
+    assert func.calls > 20
+
+
+def test_what_vmap_can_not_do_goes_node_by_node():
+    class Branching(Field):
+        def forward(self, t, y):
+            self.calls += 1
+            return self.net(y) if float(y.detach().sum()) < 1e9 else y
+
+    func, y0 = Branching(), torch.randn(3, 4, dtype=D)
+    found = gradients(func, y0, T, rtol=1e-7, atol=1e-7)
+    wanted = exact(func, y0, T)
+    assert (found - wanted).norm() / wanted.norm() < 1e-5
+    func = Field(batch_norm=True)  # its running statistics change in place
+    y0 = torch.randn(16, 4, dtype=D)
+    other = copy.deepcopy(func)
+    found, wanted = gradients(func, y0, T, rtol=1e-7, atol=1e-7), exact(other, y0, T)
+    assert (found - wanted).norm() / wanted.norm() < 1e-5
+
+
+def test_an_error_of_func_is_its_own():
+    class Failing(Field):
+        broken = False
+
+        def forward(self, t, y):
+            if self.broken:
+                raise KeyError("mine")
+            return super().forward(t, y)
+
+    func = Failing()
+    y = odeint_adjoint(func, torch.randn(3, 4, dtype=D), T, rtol=1e-5, atol=1e-5)
+    func.broken = True
+    with pytest.raises(KeyError, match="mine"):
+        y.sum().backward()
+
+
+def test_a_lost_gradient_is_refused_also_in_one_batch():
+    w = torch.tensor(0.3, dtype=D, requires_grad=True)
+
+    class Closing(Field):
+        def forward(self, t, y):
+            return super().forward(t, y) * w
+
+    y = odeint_adjoint(Closing(), torch.randn(3, 4, dtype=D), T, rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="its gradient would be lost"):
+        y.sum().backward()
+
+
+def test_a_field_that_differentiates_inside():
+    class Hamiltonian(Field):
+        def forward(self, t, y):
+            self.calls += 1
+            with torch.enable_grad():
+                x = y if y.requires_grad else y.detach().requires_grad_()
+                energy = self.net(x).square().sum()
+                (slope,) = torch.autograd.grad(energy, x, create_graph=True)
+            q, p = slope.chunk(2, -1)
+            return torch.cat([p, -q], -1)
+
+    func, y0 = Hamiltonian(), torch.randn(3, 4, dtype=D)
+    found, wanted = gradients(func, y0, T, rtol=1e-7, atol=1e-7), exact(func, y0, T)
+    assert (found - wanted).norm() / wanted.norm() < 1e-5
+
+
+class Held:
+    """A saved tensor; its storage is counted, once, while it is kept."""
+
+    live, most = Counter(), 0
+
+    def __init__(self, tensor):
+        self.tensor = tensor.detach()  # with its history an output would keep itself alive
+        storage = tensor.untyped_storage()
+        self.key = storage.data_ptr(), storage.nbytes()
+        Held.live[self.key] += 1
+        Held.most = max(Held.most, sum(size for (_, size), n in Held.live.items() if n))
+
+    def __del__(self):
+        Held.live[self.key] -= 1
+
+
+@pytest.mark.parametrize("memory", [2**19, 2**20, 2**22])
+def test_a_memory_budget_is_kept(memory):
+    func, y0 = Field(hidden=512), torch.randn(64, 4, dtype=D)
+    wanted = exact(func, y0, T)
+    func.calls = 0
+    start = y0.clone().requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(Held, lambda held: held.tensor):
+        y = odeint_adjoint(func, start, T, rtol=1e-5, atol=1e-5, memory=memory)
+        Held.live.clear()
+        Held.most = 0
+        found = torch.autograd.grad((y[1:] ** 2).sum(), [start, *func.parameters()])
+    error = torch.cat([g.ravel() for g in found]) - wanted
+    assert error.norm() / wanted.norm() < 1e-3
+    assert 0 < Held.most < memory + 2**19  # one evaluation saves 2**18 bytes
+
+
+def test_nodes_and_warnings():
+    func = Field(scale=3.0)
+    y0 = torch.randn(3, 4, dtype=D)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gradients(func, y0, T, rtol=1e-9, atol=1e-9)  # as many nodes as it takes
+    with pytest.warns(errors.UnresolvedInterpolantWarning):
+        gradients(func, y0, T, rtol=1e-9, atol=1e-9, nodes=4)
+    with pytest.warns(errors.UnresolvedInterpolantWarning):
+        gradients(func, y0, T, rtol=1e-9, atol=1e-9, memory=2000)
+
+
+def test_collocation_after_fixed_steps():
+    func, y0 = Field(), torch.randn(3, 4, dtype=D)
+    options = {"method": "rk4", "options": {"steps": 40}, "adjoint_method": "collocation"}
+    found = gradients(func, y0, T, **options)
+    assert func.calls == 2
+    wanted = exact(func, y0, T)
+    assert (found - wanted).norm() / wanted.norm() < 1e-5
+
+
+def test_float32():
+    func, y0 = Field().float(), torch.randn(3, 4)
+    found = gradients(func, y0, T.float(), rtol=1e-5, atol=1e-5)
+    wanted = exact(Field(), y0.double(), T)
+    assert found.dtype == torch.float32
+    assert (found - wanted).norm() / wanted.norm() < 1e-3
+
+
+def test_tuple_states():
+    class Pair(Field):
+        def forward(self, t, state):
+            y, z = state
+            return super().forward(t, y), -z * y.sum()
+
+    func = Pair()
+    y0, z0 = torch.randn(3, 4, dtype=D), torch.ones(2, dtype=D)
+    results = []
+    for solve, options in ((odeint_adjoint, {}), (odeint, {})):
+        y, z = solve(func, (y0, z0), T, rtol=1e-9, atol=1e-9, **options)
+        loss = y[1:].square().sum() + z[-1].sum()
+        results.append(
+            torch.cat([g.ravel() for g in torch.autograd.grad(loss, [*func.parameters()])])
+        )
+    assert (results[0] - results[1]).norm() / results[1].norm() < 1e-6

@@ -1,0 +1,55 @@
+"""What of a user's function a backward pass needs: its parameters, and itself as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torch_bridge._fields import Autocast, as_field
+from torch_bridge._states import Layout
+
+__all__ = ["field_later", "parameters_of"]
+
+
+def field_later(
+    func: Callable[[Any, Any], Any], layout: Layout, autocast: Autocast
+) -> Callable[[Tensor], Callable[[Any, Any], Any]]:
+    """Remember parameters and autocast state for a backward pass, which may run without them.
+
+    `torch.func.functional_call` has put a module's own parameters back by then.
+    """
+    if not isinstance(func, nn.Module):
+        return lambda like: as_field(layout.field(func), like, autocast)
+    kept = dict(func.named_parameters(remove_duplicate=False))
+
+    def pinned(t: Tensor, y: Any) -> Any:
+        return torch.func.functional_call(func, kept, (t, y), tie_weights=False)
+
+    def field(like: Tensor) -> Callable[[Any, Any], Any]:
+        present = func.named_parameters(remove_duplicate=False)
+        same = all(p is kept.get(name) for name, p in present)
+        return as_field(layout.field(func if same else pinned), like, autocast)
+
+    return field
+
+
+def parameters_of(func: Any, adjoint_params: Iterable[Tensor] | None) -> tuple[Tensor, ...]:
+    """The tensors that receive a gradient, each once."""
+    if adjoint_params is None:
+        if not isinstance(func, nn.Module):
+            raise ValueError(
+                "`func` is not a Module, so its parameters are unknown; give `adjoint_params`, the "
+                "tensors that need a gradient, or () for none"
+            )
+        adjoint_params = func.parameters()
+        if getattr(func, "_is_replica", False):  # of DataParallel, without parameters of its own
+            parts = (x for module in func.modules() for x in vars(module).values())
+            adjoint_params = [x for x in parts if isinstance(x, Tensor)]
+    parameters = tuple(adjoint_params)
+    for p in parameters:
+        if not isinstance(p, Tensor):
+            raise TypeError(f"`adjoint_params` must hold tensors, got {type(p).__name__}")
+    return tuple({id(p): p for p in parameters if p.requires_grad}.values())
