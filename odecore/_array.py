@@ -25,6 +25,7 @@ __all__ = [
     "is_torch_array",
     "limits",
     "namespace",
+    "on_host",
     "own",
     "tracks",
 ]
@@ -142,6 +143,14 @@ def constant_like(values: Any, like: Any, /) -> Any:
     if not is_readable(like):
         found = found.tolist()  # also for devices that hold no data
     return xp.asarray(found, dtype=like.dtype, device=device(like))
+
+
+def on_host(array: Any, /) -> np.ndarray:
+    """The values as a NumPy array of float32, float64 or complex, a view where that is possible."""
+    if is_torch_array(array):
+        array = array.detach().cpu().resolve_conj()
+        array = array.float().numpy() if limits(array).bits < 32 else array.numpy()
+    return np.asarray(array)
 
 
 def as_float64(array: Any, label: str, /) -> np.ndarray:

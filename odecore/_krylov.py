@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import hypot, prod
+from math import hypot, inf, isfinite, prod
 from typing import Any
 
+import numpy as np
 from array_api_compat import device
 
-from odecore._array import as_float64, namespace
+from odecore._array import constant_like, limits, namespace, on_host
 
 __all__ = ["gmres"]
 
@@ -46,38 +47,81 @@ def gmres(
     vectors at once.
     """
     xp = namespace(b)
-    size = prod(b.shape)
-    if size == 0 or (reads and not bool(xp.any(b != 0))):
-        return b * 0, 0.0 if reads else xp.sum(xp.abs(b)) * 0, 0
+    real_size = prod(b.shape) * (2 if xp.isdtype(b.dtype, "complex floating") else 1)
+    solve = _on_host if reads else _unread
+    if real_size == 0:
+        return b * 0, 0.0, 0
+    return solve(product, b, tolerance, min(max_size, real_size), xp)
+
+
+def _on_host(
+    product: Callable[[Any], Any], b: Any, tolerance: float, max_size: int, xp: Any
+) -> tuple[Any, float, int]:
+    """With the vectors as real numbers on the host, in double precision."""
+    w = _real(b)
+    norm = float(np.linalg.norm(w))
+    if norm == 0:
+        return b * 0, 0.0, 0
+    # What rounding leaves of a vector inside the space has no direction of its own.
+    rounding = 10 * float(limits(b).eps)
+    basis = np.empty((max_size, len(w)))
+    basis[0] = w / norm
+    triangle = _Triangle(rounding)
+    for k in range(1, max_size + 1):
+        w, V = _real(product(_like(basis[k - 1], b, xp))), basis[:k]
+        dots = V @ w
+        w = w - dots @ V
+        more = V @ w
+        w -= more @ V
+        dots += more
+        left = float(np.linalg.norm(w))
+        if not left > rounding * float(np.linalg.norm(dots)):
+            left = 0.0 if isfinite(left) else left
+        if triangle.add([*dots.tolist(), left]) <= tolerance or left == 0 or k == max_size:
+            break
+        if not isfinite(left):
+            return b * 0, inf, k
+        basis[k] = w / left
+    weights = np.array(triangle.solution()) * norm
+    return _like(weights @ V, b, xp), triangle.residual, k
+
+
+def _real(x: Any) -> np.ndarray:
+    """The real numbers in an array, as a vector on the host."""
+    values = on_host(x).ravel()
+    parts = [values.real, values.imag] if np.iscomplexobj(values) else [values]
+    return np.concatenate(parts, dtype=np.float64)
+
+
+def _like(vector: np.ndarray, b: Any, xp: Any) -> Any:
+    """The array like b that holds the real numbers."""
+    if xp.isdtype(b.dtype, "complex floating"):
+        real, imaginary = np.split(vector, 2)
+        vector = real + 1j * imaginary
+    return constant_like(vector.reshape(b.shape), b)
+
+
+def _unread(
+    product: Callable[[Any], Any], b: Any, tolerance: float, max_size: int, xp: Any
+) -> tuple[Any, Any, int]:
+    """With the vectors where b is, and nothing read."""
     flat = xp.reshape(b, (-1,))
     norm = xp.linalg.vector_norm(flat)
-    rounding = 10 * float(xp.finfo(b.dtype).eps)
-    basis = [_over(flat, norm, xp)]
-    columns: list[Any] = []
-    triangle = _Triangle(rounding)
-    limit = min(max_size, size * (2 if xp.isdtype(b.dtype, "complex floating") else 1))
-    for _ in range(limit):
-        w = xp.reshape(product(xp.reshape(basis[-1], b.shape)), (-1,))
-        V = xp.stack(basis)
+    rounding = 10 * float(limits(b).eps)
+    basis, columns = [_over(flat, norm, xp)], []
+    for _ in range(max_size):
+        w, V = xp.reshape(product(xp.reshape(basis[-1], b.shape)), (-1,)), xp.stack(basis)
         first = _dots(V, w, xp)
         w = w - _combined(first, V, xp)
         second = _dots(V, w, xp)
         w = w - _combined(second, V, xp)
         dots, left = first + second, xp.linalg.vector_norm(w)
-        # What rounding leaves of a vector inside the space has no direction of its own.
         left = xp.where(left > rounding * xp.linalg.vector_norm(dots), left, xp.zeros_like(left))
         columns.append(xp.concat([dots, xp.reshape(left, (1,))]))
-        if reads:
-            numbers = as_float64(columns[-1], "column").tolist()
-            if triangle.add(numbers) <= tolerance or numbers[-1] == 0:
-                break
         basis.append(_over(w, left, xp))
-    V = xp.stack(basis[: len(columns)])
-    if reads:
-        y = xp.asarray(triangle.solution(), dtype=norm.dtype, device=device(b)) * norm
-        return xp.reshape(_combined(y, V, xp), b.shape), triangle.residual, len(columns)
     y, residual = _least_squares(columns, norm, rounding, xp)
-    return xp.reshape(_combined(y, V, xp), b.shape), _over(residual, norm, xp), len(columns)
+    x = _combined(y, xp.stack(basis[:max_size]), xp)
+    return xp.reshape(x, b.shape), _over(residual, norm, xp), max_size
 
 
 class _Triangle:

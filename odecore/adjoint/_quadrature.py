@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import hypot
 from typing import Any
 
 import numpy as np
 
-from odecore._array import as_float64, constant_like, namespace
+from odecore._array import as_float64, constant_like, is_readable, namespace, on_host
 from odecore.adjoint._linearization import Linearize, Pull
 from odecore.adjoint._panels import Panel
 from odecore.interpolation import Interpolant, chebyshev_points, clenshaw_curtis_weights
@@ -122,6 +123,8 @@ def estimate(total: Sequence[Any], gap: Sequence[Any]) -> Any:
         return 0.0
     xp = namespace(total[0])
     size, distance = _norm(total, xp), _norm(gap, xp)
+    if isinstance(size, float):
+        return (distance / (size or 1.0)) ** 1.5
     return (distance / xp.where(size > 0, size, size + 1)) ** 1.5
 
 
@@ -138,5 +141,7 @@ def added(parts: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
 
 def _norm(arrays: Sequence[Any], xp: Any) -> Any:
     """Of all entries of all arrays."""
+    if all(map(is_readable, arrays)):
+        return hypot(*(float(np.linalg.norm(on_host(x))) for x in arrays))
     squares = [xp.sum(xp.abs(x) ** 2) for x in arrays]
     return sum(squares[1:], squares[0]) ** 0.5 if squares else 0.0

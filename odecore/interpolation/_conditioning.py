@@ -11,7 +11,14 @@ import numpy as np
 from array_api_compat import device
 from numpy.typing import NDArray
 
-from odecore._array import as_state, constant_like, namespace
+from odecore._array import (
+    as_state,
+    constant_like,
+    is_readable,
+    namespace,
+    on_host,
+    tracks,
+)
 from odecore.interpolation._nodes import require_count
 
 __all__ = ["chebyshev_coefficients", "coefficient_matrix", "coefficient_tail", "decay_ratio"]
@@ -82,6 +89,10 @@ def coefficient_tail(values: Any, /) -> Any:
     if 0 in values.shape:
         return xp.zeros((), dtype=values.dtype, device=device(values))
     last = 2 if values.shape[0] >= 5 else 1
+    if is_readable(values) and not tracks(values):  # small operations cost less there
+        host = np.abs(chebyshev_coefficients(on_host(values)))
+        found = host[-last:].max() / (host.max() or 1.0)
+        return xp.asarray(found, dtype=xp.abs(values[:1, ...]).dtype, device=device(values))
     coefficients = xp.abs(chebyshev_coefficients(values))
     largest = xp.max(coefficients)
     return xp.max(coefficients[-last:, ...]) / xp.where(largest > 0, largest, xp.ones_like(largest))
@@ -107,6 +118,9 @@ def decay_ratio(
         The larger of the norms of the last two coefficients; of the last one for m < 5.
     """
     values = as_state(values, "values")
+    if is_readable(values) and norm is None:  # small operations cost less there
+        values = on_host(values)
+        rtol, atol = (on_host(x) if hasattr(x, "shape") else x for x in (rtol, atol))
     xp = namespace(values)
     if 0 in values.shape:
         return xp.zeros((), dtype=xp.abs(values).dtype, device=device(values))
