@@ -1,5 +1,6 @@
 """Gradients of a solve by its adjoint equation; the linearization of f is an argument."""
 
+from odecore.adjoint._certificate import Certificate, certify
 from odecore.adjoint._collocation import collocated
 from odecore.adjoint._discrete import StepRecord, discrete, record_steps
 from odecore.adjoint._gradients import Gradients
@@ -8,11 +9,13 @@ from odecore.adjoint._panels import Panel, record_panels
 from odecore.adjoint._restored import restored
 
 __all__ = [
+    "Certificate",
     "Gradients",
     "Linearize",
     "Panel",
     "Pull",
     "StepRecord",
+    "certify",
     "collocated",
     "discrete",
     "node_by_node",

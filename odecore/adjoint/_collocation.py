@@ -27,7 +27,7 @@ from odecore.interpolation import (
 )
 from odecore.solve import Statistics
 
-__all__ = ["collocated"]
+__all__ = ["at_one_node", "collocated"]
 
 PASSES = 30
 UNREAD_PASSES = 12  # where no value may be read
@@ -110,7 +110,7 @@ class _Collocation:
         self.rtol, self.atol, self.passes = rtol, atol, passes
         self.quadrature = Quadrature(linearize, jumps, None, rtol)
         options = {"rtol": rtol, "atol": atol, "jump_at": jumps or None, **stepping}
-        self.step = Stepping(_at_one_node(linearize), linearize, parameters, None, options)
+        self.step = Stepping(at_one_node(linearize), linearize, parameters, None, options)
 
     def __call__(self, panel: Panel, a: Any) -> Crossing:
         """From the adjoint at the end of the panel."""
@@ -211,7 +211,7 @@ def _joined(early: Crossing, late: Crossing) -> Crossing:
     )
 
 
-def _at_one_node(linearize_nodes: Linearize) -> Linearize:
+def at_one_node(linearize_nodes: Linearize) -> Linearize:
     """The linearization at a point, from that at nodes."""
 
     def linearize(t: Any, y: Any) -> tuple[Any, Pull]:

@@ -13,7 +13,7 @@ from odecore.adjoint._linearization import Linearize, Pull
 from odecore.adjoint._panels import Panel
 from odecore.interpolation import Interpolant, chebyshev_points, clenshaw_curtis_weights
 
-__all__ = ["Quadrature", "added", "estimate", "least", "node_times"]
+__all__ = ["Quadrature", "added", "distance", "estimate", "least", "node_times"]
 
 MOST_NODES = 65
 
@@ -122,10 +122,14 @@ def estimate(total: Sequence[Any], gap: Sequence[Any]) -> Any:
     if not total:
         return 0.0
     xp = namespace(total[0])
-    size, distance = _norm(total, xp), _norm(gap, xp)
-    if isinstance(size, float):
-        return (distance / (size or 1.0)) ** 1.5
-    return (distance / xp.where(size > 0, size, size + 1)) ** 1.5
+    return _relative(_norm(gap, xp), _norm(total, xp), xp) ** 1.5
+
+
+def distance(found: Sequence[Any], wanted: Sequence[Any]) -> Any:
+    """Of all entries together, relative to those wanted."""
+    gap = [x - y for x, y in zip(found, wanted, strict=True)]
+    xp = namespace(found[0])
+    return _relative(_norm(gap, xp), _norm(wanted, xp), xp)
 
 
 def least(tolerance: Any) -> float:
@@ -137,6 +141,13 @@ def least(tolerance: Any) -> float:
 def added(parts: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
     """The sum of tuples of arrays, entry by entry."""
     return tuple(sum(group[1:], group[0]) for group in zip(*parts, strict=True))
+
+
+def _relative(gap: Any, size: Any, xp: Any) -> Any:
+    """The quotient; the gap itself where the size is zero."""
+    if isinstance(size, float):
+        return gap / (size or 1.0)
+    return gap / xp.where(size > 0, size, size + 1)
 
 
 def _norm(arrays: Sequence[Any], xp: Any) -> Any:

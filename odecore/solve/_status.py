@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from enum import Enum
 
 from odecore import errors
@@ -63,4 +63,5 @@ class Statistics:
 
     def __add__(self, other: Statistics) -> Statistics:
         """The counts of two solves together."""
-        return Statistics(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+        names = self.__dataclass_fields__
+        return Statistics(*(getattr(self, name) + getattr(other, name) for name in names))

@@ -1,0 +1,170 @@
+"""How far a gradient is from that of the flow, found by a better one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from odecore._array import all_finite, constant_like, limits, namespace
+from odecore.adjoint._collocation import at_one_node, collocated
+from odecore.adjoint._gradients import Gradients
+from odecore.adjoint._linearization import Linearize
+from odecore.adjoint._panels import Panel, record_panels
+from odecore.adjoint._quadrature import distance, least, node_times
+from odecore.interpolation import decay_ratio, integration_matrix
+from odecore.solve import Statistics
+
+__all__ = ["Certificate", "certify"]
+
+SHARPER = 1e-2  # tolerance of the reference, in units of that of the gradient
+SWEEPS = 25
+DIVERGED = 1e3  # growth of a correction at which sweeps are given up
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """An estimate of the relative error of a gradient.
+
+    Parameters
+    ----------
+    error : float
+        Euclidean distance to the reference, over all of dL/dy0 and dL/dtheta, relative to it.
+    reference : Gradients
+        The better gradient; it took its own evaluations.
+    swept, stepped : int
+        Panels whose trajectory was made better by sweeps over the nodes, and by smaller steps.
+    """
+
+    error: float
+    reference: Gradients
+    swept: int
+    stepped: int
+
+
+def certify(
+    found: Gradients,
+    linearize_nodes: Linearize,
+    panels: Sequence[Panel],
+    cotangents: Sequence[Any],
+    /,
+    *,
+    rtol: Any = 1e-6,
+    atol: Any = 1e-9,
+    jump_at: Sequence[float] = (),
+    **stepping: Any,
+) -> Certificate:
+    """Estimate the error of a gradient against that of the exact flow.
+
+    Parameters
+    ----------
+    found : Gradients
+        By whatever adjoint.
+    linearize_nodes, panels, cotangents, jump_at
+        As for `collocated`, with the states that `found` belongs to or others of that accuracy.
+    rtol, atol : float or array, optional
+        Tolerances with which `found` was computed.
+    **stepping
+        Further options of `solve_ivp`, where panels are solved in smaller steps.
+
+    Returns
+    -------
+    Certificate
+        For the cotangents as they are: that dL/dy was computed from inexact states is not seen.
+
+    Raises
+    ------
+    SolveError
+        If the reference can not be computed.
+
+    Notes
+    -----
+    The trajectory is made better first: on twice as many nodes, z <- z_start + S f(z) is swept over
+    each panel, each sweep one evaluation at all nodes, until it is a hundred times as good as the
+    tolerance; where sweeps diverge or the nodes do not resolve the solution, the panel is solved
+    again with a hundredth of the tolerance. The adjoint equation is then collocated along it. The
+    distance to this gradient contains the errors of state, interpolation, adjoint and quadrature at
+    once, with their amplification, and nothing that is not there: an estimate, not a bound.
+    """
+    improved = _Improvement(linearize_nodes, rtol, atol, jump_at, stepping)
+    better = improved(panels)
+    sharp = {"rtol": SHARPER * rtol, "atol": SHARPER * atol}
+    reference = collocated(
+        linearize_nodes, better, cotangents, parameters=bool(found.parameters), jump_at=jump_at,
+        **sharp, **stepping,
+    )  # fmt: skip
+    reference = replace(reference, statistics=reference.statistics + improved.statistics)
+    error = distance((found.y0, *found.parameters), (reference.y0, *reference.parameters))
+    return Certificate(float(error), reference, improved.swept, improved.stepped)
+
+
+class _Improvement:
+    """A better trajectory, panel by panel."""
+
+    def __init__(
+        self,
+        linearize: Linearize,
+        rtol: Any,
+        atol: Any,
+        jumps: Sequence[float],
+        stepping: dict[str, Any],
+    ) -> None:
+        self.linearize, self.jumps, self.stepping = linearize, jumps, stepping
+        self.rtol, self.atol = SHARPER * rtol, SHARPER * atol
+        self.swept = self.stepped = 0
+        self.statistics = Statistics()
+
+    def __call__(self, panels: Sequence[Panel]) -> list[Panel]:
+        better: list[Panel] = []
+        y = panels[0].values[0, ...]
+        for panel in panels:
+            made = self._swept(panel, y) or self._stepped(panel, y)
+            better += made
+            y = made[-1].values[-1, ...]
+        return better
+
+    def _swept(self, panel: Panel, y: Any) -> list[Panel]:
+        """Sweeps over the nodes; nothing where they do not lead to a solution."""
+        m = 2 * panel.values.shape[0] - 1
+        panel = panel.part(0.0, 1.0, m)
+        xp = namespace(y)
+        times = node_times(panel, self.jumps)
+        matrix = constant_like(integration_matrix(m) / 2, y)
+        z = panel.values + (y - panel.values[0, ...])
+        unit = self.atol + self.rtol * xp.max(xp.abs(z), axis=0)
+        rounding = 8 * float(limits(y).eps) * float(xp.max(xp.abs(z)))
+        first = None
+        for _ in range(SWEEPS):
+            slopes = self.linearize(times, z)[0]
+            new = y + panel.length * xp.tensordot(matrix, slopes, axes=1)
+            change = xp.abs(new - z)
+            self.statistics = self.statistics + Statistics(evaluations=m)
+            size = float(xp.max(change / unit))
+            z, first = new, size if first is None else first
+            if not size < DIVERGED * max(first, 1.0):
+                return []
+            if size <= 1 or float(xp.max(change)) <= rounding:
+                break
+        else:
+            return []
+        if not all_finite(z) or decay_ratio(z, self.rtol, self.atol) > 10:
+            return []
+        self.swept += 1
+        return [replace(panel, values=z, tail=None)]
+
+    def _stepped(self, panel: Panel, y: Any) -> list[Panel]:
+        """The panel solved again, in smaller steps."""
+        point = at_one_node(self.linearize)
+        inside = [t for t in self.jumps if t in (panel.start, panel.end)]
+        trajectory, made = record_panels(
+            lambda t, y: point(t, y)[0],
+            [panel.start, panel.end],
+            y,
+            rtol=max(least(self.rtol), 4 * float(limits(y).eps)),
+            atol=self.atol,
+            jump_at=inside or None,
+            **self.stepping,
+        )
+        self.statistics = self.statistics + trajectory.statistics
+        self.stepped += 1
+        return [replace(p, is_last=p.is_last and panel.is_last) for p in made]
