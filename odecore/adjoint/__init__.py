@@ -1,5 +1,6 @@
 """Gradients of a solve by its adjoint equation; the linearization of f is an argument."""
 
+from odecore.adjoint._backsolve import backsolve
 from odecore.adjoint._certificate import Certificate, certify
 from odecore.adjoint._collocation import collocated
 from odecore.adjoint._discrete import StepRecord, discrete, record_steps
@@ -15,6 +16,7 @@ __all__ = [
     "Panel",
     "Pull",
     "StepRecord",
+    "backsolve",
     "certify",
     "collocated",
     "discrete",

@@ -11,7 +11,7 @@ from odecore.adjoint._panels import Panel
 from odecore.adjoint._quadrature import added, estimate
 from odecore.solve import Statistics
 
-__all__ = ["Crossing", "sweep"]
+__all__ = ["Crossing", "product", "sweep"]
 
 
 class Crossing(NamedTuple):
@@ -64,11 +64,11 @@ def sweep(
         cotangent = waiting.pop() if panel.is_last else None
         crossing = across(panel, a if cotangent is None else a + cotangent)
         if crossing.slopes is not None and cotangent is not None:
-            times.append(_product(cotangent, crossing.slopes[1], xp))
+            times.append(product(cotangent, crossing.slopes[1], xp))
         a = crossing.start
         found.append(crossing)
     if found[-1].slopes is not None:
-        times.append(-_product(a, found[-1].slopes[0], xp))
+        times.append(-product(a, found[-1].slopes[0], xp))
     total, gap = (added([c.parameters[i] for c in found]) for i in (0, 1))
     return Gradients(
         y0=a + waiting.pop(),
@@ -81,7 +81,7 @@ def sweep(
     )
 
 
-def _product(cotangent: Any, slope: Any, xp: Any) -> Any:
+def product(cotangent: Any, slope: Any, xp: Any) -> Any:
     """The real inner product of two arrays."""
     if xp.isdtype(slope.dtype, "complex floating"):
         return xp.sum(xp.real(cotangent) * xp.real(slope) + xp.imag(cotangent) * xp.imag(slope))

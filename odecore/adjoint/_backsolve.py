@@ -1,0 +1,117 @@
+"""The reversed adjoint: state, adjoint and gradient integrated backwards together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from odecore._array import namespace
+from odecore.adjoint._gradients import Gradients
+from odecore.adjoint._linearization import Linearize
+from odecore.adjoint._sweep import product
+from odecore.solve import Statistics, solve_ivp
+
+__all__ = ["backsolve"]
+
+
+def backsolve(
+    linearize: Linearize,
+    times: Sequence[float],
+    states: Sequence[Any],
+    cotangents: Sequence[Any],
+    /,
+    *,
+    parameters: Sequence[Any] = (),
+    seminorm: bool = False,
+    norm: Callable[[Any], Any] | None = None,
+    steps: int | None = None,
+    step_size: float | None = None,
+    **options: Any,
+) -> Gradients:
+    """Integrate y, a and the gradient of the parameters backwards as one ODE: the baseline.
+
+    Parameters
+    ----------
+    linearize : callable
+        As for `restored`.
+    times : (n,) sequence of float
+        Output times.
+    states : (n, ...) array or sequence of arrays
+        The states there; y starts from them in each interval.
+    cotangents : sequence of arrays
+        dL/dy at each output time, the initial one included.
+    parameters : sequence of arrays, optional
+        The parameters, for the shapes of their gradients; of the dtype of the state.
+    seminorm : bool, optional
+        Whether the error of the gradient of the parameters is left out of the step control, which
+        it never feeds back into (Kidger, Chen, Lyons, "Hey, that's not an ODE", 2021).
+    norm : callable, optional
+        From the tuple (y, a, gradients...) of errors in units of the tolerance to a number; by
+        default the largest root mean square of these.
+    steps : int, optional
+        Equal steps in each interval.
+    step_size : float, optional
+        The largest of equal steps.
+    **options
+        Further options of `solve_ivp`.
+
+    Returns
+    -------
+    Gradients
+        `tail` is 0: nothing is interpolated.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two times, or not one state and cotangent for each.
+    SolveError
+        If a backward solve fails.
+
+    Notes
+    -----
+    The reverse dynamic method of arXiv 2003.05271, and what torchdiffeq's `odeint_adjoint` and
+    diffrax's `BacksolveAdjoint` do. Where the flow contracts, y is unstable backwards: its error
+    grows by up to exp(L T), and no tolerance of the step control sees it. `restored` has none of
+    this; this one is here to compare with.
+    """
+    if hasattr(states, "shape"):
+        states = [states[i, ...] for i in range(states.shape[0])]
+    if len(times) < 2 or not len(times) == len(states) == len(cotangents):
+        raise ValueError(
+            "give one state and one cotangent for each of at least 2 times, got "
+            f"{len(times)} times, {len(states)} states and {len(cotangents)} cotangents"
+        )
+
+    def field(t: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
+        y, a, *_ = state
+        value, pull = linearize(t, y)
+        moved, terms = pull(a, bool(parameters))
+        return (value, -moved, *(-term for term in terms))
+
+    a, xp = cotangents[-1], namespace(cotangents[-1])
+    total = tuple(x * 0 for x in parameters)
+    slopes, statistics = [], Statistics()
+    if seminorm:
+        norm = _of_state_and_adjoint
+    for i in reversed(range(1, len(times))):
+        slopes.append(product(cotangents[i], linearize(times[i], states[i])[0], xp))
+        span, start = (times[i], times[i - 1]), (states[i], a, *total)
+        found = solve_ivp(
+            field, span, start, t_eval=span, steps=steps, step_size=step_size, norm=norm, **options
+        )
+        _, a, *sums = (leaf[-1, ...] for leaf in found.y)
+        total = tuple(sums)
+        statistics = statistics + found.statistics + Statistics(evaluations=1)
+        if i == 1:
+            slopes.append(-product(a, linearize(times[0], states[0])[0], xp))
+        a = a + cotangents[i - 1]
+    statistics = statistics + Statistics(evaluations=1)
+    return Gradients(a, total, xp.sum(xp.abs(a) * 0), statistics, tuple(reversed(slopes)))
+
+
+def _of_state_and_adjoint(state: tuple[Any, ...]) -> Any:
+    """The larger root mean square of the first two parts."""
+    xp = namespace(state[0])
+    return max(
+        float(xp.mean(xp.abs(part) ** 2)) ** 0.5 if part.shape else 0.0 for part in state[:2]
+    )

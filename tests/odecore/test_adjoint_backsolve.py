@@ -1,0 +1,69 @@
+"""The reversed adjoint, and where it drifts."""
+
+import numpy as np
+import pytest
+
+from odecore.adjoint import backsolve, collocated, node_by_node, record_panels
+from odecore.solve import solve_ivp
+from tests.odecore.test_adjoint import TIMES, Y0, A, W, exact_gradients, linear, linearization
+
+
+@pytest.mark.parametrize("seminorm", [False, True])
+def test_gradients_of_a_linear_problem(seminorm, xp, dtype, array, eps):
+    options = {"rtol": max(1e-9, 30 * eps), "atol": max(1e-11, 30 * eps)}
+    field, linearize = linear(xp, array(A))
+    states = solve_ivp(field, (0.0, 1.5), array(Y0), t_eval=TIMES, **options).y
+    found = backsolve(
+        linearize, TIMES, states, [array(w) for w in W], parameters=(array(A),),
+        seminorm=seminorm, **options,
+    )  # fmt: skip
+    y0, theta = exact_gradients()
+    np.testing.assert_allclose(np.asarray(found.y0), y0, atol=max(1e-7, 500 * eps))
+    np.testing.assert_allclose(np.asarray(found.parameters[0]), theta, atol=max(1e-7, 500 * eps))
+    slopes = [float(w @ A @ np.asarray(y)) for w, y in zip(W[1:], states[1:, ...], strict=True)]
+    np.testing.assert_allclose([float(x) for x in found.times[1:]], slopes, atol=500 * eps + 1e-6)
+    np.testing.assert_allclose(float(found.times[0]), -y0 @ A @ Y0, atol=max(1e-6, 500 * eps))
+
+
+@pytest.mark.parametrize("options", [{"method": "classic", "steps": 60}, {"step_size": 0.02}])
+def test_given_steps(options):
+    field, linearize = linear(np, A)
+    states = solve_ivp(field, (0.0, 1.5), Y0, t_eval=TIMES, rtol=1e-10, atol=1e-10).y
+    found = backsolve(linearize, TIMES, states, W, parameters=(A,), **options)
+    np.testing.assert_allclose(found.parameters[0], exact_gradients()[1], atol=1e-6)
+
+
+def test_the_seminorm_takes_fewer_steps():
+    # The gradient of the parameters is large and moves fast; state and adjoint do not see it.
+    field = lambda t, y: -0.1 * y  # noqa: E731
+    product = lambda t, y, a: (1e3 * np.cos(20 * t) * a * y,)  # noqa: E731
+    linearize = linearization(field, lambda t, y, a: -0.1 * a, product)
+    times, w = [0.0, 3.0], [np.zeros(1), np.ones(1)]
+    states = solve_ivp(field, times, [1.0], t_eval=times).y
+    full = backsolve(linearize, times, states, w, parameters=(np.zeros(1),))
+    semi = backsolve(linearize, times, states, w, parameters=(np.zeros(1),), seminorm=True)
+    assert semi.statistics.evaluations < full.statistics.evaluations / 3
+
+
+def test_it_drifts_where_the_flow_contracts_and_the_restored_does_not():
+    # y' = -15 (y - y^3 / 3): backwards errors grow by exp(15) and more.
+    field = lambda t, y: -15 * (y + y**3)  # noqa: E731
+    linearize = linearization(field, lambda t, y, a: -15 * (1 + 3 * y**2) * a)
+    times, w = [0.0, 1.0], [np.zeros(1), np.ones(1)]
+    options = {"rtol": 1e-6, "atol": 1e-9}
+    y0 = np.array([1.0])
+    step = 1e-5
+    ends = [solve_ivp(field, times, y0 + s, rtol=1e-12, atol=1e-15).y[-1] for s in (step, -step)]
+    exact = float((ends[0] - ends[1])[0] / (2 * step))
+    states = solve_ivp(field, times, y0, t_eval=times, **options).y
+    drifted = float(backsolve(linearize, times, states, w, **options).y0[0])
+    _, panels = record_panels(field, times, y0, **options)
+    kept = float(collocated(node_by_node(linearize), panels, w, rtol=1e-6, atol=1e-12).y0[0])
+    assert abs(kept / exact - 1) < 1e-3
+    assert abs(drifted / exact - 1) > 30 * abs(kept / exact - 1)
+
+
+def test_bad_input():
+    _, linearize = linear(np, A)
+    with pytest.raises(ValueError, match="2 times, 2 states and 3 cotangents"):
+        backsolve(linearize, [0.0, 1.0], [Y0, Y0], W)

@@ -1,0 +1,114 @@
+"""The certificate against true errors, on a random set of problems."""
+
+import numpy as np
+import pytest
+
+from odecore.adjoint import certify, collocated, discrete, record_panels, record_steps
+from tests.helpers.problems import random_field
+
+CASES = 48  # seeds; the whole set is these, none left out
+
+
+def vector(found):
+    return np.concatenate([np.ravel(x) for x in (found.y0, *found.parameters)])
+
+
+def solved(seed):
+    """A problem, its gradient at a random tolerance, the certificate and the true error."""
+    rng = np.random.default_rng(seed)
+    fun, nodes, y0 = random_field(rng)
+    times, tolerance = [0.0, float(rng.uniform(0.5, 10))], 10 ** rng.uniform(-9, -3)
+    cotangents = [np.zeros_like(y0), rng.standard_normal(len(y0))]
+    options = {"rtol": tolerance, "atol": tolerance}
+    _, panels = record_panels(fun, times, y0, **options)
+    found = collocated(nodes, panels, cotangents, **options)
+    fine = {"rtol": 1e-13, "atol": 1e-13}
+    _, sharp = record_panels(fun, times, y0, method="dop853", **fine)
+    truth = vector(collocated(nodes, sharp, cotangents, **fine))
+    error = np.linalg.norm(vector(found) - truth) / np.linalg.norm(truth)
+    return found, nodes, panels, cotangents, options, error
+
+
+@pytest.fixture(scope="module")
+def ratios():
+    found = []
+    for seed in range(CASES):
+        *arguments, options, error = solved(seed)
+        found.append(certify(*arguments, **options).error / error)
+    return np.array(found)
+
+
+def test_the_estimate_is_within_a_factor_of_two(ratios):
+    # The issue of trust: 95 % within a factor of 10 would do.
+    assert np.mean((ratios > 0.5) & (ratios < 2)) >= 0.95
+    assert np.all((ratios > 0.1) & (ratios < 10))
+
+
+def test_a_reference_along_the_same_states_would_not_do():
+    # The twin: without the improvement of the trajectory its error is not seen.
+    seen = []
+    for seed in range(16):
+        found, nodes, panels, cotangents, options, error = solved(seed)
+        sharp = {k: v / 100 for k, v in options.items()}
+        again = collocated(nodes, panels, cotangents, **sharp)
+        gap = np.linalg.norm(vector(found) - vector(again)) / np.linalg.norm(vector(again))
+        seen.append(gap / error)
+    assert np.mean((np.array(seen) > 0.1) & (np.array(seen) < 10)) < 0.7
+
+
+def test_steps_that_do_not_resolve_the_sensitivity_are_seen():
+    # y = 0 stands still, so the steps grow; its sensitivity grows like exp(6 sin t).
+    fun = lambda t, y: 6 * np.cos(t) * np.sin(y)  # noqa: E731
+    point = lambda t, y: (fun(t, y), lambda a, _: (6 * np.cos(t) * np.cos(y) * a, ()))  # noqa: E731
+
+    def nodes(t, y):
+        t = t.reshape(-1, 1)
+        return fun(t, y), lambda a, _: (6 * np.cos(t) * np.cos(y) * a, ())
+
+    times, w = [0.0, 5.0], [np.zeros(1), np.ones(1)]
+    options = {"rtol": 1e-6, "atol": 1e-9}
+    _, record = record_steps(fun, times, np.zeros(1), **options)
+    through_steps = discrete(point, record, w)
+    exact = np.exp(6 * np.sin(5.0))
+    assert abs(through_steps.y0[0] / exact - 1) > 1  # wrong by more than its size, in silence
+    _, panels = record_panels(fun, times, np.zeros(1), **options)
+    certificate = certify(through_steps, nodes, panels, w, **options)
+    assert certificate.error == pytest.approx(abs(through_steps.y0[0] / exact - 1), rel=0.1)
+    restored = collocated(nodes, panels, w, **options)
+    assert abs(restored.y0[0] / exact - 1) < 1e-4
+    assert certify(restored, nodes, panels, w, **options).error < 1e-4
+
+
+def test_a_kink_is_solved_again_in_small_steps():
+    fun = lambda t, y: np.maximum(y, 0.3) - 1.2 * y + np.sin(3 * t)  # noqa: E731
+
+    def nodes(t, y):
+        slope = (y > 0.3) - 1.2
+        return fun(t.reshape(-1, 1), y), lambda a, _: (slope * a, ())
+
+    times, w = [0.0, 6.0], [np.zeros(2), np.ones(2)]
+    y0 = np.array([1.0, -0.5])
+    errors = []
+    for tolerance in (1e-3, 1e-6):
+        options = {"rtol": tolerance, "atol": tolerance}
+        _, panels = record_panels(fun, times, y0, **options)
+        found = collocated(nodes, panels, w, **options)
+        certificate = certify(found, nodes, panels, w, **options)
+        assert certificate.stepped > 0
+        errors.append(certificate.error)
+    assert errors[1] < errors[0]
+
+
+def test_panels_end_where_they_ended():
+    rng = np.random.default_rng(3)
+    fun, nodes, y0 = random_field(rng)
+    times = [0.0, 0.7, 1.0, 2.5]
+    cotangents = [rng.standard_normal(len(y0)) for _ in times]
+    options = {"rtol": 1e-5, "atol": 1e-5}
+    _, panels = record_panels(fun, times, y0, **options)
+    found = collocated(nodes, panels, cotangents, **options)
+    certificate = certify(found, nodes, panels, cotangents, **options)
+    assert 0 < certificate.error < 1e-2
+    assert certificate.swept + certificate.stepped == len(panels)
+    assert len(certificate.reference.times) == len(times)
+    assert certificate.reference.statistics.evaluations > found.statistics.evaluations
