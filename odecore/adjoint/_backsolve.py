@@ -17,7 +17,7 @@ __all__ = ["backsolve"]
 def backsolve(
     linearize: Linearize,
     times: Sequence[float],
-    states: Sequence[Any],
+    states: Any,
     cotangents: Sequence[Any],
     /,
     *,
@@ -112,6 +112,4 @@ def backsolve(
 def _of_state_and_adjoint(state: tuple[Any, ...]) -> Any:
     """The larger root mean square of the first two parts."""
     xp = namespace(state[0])
-    return max(
-        float(xp.mean(xp.abs(part) ** 2)) ** 0.5 if part.shape else 0.0 for part in state[:2]
-    )
+    return max(float(xp.mean(xp.abs(part) ** 2)) ** 0.5 for part in state[:2])
