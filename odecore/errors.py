@@ -16,6 +16,8 @@ __all__ = [
     "SingularParameterError",
     "SolveError",
     "StepUnderflowError",
+    "UncertifiedGradientError",
+    "UncertifiedGradientWarning",
     "UnconvergedCorrectorWarning",
     "UnresolvedInterpolantWarning",
 ]
@@ -67,12 +69,20 @@ class NewtonFailedError(SolveError):
     """Newton's method did not solve the equations of an implicit step."""
 
 
+class UncertifiedGradientError(RuntimeError):
+    """A gradient whose estimated error is above the limit, where that was asked to be an error."""
+
+
 class OdecoreWarning(UserWarning):
     """Every warning of this library is of a subclass of this class."""
 
 
 class UnresolvedInterpolantWarning(OdecoreWarning):
     """An interpolant has too few nodes for its trajectory: its coefficients have not decayed."""
+
+
+class UncertifiedGradientWarning(OdecoreWarning):
+    """A gradient whose estimated error is above the limit."""
 
 
 class NearSingularWarning(OdecoreWarning):

@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 from odecore.tableaux import ButcherTableau, Coefficients
 from torch_bridge import _normalization
+from torch_bridge._adjoint import odeint_adjoint
+from torch_bridge._certifier import Certifier
 from torch_bridge._methods import is_adaptive
 from torch_bridge._odeint import odeint
-from torch_bridge._restored_adjoint import odeint_adjoint
 
 __all__ = ["DenseField", "NeuralODE"]
 
-ADJOINTS = ("direct", "restored")
+ADJOINTS = ("direct", "restored", "reversed", "discrete")
 
 
 class NeuralODE(nn.Module):
@@ -35,11 +36,13 @@ class NeuralODE(nn.Module):
         Steps between output times, for fixed steps; needed where the solver has no error estimate.
     rtol, atol : float, optional
         Tolerances of adaptive steps.
-    adjoint : {"direct", "restored"}, optional
+    adjoint : {"direct", "restored", "reversed", "discrete"}, optional
         Gradients through the steps (exact for the discrete map), or by `odeint_adjoint`, whose
         memory does not grow with the steps.
     nodes : int, optional
         For the restored adjoint.
+    certificate : Certifier, float or bool, optional
+        As for `odeint_adjoint`.
 
     Raises
     ------
@@ -65,6 +68,7 @@ class NeuralODE(nn.Module):
         atol: float = 1e-8,
         adjoint: str = "direct",
         nodes: int | None = None,
+        certificate: Certifier | float | bool | None = None,
     ) -> None:
         super().__init__()
         if adjoint not in ADJOINTS:
@@ -79,7 +83,7 @@ class NeuralODE(nn.Module):
         self.steps = steps
         self.rtol, self.atol = rtol, atol
         self.adjoint = adjoint
-        self.nodes = nodes
+        self.nodes, self.certificate = nodes, certificate
 
     def forward(self, y0: Tensor, t: Tensor | None = None) -> Tensor:
         """Map the initial state to the final one, or, given times (n,), to the (n, ...) states."""
@@ -91,13 +95,19 @@ class NeuralODE(nn.Module):
             "options": None if self.steps is None else {"steps": self.steps},
         }
         times = torch.tensor(self.t, dtype=torch.float64) if t is None else t
-        if self.adjoint == "restored":
-            params = () if not isinstance(self.func, nn.Module) else None
-            y = odeint_adjoint(
-                self.func, y0, times, nodes=self.nodes, adjoint_params=params, **arguments
-            )
-        else:
+        if self.adjoint == "direct":
             y = odeint(self.func, y0, times, **arguments)
+        else:
+            y = odeint_adjoint(
+                self.func,
+                y0,
+                times,
+                adjoint=self.adjoint,
+                nodes=self.nodes,
+                certificate=self.certificate,
+                adjoint_params=None if isinstance(self.func, nn.Module) else (),
+                **arguments,
+            )
         return y[-1] if t is None else y
 
     def extra_repr(self) -> str:

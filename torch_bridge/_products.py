@@ -25,6 +25,9 @@ class Products:
         All that need a gradient.
     traced : callable, optional
         Makes the field that torch.vmap may trace; without it nodes are taken one by one.
+    looks_always : bool, optional
+        Whether to look at each point, and not at the first one and at nodes only; it does so
+        without parameters, for whose sake there are nodes.
     """
 
     def __init__(
@@ -32,9 +35,12 @@ class Products:
         field: Field,
         parameters: Sequence[Tensor],
         traced: Callable[[], Field] | None = None,
+        *,
+        looks_always: bool = False,
     ) -> None:
         self.field, self.traced = field, traced
         self.tensors = tuple(parameters)
+        self.looks_always = looks_always or not self.tensors
         self.checked = False
         self.unlisted: dict[int, Tensor] = {}
 
@@ -43,8 +49,7 @@ class Products:
         with torch.enable_grad():
             y = y.detach().requires_grad_()
             value = self.field(t, y)
-        if not (self.checked and self.tensors):
-            # Then at the nodes only; without parameters there are no nodes, so every time.
+        if self.looks_always or not self.checked:
             self._refuse_unlisted(value, y)
             self.checked = True
         return value.detach(), self._pull(value, y)
@@ -90,11 +95,8 @@ class Products:
         return sum(storages.values())
 
     def _one_by_one(self, t: Tensor, y: Tensor) -> tuple[Tensor, Pull]:
-        def point(t: Any, y: Tensor) -> tuple[Tensor, Pull]:
-            self.checked = False
-            return self.point(t, y)
-
-        found: tuple[Tensor, Pull] = node_by_node(point)(t, y.detach())
+        self.looks_always = True
+        found: tuple[Tensor, Pull] = node_by_node(self.point)(t, y.detach())
         return found
 
     def _pull(self, value: Tensor, y: Tensor) -> Pull:

@@ -1,4 +1,4 @@
-"""`odeint_adjoint` with the adjoint equation solved at all nodes at once."""
+"""`odeint_adjoint`: nodes, collocation, the other adjoints, certificates."""
 
 import copy
 import warnings
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from odecore import errors
-from torch_bridge import odeint, odeint_adjoint
+from torch_bridge import Certifier, odeint, odeint_adjoint
 
 D = torch.float64
 
@@ -212,3 +212,134 @@ def test_tuple_states():
             torch.cat([g.ravel() for g in torch.autograd.grad(loss, [*func.parameters()])])
         )
     assert (results[0] - results[1]).norm() / results[1].norm() < 1e-6
+
+
+KINDS = ["restored", "reversed", "discrete"]
+
+
+@pytest.mark.parametrize("adjoint", KINDS)
+@pytest.mark.parametrize("scale", [1.0, 4.0])
+def test_all_adjoints_agree(adjoint, scale):
+    func, y0 = Field(scale=scale), torch.randn(7, 4, dtype=D)
+    found = gradients(func, y0, T, rtol=1e-8, atol=1e-8, adjoint=adjoint)
+    wanted = exact(func, y0, T)
+    assert (found - wanted).norm() / wanted.norm() < 1e-5
+
+
+@pytest.mark.parametrize("memory", [None, 3 * 7 * 4 * 8])
+@pytest.mark.parametrize("options", [{}, {"method": "rk4", "options": {"steps": 9}}])
+def test_the_discrete_adjoint_is_that_of_the_steps(memory, options):
+    func, y0 = Field(scale=2.0), torch.randn(7, 4, dtype=D)
+    found = gradients(
+        func, y0, T, rtol=1e-3, atol=1e-3, adjoint="discrete", memory=memory, **options
+    )
+    start = y0.clone().requires_grad_()
+    more = options or {"options": {"step_t": T}}  # steps land on the output times
+    y = odeint(func, start, T, **{"rtol": 1e-3, "atol": 1e-3, **more})
+    wanted = torch.autograd.grad((y[1:] ** 2).sum(), [start, *func.parameters()])
+    wanted = torch.cat([g.ravel() for g in wanted])
+    torch.testing.assert_close(found, wanted, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("adjoint", KINDS)
+def test_tuple_states_of_all_adjoints(adjoint):
+    class Pair(Field):
+        def forward(self, t, state):
+            y, z = state
+            return super().forward(t, y), -z * y.sum()
+
+    func, results = Pair(), []
+    y0, z0 = torch.randn(3, 4, dtype=D), torch.ones(2, dtype=D)
+    for solve, options in ((odeint_adjoint, {"adjoint": adjoint}), (odeint, {})):
+        y, z = solve(func, (y0, z0), T, rtol=1e-8, atol=1e-8, **options)
+        loss = y[1:].square().sum() + z[-1].sum()
+        found = torch.autograd.grad(loss, [*func.parameters()])
+        results.append(torch.cat([g.ravel() for g in found]))
+    assert (results[0] - results[1]).norm() / results[1].norm() < 1e-5
+
+
+@pytest.mark.parametrize("adjoint", KINDS)
+def test_no_adjoint_loses_a_gradient(adjoint):
+    w = torch.tensor(0.3, dtype=D, requires_grad=True)
+
+    class Closing(Field):
+        def forward(self, t, y):
+            return super().forward(t, y) * w
+
+    y = odeint_adjoint(
+        Closing(), torch.randn(3, 4, dtype=D), T, rtol=1e-5, atol=1e-5, adjoint=adjoint
+    )
+    with pytest.raises(ValueError, match="its gradient would be lost"):
+        y.sum().backward()
+
+
+@pytest.mark.parametrize("adjoint", KINDS)
+def test_no_adjoint_is_differentiated_twice(adjoint):
+    func, y0 = Field(), torch.randn(3, 4, dtype=D, requires_grad=True)
+    y = odeint_adjoint(func, y0, T, rtol=1e-5, atol=1e-5, adjoint=adjoint)
+    (first,) = torch.autograd.grad(y[-1].square().sum(), y0, create_graph=True)
+    with pytest.raises(RuntimeError, match="can not be differentiated again"):
+        first.sum().backward()
+
+
+@pytest.mark.parametrize("adjoint", KINDS)
+def test_certificates(adjoint):
+    func, y0 = Field(scale=3.0), torch.randn(7, 4, dtype=D)
+    certifier = Certifier()
+    options = {"rtol": 1e-4, "atol": 1e-4, "adjoint": adjoint}
+    found = gradients(func, y0, T, certificate=certifier, **options)
+    # The cotangents are those of the inexact states: the truth to compare with has them too.
+    with torch.no_grad():
+        y = odeint_adjoint(func, y0, T, **options)
+    start = y0.clone().requires_grad_()
+    exactly = odeint(func, start, T, rtol=1e-11, atol=1e-12)
+    wanted = torch.autograd.grad(exactly[1:], [start, *func.parameters()], 2 * y[1:])
+    wanted = torch.cat([g.ravel() for g in wanted])
+    error = float((found - wanted).norm() / wanted.norm())
+    assert certifier.errors[0] == pytest.approx(error, rel=0.3)
+    refined = gradients(func, y0, T, certificate=Certifier(1e-12, "refine"), **options)
+    assert (refined - wanted).norm() < 0.05 * (found - wanted).norm()
+    with pytest.warns(errors.UncertifiedGradientWarning, match="relative error of this gradient"):
+        gradients(func, y0, T, certificate=1e-12, **options)
+    with pytest.raises(errors.UncertifiedGradientError):
+        gradients(func, y0, T, certificate=Certifier(1e-12, "raise"), **options)
+
+
+def test_certificates_now_and_then():
+    func, y0 = Field(), torch.randn(3, 4, dtype=D)
+    certifier = Certifier(every=3)
+    for _ in range(7):
+        gradients(func, y0, T, rtol=1e-5, atol=1e-5, certificate=certifier)
+    assert len(certifier.errors) == 3
+    with pytest.raises(ValueError, match="one of warn, raise, refine"):
+        Certifier(on_uncertified="ignore")
+    with pytest.raises(ValueError, match="must be positive"):
+        Certifier(0.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"adjoint": "backwards"}, "one of restored, reversed, discrete"),
+        ({"adjoint": "reversed", "nodes": 9}, "nodes have no effect"),
+        ({"adjoint": "discrete", "adjoint_rtol": 1e-3}, "adjoint_rtol have no effect"),
+        ({"adjoint": "reversed", "adjoint_method": "collocation"}, "collocation.* have no effect"),
+        (
+            {"adjoint": "discrete", "method": "implicit_midpoint", "options": {"steps": 3}},
+            "explicit",
+        ),
+    ],
+)
+def test_bad_choices(options, message):
+    with pytest.raises(ValueError, match=message):
+        odeint_adjoint(Field(), torch.randn(3, 4, dtype=D), T, **options)
+
+
+def test_the_seminorm_of_the_reversed_adjoint():
+    func, y0 = Field(scale=2.0), torch.randn(500, 4, dtype=D)  # sums over many: large gradients
+    options = {"rtol": 1e-6, "atol": 1e-6, "adjoint": "reversed"}
+    plain = gradients(func, y0, T, **options)
+    calls = func.calls
+    semi = gradients(func, y0, T, adjoint_options={"norm": "seminorm"}, **options)
+    assert func.calls < calls
+    assert (semi - plain).norm() / plain.norm() < 1e-4

@@ -1,0 +1,287 @@
+"""`odeint_adjoint`: adjoints as a torch Function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from odecore.tableaux import Coefficients
+from torch_bridge._adjoint_setting import Setting
+from torch_bridge._callbacks import observer_of
+from torch_bridge._captured import field_later, parameters_of
+from torch_bridge._certifier import Certifier
+from torch_bridge._fields import Autocast, inside_torch_func, inside_transform
+from torch_bridge._jacobian import newton_of
+from torch_bridge._methods import Method, Solver, solver_of
+from torch_bridge._odeint import Prepared, odeint, prepare
+from torch_bridge._once import once_only
+from torch_bridge._restored_adjoint import Restored
+from torch_bridge._step_adjoints import Discrete, Reversed
+from torch_bridge._times import shifted_outputs, shifted_start
+
+__all__ = ["ADJOINTS", "odeint_adjoint"]
+
+ADJOINTS = ("restored", "reversed", "discrete")
+UNREAD = 17  # nodes where no tolerance is there to choose them
+
+NO_SECOND_DERIVATIVE = (
+    "a gradient from an adjoint can not be differentiated again; use `odeint`, whose steps can be "
+    "differentiated any number of times"
+)
+
+
+def odeint_adjoint(
+    func: Callable[[Tensor, Any], Any],
+    y0: Any,
+    t: Tensor,
+    *,
+    rtol: float = 1e-7,
+    atol: float | Tensor = 1e-9,
+    method: Method = None,
+    options: Mapping[str, Any] | None = None,
+    event_fn: Callable[[Tensor, Any], Tensor] | None = None,
+    adjoint_rtol: float | None = None,
+    adjoint_atol: float | Tensor | None = None,
+    adjoint_method: Method = None,
+    adjoint_options: Mapping[str, Any] | None = None,
+    adjoint_params: Iterable[Tensor] | None = None,
+    nodes: int | None = None,
+    memory: int | None = None,
+    adjoint: str = "restored",
+    certificate: Certifier | float | bool | None = None,
+) -> Any:
+    """Like `odeint`, with gradients by an adjoint: memory does not grow with the steps.
+
+    Parameters
+    ----------
+    func, y0, t, rtol, atol, method, options, event_fn
+        As for `odeint`.
+    adjoint_rtol, adjoint_atol : optional
+        Tolerances of the backward solve; by default those of the forward solve.
+    adjoint_method : str, ButcherTableau or Coefficients, optional
+        "collocation" solves the adjoint equation at all nodes of a panel at once, by evaluating
+        func there in one batch (torch.vmap where it can), instead of stepping through it; it is
+        the default of adaptive solves on the CPU. A method as for `odeint` makes steps; the default
+        of fixed steps, on other devices, and with `adjoint_options`, is `method`.
+    adjoint_options : mapping, optional
+        Options of the steps; by default those of the forward solve.
+    adjoint_params : iterable of Tensor, optional
+        Tensors that receive a gradient; by default `func.parameters()`, for a Module. Those that
+        do not require a gradient are dropped; `()` means none. A tensor that is computed from a
+        parameter outside of `func` is listed itself, not the parameter.
+    nodes : int, optional
+        Chebyshev points stored in each interval between output times, at least 2. By default of
+        adaptive solves on the CPU as many as the tolerance asks for, in panels if need be;
+        otherwise 17.
+    memory : int, optional
+        A budget in bytes for the backward pass: for the states at the nodes, of which there are
+        fewer if need be, and for what func saves at nodes that are evaluated together. Where that
+        is beyond the budget, the adjoint equation is stepped through.
+    adjoint : {"restored", "reversed", "discrete"}, optional
+        "restored": the state comes from an interpolant of the forward solve (default). "reversed":
+        it is integrated backwards, as in torchdiffeq, which drifts; `adjoint_options` takes
+        {"norm": "seminorm"}. "discrete": the exact transpose of the steps of an explicit method,
+        made again from checkpoints; steps land on the output times, and `memory` is the budget for
+        states between them.
+    certificate : Certifier, float or bool, optional
+        Estimate the relative error of the gradient in the backward pass, and warn where it is above
+        the limit given, or, for True, above 100 rtol; see `Certifier`.
+
+    Returns
+    -------
+    (n, ...) Tensor
+
+    Raises
+    ------
+    ValueError, TypeError, odecore.errors.SolveError
+        As `odeint`. ValueError also where `func` is no Module and `adjoint_params` is missing;
+        where the method's own coefficients require a gradient, which an adjoint of the flow does
+        not have; and, in the backward pass, where `func` uses a tensor that requires a gradient
+        and is not among the parameters. RuntimeError under torch.func.
+
+    Warns
+    -----
+    odecore.errors.UnresolvedInterpolantWarning
+        On the CPU, where the Chebyshev coefficients of the trajectory, or in the backward pass of
+        the adjoint or of the integrand of the parameters' gradient, have not decayed to ten times
+        rtol (in fixed steps, to 1e-3): the gradient is then no better than that. More nodes, or
+        more output times, resolve it.
+
+    Notes
+    -----
+    The state in the backward pass is the barycentric interpolant of the stored states, not a
+    backward integration as in torchdiffeq, and the gradient of the parameters is a quadrature, not
+    a part of the ODE state; see `odecore.adjoint.restored`. Differentiating twice is refused.
+    """
+    if event_fn is not None:
+        # Memory grows with the steps up to the event, which is not known before.
+        return odeint(
+            func, y0, t, rtol=rtol, atol=atol, method=method, options=options, event_fn=event_fn
+        )
+    if adjoint not in ADJOINTS:
+        raise ValueError(f"`adjoint` must be one of {', '.join(ADJOINTS)}, got {adjoint!r}")
+    if inside_torch_func():
+        raise RuntimeError(
+            f"the {adjoint} adjoint does not run under torch.func; use `odeint`, whose steps do"
+        )
+    problem = prepare(func, y0, t, rtol, atol, method, options)
+    given = {
+        "adjoint_rtol": adjoint_rtol,
+        "adjoint_atol": adjoint_atol,
+        "adjoint_method": adjoint_method,
+        "adjoint_options": adjoint_options,
+    }
+    _refuse_unused(adjoint, given, nodes, memory)
+    setting = _setting(problem, method, options, adjoint_params, **given)
+    if len(problem.times) == 1:
+        return problem.layout.state(problem.y0[None])
+    kind: Restored | Reversed | Discrete
+    if adjoint == "restored":
+        chosen = UNREAD if nodes is None and not problem.solver.adaptive else nodes
+        kind = Restored(setting, chosen, memory, _collocates(setting, **given))
+    elif adjoint == "reversed":
+        kind = Reversed(setting)
+    else:
+        kind = Discrete(setting, memory)
+    start = shifted_start(problem.y0, t, problem.field)
+    with setting.autocast.suspended():
+        y, *saved = _Solve.apply(kind, Certifier.of(certificate), start, *setting.parameters)
+        if y.device.type == "cpu" and not inside_transform():
+            kind.warn_of_trajectory([x.detach() for x in saved])
+    return problem.layout.state(shifted_outputs(y, problem.y0, t, problem.field))
+
+
+class _Solve(torch.autograd.Function):
+    """Forward: solve and save. Backward: the adjoint, with autograd's products."""
+
+    @staticmethod
+    def forward(
+        kind: Any, certifier: Certifier | None, y0: Tensor, *parameters: Tensor
+    ) -> tuple[Tensor, ...]:
+        found: tuple[Tensor, ...] = kind.record(y0)
+        return found
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.kind, ctx.certifier, _, *parameters = inputs
+        ctx.adjoint_options = ctx.kind.setting.adjoint_options  # users replace its norm
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(*output[1:], *parameters)
+
+    @staticmethod
+    def backward(ctx: Any, y_grad: Tensor, *_: Any) -> tuple[Any, ...]:
+        kind, setting = ctx.kind, ctx.kind.setting
+        tensors = ctx.saved_tensors  # unpacking also checks that nothing was overwritten
+        saved = tensors[: len(tensors) - len(setting.parameters)]
+        cotangents, norm = list(y_grad.unbind()), ctx.adjoint_options.get("norm")
+        with torch.no_grad(), Autocast.current(y_grad.device).suspended():
+            found = kind.gradients(saved, cotangents, norm)
+            if y_grad.device.type == "cpu":
+                kind.warn_of_gradients(found)
+            if ctx.certifier is not None:
+                found = ctx.certifier.checked(
+                    found,
+                    setting.products(saved[0]).nodes,
+                    lambda: kind.panels(saved),
+                    cotangents,
+                    setting.problem.solver.tolerance,
+                    setting.tolerances,
+                )
+        anchor = torch.empty(0, requires_grad=True)
+        gradients = (found.y0, *found.parameters)
+        return None, None, *(once_only(g, anchor, NO_SECOND_DERIVATIVE) for g in gradients)
+
+
+def _setting(
+    problem: Prepared,
+    method: Method,
+    options: Mapping[str, Any] | None,
+    adjoint_params: Iterable[Tensor] | None,
+    *,
+    adjoint_rtol: Any,
+    adjoint_atol: Any,
+    adjoint_method: Method,
+    adjoint_options: Mapping[str, Any] | None,
+) -> Setting:
+    """The backward solver and the parameters."""
+    if adjoint_method in (None, "collocation"):
+        adjoint_method = method
+    elif adjoint_method != method and options and adjoint_options is None:
+        raise ValueError(
+            "`adjoint_method` is given, so `options` may not fit the backward solve; give "
+            "`adjoint_options` too"
+        )
+    if adjoint_options is None:
+        adjoint_options = {k: v for k, v in (options or {}).items() if k != "norm"}
+    forward = problem.solver.options
+    backward = solver_of(
+        adjoint_method,
+        {k: v for k, v in adjoint_options.items() if k != "norm"},
+        forward.get("rtol", 1e-7) if adjoint_rtol is None else adjoint_rtol,
+        forward.get("atol", 1e-9) if adjoint_atol is None else adjoint_atol,
+        newton_of(problem.field),
+    )
+    _require_methods(problem.solver, backward)
+    autocast = Autocast.current(problem.y0.device)
+    later = field_later(problem.func, problem.layout, autocast)
+    parameters = parameters_of(problem.func, adjoint_params)
+    return Setting(problem, later, backward, parameters, autocast, dict(adjoint_options))
+
+
+def _collocates(
+    setting: Setting, *, adjoint_method: Method, adjoint_options: Any, **_: Any
+) -> bool:
+    """Whether the restored adjoint is solved at all nodes at once."""
+    problem = setting.problem
+    return adjoint_method == "collocation" or (
+        adjoint_method is None
+        and adjoint_options is None
+        and problem.solver.adaptive
+        and problem.y0.device.type == "cpu"
+        and observer_of(problem.func, problem.layout, "_adjoint") is None
+    )
+
+
+def _refuse_unused(
+    adjoint: str, given: dict[str, Any], nodes: int | None, memory: int | None
+) -> None:
+    """Raise ValueError for an option that this adjoint would ignore in silence."""
+    unused = {
+        "restored": {},
+        "reversed": {"nodes": nodes, "memory": memory},
+        "discrete": {**given, "nodes": nodes},
+    }[adjoint]
+    found = [name for name, value in unused.items() if value is not None]
+    if given["adjoint_method"] == "collocation" and adjoint != "restored":
+        found.append("adjoint_method='collocation'")
+    if found:
+        raise ValueError(f"{', '.join(found)} have no effect with adjoint={adjoint!r}: leave out")
+
+
+def _require_methods(*solvers: Solver) -> None:
+    """Refuse methods that are trained, and backward ones that leave their steps."""
+    for solver in solvers:
+        method = solver.method
+        if method is None:
+            raise ValueError(
+                "SciPy's solvers have no dense output here, which the restored adjoint needs; "
+                "choose another method"
+            )
+        if not isinstance(method, Coefficients):
+            continue
+        entries = (*method.b, *(a for row in method.A for a in row))
+        if any(isinstance(x, Tensor) and x.requires_grad for x in entries):
+            raise ValueError(
+                "the coefficients of the method require a gradient, which the adjoint of the flow "
+                "does not have; use `odeint`, which differentiates the steps"
+            )
+    last = solvers[-1].method
+    outside = last.abscissae_outside if isinstance(last, Coefficients) else []
+    if outside:
+        raise ValueError(
+            f"the backward method evaluates outside its steps, at c = {outside}, where the "
+            "trajectory is not known; give an `adjoint_method` with abscissae in [0, 1]"
+        )

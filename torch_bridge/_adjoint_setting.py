@@ -1,0 +1,74 @@
+"""What every adjoint of a torch solve needs besides its saved tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torch_bridge._callbacks import observer_of
+from torch_bridge._fields import Autocast
+from torch_bridge._methods import Solver
+from torch_bridge._odeint import Prepared
+from torch_bridge._products import Products
+
+__all__ = ["Setting"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A problem, its backward solver and its parameters.
+
+    `field_later`, called in the backward pass, gives the field that `problem.field` was in the
+    forward one.
+    """
+
+    problem: Prepared
+    field_later: Callable[[Tensor], Callable[[Any, Any], Any]]
+    backward: Solver
+    parameters: tuple[Tensor, ...]
+    autocast: Autocast
+    adjoint_options: dict[str, Any]
+
+    def products(self, like: Tensor, *, looks_always: bool = False) -> Products:
+        """Linearizations of the field, in the backward pass."""
+
+        def traced() -> Callable[[Any, Any], Any]:
+            return self.field_later(like)
+
+        # torch.vmap does not see autocast.
+        batched = None if self.autocast.enabled else traced
+        return Products(traced(), self.parameters, batched, looks_always=looks_always)
+
+    @property
+    def tolerances(self) -> dict[str, Any]:
+        """Those of the backward solve that were given."""
+        found = {k: self.backward.options.get(k) for k in ("rtol", "atol")}
+        return {k: v for k, v in found.items() if v is not None}
+
+    def backward_options(self, norm: Any) -> dict[str, Any]:
+        """Keyword arguments of the backward solve, with the norm that is wanted now."""
+        problem = self.problem
+        grid = self.backward.grid(problem.func, problem.given, problem.t, problem.times)
+        found = self.backward.panel_options(problem.times, grid)
+        if self.backward.perturb:
+            found["jump_at"] = problem.times
+        if "grid" in found:  # as many steps in each panel, for they are taken one by one
+            found["steps"] = ceil((len(found.pop("grid")) - 1) / (len(problem.times) - 1))
+        observe = observer_of(problem.func, problem.layout, "_adjoint")
+        found["observe"] = observe
+        if norm is None or norm == "seminorm" or not self.backward.adaptive:
+            return found
+        state, zeros = problem.layout.state, [torch.zeros_like(p) for p in self.parameters]
+
+        def of_adjoint(a: Tensor) -> Any:
+            parts = state(torch.zeros_like(a)), state(a)
+            if problem.layout.shapes is None:
+                return norm((a.new_zeros(()), *parts, *zeros))
+            return norm((a.new_zeros(()), *parts[0], *parts[1], *zeros))
+
+        return {**found, "norm": of_adjoint}

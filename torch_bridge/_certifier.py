@@ -1,0 +1,112 @@
+"""Certificates of the gradients of a training run."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from odecore.adjoint import Certificate, Gradients, Linearize, Panel, certify
+from odecore.errors import UncertifiedGradientError, UncertifiedGradientWarning
+
+__all__ = ["Certifier"]
+
+ACTIONS = ("warn", "raise", "refine")
+
+
+class Certifier:
+    """Estimates the error of gradients in the backward pass of `odeint_adjoint`.
+
+    Parameters
+    ----------
+    limit : float, optional
+        Relative error above which a gradient is not certified; by default 100 times rtol.
+    on_uncertified : {"warn", "raise", "refine"}, optional
+        UncertifiedGradientWarning, UncertifiedGradientError, or return the better gradient that
+        the estimate compared with.
+    every : int, optional
+        Look at each backward pass (default), or only at every so many.
+
+    Attributes
+    ----------
+    errors : list of float
+        The estimates so far.
+    last : odecore.adjoint.Certificate or None
+
+    Raises
+    ------
+    ValueError
+        If an argument breaks a rule.
+
+    Notes
+    -----
+    `odecore.adjoint.certify` says what is estimated and what it costs: several times the
+    evaluations of the gradient, but in batches.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch_bridge import DenseField, odeint_adjoint
+    >>> field, certifier = DenseField(2, 8), Certifier()
+    >>> y = odeint_adjoint(field, torch.ones(3, 2), torch.tensor([0.0, 1.0]), rtol=1e-4, atol=1e-4,
+    ...                    certificate=certifier)
+    >>> y[-1].sum().backward()
+    >>> certifier.errors[0] < 1e-2
+    True
+    """
+
+    def __init__(
+        self, limit: float | None = None, on_uncertified: str = "warn", every: int = 1
+    ) -> None:
+        if limit is not None and not limit > 0:
+            raise ValueError(f"`limit` must be positive, got {limit!r}")
+        if on_uncertified not in ACTIONS:
+            raise ValueError(
+                f"`on_uncertified` must be one of {', '.join(ACTIONS)}, got {on_uncertified!r}"
+            )
+        if every < 1:
+            raise ValueError(f"`every` must be a positive int, got {every!r}")
+        self.limit, self.on_uncertified, self.every = limit, on_uncertified, every
+        self.errors: list[float] = []
+        self.last: Certificate | None = None
+        self.passes = 0
+
+    @classmethod
+    def of(cls, given: Certifier | float | bool | None) -> Certifier | None:
+        """What a user gave: a Certifier, a limit, or True for the default."""
+        if given is None or given is False:
+            return None
+        if isinstance(given, Certifier):
+            return given
+        return cls(None if given is True else given)
+
+    def checked(
+        self,
+        found: Gradients,
+        linearize_nodes: Linearize,
+        panels: Callable[[], Sequence[Panel]],
+        cotangents: Sequence[Tensor],
+        rtol: float,
+        options: dict[str, Any],
+    ) -> Gradients:
+        """The gradients, or, where they are to be refined, better ones."""
+        self.passes += 1
+        if (self.passes - 1) % self.every:
+            return found
+        self.last = certify(found, linearize_nodes, panels(), cotangents, **options)
+        self.errors.append(self.last.error)
+        limit = 100 * rtol if self.limit is None else self.limit
+        if self.last.error <= limit:
+            return found
+        if self.on_uncertified == "refine":
+            return self.last.reference
+        message = (
+            f"the relative error of this gradient is about {self.last.error:.0e}, above "
+            f"{limit:.0e}: tighten `rtol` and `atol`, or give on_uncertified='refine'"
+        )
+        if self.on_uncertified == "raise":
+            raise UncertifiedGradientError(message)
+        warnings.warn(message, UncertifiedGradientWarning, stacklevel=4)
+        return found

@@ -1,0 +1,101 @@
+"""Adjoints that make steps backward: reversed in time, and the transpose of the forward steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor
+
+from odecore.adjoint import (
+    Gradients,
+    Panel,
+    StepRecord,
+    backsolve,
+    discrete,
+    record_panels,
+    record_steps,
+)
+from odecore.solve import solve_ivp
+from torch_bridge._adjoint_setting import Setting
+
+__all__ = ["Discrete", "Reversed"]
+
+
+@dataclass(frozen=True)
+class Reversed:
+    """Saves the states at the output times only."""
+
+    setting: Setting
+
+    def record(self, y0: Tensor) -> tuple[Tensor, ...]:
+        """Solve forward: the states at output times, and those to be saved."""
+        problem = self.setting.problem
+        span = problem.times[0], problem.times[-1]
+        arguments = problem.arguments("linear")
+        y = solve_ivp(problem.field, span, y0, t_eval=problem.times, **arguments).y
+        return y, y.clone()
+
+    def panels(self, saved: Sequence[Tensor]) -> list[Panel]:
+        """The trajectory again, at nodes."""
+        return _panels(self.setting, saved[0][0])
+
+    def gradients(self, saved: Sequence[Tensor], cotangents: list[Tensor], norm: Any) -> Gradients:
+        """Solve backward."""
+        setting = self.setting
+        options = {**setting.backward_options(None), "seminorm": norm == "seminorm"}
+        if callable(norm) and setting.backward.adaptive:
+            options["norm"] = lambda parts: norm((cotangents[0].new_zeros(()), *parts))
+        products = setting.products(saved[0], looks_always=True)
+        return backsolve(
+            products.point, setting.problem.times, saved[0], cotangents,
+            parameters=setting.parameters, **options,
+        )  # fmt: skip
+
+    def warn_of_trajectory(self, saved: Sequence[Tensor]) -> None:
+        """Nothing is interpolated."""
+
+    def warn_of_gradients(self, found: Gradients) -> None:
+        """Nothing is interpolated."""
+
+
+@dataclass(frozen=True)
+class Discrete:
+    """Saves checkpoints; `made` holds the record of the steps without them."""
+
+    setting: Setting
+    memory: int | None
+    made: list[StepRecord] = field(default_factory=list)
+
+    def record(self, y0: Tensor) -> tuple[Tensor, ...]:
+        """Solve forward: the states at output times, and those to be saved."""
+        problem = self.setting.problem
+        trajectory, record = record_steps(
+            problem.field, problem.times, y0, memory=self.memory, **problem.panel_options()
+        )
+        self.made[:] = [replace(record, states=())]
+        return trajectory.y, *(x.view_as(x) for x in record.states)  # the first may be y0
+
+    def panels(self, saved: Sequence[Tensor]) -> list[Panel]:
+        """The trajectory again, at nodes."""
+        return _panels(self.setting, saved[0])
+
+    def gradients(self, saved: Sequence[Tensor], cotangents: list[Tensor], norm: Any) -> Gradients:
+        """Transpose the steps."""
+        record = replace(self.made[0], states=tuple(saved))
+        products = self.setting.products(saved[0], looks_always=True)
+        wanted = bool(self.setting.parameters)
+        return discrete(products.point, record, cotangents, parameters=wanted)
+
+    def warn_of_trajectory(self, saved: Sequence[Tensor]) -> None:
+        """Nothing is interpolated."""
+
+    def warn_of_gradients(self, found: Gradients) -> None:
+        """Nothing is interpolated."""
+
+
+def _panels(setting: Setting, y0: Tensor) -> list[Panel]:
+    problem, field = setting.problem, setting.field_later(y0)
+    options = {k: v for k, v in problem.panel_options().items() if k != "observe"}
+    return record_panels(field, problem.times, y0, **options)[1]
