@@ -126,15 +126,14 @@ class _Collocation:
         while True:
             found = self._solve(panel, a, PASSES if self.passes is None else self.passes, True)
             spent = spent + found.statistics
-            m = panel.values.shape[0]
-            if not found.left <= found.limit or m >= MOST_NODES:
-                break
-            if decay_ratio(found.a, self.rtol, self.atol) <= 1:
+            m, solved = panel.values.shape[0], found.left <= found.limit
+            resolved = solved and decay_ratio(found.a, self.rtol, self.atol) <= 1
+            if resolved or not solved or m >= MOST_NODES:
                 break
             panel = panel.part(0.0, 1.0, 2 * m - 1)
-        if found.left <= found.limit:
+        if resolved or (solved and not halvings):
             return self._crossing(found._replace(statistics=spent))
-        if halvings and found.left <= HOPELESS:
+        if halvings and (solved or found.left <= HOPELESS):
             late = self._refined(panel.part(0.5, 1.0, m), a, halvings - 1)
             early = self._refined(panel.part(0.0, 0.5, m), late.start, halvings - 1)
             crossing = _joined(early, late)
