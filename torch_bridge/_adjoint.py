@@ -188,7 +188,7 @@ class _Solve(torch.autograd.Function):
                     lambda: kind.panels(saved),
                     cotangents,
                     setting.problem.solver.tolerance,
-                    setting.tolerances,
+                    setting.accuracy,
                 )
         anchor = torch.empty(0, requires_grad=True)
         gradients = (found.y0, *found.parameters)

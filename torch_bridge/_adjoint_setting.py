@@ -45,9 +45,11 @@ class Setting:
         return Products(traced(), self.parameters, batched, looks_always=looks_always)
 
     @property
-    def tolerances(self) -> dict[str, Any]:
-        """Those of the backward solve that were given."""
+    def accuracy(self) -> dict[str, Any]:
+        """Tolerances of the backward solve, where it has some, and the jumps of the problem."""
         found = {k: self.backward.options.get(k) for k in ("rtol", "atol")}
+        jumps = self.problem.times if self.problem.solver.perturb else ()
+        found["jump_at"] = self.problem.solver.options.get("jump_at", jumps)
         return {k: v for k, v in found.items() if v is not None}
 
     def backward_options(self, norm: Any) -> dict[str, Any]:

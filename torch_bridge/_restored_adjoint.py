@@ -58,7 +58,7 @@ class Restored:
         if self.memory is not None:
             batch = max(1, self.memory // max(1, products.bytes_saved(panels[-1])))
         if self.collocates and (batch is None or batch >= max(m for _, m in self.made)):
-            wanted.update(setting.tolerances)
+            wanted.update(setting.accuracy)
             return collocated(products.nodes, panels, cotangents, **wanted)
         wanted.update(setting.backward_options(norm))
         return restored(

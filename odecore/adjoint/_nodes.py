@@ -19,10 +19,10 @@ WINDOW = 64  # steps whose stages are kept at a time
 class NodeChoice:
     """Takes the accepted steps of a solve and turns them into panels.
 
-    A panel ends at an output time, or with the 64th step after its start. The nested grids are
-    tried in it until the last Chebyshev coefficients are within the tolerance; where the largest
-    does not do, the panel is divided at a step, as many on both sides, for steps are short where
-    the solution changes fast.
+    A panel ends at an output time or a jump, or with the 64th step after its start. The nested
+    grids are tried in it until the last Chebyshev coefficients are within the tolerance; where the
+    largest does not do, the panel is divided at a step, as many on both sides, for steps are short
+    where the solution changes fast.
 
     Parameters
     ----------
@@ -30,6 +30,8 @@ class NodeChoice:
         Output times, the first included.
     rtol, atol, norm : optional
         As for `odecore.interpolation.decay_ratio`; None for 1e-6, 1e-9 and the root mean square.
+    jumps : sequence of float, optional
+        Times at which f jumps, which the steps land on.
 
     Attributes
     ----------
@@ -38,19 +40,28 @@ class NodeChoice:
     """
 
     def __init__(
-        self, times: Sequence[float], rtol: Any, atol: Any, norm: Callable[[Any], Any] | None
+        self,
+        times: Sequence[float],
+        rtol: Any,
+        atol: Any,
+        norm: Callable[[Any], Any] | None,
+        jumps: Sequence[float] = (),
     ) -> None:
         self.tolerances = 1e-6 if rtol is None else rtol, 1e-9 if atol is None else atol, norm
         self.sign = 1.0 if times[-1] > times[0] else -1.0
         self.start, *self.outputs = times
+        low, high = sorted((times[0], times[-1]))
+        inside = {t for t in jumps if low < t < high}
+        self.ends = sorted(inside | set(self.outputs), reverse=self.sign < 0)
         self.steps: list[DenseStep] = []
         self.found: list[tuple[float, float, Any, bool, float]] = []
 
     def __call__(self, step: DenseStep) -> None:
         """Take the next step."""
         self.steps.append(step)
-        while self.outputs and self.sign * (step.end - self.outputs[0]) >= 0:
-            self._close(self.outputs.pop(0), True)
+        while self.ends and self.sign * (step.end - self.ends[0]) >= 0:
+            end = self.ends.pop(0)
+            self._close(end, end in self.outputs)
         if len(self.steps) == WINDOW:
             self._close(step.end, False)
 

@@ -144,7 +144,9 @@ def record_panels(
         options.update(rtol=rtol, atol=atol, norm=norm)
     choice = None
     if chosen:
-        choice = NodeChoice([float(t) for t in times], rtol, atol, norm)
+        given = options.get("jump_at")
+        jumps = [] if given is None else [float(t) for t in given]
+        choice = NodeChoice([float(t) for t in times], rtol, atol, norm, jumps)
         span = float(times[0]), float(times[-1])
         trajectory = solve_ivp(fun, span, y0, t_eval=times, dense=choice, **options)
         panels = [Panel(*found) for found in choice.found]

@@ -111,8 +111,8 @@ class Stepping:
             backward = solve_ivp(field, span, a, t_eval=s, **options)
             parts = [(panel, backward.y)]
         else:
-            tolerances = (options.get(k) for k in ("rtol", "atol", "norm"))
-            choice = NodeChoice(span, *tolerances)
+            rtol, atol, norm = (options.get(k) for k in ("rtol", "atol", "norm"))
+            choice = NodeChoice(span, rtol, atol, norm, options.get("jump_at", ()))
             backward = solve_ivp(field, span, a, t_eval=span, dense=choice, **options)
             found = reversed(choice.found)
             parts = [(panel.part(s0, s1, y.shape[0]), y) for s1, s0, y, *_ in found]

@@ -43,9 +43,9 @@ def lebesgue_constant(
     -----
     Between neighbouring nodes the sum has one maximum, found by golden section in all gaps at once.
     The sum is that of abs(w_j / (x - x_j)) times the product of abs(x - x_j), without a common
-    factor; unlike the quotient form it cancels nothing where the constant is large. Trefethen, Approximation Theory
-    and Approximation Practice, chapter 15; Brutman, Lebesgue functions for polynomial
-    interpolation, Ann. Numer. Math. 4 (1997).
+    factor; unlike the quotient form it cancels nothing where the constant is large. Trefethen,
+    Approximation Theory and Approximation Practice, chapter 15; Brutman, Lebesgue functions for
+    polynomial interpolation, Ann. Numer. Math. 4 (1997).
     """
     x, w = _sorted(nodes, weights)
     low, high = sorted(map(float, interval))

@@ -234,3 +234,20 @@ def test_complex_states():
     np.testing.assert_allclose(
         found.times[1], np.real(np.conj(w) * rate * np.exp(1.5 * rate)).sum(), rtol=1e-6
     )
+
+
+@pytest.mark.parametrize("tolerance", [1e-5, 1e-8])
+def test_a_jump_between_output_times_ends_a_panel(tolerance):
+    rate = lambda t: np.where(t < 0.7, 0.3, -3.0)  # noqa: E731
+
+    def nodes(t, y):
+        slope = rate(t)[:, None]
+        return slope * y, lambda a, p: (slope * a, ((a * y).sum(0),) if p else ())
+
+    options = {"rtol": tolerance, "atol": tolerance, "jump_at": [0.7]}
+    _, panels = record_panels(lambda t, y: rate(t) * y, [0, 2], np.ones(1), **options)
+    assert [panel.end for panel in panels] == [0.7, 2.0]
+    assert [panel.is_last for panel in panels] == [False, True]
+    found = collocated(nodes, panels, [np.zeros(1), np.ones(1)], **options)
+    np.testing.assert_allclose(found.y0, np.exp(0.21 - 3.9), rtol=50 * tolerance)
+    assert found.statistics.evaluations < 60

@@ -343,3 +343,22 @@ def test_the_seminorm_of_the_reversed_adjoint():
     semi = gradients(func, y0, T, adjoint_options={"norm": "seminorm"}, **options)
     assert func.calls < calls
     assert (semi - plain).norm() / plain.norm() < 1e-4
+
+
+@pytest.mark.parametrize("adjoint", ["restored", "reversed"])
+def test_jumps_between_output_times(adjoint):
+    class Jumping(Field):
+        def forward(self, t, y):
+            self.calls += 1
+            return torch.where(t < 0.55, 1.0, -4.0) * self.net(y)
+
+    func, y0 = Jumping(scale=2.0), torch.randn(3, 4, dtype=D)
+    options = {"rtol": 1e-7, "atol": 1e-7, "options": {"jump_t": torch.tensor([0.55], dtype=D)}}
+    found = gradients(func, y0, T, adjoint=adjoint, **options)
+    calls = func.calls
+    start = y0.clone().requires_grad_()
+    y = odeint(func, start, T, **{**options, "rtol": 1e-11, "atol": 1e-12})
+    wanted = torch.autograd.grad((y[1:] ** 2).sum(), [start, *func.parameters()])
+    wanted = torch.cat([g.ravel() for g in wanted])
+    assert (found - wanted).norm() / wanted.norm() < 1e-5
+    assert adjoint == "reversed" or calls == 3  # a panel each
