@@ -211,7 +211,7 @@ def test_state_dict_and_repr():
 
 def test_bad_blocks_are_refused():
     with pytest.raises(ValueError, match="`adjoint` must be one of direct, restored"):
-        NeuralODE(DenseField(2, 4), adjoint="reversed")
+        NeuralODE(DenseField(2, 4), adjoint="backwards")
     with pytest.raises(ValueError, match="at least 2 times"):
         NeuralODE(DenseField(2, 4), t=(0.0,))
 
