@@ -116,13 +116,13 @@ def odeint_adjoint(
     backward integration as in torchdiffeq, and the gradient of the parameters is a quadrature, not
     a part of the ODE state; see `odecore.adjoint.restored`. Differentiating twice is refused.
     """
+    if adjoint not in ADJOINTS:
+        raise ValueError(f"`adjoint` must be one of {', '.join(ADJOINTS)}, got {adjoint!r}")
     if event_fn is not None:
         # Memory grows with the steps up to the event, which is not known before.
         return odeint(
             func, y0, t, rtol=rtol, atol=atol, method=method, options=options, event_fn=event_fn
         )
-    if adjoint not in ADJOINTS:
-        raise ValueError(f"`adjoint` must be one of {', '.join(ADJOINTS)}, got {adjoint!r}")
     if inside_torch_func():
         raise RuntimeError(
             f"the {adjoint} adjoint does not run under torch.func; use `odeint`, whose steps do"
@@ -220,8 +220,15 @@ def _setting(
     backward = solver_of(
         adjoint_method,
         {k: v for k, v in adjoint_options.items() if k != "norm"},
-        forward.get("rtol", 1e-7) if adjoint_rtol is None else adjoint_rtol,
-        forward.get("atol", 1e-9) if adjoint_atol is None else adjoint_atol,
+        *(
+            forward.get(name, default)
+            if given is None
+            else problem.layout.tolerance(given, f"adjoint_{name}", problem.y0)
+            for name, default, given in (
+                ("rtol", 1e-7, adjoint_rtol),
+                ("atol", 1e-9, adjoint_atol),
+            )
+        ),
         newton_of(problem.field),
     )
     _require_methods(problem.solver, backward)

@@ -8,7 +8,7 @@ from math import ceil
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from torch_bridge._callbacks import observer_of
 from torch_bridge._fields import Autocast
@@ -42,7 +42,11 @@ class Setting:
 
         # torch.vmap does not see autocast.
         batched = None if self.autocast.enabled else traced
-        return Products(traced(), self.parameters, batched, looks_always=looks_always)
+        func = self.problem.func
+        modules = list(func.modules()) if isinstance(func, nn.Module) else []
+        return Products(
+            traced(), self.parameters, batched, looks_always=looks_always, modules=modules
+        )
 
     @property
     def accuracy(self) -> dict[str, Any]:

@@ -23,17 +23,22 @@ def field_later(
     """
     if not isinstance(func, nn.Module):
         return lambda like: as_field(layout.field(func), like, autocast)
-    kept = dict(func.named_parameters(remove_duplicate=False))
+    kept = _tensors(func)
 
     def pinned(t: Tensor, y: Any) -> Any:
         return torch.func.functional_call(func, kept, (t, y), tie_weights=False)
 
     def field(like: Tensor) -> Callable[[Any, Any], Any]:
-        present = func.named_parameters(remove_duplicate=False)
-        same = all(p is kept.get(name) for name, p in present)
+        same = all(x is kept.get(name) for name, x in _tensors(func).items())
         return as_field(layout.field(func if same else pinned), like, autocast)
 
     return field
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers, by name."""
+    parameters = module.named_parameters(remove_duplicate=False)
+    return {**dict(parameters), **dict(module.named_buffers(remove_duplicate=False))}
 
 
 def parameters_of(func: Any, adjoint_params: Iterable[Tensor] | None) -> tuple[Tensor, ...]:

@@ -145,6 +145,8 @@ class Prepared:
         """Keyword arguments of `odecore.adjoint.record_panels`."""
         grid = self.solver.grid(self.func, self.given, self.t, self.times)
         found = self.solver.panel_options(self.times, grid)
+        if self.solver.per_interval is not None:  # one solve goes through all intervals
+            found["max_steps"] = self.solver.per_interval * max(1, len(self.times) - 1)
         return {**found, "observe": observer_of(self.func, self.layout)}
 
     def until(self, event_fn: Callable[[Tensor, Any], Tensor]) -> tuple[Tensor, Any]:

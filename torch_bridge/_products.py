@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from odecore.adjoint import Panel, Pull, node_by_node
 
@@ -28,6 +28,8 @@ class Products:
     looks_always : bool, optional
         Whether to look at each point, and not at the first one and at nodes only; it does so
         without parameters, for whose sake there are nodes.
+    modules : sequence of Module, optional
+        Those whose attributes the field may set, which torch.vmap would leave unusable.
     """
 
     def __init__(
@@ -37,9 +39,10 @@ class Products:
         traced: Callable[[], Field] | None = None,
         *,
         looks_always: bool = False,
+        modules: Sequence[nn.Module] = (),
     ) -> None:
         self.field, self.traced = field, traced
-        self.tensors = tuple(parameters)
+        self.tensors, self.modules = tuple(parameters), modules
         self.looks_always = looks_always or not self.tensors
         self.checked = False
         self.unlisted: dict[int, Tensor] = {}
@@ -64,13 +67,18 @@ class Products:
             value: Tensor = traced()(t, y)  # made here, where it sees that it is traced
             return value
 
+        before = [(module, dict(vars(module)), dict(module._buffers)) for module in self.modules]
         with torch.enable_grad():
             y = y.detach().requires_grad_()
             try:
                 value = torch.func.vmap(at_node, randomness="different")(t, y)
+                possible = not _restored(before)
             except Exception:
                 # What torch.vmap can not do, from in-place changes of buffers to branches on
                 # values. If it is the field's own error, it will come again.
+                _restored(before)
+                possible = False
+            if not possible:
                 self.traced = None
                 return self._one_by_one(t, y)
         if _unlisted(value, (y, *self.tensors)):
@@ -121,6 +129,20 @@ class Products:
                 "detach it"
             )
         self.unlisted = found
+
+
+def _restored(before: Sequence[tuple[nn.Module, dict[str, Any], dict[str, Any]]]) -> bool:
+    """Put back attributes that hold what only torch.vmap may see; whether there were any."""
+    found = False
+    for module, *known in before:
+        for now, then in zip((vars(module), module._buffers), known, strict=True):
+            for name, x in list(now.items()):
+                if isinstance(x, Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(x):
+                    found = True
+                    now.update({name: then[name]} if name in then else {})
+                    if name not in then:
+                        del now[name]
+    return found
 
 
 def _pull_back(value: Tensor, inputs: tuple[Tensor, ...], a: Tensor) -> tuple[Tensor, ...]:

@@ -45,6 +45,10 @@ class Reversed:
         """Solve backward."""
         setting = self.setting
         options = {**setting.backward_options(None), "seminorm": norm == "seminorm"}
+        for name in {"rtol", "atol"} & set(options):
+            if isinstance(options[name], Tensor):  # of the state's entries
+                least = float(options[name].min())
+                options[name] = (options[name],) * 2 + (least,) * len(setting.parameters)
         if callable(norm) and setting.backward.adaptive:
             options["norm"] = lambda parts: norm((cotangents[0].new_zeros(()), *parts))
         products = setting.products(saved[0], looks_always=True)

@@ -41,7 +41,7 @@ def backsolve(
     cotangents : sequence of arrays
         dL/dy at each output time, the initial one included.
     parameters : sequence of arrays, optional
-        The parameters, for the shapes of their gradients; of the dtype of the state.
+        The parameters, for the shapes and dtypes of their gradients; of the device of the state.
     seminorm : bool, optional
         Whether the error of the gradient of the parameters is left out of the step control, which
         it never feeds back into (Kidger, Chen, Lyons, "Hey, that's not an ODE", 2021).
@@ -86,10 +86,10 @@ def backsolve(
         y, a, *_ = state
         value, pull = linearize(t, y)
         moved, terms = pull(a, bool(parameters))
-        return (value, -moved, *(-term for term in terms))
+        return (value, -moved, *(-xp.astype(term, y.dtype) for term in terms))
 
     a, xp = cotangents[-1], namespace(cotangents[-1])
-    total = tuple(x * 0 for x in parameters)
+    total = tuple(xp.astype(x * 0, a.dtype) for x in parameters)
     slopes, statistics = [], Statistics()
     if seminorm:
         norm = _of_state_and_adjoint
@@ -106,6 +106,7 @@ def backsolve(
             slopes.append(-product(a, linearize(times[0], states[0])[0], xp))
         a = a + cotangents[i - 1]
     statistics = statistics + Statistics(evaluations=1)
+    total = tuple(_like(x, p, xp) for x, p in zip(total, parameters, strict=True))
     return Gradients(a, total, xp.sum(xp.abs(a) * 0), statistics, tuple(reversed(slopes)))
 
 
@@ -113,3 +114,11 @@ def _of_state_and_adjoint(state: tuple[Any, ...]) -> Any:
     """The larger root mean square of the first two parts."""
     xp = namespace(state[0])
     return max(float(xp.mean(xp.abs(part) ** 2)) ** 0.5 for part in state[:2])
+
+
+def _like(x: Any, parameter: Any, xp: Any) -> Any:
+    """A gradient in the dtype of its parameter."""
+    real = not xp.isdtype(parameter.dtype, "complex floating")
+    if real and xp.isdtype(x.dtype, "complex floating"):
+        x = xp.real(x)
+    return xp.astype(x, parameter.dtype)

@@ -17,7 +17,7 @@ from odecore._krylov import gmres
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize, Pull
 from odecore.adjoint._panels import Panel
-from odecore.adjoint._quadrature import MOST_NODES, Quadrature, added, least, node_times
+from odecore.adjoint._quadrature import MOST_NODES, Quadrature, added, node_times
 from odecore.adjoint._restored import Stepping
 from odecore.adjoint._sweep import Crossing, sweep
 from odecore.interpolation import (
@@ -153,18 +153,34 @@ class _Collocation:
 
         constant = xp.stack([end] * m)
         right = integrated(constant)
-        limit = 0.0
+        unit, limit = 1.0, 0.0
         if reads:
             if not all_finite(right):  # the steps will say what it is
                 return _Solution(panel, right, value, pull, inf, 0.0, 0.0, Statistics(m, newton=1))
-            size, unit = (float(xp.linalg.vector_norm(x)) for x in (constant, right))
-            wanted = least(self.rtol) * size + least(self.atol) * prod(constant.shape) ** 0.5
-            limit = max(wanted / 10, 4 * float(limits(end).eps) * size) / unit if unit else 1.0
-        more, left, count = gmres(lambda a: a - integrated(a), right, limit, passes, reads)
+            unit, limit = self._unit(constant, right)
+        more, left, count = gmres(
+            lambda a: a - integrated(a * unit) / unit, right / unit, limit, passes, reads
+        )
         norm = xp.linalg.vector_norm
         share = left * norm(right) / xp.where(norm(constant) > 0, norm(constant), 1.0)
+        if reads and float(share) <= 50 * float(limits(end).eps):
+            left = 0.0  # all that rounding allows
         counts = Statistics(evaluations=m, newton=count + 1)
-        return _Solution(panel, constant + more, value, pull, left, limit, share, counts)
+        return _Solution(panel, constant + unit * more, value, pull, left, limit, share, counts)
+
+    def _unit(self, constant: Any, right: Any) -> tuple[Any, float]:
+        """The tolerance of each entry, and the part of the first residual that is within it.
+
+        Entries may differ by orders of magnitude, as those of the samples of a batch do; those that
+        are zero at the end have the size that they reach, of which the first pass is a large guess.
+        """
+        xp = namespace(right)
+        reached = xp.max(xp.abs(constant + right), axis=0)
+        size = xp.maximum(xp.abs(constant[-1, ...]), 1e-3 * reached)
+        unit = self.atol + self.rtol * size
+        unit = xp.where(unit > 0, unit, float(limits(right).smallest_normal))
+        length = float(xp.linalg.vector_norm(right / unit))
+        return unit, prod(right.shape) ** 0.5 / (10 * length) if length else 1.0
 
     def _crossing(self, found: _Solution) -> Crossing:
         terms: Any = ((), ())

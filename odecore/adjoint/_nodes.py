@@ -10,7 +10,7 @@ from odecore._array import namespace
 from odecore.interpolation import chebyshev_points, decay_ratio
 from odecore.solve import DenseStep
 
-__all__ = ["NodeChoice"]
+__all__ = ["NodeChoice", "panel_ends"]
 
 COUNTS = (5, 9, 17, 33)  # nested: every second point of a grid is a point of the one before
 WINDOW = 64  # steps whose stages are kept at a time
@@ -50,9 +50,7 @@ class NodeChoice:
         self.tolerances = 1e-6 if rtol is None else rtol, 1e-9 if atol is None else atol, norm
         self.sign = 1.0 if times[-1] > times[0] else -1.0
         self.start, *self.outputs = times
-        low, high = sorted((times[0], times[-1]))
-        inside = {t for t in jumps if low < t < high}
-        self.ends = sorted(inside | set(self.outputs), reverse=self.sign < 0)
+        self.ends = panel_ends(times, jumps)[1:]
         self.steps: list[DenseStep] = []
         self.found: list[tuple[float, float, Any, bool, float]] = []
 
@@ -97,3 +95,10 @@ class NodeChoice:
         count = bisect_left(ends, self.sign * middle) + 1
         self._fit(start, middle, steps[:count], False)
         self._fit(middle, end, steps[count:], is_last)
+
+
+def panel_ends(times: Sequence[float], jumps: Sequence[float]) -> list[float]:
+    """Output times and the jumps between them, in order."""
+    low, high = sorted((times[0], times[-1]))
+    inside = {t for t in jumps if low < t < high}
+    return sorted(inside | set(times), reverse=times[-1] < times[0])

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from odecore._array import as_state, is_readable, limits, namespace
-from odecore.adjoint._nodes import NodeChoice
+from odecore.adjoint._nodes import NodeChoice, panel_ends
 from odecore.interpolation import Interpolant, chebyshev_points, decay_ratio
 from odecore.solve import Statistics, Status, Trajectory, solve_ivp
 
@@ -151,7 +151,8 @@ def record_panels(
         trajectory = solve_ivp(fun, span, y0, t_eval=times, dense=choice, **options)
         panels = [Panel(*found) for found in choice.found]
     else:
-        s = [float(x) for x in chebyshev_points(nodes or UNREAD, interval=(0.0, 1.0))]
+        count = UNREAD if nodes is None else nodes
+        s = [float(x) for x in chebyshev_points(count, interval=(0.0, 1.0))]
         if equal and not reads:
             grid = equal_steps(steps, step_size, times[1] - times[0])
             trajectory, panels = _in_normalised_time(fun, times, y0, s, grid, options)
@@ -165,15 +166,20 @@ def record_panels(
 def _at_nodes(
     fun: Any, times: Sequence[Any], y0: Any, s: Sequence[float], options: dict[str, Any]
 ) -> tuple[Trajectory, list[Panel]]:
-    """Each interval with its nodes as output times."""
-    outputs = [times[0]]
-    for a, b in pairwise(times):
+    """Each interval, up to a jump if there is one, with its nodes as output times."""
+    ends = list(times)
+    if options.get("jump_at") is not None:
+        times = [float(t) for t in times]
+        ends = panel_ends(times, [float(t) for t in options["jump_at"]])
+    divided = len(ends) > len(times)
+    outputs = [ends[0]]
+    for a, b in pairwise(ends):
         outputs += [a + (b - a) * x for x in s[1:-1]] + [b]
     trajectory = solve_ivp(fun, (outputs[0], outputs[-1]), y0, t_eval=outputs, **options)
     last = len(s) - 1
     return trajectory, [
-        Panel(a, b, trajectory.y[last * i : last * (i + 1) + 1, ...])
-        for i, (a, b) in enumerate(pairwise(times))
+        Panel(a, b, trajectory.y[last * i : last * (i + 1) + 1, ...], not divided or b in times)
+        for i, (a, b) in enumerate(pairwise(ends))
     ]
 
 

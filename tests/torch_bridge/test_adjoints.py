@@ -362,3 +362,142 @@ def test_jumps_between_output_times(adjoint):
     wanted = torch.cat([g.ravel() for g in wanted])
     assert (found - wanted).norm() / wanted.norm() < 1e-5
     assert adjoint == "reversed" or calls == 3  # a panel each
+
+
+def vector(found):
+    return torch.cat([g.ravel() for g in found])
+
+
+@pytest.mark.parametrize("adjoint", KINDS[:2])
+@pytest.mark.parametrize("nodes", [None, 17])
+def test_a_control_that_jumps_from_rest(adjoint, nodes):
+    class Controlled(nn.Module):  # y stands still until the control sets in
+        def __init__(self):
+            super().__init__()
+            self.u = nn.Parameter(torch.tensor([0.7], dtype=D))
+
+        def forward(self, t, y):
+            return torch.where(t < 0.5, 0.0, 1.0) * self.u - 0.3 * y**3
+
+    func, y0 = Controlled(), torch.zeros(1, dtype=D)
+    t, jumps = torch.tensor([0.0, 1.0], dtype=D), {"jump_t": torch.tensor([0.5], dtype=D)}
+    more = {"nodes": nodes} if adjoint == "restored" else {}
+    grads = []
+    for solve, options in ((odeint_adjoint, {"adjoint": adjoint, **more}), (odeint, {})):
+        y = solve(func, y0, t, rtol=1e-8, atol=1e-9, options=jumps, **options)
+        grads.append(vector(torch.autograd.grad(y[-1].sum(), [*func.parameters()])))
+    torch.testing.assert_close(grads[0], grads[1], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("adjoint", KINDS)
+def test_buffers_are_those_of_the_forward_pass(adjoint):
+    class Buffered(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("rate", torch.tensor(-1.0, dtype=D))
+            self.w = nn.Parameter(torch.tensor(0.5, dtype=D))
+
+        def forward(self, t, y):
+            return self.rate * self.w * y
+
+    func, y0 = Buffered(), torch.ones(2, dtype=D, requires_grad=True)
+    y = odeint_adjoint(func, y0, T, rtol=1e-8, atol=1e-9, adjoint=adjoint)
+    func.rate = torch.tensor(7.0, dtype=D)
+    (found,) = torch.autograd.grad(y[-1].sum(), y0)
+    torch.testing.assert_close(found, torch.full((2,), -0.5, dtype=D).exp(), rtol=1e-6, atol=0)
+    call = lambda t, y: torch.func.functional_call(func, {"rate": torch.tensor(-2.0, dtype=D)}, (t, y))  # fmt: skip # noqa: E731
+    y = odeint_adjoint(call, y0, T, rtol=1e-8, atol=1e-9, adjoint=adjoint, adjoint_params=(func.w,))
+    (found,) = torch.autograd.grad(y[-1].sum(), y0)
+    torch.testing.assert_close(found, torch.full((2,), -1.0, dtype=D).exp(), rtol=1e-6, atol=0)
+
+
+def test_attributes_that_func_sets_stay_tensors():
+    class Noting(Field):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("last", torch.zeros(3, 4, dtype=D))
+            self.norm = None
+
+        def forward(self, t, y):
+            self.norm = y.detach().norm()
+            self.last = y.detach()
+            return super().forward(t, y)
+
+    func, y0 = Noting(), torch.randn(3, 4, dtype=D)
+    for _ in range(2):
+        found = gradients(func, y0, T, rtol=1e-7, atol=1e-7)
+        assert func.norm.shape == ()
+        assert func.last.shape == (3, 4)
+        copy.deepcopy(func.state_dict())
+    wanted = exact(func, y0, T)
+    assert (found - wanted).norm() / wanted.norm() < 1e-5
+
+
+def test_samples_with_small_cotangents_are_as_good():
+    func, y0 = Field(scale=3.0), torch.randn(5, 4, dtype=D)
+    weights = torch.tensor([1.0, 1e-6, 1e3, 1e-3, 1.0], dtype=D)[:, None]
+    results = []
+    for solve, tolerance in ((odeint_adjoint, 1e-7), (odeint, 1e-11)):
+        start = y0.clone().requires_grad_()
+        y = solve(func, start, T, rtol=tolerance, atol=tolerance / 1e4)
+        results.append(torch.autograd.grad((weights * y[-1]).sum(), start)[0])
+    errors = (results[0] - results[1]).norm(dim=1) / results[1].norm(dim=1)
+    assert errors.max() < 1e-4
+
+
+def test_max_num_steps_is_for_each_interval():
+    func, y0 = Field(scale=3.0), torch.randn(3, 4, dtype=D)
+    t = torch.linspace(0, 4, 9, dtype=D)
+    options = {"rtol": 1e-7, "atol": 1e-7, "options": {"max_num_steps": 12}}
+    odeint(func, y0, t, **options)
+    for adjoint in KINDS[:2]:
+        odeint_adjoint(func, y0, t, adjoint=adjoint, **options)
+
+
+@pytest.mark.parametrize("adjoint", KINDS)
+def test_dtypes_of_state_and_parameters_may_differ(adjoint):
+    w = torch.tensor([0.5, -0.3], dtype=D, requires_grad=True)
+    for dtype in (torch.complex128, torch.float32):
+        y0 = torch.ones(2, dtype=dtype, requires_grad=True)
+        rate = 1j if dtype.is_complex else 1.0
+        func = lambda t, y, rate=rate: (rate * w * y).to(y.dtype)  # noqa: E731
+        grads = []
+        for solve, more in (
+            (odeint_adjoint, {"adjoint": adjoint, "adjoint_params": (w,)}),
+            (odeint, {}),
+        ):
+            y = solve(func, y0, T, rtol=1e-5, atol=1e-6, **more)
+            loss = y[-1].real.square().sum() + y[-1].imag.sum() if dtype.is_complex else y[-1].sum()
+            grads.append(torch.autograd.grad(loss, [w, y0]))
+        for a, b in zip(*grads, strict=True):
+            assert a.dtype == b.dtype
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("adjoint", ["restored", "reversed"])
+def test_tolerances_of_entries_and_leaves(adjoint):
+    func, y0 = Field(), torch.randn(3, 4, dtype=D)
+    found = gradients(func, y0, T, rtol=torch.full((4,), 1e-7, dtype=D), atol=1e-8, adjoint=adjoint)
+    wanted = exact(func, y0, T)
+    assert (found - wanted).norm() / wanted.norm() < 1e-5
+
+    class Pair(Field):
+        def forward(self, t, state):
+            return super().forward(t, state[0]), -state[1]
+
+    pair = Pair()
+    y, z = odeint_adjoint(
+        pair, (y0, y0[0]), T, rtol=(1e-7, 1e-6), atol=(1e-8, 1e-7), adjoint=adjoint,
+        adjoint_rtol=(1e-6, 1e-6), adjoint_atol=(1e-8, 1e-8),
+    )  # fmt: skip
+    torch.autograd.grad(y[-1].sum() + z[-1].sum(), [*pair.parameters()])
+
+
+@pytest.mark.parametrize("nodes", [8, 9, 16, 17])
+def test_even_and_odd_numbers_of_nodes_do_not_warn_falsely(nodes):
+    func, y0 = Field(), torch.randn(3, 4, dtype=D)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gradients(func, y0, T, rtol=1e-4, atol=1e-4, nodes=nodes)
+    with pytest.raises(ValueError, match="at least 2"):
+        gradients(func, y0, T, nodes=0)
