@@ -79,7 +79,8 @@ def odeint_adjoint(
     memory : int, optional
         A budget in bytes for the backward pass: for the states at the nodes, of which there are
         fewer if need be, and for what func saves at nodes that are evaluated together. Where that
-        is beyond the budget, the adjoint equation is stepped through.
+        is beyond the budget, the adjoint equation is stepped through. A certificate evaluates all
+        nodes of a panel together in any case.
     adjoint : {"restored", "reversed", "discrete"}, optional
         "restored": the state comes from an interpolant of the forward solve (default). "reversed":
         it is integrated backwards, as in torchdiffeq, which drifts; `adjoint_options` takes

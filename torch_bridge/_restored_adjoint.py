@@ -18,6 +18,11 @@ from torch_bridge._adjoint_setting import Setting
 
 __all__ = ["Restored"]
 
+TAIL = "{}: relative to the largest, its last Chebyshev coefficients are about"
+QUADRATURE = (
+    "integrand of the backward pass: the parameters' gradient has a relative error of about"
+)
+
 
 @dataclass(frozen=True)
 class Restored:
@@ -69,29 +74,28 @@ class Restored:
     def warn_of_trajectory(self, saved: Sequence[Tensor]) -> None:
         """Warn if the nodes do not resolve the trajectory."""
         if self.nodes is not None:
-            tails = [float(coefficient_tail(panel.values)) for panel in self.panels(saved)]
-            self._warn(max(tails), "trajectory")
-            return
-        tail = max(panel.tail or 0.0 for panel, _ in self.made)
-        if tail > 10:
-            self._warn(tail * self.setting.problem.solver.tolerance, "trajectory")
+            tail = max(float(coefficient_tail(panel.values)) for panel in self.panels(saved))
+        else:
+            found = max(panel.tail or 0.0 for panel, _ in self.made)
+            tail = found * self.setting.problem.solver.tolerance if found > 10 else 0.0
+        self._warn(tail, TAIL.format("trajectory"))
 
     def warn_of_gradients(self, found: Gradients) -> None:
         """Warn if they do not resolve the adjoint, or the integrand of the parameters."""
-        self._warn(float(found.tail), "adjoint, found in the backward pass")
-        self._warn(float(found.quadrature), "integrand, found in the backward pass")
+        self._warn(float(found.tail), TAIL.format("adjoint, found in the backward pass"))
+        self._warn(float(found.quadrature), QUADRATURE)
 
-    def _warn(self, tail: float, where: str) -> None:
+    def _warn(self, size: float, what: str) -> None:
         problem, autocast = self.setting.problem, self.setting.autocast
         lowest = torch.finfo(autocast.dtype).eps if autocast.enabled else 0.0
         rounding = max(100 * torch.finfo(problem.y0.dtype).eps, lowest)
         limit = max(10 * problem.solver.tolerance, rounding)
-        if tail > limit:
-            remedy = "raise `nodes`" if self.memory is None else "raise `nodes` or `memory`"
+        if size > limit:
+            remedies = ["raise `nodes`"] * (self.nodes is not None)
+            remedies += ["raise `memory`"] * (self.memory is not None) + ["add output times"]
             warnings.warn(
-                f"{max(m for _, m in self.made)} nodes do not resolve the {where}: its last "
-                f"Chebyshev coefficients are about {tail:.0e} of the largest, above {limit:.0e}, "
-                f"and the gradient is no better; {remedy}, or add output times",
+                f"{max(m for _, m in self.made)} nodes do not resolve the {what} {size:.0e}, above "
+                f"{limit:.0e}, and the gradient is no better: {' or '.join(remedies)}",
                 UnresolvedInterpolantWarning,
                 stacklevel=5,
             )
