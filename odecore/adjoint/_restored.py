@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from odecore._array import namespace
-from odecore.adjoint._equation import adjoint_field
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize, node_by_node
 from odecore.adjoint._nodes import NodeChoice
@@ -101,9 +100,11 @@ class Stepping:
     def __call__(self, panel: Panel, a: Any) -> Crossing:
         """From the adjoint at the end of the panel."""
         state = Interpolant(panel.values, (0.0, 1.0))
-        field = adjoint_field(
-            lambda t, y, a: self.linearize(t, y)[1](a, False)[0], panel.time, state, panel.length
-        )
+
+        def field(s: float, a: Any) -> Any:
+            _, pull = self.linearize(panel.time(s), state(s))
+            return -panel.length * pull(a, False)[0]
+
         options = self._normalised(panel)
         span, m = (1.0, 0.0), panel.values.shape[0]
         if "grid" in options:
