@@ -126,7 +126,7 @@ def test_panels_take_jumps_in_units_of_time(options):
     times = [0.0, 10.0] if "step_size" not in options else [0.0, 5.0, 10.0]
     found, panels = record_panels(fun, times, np.zeros(1), nodes=9, jump_at=[5.0], **options)
     np.testing.assert_allclose(found.y[-1], -10.0, rtol=1e-9)
-    assert [len(panel.values) for panel in panels] == [9] * (len(times) - 1)
+    assert [(panel.end, len(panel.values)) for panel in panels] == [(5.0, 9), (10.0, 9)]
     with pytest.raises(ValueError, match="events can not be given"):
         record_panels(fun, times, np.zeros(1), events=Event(lambda t, y: t - 3), **options)
 
