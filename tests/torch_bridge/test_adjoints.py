@@ -501,3 +501,69 @@ def test_even_and_odd_numbers_of_nodes_do_not_warn_falsely(nodes):
         gradients(func, y0, T, rtol=1e-4, atol=1e-4, nodes=nodes)
     with pytest.raises(ValueError, match="at least 2"):
         gradients(func, y0, T, nodes=0)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+@pytest.mark.parametrize("adjoint", KINDS)
+def test_under_checkpoint(adjoint, reentrant):
+    func, y0 = Field(), torch.randn(3, 4, dtype=D)
+    options = {"rtol": 1e-6, "atol": 1e-6, "adjoint": adjoint}
+
+    def block(start):
+        return odeint_adjoint(func, start, T, **options)[-1]
+
+    start = y0.clone().requires_grad_()
+    y = torch.utils.checkpoint.checkpoint(block, start, use_reentrant=reentrant)
+    if reentrant:  # which does not allow torch.autograd.grad
+        y.square().sum().backward()
+        found = [start.grad, *(p.grad for p in func.parameters())]
+    else:
+        found = torch.autograd.grad(y.square().sum(), [start, *func.parameters()])
+    start = y0.clone().requires_grad_()
+    wanted = torch.autograd.grad(block(start).square().sum(), [start, *func.parameters()])
+    torch.testing.assert_close(vector(found), vector(wanted), rtol=1e-12, atol=1e-14)
+
+
+def _rank(rank, port, results):
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2
+    )
+    func, y0 = Field(), torch.linspace(-1, 1, 24, dtype=D).reshape(6, 4)[3 * rank : 3 * rank + 3]
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.func = func
+
+        def forward(self, y):
+            return odeint_adjoint(self.func, y, T, rtol=1e-8, atol=1e-8)[-1]
+
+    model = nn.parallel.DistributedDataParallel(Block())
+    model(y0).square().sum().backward()
+    if rank == 0:
+        results.put([p.grad.tolist() for p in func.parameters()])
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_average_their_gradients():
+    import socket
+
+    import torch.multiprocessing as mp
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context = mp.get_context("spawn")
+    results = context.Queue()
+    ranks = [context.Process(target=_rank, args=(rank, port, results)) for rank in (0, 1)]
+    for process in ranks:
+        process.start()
+    found = [torch.tensor(g, dtype=D) for g in results.get(timeout=120)]
+    for process in ranks:
+        process.join(60)
+    assert [process.exitcode for process in ranks] == [0, 0]
+    func, y0 = Field(), torch.linspace(-1, 1, 24, dtype=D).reshape(6, 4)
+    y = odeint_adjoint(func, y0, T, rtol=1e-10, atol=1e-10)[-1]
+    wanted = torch.autograd.grad(y.square().sum() / 2, [*func.parameters()])
+    torch.testing.assert_close(vector(found), vector(wanted), rtol=1e-5, atol=1e-8)
