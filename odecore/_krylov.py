@@ -105,22 +105,28 @@ def _unread(
     product: Callable[[Any], Any], b: Any, tolerance: float, max_size: int, xp: Any
 ) -> tuple[Any, Any, int]:
     """With the vectors where b is, and nothing read."""
+    # All arrays keep their shapes, so that a compiler makes one program for all passes.
     flat = xp.reshape(b, (-1,))
     norm = xp.linalg.vector_norm(flat)
     rounding = 10 * float(limits(b).eps)
-    basis, columns = [_over(flat, norm, xp)], []
-    for _ in range(max_size):
-        w, V = xp.reshape(product(xp.reshape(basis[-1], b.shape)), (-1,)), xp.stack(basis)
+    real, units = (
+        xp.eye(max_size + 1, dtype=kind, device=device(b)) for kind in (norm.dtype, b.dtype)
+    )
+    q, columns = _over(flat, norm, xp), []
+    V = units[:, :1] * q
+    for k in range(1, max_size + 1):
+        w = xp.reshape(product(xp.reshape(q, b.shape)), (-1,))
         first = _dots(V, w, xp)
         w = w - _combined(first, V, xp)
         second = _dots(V, w, xp)
         w = w - _combined(second, V, xp)
         dots, left = first + second, xp.linalg.vector_norm(w)
         left = xp.where(left > rounding * xp.linalg.vector_norm(dots), left, xp.zeros_like(left))
-        columns.append(xp.concat([dots, xp.reshape(left, (1,))]))
-        basis.append(_over(w, left, xp))
-    y, residual = _least_squares(columns, norm, rounding, xp)
-    x = _combined(y, xp.stack(basis[:max_size]), xp)
+        columns.append(dots + left * real[k, :])
+        q = _over(w, left, xp)
+        V = V + units[:, k : k + 1] * q
+    y, residual = _least_squares(xp.stack(columns, axis=1), norm, rounding, real, xp)
+    x = _combined(y, V[:max_size, :], xp)
     return xp.reshape(x, b.shape), _over(residual, norm, xp), max_size
 
 
@@ -165,18 +171,16 @@ class _Triangle:
         return y
 
 
-def _least_squares(columns: list[Any], norm: Any, rounding: float, xp: Any) -> tuple[Any, Any]:
-    """The same problem with arrays, of which no value is read."""
-    n = len(columns)
-    zero = norm * 0
-    zeros = xp.stack([zero] * (n + 1))
-    H = xp.stack([xp.concat([c, zeros[c.shape[0] :]]) for c in columns], axis=1)
+def _least_squares(H: Any, norm: Any, rounding: float, units: Any, xp: Any) -> tuple[Any, Any]:
+    """The same problem with an (n + 1, n) array, of which no value is read."""
+    n = H.shape[1]
     Q, R = xp.linalg.qr(H)
     # A column that is one of those before, or zero, gets no weight.
     least = rounding * xp.linalg.vector_norm(H, axis=0)
-    missing = xp.where(xp.abs(xp.linalg.diagonal(R)) > least, zeros[:n], zeros[:n] + 1)
-    R = R + missing * xp.eye(n, dtype=R.dtype, device=device(R))
-    e = xp.concat([xp.reshape(norm, (1,)), zeros[:n]])
+    diagonal = xp.abs(xp.linalg.diagonal(R))
+    missing = xp.where(diagonal > least, xp.zeros_like(diagonal), xp.ones_like(diagonal))
+    R = R + missing * units[:n, :n]
+    e = norm * units[:, 0]
     y = xp.linalg.solve(R, ((1 - missing) * xp.matmul(Q.T, e))[:, None])[:, 0]
     return y, xp.linalg.vector_norm(e - xp.matmul(H, y))
 

@@ -52,6 +52,7 @@ def odeint_adjoint(
     memory: int | None = None,
     adjoint: str = "restored",
     certificate: Certifier | float | bool | None = None,
+    compile: bool = False,
 ) -> Any:
     """Like `odeint`, with gradients by an adjoint: memory does not grow with the steps.
 
@@ -90,6 +91,11 @@ def odeint_adjoint(
     certificate : Certifier, float or bool, optional
         Estimate the relative error of the gradient in the backward pass, and warn where it is above
         the limit given, or, for True, above 100 rtol; see `Certifier`.
+    compile : bool, optional
+        Compile the forward steps, as `odeint` does, and the collocated adjoint as a whole, with
+        `torch.compile`: for the restored adjoint. The first calls take up to a minute for each of
+        the numbers of nodes that the trajectory asks for (9, 17, 33); what can not be compiled runs
+        without, after a CompileWarning.
 
     Returns
     -------
@@ -128,7 +134,9 @@ def odeint_adjoint(
         raise RuntimeError(
             f"the {adjoint} adjoint does not run under torch.func; use `odeint`, whose steps do"
         )
-    problem = prepare(func, y0, t, rtol, atol, method, options)
+    if compile and adjoint != "restored":
+        raise ValueError(f"`compile` is for the restored adjoint, got adjoint={adjoint!r}")
+    problem = prepare(func, y0, t, rtol, atol, method, options, compile)
     given = {
         "adjoint_rtol": adjoint_rtol,
         "adjoint_atol": adjoint_atol,
@@ -142,7 +150,7 @@ def odeint_adjoint(
     kind: Restored | Reversed | Discrete
     if adjoint == "restored":
         chosen = UNREAD if nodes is None and not problem.solver.adaptive else nodes
-        kind = Restored(setting, chosen, memory, _collocates(setting, **given))
+        kind = Restored(setting, chosen, memory, _collocates(setting, **given), compile)
     elif adjoint == "reversed":
         kind = Reversed(setting)
     else:

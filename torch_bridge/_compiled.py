@@ -27,8 +27,9 @@ from odecore.solve import (
 )
 from odecore.tableaux import Coefficients
 
-__all__ = ["compiled_kernels"]
+__all__ = ["attempted", "compiled_kernels", "history_of"]
 
+OUTPUTS = 32  # recorded in one loop
 CHUNK = 8  # steps; twice as many take twice as long to compile
 RECOMPILE_LIMIT = 256  # right-hand sides, methods, dtypes, shapes in one process
 FUNCTION_LIMIT = 12  # of these for one right-hand side
@@ -53,23 +54,28 @@ def compiled_kernels(
     norm = norm or _root_mean_square
 
     def leap(
-        fun: Any, law: StepControl, tolerances: Any, y: Tensor, slope: Any, numbers: list[float]
-    ) -> Leap | None:
+        fun: Any, law: StepControl, tolerances: Any, y: Tensor, slope: Any, numbers: list[float],
+        outputs: list[float] | None, weights: Any,
+    ) -> Leap | None:  # fmt: skip
         if _differentiated(y, slope):
             return None  # torch's loop operator has no gradient
         given = _on_host(numbers), _tensors(tolerances, y)
         known = torch.empty_like(y) if slope is None else slope
-        return _attempted(func, _leap, fun, method, law, norm, y, known, *given)
+        recorded: Any = None, None
+        if outputs is not None:
+            times = torch.tensor(outputs, dtype=torch.float64, device=y.device)
+            recorded = times, torch.tensor(weights, dtype=y.dtype.to_real(), device=y.device)
+        return attempted(func, _leap, fun, method, law, norm, y, known, *given, *recorded)
 
     def chunk(fun: Any, times: Sequence[Any], y: Tensor, slope: Tensor | None) -> Any:
         known = slope if method.last_stage_is_first else None
-        return _attempted(func, given_steps, fun, method, _stacked(times), y, known)
+        return attempted(func, given_steps, fun, method, _stacked(times), y, known)
 
     def step(
         fun: Any, t: Any, y: Tensor, h: Any, slope: Any, t_new: Any, tolerances: Any
     ) -> Attempt | None:
         tol = None if tolerances is None else _tensors(tolerances, y)
-        found = _attempted(func, _step, fun, method, norm, _stacked([t, t_new]), y, slope, tol)
+        found = attempted(func, _step, fun, method, norm, _stacked([t, t_new]), y, slope, tol)
         if found is None:
             return None
         y_new, ratio, *stages = found
@@ -79,7 +85,7 @@ def compiled_kernels(
             ratio=ratio,
         )  # fmt: skip
 
-    return Kernels(step, leap, chunk, CHUNK)
+    return Kernels(step, leap, chunk, CHUNK, OUTPUTS * method.last_stage_is_first)
 
 
 def _leap(
@@ -91,9 +97,13 @@ def _leap(
     slope: Tensor,
     numbers: Tensor,
     tol: tuple[Tensor, Tensor],
+    outputs: Tensor | None,
+    weights: Tensor | None,
 ) -> Leap:
     apart = [number.clone() for number in numbers.unbind()]  # the loop takes no views
-    return adaptive_leap(_while_loop, fun, method, law, norm, y, slope, apart, tol, xp)
+    return adaptive_leap(
+        _while_loop, fun, method, law, norm, y, slope, apart, tol, xp, outputs, weights
+    )
 
 
 def _step(
@@ -143,36 +153,40 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         fullgraph=True,
         dynamic=False,
         recompile_limit=RECOMPILE_LIMIT,
-        options={"cpp_wrapper": True} if function is _leap else None,
+        options=None if function in (given_steps, _step) else {"cpp_wrapper": True},
     )
 
 
 @dataclass
-class _History:
-    """What is known of a user's function and the functions above."""
+class History:
+    """What is known of a user's function: how often what of it was compiled, and what can not be.
+
+    `passes` is what its collocated adjoint needs at least; infinite where it is given up.
+    """
 
     compiled: Counter[Any] = field(default_factory=Counter)
     refused: set[Any] = field(default_factory=set)
+    passes: float = 0
 
 
-_histories: WeakKeyDictionary[Any, _History] = WeakKeyDictionary()
+_histories: WeakKeyDictionary[Any, History] = WeakKeyDictionary()
 
 
-def _history_of(func: Any) -> _History:
+def history_of(func: Any) -> History:
     """Of a function, of a method's function, or, where neither can be a key, of its class."""
     try:
-        return _histories.setdefault(getattr(func, "__func__", func), _History())
+        return _histories.setdefault(getattr(func, "__func__", func), History())
     except TypeError:  # not hashable, as many dataclasses, or without weak references
-        return _histories.setdefault(type(func), _History())
+        return _histories.setdefault(type(func), History())
 
 
-def _attempted(func: Any, function: Callable[..., Any], *arguments: Any) -> Any:
+def attempted(func: Any, function: Callable[..., Any], *arguments: Any) -> Any:
     """The value of the compiled function, or None, after a warning, where it is not compiled."""
     # Both are slow to import.
     from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
     from torch._dynamo.utils import counters
 
-    history = _history_of(func)
+    history = history_of(func)
     if function in history.refused:
         return None
     before = counters["stats"]["unique_graphs"]
@@ -193,11 +207,11 @@ def _attempted(func: Any, function: Callable[..., Any], *arguments: Any) -> Any:
     return found
 
 
-def _refuse(history: _History, function: Callable[..., Any], reason: str) -> None:
+def _refuse(history: History, function: Callable[..., Any], reason: str) -> None:
     history.refused.add(function)
+    name = NAMES.get(function, "the adjoint")
     warn(
-        f"compile=True: {NAMES[function]} can not be compiled ({reason}); going on without, more "
-        "slowly",
+        f"compile=True: {name} can not be compiled ({reason}); going on without, more slowly",
         CompileWarning,
         stacklevel=3,
     )

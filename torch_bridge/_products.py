@@ -82,10 +82,16 @@ class Products:
                 self.traced = None
                 return self._one_by_one(t, y)
         if _unlisted(value, (y, *self.tensors)):
-            for _ in range(2):  # leaves that come again were not made inside
-                self.checked = False
-                self.point(t[0], y[0])
+            self.look(t[0], y[0])
         return value.detach(), self._pull(value, y)
+
+    def look(self, t: Any, y: Tensor) -> None:
+        """Look for gradients that would be lost: leaves that come again are not func's own."""
+        for _ in range(2):
+            self.checked = False
+            self.point(t, y)
+            if not self.unlisted:
+                break
 
     def bytes_saved(self, panel: Panel) -> int:
         """What autograd keeps of one evaluation of the field, in bytes."""

@@ -15,6 +15,7 @@ from odecore.adjoint import Gradients, Panel, collocated, record_panels, restore
 from odecore.errors import UnresolvedInterpolantWarning
 from odecore.interpolation import coefficient_tail
 from torch_bridge._adjoint_setting import Setting
+from torch_bridge._compiled_adjoint import compiled_adjoint
 
 __all__ = ["Restored"]
 
@@ -26,12 +27,16 @@ QUADRATURE = (
 
 @dataclass(frozen=True)
 class Restored:
-    """Saves the states at the nodes; `made` holds the panels without them, and their numbers."""
+    """Saves the states at the nodes; `made` holds the panels without them, and their numbers.
+
+    `compiles` says whether the collocated adjoint is compiled.
+    """
 
     setting: Setting
     nodes: int | None
     memory: int | None
     collocates: bool
+    compiles: bool = False
     made: list[tuple[Panel, int]] = field(default_factory=list)
 
     def record(self, y0: Tensor) -> tuple[Tensor, ...]:
@@ -64,6 +69,11 @@ class Restored:
             batch = max(1, self.memory // max(1, products.bytes_saved(panels[-1])))
         if self.collocates and (batch is None or batch >= max(m for _, m in self.made)):
             wanted.update(setting.accuracy)
+            if self.compiles:
+                products.look(panels[-1].start, panels[-1].values[0])
+                wanted["kernel"] = compiled_adjoint(
+                    setting.problem.func, products.field, setting.parameters
+                )
             return collocated(products.nodes, panels, cotangents, **wanted)
         wanted.update(setting.backward_options(norm))
         return restored(

@@ -1,5 +1,6 @@
 """Gradients of a solve by its adjoint equation; the linearization of f is an argument."""
 
+from odecore.adjoint._at_once import AtOnce, Rules, cross_at_once
 from odecore.adjoint._backsolve import backsolve
 from odecore.adjoint._certificate import Certificate, certify
 from odecore.adjoint._collocation import collocated
@@ -10,15 +11,18 @@ from odecore.adjoint._panels import Panel, record_panels
 from odecore.adjoint._restored import restored
 
 __all__ = [
+    "AtOnce",
     "Certificate",
     "Gradients",
     "Linearize",
     "Panel",
     "Pull",
+    "Rules",
     "StepRecord",
     "backsolve",
     "certify",
     "collocated",
+    "cross_at_once",
     "discrete",
     "node_by_node",
     "record_panels",

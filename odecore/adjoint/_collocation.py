@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf, prod
 from typing import Any, NamedTuple
 
@@ -14,10 +14,11 @@ from odecore._array import (
     namespace,
 )
 from odecore._krylov import gmres
+from odecore.adjoint._at_once import AtOnce, Rules, cross_at_once, unit_of
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize, Pull
 from odecore.adjoint._panels import Panel
-from odecore.adjoint._quadrature import MOST_NODES, Quadrature, added, node_times
+from odecore.adjoint._quadrature import MOST_NODES, Quadrature, added, least, node_times
 from odecore.adjoint._restored import Stepping
 from odecore.adjoint._sweep import Crossing, sweep
 from odecore.interpolation import (
@@ -31,6 +32,7 @@ __all__ = ["at_one_node", "collocated"]
 
 PASSES = 30
 UNREAD_PASSES = 12  # where no value may be read
+FEWEST_COMPILED = 9  # nodes; each number of them is a program of its own
 HALVINGS = 3  # of a panel where GMRES does not converge; then it is stepped through
 HOPELESS = 0.5  # part of the residual after which halves would not converge either
 
@@ -46,6 +48,7 @@ def collocated(
     atol: Any = 1e-9,
     passes: int | None = None,
     jump_at: Sequence[float] = (),
+    kernel: Callable[..., AtOnce | None] | None = None,
     **stepping: Any,
 ) -> Gradients:
     """Solve the adjoint equation at all nodes of a panel at once.
@@ -65,6 +68,10 @@ def collocated(
         Transposed passes at most; by default 30, or, where values may not be read, exactly 12.
     jump_at : sequence of float, optional
         Times at which f jumps, among the output times.
+    kernel : callable, optional
+        `kernel(t, y, end, length, (rtol, atol), rules)` gives what `cross_at_once` does, or None:
+        what a compiler made of it, for panels whose values may be read. Where its checks fail, the
+        library goes its own way; `torch_bridge.odeint_adjoint(compile=True)` is the way to use it.
     **stepping
         Further options of `restored` for panels that are stepped through.
 
@@ -89,7 +96,7 @@ def collocated(
     does not converge, because the panel is long or stiff, it is halved, and in the end stepped
     through. Where values may not be read none of this is done, and `residual` tells.
     """
-    most = parameters, rtol, atol, passes, jump_at
+    most = parameters, rtol, atol, passes, jump_at, kernel
     return sweep(panels, cotangents, _Collocation(linearize_nodes, *most, stepping))
 
 
@@ -104,9 +111,11 @@ class _Collocation:
         atol: Any,
         passes: int | None,
         jumps: Sequence[float],
+        kernel: Callable[..., AtOnce | None] | None,
         stepping: dict[str, Any],
     ) -> None:
         self.linearize, self.parameters, self.jumps = linearize, parameters, jumps
+        self.kernel = kernel
         self.rtol, self.atol, self.passes = rtol, atol, passes
         self.quadrature = Quadrature(linearize, jumps, None, rtol)
         options = {"rtol": rtol, "atol": atol, "jump_at": jumps or None, **stepping}
@@ -115,16 +124,37 @@ class _Collocation:
     def __call__(self, panel: Panel, a: Any) -> Crossing:
         """From the adjoint at the end of the panel."""
         if isinstance(panel.start, float) and is_readable(panel.values) and is_readable(a):
-            return self._refined(panel, a, HALVINGS)
-        self.quadrature.tolerance = None
-        found = self._solve(panel, a, UNREAD_PASSES if self.passes is None else self.passes, False)
-        return self._crossing(found)
+            compiled = None if self.kernel is None else self._compiled(panel, a)
+            return compiled or self._refined(panel, a, HALVINGS)
+        passes = UNREAD_PASSES if self.passes is None else self.passes
+        found = cross_at_once(
+            self.linearize, self.parameters, node_times(panel, self.jumps), panel.values, a,
+            panel.length, (self.rtol, self.atol), Rules.like(panel.values), passes, namespace(a),
+        )  # fmt: skip
+        return _crossed(found, panel, found.checks[4], found.checks[2])
+
+    def _compiled(self, panel: Panel, a: Any) -> Crossing | None:
+        """By the compiled program, at more nodes if need be; None where it does not do."""
+        assert self.kernel is not None
+        m = max(panel.values.shape[0], FEWEST_COMPILED)
+        while m <= MOST_NODES:
+            panel = panel.part(0.0, 1.0, m)
+            times, rules = node_times(panel, self.jumps), Rules.like(panel.values)
+            tolerances = self.rtol, self.atol
+            found = self.kernel(times, panel.values, a, panel.length, tolerances, rules)
+            if found is None or not found.is_solved():
+                break
+            *_, share, decay, tail, estimate = map(float, found.checks)
+            if decay <= 1 and estimate <= least(self.rtol):
+                return _crossed(found, panel, tail, share)
+            m = 2 * m - 1
+        return None
 
     def _refined(self, panel: Panel, a: Any, halvings: int) -> Crossing:
         """With more nodes, in halves, or by steps, until the equation is solved."""
         spent = Statistics()
         while True:
-            found = self._solve(panel, a, PASSES if self.passes is None else self.passes, True)
+            found = self._solve(panel, a, PASSES if self.passes is None else self.passes)
             spent = spent + found.statistics
             m, solved = panel.values.shape[0], found.left <= found.limit
             resolved = solved and decay_ratio(found.a, self.rtol, self.atol) <= 1
@@ -141,7 +171,7 @@ class _Collocation:
             crossing = self.step(panel, a)
         return crossing._replace(statistics=crossing.statistics + spent)
 
-    def _solve(self, panel: Panel, end: Any, passes: int, reads: bool) -> _Solution:
+    def _solve(self, panel: Panel, end: Any, passes: int) -> _Solution:
         """The adjoint at the nodes, from one evaluation of f there."""
         xp = namespace(end)
         m = panel.values.shape[0]
@@ -153,34 +183,20 @@ class _Collocation:
 
         constant = xp.stack([end] * m)
         right = integrated(constant)
-        unit, limit = 1.0, 0.0
-        if reads:
-            if not all_finite(right):  # the steps will say what it is
-                return _Solution(panel, right, value, pull, inf, 0.0, 0.0, Statistics(m, newton=1))
-            unit, limit = self._unit(constant, right)
+        if not all_finite(right):  # the steps will say what it is
+            return _Solution(panel, right, value, pull, inf, 0.0, 0.0, Statistics(m, newton=1))
+        unit = unit_of(constant, right, self.rtol, self.atol, xp)
+        length = float(xp.linalg.vector_norm(right / unit))
+        limit = prod(right.shape) ** 0.5 / (10 * length) if length else 1.0
         more, left, count = gmres(
-            lambda a: a - integrated(a * unit) / unit, right / unit, limit, passes, reads
+            lambda a: a - integrated(a * unit) / unit, right / unit, limit, passes
         )
         norm = xp.linalg.vector_norm
         share = left * norm(right) / xp.where(norm(constant) > 0, norm(constant), 1.0)
-        if reads and float(share) <= 50 * float(limits(end).eps):
+        if float(share) <= 50 * float(limits(end).eps):
             left = 0.0  # all that rounding allows
         counts = Statistics(evaluations=m, newton=count + 1)
         return _Solution(panel, constant + unit * more, value, pull, left, limit, share, counts)
-
-    def _unit(self, constant: Any, right: Any) -> tuple[Any, float]:
-        """The tolerance of each entry, and the part of the first residual that is within it.
-
-        Entries may differ by orders of magnitude, as those of the samples of a batch do; those that
-        are zero at the end have the size that they reach, of which the first pass is a large guess.
-        """
-        xp = namespace(right)
-        reached = xp.max(xp.abs(constant + right), axis=0)
-        size = xp.maximum(xp.abs(constant[-1, ...]), 1e-3 * reached)
-        unit = self.atol + self.rtol * size
-        unit = xp.where(unit > 0, unit, float(limits(right).smallest_normal))
-        length = float(xp.linalg.vector_norm(right / unit))
-        return unit, prod(right.shape) ** 0.5 / (10 * length) if length else 1.0
 
     def _crossing(self, found: _Solution) -> Crossing:
         terms: Any = ((), ())
@@ -206,6 +222,11 @@ class _Solution(NamedTuple):
     limit: float
     share: Any
     statistics: Statistics
+
+
+def _crossed(found: AtOnce, panel: Panel, tail: Any, residual: Any) -> Crossing:
+    counts = Statistics(evaluations=panel.values.shape[0], newton=found.passes + 1)
+    return Crossing(found.start, found.parameters, found.slopes, tail, residual, counts)
 
 
 def _joined(early: Crossing, late: Crossing) -> Crossing:

@@ -10,7 +10,7 @@ from odecore._array import namespace
 from odecore.interpolation import chebyshev_points, decay_ratio
 from odecore.solve import DenseStep
 
-__all__ = ["NodeChoice", "panel_ends"]
+__all__ = ["COUNTS", "NodeChoice", "panel_ends"]
 
 COUNTS = (5, 9, 17, 33)  # nested: every second point of a grid is a point of the one before
 WINDOW = 64  # steps whose stages are kept at a time

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from odecore._array import as_state, is_readable, limits, namespace
-from odecore.adjoint._nodes import NodeChoice, panel_ends
+from odecore.adjoint._nodes import COUNTS, NodeChoice, panel_ends
 from odecore.interpolation import Interpolant, chebyshev_points, decay_ratio
 from odecore.solve import Statistics, Status, Trajectory, solve_ivp
 
 __all__ = ["Panel", "equal_steps", "record_panels"]
 
 UNREAD = 17  # nodes where values can not be looked at
+HALVINGS = 4  # of an interval in compiled steps
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,8 @@ def record_panels(
     Notes
     -----
     States at nodes come from dense output, which has the method's full order. Where the nodes are
-    chosen, the stages of at most 64 steps are kept at a time.
+    chosen, the stages of at most 64 steps are kept at a time; with compiled steps (`kernels`) the
+    states at the largest grid are, and each interval is one panel or is halved.
     """
     if len(times) < 2:
         raise ValueError(f"`times` must hold at least 2 times, got {len(times)}")
@@ -147,6 +149,13 @@ def record_panels(
         given = options.get("jump_at")
         jumps = [] if given is None else [float(t) for t in given]
         choice = NodeChoice([float(t) for t in times], rtol, atol, norm, jumps)
+    found = None
+    if choice and not equal and options.get("kernels"):
+        found = _thinned(fun, times, y0, choice, options)
+    if found is not None:
+        trajectory, panels = found
+    elif choice:
+        options.pop("kernels", None)
         span = float(times[0]), float(times[-1])
         trajectory = solve_ivp(fun, span, y0, t_eval=times, dense=choice, **options)
         panels = [Panel(*found) for found in choice.found]
@@ -164,13 +173,19 @@ def record_panels(
 
 
 def _at_nodes(
-    fun: Any, times: Sequence[Any], y0: Any, s: Sequence[float], options: dict[str, Any]
+    fun: Any,
+    times: Sequence[Any],
+    y0: Any,
+    s: Sequence[float],
+    options: dict[str, Any],
+    inside: Sequence[float] = (),
 ) -> tuple[Trajectory, list[Panel]]:
-    """Each interval, up to a jump if there is one, with its nodes as output times."""
+    """Each interval, up to a jump or a time inside if there is one, with its nodes as outputs."""
     ends = list(times)
-    if options.get("jump_at") is not None:
+    jumps = options.get("jump_at")
+    if inside or jumps is not None:
         times = [float(t) for t in times]
-        ends = panel_ends(times, [float(t) for t in options["jump_at"]])
+        ends = panel_ends(times, [*inside, *(float(t) for t in jumps or ())])
     divided = len(ends) > len(times)
     outputs = [ends[0]]
     for a, b in pairwise(ends):
@@ -181,6 +196,36 @@ def _at_nodes(
         Panel(a, b, trajectory.y[last * i : last * (i + 1) + 1, ...], not divided or b in times)
         for i, (a, b) in enumerate(pairwise(ends))
     ]
+
+
+def _thinned(
+    fun: Any, times: Sequence[Any], y0: Any, choice: NodeChoice, options: dict[str, Any]
+) -> tuple[Trajectory, list[Panel]] | None:
+    """The largest grid everywhere, from compiled steps, and of it what is needed.
+
+    Where it is not enough a panel is halved, and all is solved again; None where that does not end.
+    """
+    s = [float(x) for x in chebyshev_points(COUNTS[-1], interval=(0.0, 1.0))]
+    inside: list[float] = []
+    for _ in range(HALVINGS):
+        trajectory, panels = _at_nodes(fun, times, y0, s, options, inside)
+        panels = [_fewest(panel, choice) for panel in panels]
+        middles = [p.time(0.5) for p in panels if not (p.tail is not None and p.tail <= 1)]
+        if not middles:
+            return trajectory, panels
+        inside += middles
+    return None
+
+
+def _fewest(panel: Panel, choice: NodeChoice) -> Panel:
+    """The panel with as few of its nodes as the tolerance asks for."""
+    most = panel.values.shape[0] - 1
+    for m in COUNTS:
+        values = panel.values[:: most // (m - 1), ...]
+        tail = float(decay_ratio(values, *choice.tolerances))
+        if tail <= 1:
+            break
+    return replace(panel, values=values, tail=tail)
 
 
 def _in_normalised_time(

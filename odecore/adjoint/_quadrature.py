@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from odecore._array import as_float64, constant_like, is_readable, namespace, on_host
+from odecore.adjoint._at_once import coarse_weights
 from odecore.adjoint._linearization import Linearize, Pull
 from odecore.adjoint._panels import Panel
 from odecore.interpolation import Interpolant, chebyshev_points, clenshaw_curtis_weights
@@ -102,24 +103,12 @@ def _integrals(panel: Panel, a: Any, pull: Pull, nodes: slice) -> Terms:
     Each is one transposed pass, whatever the number of nodes: weights go into the cotangent.
     """
     weights = clenshaw_curtis_weights(panel.values.shape[0])
-    coarse = np.zeros_like(weights)
-    if len(weights) % 2:
-        coarse[::2] = clenshaw_curtis_weights((len(weights) + 1) // 2)
-    else:  # every second node, and the last
-        some = np.r_[0 : len(weights) : 2, len(weights) - 1]
-        powers = np.polynomial.chebyshev.chebvander(
-            chebyshev_points(len(weights))[some], len(some) - 1
-        )
-        j = np.arange(0, len(some), 2)
-        moments = np.zeros(len(some))
-        moments[j] = 2 / (1 - j.astype(float) ** 2)
-        coarse[some] = np.linalg.solve(powers.T, moments)
 
     def integral(rule: Any) -> tuple[Any, ...]:
         column = np.reshape(rule[nodes] / 2, (-1, *[1] * (len(a.shape) - 1)))
         return pull(panel.length * (constant_like(column, a) * a), True)[1]
 
-    return integral(weights), integral(weights - coarse)
+    return integral(weights), integral(weights - coarse_weights(len(weights)))
 
 
 def estimate(total: Sequence[Any], gap: Sequence[Any]) -> Any:

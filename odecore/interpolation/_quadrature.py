@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +13,7 @@ from odecore.interpolation._nodes import require_count
 __all__ = ["clenshaw_curtis_weights"]
 
 
+@lru_cache(maxsize=64, typed=True)
 def clenshaw_curtis_weights(m: int, /) -> NDArray[np.float64]:
     """Weights w_k with sum_k w_k g(x_k) the integral over [-1, 1] of the interpolant of g.
 
@@ -22,7 +25,7 @@ def clenshaw_curtis_weights(m: int, /) -> NDArray[np.float64]:
     Returns
     -------
     (m,) ndarray of float64
-        Positive, with sum 2. For an interval of length L multiply by L/2.
+        Read-only; positive, with sum 2. For an interval of length L multiply by L/2.
 
     Raises
     ------
@@ -38,4 +41,5 @@ def clenshaw_curtis_weights(m: int, /) -> NDArray[np.float64]:
     require_count(m, 2)
     even = np.arange(0, m, 2)
     weights: NDArray[np.float64] = (2 / (1 - even.astype(float) ** 2)) @ coefficient_matrix(m)[even]
+    weights.flags.writeable = False
     return weights

@@ -28,17 +28,22 @@ class Kernels:
         `step(fun, t, y, h, first_stage, t_new, tolerances)` gives an `Attempt`, whose `ratio` is
         set unless the tolerances are None, as they are for given steps.
     leap : callable, optional
-        `leap(fun, law, tolerances, y, slope, numbers)` gives what `adaptive_leap` does.
+        `leap(fun, law, tolerances, y, slope, numbers, outputs, weights)` gives what `adaptive_leap`
+        does; the last two, on the host, are None where nothing is to be recorded on the way.
     chunk : callable, optional
         `chunk(fun, times, y, slope)` gives what `given_steps` does.
     length : int, optional
         How many steps `chunk` takes.
+    outputs : int, optional
+        How many outputs `leap` records on the way; the times are filled up with NaN. 0 where it
+        does not.
     """
 
     step: Callable[..., Attempt | None] | None = None
     leap: Callable[..., Any] | None = None
     chunk: Callable[..., Any] | None = None
     length: int = 8
+    outputs: int = 0
 
 
 class Leap(NamedTuple):
@@ -57,6 +62,8 @@ class Leap(NamedTuple):
         State where the last attempt started.
     stages : tuple of array
         Those of the last attempt.
+    states : (n, ...) array or None
+        States at the outputs that were passed.
     """
 
     numbers: Any
@@ -64,6 +71,7 @@ class Leap(NamedTuple):
     slope: Any
     y_old: Any
     stages: tuple[Any, ...]
+    states: Any = None
 
 
 def adaptive_leap(
@@ -77,6 +85,8 @@ def adaptive_leap(
     numbers: Any,
     tolerances: tuple[Any, Any],
     xp: Any,
+    outputs: Any = None,
+    weights: Any = None,
 ) -> Leap:
     """Take adaptive steps until one passes a time, with the decisions of `AdaptiveSteps`.
 
@@ -102,6 +112,11 @@ def adaptive_leap(
         rtol and atol.
     xp : namespace
         Of the arrays; looked up outside of what is compiled.
+    outputs : (n,) array, optional
+        Times, float64, at which to record the state; NaN for none.
+    weights : (degree, s + 3) array, optional
+        Those of the method's `ContinuousExtension`, which must need no extra stages; for methods
+        whose last stage is the next step's first.
     """
     reuses, order = method.last_stage_is_first, method.order
     assert order is not None
@@ -125,6 +140,14 @@ def adaptive_leap(
         rejects = xp.where(good, 0.0, now.rejects + 1)
         stuck = (abs(h) < 2.0**-48 * abs(now.t)) | (now.t + h == now.t) | (rejects >= MAX_REJECTS)
         stuck = ~good & (stuck | (at_least & ~finite) | (used == 0))
+        arrays = tuple(stage + 0 for stage in step.stages)
+        if outputs is not None:
+            passed = good & ((outputs - now.t) * direction > 0)
+            passed = passed & ((t_new - outputs) * direction >= 0)
+            theta = xp.where(passed, (outputs - now.t) / used, 0.0)
+            states = _inside(theta, used, now.y, step, weights, xp)
+            passed = xp.reshape(passed, (-1, *[1] * len(y.shape)))
+            arrays = (*arrays, xp.where(passed, states, now.arrays[-1]))
         return _Carried(
             t=xp.where(good, t_new, now.t),
             h=direction * xp.where(abs(h) < least, least, abs(h)),
@@ -138,21 +161,25 @@ def adaptive_leap(
             y=xp.where(good, step.y, now.y),
             slope=xp.where(good, step.last_stage, now.slope) if reuses else now.slope + 0,
             y_old=now.y + 0,
-            stages=tuple(stage + 0 for stage in step.stages),
+            arrays=arrays,
         )
 
     zero = t * 0
-    empty = tuple(y * 0 + i for i in range(len(method.b)))
+    s = len(method.b)
+    empty = tuple(y * 0 + i for i in range(s))
+    if outputs is not None:
+        empty = (*empty, xp.stack([y * 0] * outputs.shape[0]))
     start = _Carried(
         t + 0, h + 0, ratio + 0, before + 0, zero, zero + 0, rejects + 0, zero + 0, t + 0,
         y + 0, slope + 0, y + 1, empty,
     )  # fmt: skip
     end = while_loop(runs, attempt, start)
-    return Leap(xp.stack(end[:9]), end.y, end.slope if reuses else None, end.y_old, end.stages)
+    slope = end.slope if reuses else None
+    return Leap(xp.stack(end[:9]), end.y, slope, end.y_old, end.arrays[:s], *end.arrays[s:])
 
 
 class _Carried(NamedTuple):
-    """What the loop carries from one attempt to the next."""
+    """What the loop carries from one attempt to the next: the last its stages, and the outputs."""
 
     t: Any
     h: Any
@@ -166,7 +193,19 @@ class _Carried(NamedTuple):
     y: Any
     slope: Any
     y_old: Any
-    stages: tuple[Any, ...]
+    arrays: tuple[Any, ...]
+
+
+def _inside(theta: Any, h: Any, y: Any, step: Attempt, weights: Any, xp: Any) -> Any:
+    """The `ContinuousExtension` of a step at (n,) points."""
+    powers, power = [], theta * 0 + 1
+    for _ in range(weights.shape[0]):
+        power = power * theta
+        powers.append(power)
+    numbers = xp.matmul(xp.astype(xp.stack(powers, axis=1), weights.dtype), weights)
+    h = xp.astype(h, weights.dtype)
+    basis = xp.stack([(step.y - y) / h, step.first_stage, *step.stages, step.last_stage])
+    return y + h * xp.tensordot(xp.astype(numbers, y.dtype), basis, axes=1)
 
 
 def _proposed(now: _Carried, stop: Any, most: Any, xp: Any) -> Any:

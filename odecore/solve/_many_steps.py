@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice, takewhile
-from math import inf
-from typing import TYPE_CHECKING
+from math import inf, nan
+from typing import TYPE_CHECKING, Any
 
 from odecore.solve._controllers import AdaptiveSteps, Control
 from odecore.solve._explicit_step import Attempt
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from odecore.solve._march import March
 
 __all__ = ["leap_to", "take_chunk"]
+
+FEW = 8  # outputs
 
 
 def leap_to(march: March, stop: Stop) -> bool:
@@ -26,9 +29,12 @@ def leap_to(march: March, stop: Stop) -> bool:
         return False
     direction = 1.0 if stop.t > march.t else -1.0
     while march.t != stop.t:
+        outputs, weights = _on_the_way(march)
         goal = stop.t
-        if march.waiting < len(plan.outputs):
-            goal = direction * min(direction * goal, direction * plan.outputs[march.waiting])
+        if weights is None and outputs:
+            goal = direction * min(direction * goal, direction * outputs[0])
+        elif len(plan.outputs) - march.waiting > len(outputs):
+            goal = direction * min(direction * goal, direction * outputs[-1])
         found = leap(
             plan.fun,
             controller.law,
@@ -40,6 +46,8 @@ def leap_to(march: March, stop: Stop) -> bool:
                 direction, goal, stop.t, controller.min_step, controller.max_step,
                 plan.max_steps - counts["accepted"] - counts["rejected"],
             ],
+            None if weights is None else [*outputs, *[nan] * (plan.kernels.outputs - len(outputs))],
+            weights,
         )  # fmt: skip
         if found is None:
             return False
@@ -55,6 +63,10 @@ def leap_to(march: March, stop: Stop) -> bool:
             ratios=(ratios[0], ratios[1]),
             forced=march.control.forced + int(forced),
         )
+        if found.states is not None:
+            passed = sum((t - output) * direction >= 0 for output in outputs)
+            march.recorded += zip(outputs[:passed], found.states, strict=False)
+            march.waiting += passed
         if (goal - t) * direction > 0:  # stuck, or out of attempts: single steps will say how
             march.t, march.y, march.slope = t, found.y, found.slope
             return False
@@ -64,6 +76,21 @@ def leap_to(march: March, stop: Stop) -> bool:
         if plan.report is not None:
             plan.report(march.t)
     return True
+
+
+def _on_the_way(march: March) -> tuple[Sequence[float], Any]:
+    """The outputs that are next, and the weights by which a loop of steps records them, if any.
+
+    For a few outputs a loop up to each is faster.
+    """
+    plan, most = march.plan, march.plan.kernels.outputs
+    outputs = plan.outputs[march.waiting : march.waiting + max(1, most)]
+    if len(outputs) < FEW or most < FEW:
+        return outputs[:1], None
+    extension = plan.extension()
+    if extension is None or extension.extra or not extension.needs_slopes:
+        return outputs[:1], None
+    return outputs, extension.weights
 
 
 def take_chunk(march: March, position: int) -> int:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.linalg import expm
 
-from odecore.adjoint import collocated, node_by_node, record_panels, restored
+from odecore._array import namespace
+from odecore.adjoint import collocated, cross_at_once, node_by_node, record_panels, restored
 from odecore.errors import NonfiniteRHSError
 from tests.odecore.test_adjoint import TIMES, Y0, A, W, exact_gradients, linear, linearization
 
@@ -251,3 +252,97 @@ def test_a_jump_between_output_times_ends_a_panel(tolerance):
     found = collocated(nodes, panels, [np.zeros(1), np.ones(1)], **options)
     np.testing.assert_allclose(found.y0, np.exp(0.21 - 3.9), rtol=50 * tolerance)
     assert found.statistics.evaluations < 60
+
+
+def kernel_of(linearize, passes, seen):
+    """What a compiler would make of it, without the compiler."""
+
+    def kernel(t, y, end, length, tolerances, rules):
+        xp = namespace(end)
+        found = cross_at_once(
+            node_by_node(linearize), True, t, y, end, length, tolerances, rules, passes, xp
+        )
+        seen.append((y.shape[0], found.is_solved()))
+        return found
+
+    return kernel
+
+
+def test_a_panel_at_once_is_the_panel_pass_by_pass(xp, dtype, array, eps):
+    tolerance = {"rtol": max(1e-8, 30 * eps), "atol": max(1e-10, 30 * eps)}
+    field, linearize = linear(xp, array(A))
+    _, panels = record_panels(field, TIMES[:2], array(Y0), **tolerance)
+    cotangents, seen, nodes = [array(w) for w in W[:2]], [], node_by_node(linearize)
+    kernel = kernel_of(linearize, 14, seen)
+    found = collocated(nodes, panels, cotangents, kernel=kernel, **tolerance)
+    assert seen
+    assert all(solved for _, solved in seen)
+    plain = collocated(nodes, panels, cotangents, **tolerance)
+    for a, b in zip((found.y0, *found.parameters), (plain.y0, *plain.parameters), strict=True):
+        np.testing.assert_allclose(np.asarray(a), np.asarray(b), atol=max(1e-7, 500 * eps))
+    times = [[float(x) for x in gradients.times] for gradients in (found, plain)]
+    np.testing.assert_allclose(*times, atol=max(1e-7, 500 * eps))
+    assert float(found.residual) <= tolerance["rtol"]
+    assert float(found.quadrature) <= tolerance["rtol"]
+    assert found.y0.dtype == array(Y0).dtype
+
+
+@pytest.mark.parametrize("case", ["one pass", "nothing", "steep"])
+def test_a_panel_that_is_not_solved_at_once_is_solved_otherwise(case):
+    field, linearize = pendulum(300.0 if case == "steep" else 3.0)
+    cotangents, seen = [np.zeros(2), np.array([1.0, -2.0])], []
+    options = {"rtol": 1e-7, "atol": 1e-7}
+    _, panels = record_panels(field, [0.0, 1.0], [1.2, 0.3], **options)
+    kernel = kernel_of(linearize, 1 if case == "one pass" else 8, seen)
+    if case == "nothing":
+        kernel = lambda *arguments: seen.append((0, False))  # noqa: E731
+    plain = collocated(node_by_node(linearize), panels, cotangents, **options)
+    found = collocated(node_by_node(linearize), panels, cotangents, kernel=kernel, **options)
+    assert seen
+    assert not seen[0][1]
+    assert distance(found, plain) == 0
+    assert found.statistics == plain.statistics
+
+
+def test_more_nodes_where_the_adjoint_asks_for_them_at_once():
+    field, linearize = pendulum()
+    cotangents, seen = [np.zeros(2), np.array([1.0, -2.0])], []
+    options = {"rtol": 1e-8, "atol": 1e-8}
+    _, panels = record_panels(field, [0.0, 0.5], [1.2, 0.3], nodes=7, rtol=1e-12, atol=1e-12)
+    kernel = kernel_of(linearize, 12, seen)
+    found = collocated(node_by_node(linearize), panels, cotangents, kernel=kernel, **options)
+    assert [m for m, _ in seen] == [9, 17]
+    wanted = collocated(node_by_node(linearize), panels, cotangents, rtol=1e-12, atol=1e-12)
+    assert distance(found, wanted) < 1e-7
+
+
+@pytest.mark.parametrize(("end", "times"), [(1.0, 2), (-8.0, 2), (8.0, 3)])
+def test_compiled_steps_give_panels_that_resolve_the_trajectory(end, times):
+    from tests.odecore.test_solve_kernels import kernels_of
+
+    field, _ = pendulum()
+    y0, calls = np.array([1.2, 0.3]), []
+    outputs = np.linspace(0, end, times)
+    options = {"rtol": 1e-6, "atol": 1e-6}
+    kernels = kernels_of("dopri5", y0, calls)
+    _, panels = record_panels(field, outputs, y0, kernels=kernels, **options)
+    assert calls
+    assert all(panel.tail <= 1 for panel in panels)
+    assert sum(panel.is_last for panel in panels) == times - 1
+    assert (len(panels) > times - 1) == (end == -8.0)
+    _, fine = record_panels(field, outputs, y0, rtol=1e-11, atol=1e-11, nodes=65)
+    for panel in panels:
+        assert panel.values.shape[0] in (5, 9, 17, 33)
+        exact = restored_state(fine, panel.time(0.3))
+        np.testing.assert_allclose(state_of(panel, 0.3), exact, atol=2e-4)
+
+
+def state_of(panel, s):
+    from odecore.interpolation import Interpolant
+
+    return Interpolant(panel.values, (0.0, 1.0))(s)
+
+
+def restored_state(panels, t):
+    inside = next(p for p in panels if min(p.start, p.end) <= t <= max(p.start, p.end))
+    return state_of(inside, (t - inside.start) / inside.length)

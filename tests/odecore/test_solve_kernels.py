@@ -41,12 +41,14 @@ def kernels_of(method, y0, calls=None):
     coefficients, xp = tableau(method).coefficients, namespace(y0)
     calls = [] if calls is None else calls
 
-    def leap(fun, law, tolerances, y, slope, numbers):
+    def leap(fun, law, tolerances, y, slope, numbers, outputs, weights):
         calls.append(numbers)
         slope = y * 0 if slope is None else slope
         given = [xp.asarray(number) for number in numbers]
+        recorded = () if outputs is None else (xp.asarray(outputs), weights)
         return adaptive_leap(
-            python_loop, fun, coefficients, law, root_mean_square, y, slope, given, tolerances, xp
+            python_loop, fun, coefficients, law, root_mean_square, y, slope, given, tolerances, xp,
+            *recorded,
         )  # fmt: skip
 
     def chunk(fun, times, y, slope):
@@ -54,7 +56,7 @@ def kernels_of(method, y0, calls=None):
         slope = slope if coefficients.last_stage_is_first else None
         return given_steps(fun, coefficients, np.asarray(times), y, slope)
 
-    return Kernels(leap=leap, chunk=chunk)
+    return Kernels(leap=leap, chunk=chunk, outputs=12 * coefficients.last_stage_is_first)
 
 
 @pytest.mark.parametrize("controller", ["I", "PI", "PID"])
@@ -70,7 +72,9 @@ def test_a_leap_takes_the_steps_of_the_loop(problem, method, controller):
         kernels = kernels_of(method, y0, calls)
         plain = solve_ivp(fun, (0.0, end), y0, t_eval=t_eval, **options)
         leaps = solve_ivp(fun, (0.0, end), y0, t_eval=t_eval, kernels=kernels, **options)
-        assert 1 <= len(calls) < len(t_eval) + 1
+        recorded_inside = method in ("dopri5", "bosh3")  # 17 outputs in loops of 12, then 6 singly
+        assert len(calls) <= (8 if recorded_inside else len(t_eval))
+        assert calls
         assert leaps.statistics.accepted == plain.statistics.accepted
         assert leaps.statistics.rejected == plain.statistics.rejected
         np.testing.assert_allclose(leaps.y, plain.y, rtol=1e-7, atol=1e-9)

@@ -8,7 +8,7 @@ from torch import nn
 from torch._dynamo.utils import counters
 
 from odecore.errors import CompileWarning, MaxStepsError, SolveError
-from torch_bridge import odeint
+from torch_bridge import odeint, odeint_adjoint
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -54,6 +54,19 @@ def test_a_whole_adaptive_solve():
         with pytest.raises(MaxStepsError):
             odeint(f, y0, times(0, 1), compile=True, rtol=1e-9, options={"max_num_steps": 3})
         assert graphs() <= before + 1  # the single step, which says how a solve fails
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex128])
+def test_many_outputs_are_recorded_in_one_loop(dtype):
+    rate = torch.tensor([-1.0, 2.0, 0.3]).to(dtype)
+    y0 = torch.randn(2, 3, dtype=torch.float64).to(dtype)
+    t = torch.linspace(0, 1, 40, dtype=torch.float64)
+    with torch.no_grad():
+        compiled, plain = (
+            odeint(lambda t, y: rate * y * torch.cos(9 * t), y0, t, compile=c, rtol=1e-5)
+            for c in (True, False)
+        )
+    torch.testing.assert_close(compiled, plain, rtol=1e-5, atol=1e-6)
 
 
 def test_single_steps_carry_the_gradient_of_an_adaptive_solve():
@@ -136,6 +149,42 @@ def test_tuples_and_a_failure():
             torch.testing.assert_close(a, b, rtol=1e-4, atol=0)
         with pytest.raises(SolveError):
             odeint(grows, y0, torch.tensor([0.0, 2.0]), compile=True, rtol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["bosh3", pytest.param("dopri5", marks=pytest.mark.long)])
+def test_an_adjoint_as_a_whole(method):
+    f, y0 = Net(), torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+    none, before = graphs(), None
+    for t, tolerance in ((times(0, 1), 1e-6), (times(0.5, 1.5), 1e-6), (times(0, 0.9), 1e-7)):
+        found = []
+        for solve, options in (
+            (odeint, {"rtol": 1e-10, "atol": 1e-11}),
+            (odeint_adjoint, {"rtol": tolerance, "atol": tolerance, "compile": True}),
+        ):
+            options["method"] = method if solve is odeint_adjoint else "dopri5"
+            y = solve(f, y0, t, **options)[-1]
+            found.append(torch.autograd.grad(y.square().sum(), [y0, *f.parameters()]))
+        for exact, g in zip(*found, strict=True):
+            assert (g - exact).norm() < 20 * tolerance * exact.norm()
+        if before is None:
+            before = graphs()
+            assert before == none + 2  # the loop of steps, and the adjoint
+    assert graphs() == before
+
+
+@pytest.mark.long
+def test_a_compiled_adjoint_loses_no_gradient():
+    w = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    y0 = torch.ones(2, 3, dtype=torch.float64, requires_grad=True)
+    y = odeint_adjoint(lambda t, y: -w * y, y0, times(0, 1), adjoint_params=(), compile=True)
+    with pytest.raises(ValueError, match="adjoint_params"):
+        y.sum().backward()
+
+
+@pytest.mark.parametrize("adjoint", ["reversed", "discrete"])
+def test_other_adjoints_are_not_compiled(adjoint):
+    with pytest.raises(ValueError, match="restored"):
+        odeint_adjoint(Net(), torch.ones(3), times(0, 1), adjoint=adjoint, compile=True)
 
 
 def test_implicit_methods_are_refused():

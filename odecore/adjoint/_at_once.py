@@ -1,0 +1,186 @@
+"""The collocated adjoint of a panel as one pure function of arrays, which compilers take whole."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from odecore._array import constant_like, limits
+from odecore._krylov import gmres
+from odecore.adjoint._linearization import Linearize
+from odecore.interpolation import (
+    chebyshev_coefficients,
+    clenshaw_curtis_weights,
+    integration_matrix,
+)
+
+__all__ = ["AtOnce", "Rules", "coarse_weights", "cross_at_once", "unit_of"]
+
+
+class Rules(NamedTuple):
+    """What is known of m Chebyshev points on [0, 1], as arrays like the states.
+
+    Parameters
+    ----------
+    integration : (m, m) array
+        From values to the integral from the last point.
+    weights, difference : (m,) array
+        Of Clenshaw-Curtis quadrature, and what they differ by from those of every second point.
+    coefficients : (m, m) array
+        From values to Chebyshev coefficients.
+    """
+
+    integration: Any
+    weights: Any
+    difference: Any
+    coefficients: Any
+
+    @classmethod
+    def like(cls, values: Any, /) -> Rules:
+        """Of the nodes of states (m, ...)."""
+        return cls(*(constant_like(numbers, values) for numbers in _numbers(values.shape[0])))
+
+
+@lru_cache(maxsize=64)
+def _numbers(m: int) -> tuple[np.ndarray, ...]:
+    weights = clenshaw_curtis_weights(m) / 2
+    difference = weights - coarse_weights(m) / 2
+    coefficients = chebyshev_coefficients(np.eye(m))
+    return integration_matrix(m, "last") / 2, weights, difference, coefficients
+
+
+class AtOnce(NamedTuple):
+    """A panel that was crossed.
+
+    Parameters
+    ----------
+    start : array
+        The adjoint at its start.
+    parameters : (2,) tuple of tuples of arrays
+        The panel's part of their gradient, and its distance to that from every second node.
+    slopes : (2,) tuple of array
+        f at both ends.
+    checks : (6,) array
+        The part of the first residual that is left, and how much of it may be; the residual
+        relative to the adjoint; the last Chebyshev coefficients of the adjoint in units of the
+        tolerance, and relative to the largest; the estimated error of the parameters' part.
+    passes : int
+    """
+
+    start: Any
+    parameters: tuple[tuple[Any, ...], tuple[Any, ...]]
+    slopes: tuple[Any, Any]
+    checks: Any
+    passes: int
+
+    def is_solved(self) -> bool:
+        """Whether the equation is solved to the tolerance, or as far as rounding allows."""
+        left, limit, share, *_ = map(float, self.checks)
+        return left <= limit or share <= 50 * float(limits(self.checks).eps)
+
+
+def cross_at_once(
+    linearize: Linearize,
+    parameters: bool,
+    t: Any,
+    values: Any,
+    end: Any,
+    length: Any,
+    tolerances: tuple[Any, Any],
+    rules: Rules,
+    passes: int,
+    xp: Any,
+) -> AtOnce:
+    """Solve a panel's adjoint equation by a number of GMRES passes; no value is read.
+
+    Parameters
+    ----------
+    linearize : callable
+        `linearize(t, y)` at nodes, as for `collocated`.
+    parameters : bool
+        Whether their gradient is wanted.
+    t, values : (m,), (m, ...) array
+        Times and states of the nodes.
+    end : array
+        The adjoint at the end of the panel.
+    length : float or 0-d array
+    tolerances : (2,) tuple
+        rtol and atol.
+    rules : Rules
+        Of as many nodes.
+    passes : int
+    xp : namespace
+        Of the arrays; looked up outside of what is compiled.
+    """
+    m, norm = values.shape[0], xp.linalg.vector_norm
+    value, pull = linearize(t, values)
+
+    def integrated(a: Any) -> Any:
+        return length * xp.tensordot(rules.integration, pull(a, False)[0], axes=1)
+
+    constant = xp.stack([end] * m)
+    right = integrated(constant)
+    unit = unit_of(constant, right, *tolerances, xp)
+    scaled = right / unit
+    more, left, _ = gmres(lambda a: a - integrated(a * unit) / unit, scaled, 0.0, passes, False)
+    a = constant + unit * more
+    size, first = norm(constant), norm(scaled)
+    share = left * norm(right) / xp.where(size > 0, size, xp.ones_like(size))
+    most = prod(right.shape) ** 0.5 / 10
+    limit = xp.where(first > most, most / xp.where(first > 0, first, 1.0), xp.ones_like(first))
+    coefficients = abs(xp.tensordot(rules.coefficients, a, axes=1))
+    last, largest = coefficients[-(2 if m >= 5 else 1) :, ...], xp.max(coefficients)
+    units = _tolerance(xp.max(abs(a), axis=0), *tolerances, xp)
+    squares = xp.reshape((last / units) ** 2, (last.shape[0], -1))
+    decay = (xp.max(xp.sum(squares, axis=1)) / prod(end.shape)) ** 0.5
+    tail = xp.max(last) / xp.where(largest > 0, largest, xp.ones_like(largest))
+    terms: Any = ((), ())
+    estimate = xp.zeros_like(share)
+    if parameters:
+        column = (-1, *[1] * len(end.shape))
+        terms = tuple(
+            pull(length * (xp.reshape(weights, column) * a), True)[1]
+            for weights in (rules.weights, rules.difference)
+        )
+    if terms[0]:
+        total, gap = (sum(xp.sum(abs(x) ** 2) for x in part) ** 0.5 for part in terms)
+        estimate = (gap / xp.where(total > 0, total, xp.ones_like(total))) ** 1.5
+        estimate = xp.astype(estimate, share.dtype)
+    checks = xp.stack([left, limit, share, decay, tail, estimate])
+    return AtOnce(a[0, ...], terms, (value[0, ...], value[-1, ...]), checks, passes)
+
+
+def unit_of(constant: Any, right: Any, rtol: Any, atol: Any, xp: Any) -> Any:
+    """The tolerance of each entry of the adjoint, from its end and the first pass.
+
+    Entries may differ by orders of magnitude, as those of the samples of a batch do; those that are
+    zero at the end have the size that they reach, of which the first pass is a large guess.
+    """
+    reached = xp.max(abs(constant + right), axis=0)
+    return _tolerance(xp.maximum(abs(constant[-1, ...]), 1e-3 * reached), rtol, atol, xp)
+
+
+def _tolerance(size: Any, rtol: Any, atol: Any, xp: Any) -> Any:
+    unit = atol + rtol * size
+    return xp.where(unit > 0, unit, float(limits(unit).smallest_normal))
+
+
+@lru_cache(maxsize=64)
+def coarse_weights(m: int, /) -> np.ndarray:
+    """Weights (m,) on [-1, 1] of the quadrature at every second point, and the last."""
+    coarse = np.zeros(m)
+    if m % 2:
+        coarse[::2] = clenshaw_curtis_weights((m + 1) // 2)
+    else:
+        some = np.r_[0:m:2, m - 1]
+        points = np.cos(np.pi * (m - 1 - some) / (m - 1))
+        powers = np.polynomial.chebyshev.chebvander(points, len(some) - 1)
+        j = np.arange(0, len(some), 2)
+        moments = np.zeros(len(some))
+        moments[j] = 2 / (1 - j.astype(float) ** 2)
+        coarse[some] = np.linalg.solve(powers.T, moments)
+    coarse.flags.writeable = False
+    return coarse
