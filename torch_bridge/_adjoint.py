@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from odecore.adjoint import Gradients
 from odecore.tableaux import Coefficients
 from torch_bridge._adjoint_setting import Setting
 from torch_bridge._callbacks import observer_of
@@ -21,6 +22,7 @@ from torch_bridge._once import once_only
 from torch_bridge._restored_adjoint import Restored
 from torch_bridge._step_adjoints import Discrete, Reversed
 from torch_bridge._times import shifted_outputs, shifted_start
+from torch_bridge._transformed import transformed
 
 __all__ = ["ADJOINTS", "odeint_adjoint"]
 
@@ -107,7 +109,7 @@ def odeint_adjoint(
         As `odeint`. ValueError also where `func` is no Module and `adjoint_params` is missing;
         where the method's own coefficients require a gradient, which an adjoint of the flow does
         not have; and, in the backward pass, where `func` uses a tensor that requires a gradient
-        and is not among the parameters. RuntimeError under torch.func.
+        and is not among the parameters.
 
     Warns
     -----
@@ -122,6 +124,9 @@ def odeint_adjoint(
     The state in the backward pass is the barycentric interpolant of the stored states, not a
     backward integration as in torchdiffeq, and the gradient of the parameters is a quadrature, not
     a part of the ODE state; see `odecore.adjoint.restored`. Differentiating twice is refused.
+
+    Under torch.func (grad, vmap, jacrev) the parameters are those of `func`, a Module; vmap solves
+    one sample after another, each with steps of its own.
     """
     if adjoint not in ADJOINTS:
         raise ValueError(f"`adjoint` must be one of {', '.join(ADJOINTS)}, got {adjoint!r}")
@@ -130,13 +135,6 @@ def odeint_adjoint(
         return odeint(
             func, y0, t, rtol=rtol, atol=atol, method=method, options=options, event_fn=event_fn
         )
-    if inside_torch_func():
-        raise RuntimeError(
-            f"the {adjoint} adjoint does not run under torch.func; use `odeint`, whose steps do"
-        )
-    if compile and adjoint != "restored":
-        raise ValueError(f"`compile` is for the restored adjoint, got adjoint={adjoint!r}")
-    problem = prepare(func, y0, t, rtol, atol, method, options, compile)
     given = {
         "adjoint_rtol": adjoint_rtol,
         "adjoint_atol": adjoint_atol,
@@ -144,20 +142,38 @@ def odeint_adjoint(
         "adjoint_options": adjoint_options,
     }
     _refuse_unused(adjoint, given, nodes, memory)
-    setting = _setting(problem, method, options, adjoint_params, **given)
+    if compile and (adjoint != "restored" or inside_torch_func()):
+        found = "torch.func" if adjoint == "restored" else f"adjoint={adjoint!r}"
+        raise ValueError(
+            f"`compile` is for the restored adjoint, outside of torch.func; got {found}"
+        )
+
+    def make(func: Any, y0: Any, t: Tensor, parameters: Iterable[Tensor] | None) -> Any:
+        problem = prepare(func, y0, t, rtol, atol, method, options, compile)
+        setting = _setting(problem, method, options, parameters, **given)
+        if adjoint == "reversed":
+            return Reversed(setting)
+        if adjoint == "discrete":
+            return Discrete(setting, memory)
+        chosen = UNREAD if nodes is None and not problem.solver.adaptive else nodes
+        return Restored(setting, chosen, memory, _collocates(setting, **given), compile)
+
+    certifier = Certifier.of(certificate)
+    if inside_torch_func():
+
+        def pulled(kind: Any, saved: Sequence[Tensor], y_grad: Tensor) -> Gradients:
+            norm = kind.setting.adjoint_options.get("norm")
+            return _gradients(kind, certifier, saved, y_grad, norm)
+
+        return transformed(make, pulled, func, y0, t, adjoint_params, NO_SECOND_DERIVATIVE)
+    kind: Restored | Reversed | Discrete = make(func, y0, t, adjoint_params)
+    setting = kind.setting
+    problem = setting.problem
     if len(problem.times) == 1:
         return problem.layout.state(problem.y0[None])
-    kind: Restored | Reversed | Discrete
-    if adjoint == "restored":
-        chosen = UNREAD if nodes is None and not problem.solver.adaptive else nodes
-        kind = Restored(setting, chosen, memory, _collocates(setting, **given), compile)
-    elif adjoint == "reversed":
-        kind = Reversed(setting)
-    else:
-        kind = Discrete(setting, memory)
     start = shifted_start(problem.y0, t, problem.field)
     with setting.autocast.suspended():
-        y, *saved = _Solve.apply(kind, Certifier.of(certificate), start, *setting.parameters)
+        y, *saved = _Solve.apply(kind, certifier, start, *setting.parameters)
         if y.device.type == "cpu" and not inside_transform():
             kind.warn_of_trajectory([x.detach() for x in saved])
     return problem.layout.state(shifted_outputs(y, problem.y0, t, problem.field))
@@ -185,23 +201,32 @@ class _Solve(torch.autograd.Function):
         kind, setting = ctx.kind, ctx.kind.setting
         tensors = ctx.saved_tensors  # unpacking also checks that nothing was overwritten
         saved = tensors[: len(tensors) - len(setting.parameters)]
-        cotangents, norm = list(y_grad.unbind()), ctx.adjoint_options.get("norm")
-        with torch.no_grad(), Autocast.current(y_grad.device).suspended():
-            found = kind.gradients(saved, cotangents, norm)
-            if y_grad.device.type == "cpu":
-                kind.warn_of_gradients(found)
-            if ctx.certifier is not None:
-                found = ctx.certifier.checked(
-                    found,
-                    setting.products(saved[0]).nodes,
-                    lambda: kind.panels(saved),
-                    cotangents,
-                    setting.problem.solver.tolerance,
-                    setting.accuracy,
-                )
+        norm = ctx.adjoint_options.get("norm")
+        found = _gradients(kind, ctx.certifier, saved, y_grad, norm)
         anchor = torch.empty(0, requires_grad=True)
         gradients = (found.y0, *found.parameters)
         return None, None, *(once_only(g, anchor, NO_SECOND_DERIVATIVE) for g in gradients)
+
+
+def _gradients(
+    kind: Any, certifier: Certifier | None, saved: Sequence[Tensor], y_grad: Tensor, norm: Any
+) -> Gradients:
+    """Solve backward, and look how good that is."""
+    setting, cotangents = kind.setting, list(y_grad.unbind())
+    with torch.no_grad(), Autocast.current(y_grad.device).suspended():
+        found: Gradients = kind.gradients(saved, cotangents, norm)
+        if y_grad.device.type == "cpu":
+            kind.warn_of_gradients(found)
+        if certifier is not None:
+            found = certifier.checked(
+                found,
+                setting.products(saved[0]).nodes,
+                lambda: kind.panels(saved),
+                cotangents,
+                setting.problem.solver.tolerance,
+                setting.accuracy,
+            )
+    return found
 
 
 def _setting(

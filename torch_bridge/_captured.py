@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch_bridge._fields import Autocast, as_field
 from torch_bridge._states import Layout
 
-__all__ = ["field_later", "parameters_of"]
+__all__ = ["field_later", "parameters_of", "tensors_of"]
 
 
 def field_later(
@@ -23,19 +23,19 @@ def field_later(
     """
     if not isinstance(func, nn.Module):
         return lambda like: as_field(layout.field(func), like, autocast)
-    kept = _tensors(func)
+    kept = tensors_of(func)
 
     def pinned(t: Tensor, y: Any) -> Any:
         return torch.func.functional_call(func, kept, (t, y), tie_weights=False)
 
     def field(like: Tensor) -> Callable[[Any, Any], Any]:
-        same = all(x is kept.get(name) for name, x in _tensors(func).items())
+        same = all(x is kept.get(name) for name, x in tensors_of(func).items())
         return as_field(layout.field(func if same else pinned), like, autocast)
 
     return field
 
 
-def _tensors(module: nn.Module) -> dict[str, Tensor]:
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers, by name."""
     parameters = module.named_parameters(remove_duplicate=False)
     return {**dict(parameters), **dict(module.named_buffers(remove_duplicate=False))}

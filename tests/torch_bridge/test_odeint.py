@@ -439,14 +439,6 @@ def test_a_tensor_used_only_later_is_not_lost_in_silence():
         y[-1].backward()
 
 
-def test_the_adjoint_says_that_it_does_not_do_torch_func():
-    field = Rotation()
-    with pytest.raises(RuntimeError, match=r"torch\.func"):
-        torch.func.grad(lambda y: odeint_adjoint(field, y, TIMES).sum())(
-            torch.ones(2, dtype=torch.float64)
-        )
-
-
 @both
 def test_empty_states(solve):
     more = {"adjoint_params": ()} if solve is odeint_adjoint else {}

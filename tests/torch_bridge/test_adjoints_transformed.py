@@ -1,0 +1,145 @@
+"""Adjoints under torch.func: grad, vmap, jacrev and what they are made of, against the steps."""
+
+import pytest
+import torch
+from torch import nn
+
+from torch_bridge import Certifier, NeuralODE, odeint, odeint_adjoint
+
+D = torch.float64
+T = torch.tensor([0.0, 0.5, 1.0], dtype=D)
+TIGHT = {"rtol": 1e-8, "atol": 1e-9}
+
+pytestmark = pytest.mark.parametrize("adjoint", ["restored", "reversed", "discrete"])
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 3)).to(D)
+        self.register_buffer("rate", torch.tensor(1.5, dtype=D))
+        self.register_buffer("count", torch.tensor(3))  # not differentiable
+
+    def forward(self, t, y):
+        return self.net(y) * self.rate * torch.cos(t)
+
+
+class Loss(nn.Module):
+    def __init__(self, func, solve, **options):
+        super().__init__()
+        self.func, self.solve, self.options = func, solve, options
+
+    def forward(self, y):
+        return self.solve(self.func, y, T, **TIGHT, **self.options)[1:].square().sum()
+
+
+def problem():
+    func = Net()
+    params = {f"func.{name}": p.detach() for name, p in func.named_parameters()}
+    params["func.rate"] = func.rate
+    return func, params, torch.randn(4, 3, dtype=D)
+
+
+def loss_of(module):
+    return lambda params, y: torch.func.functional_call(module, params, (y,))
+
+
+def close(found, wanted, tolerance=1e-5):
+    for name, g in wanted.items():
+        assert (found[name] - g).norm() < tolerance * g.norm(), name
+
+
+def test_grad_of_parameters_buffers_and_state(adjoint):
+    func, params, y0 = problem()
+    wanted = torch.func.grad(loss_of(Loss(func, odeint)), argnums=(0, 1))(params, y0)
+    module = Loss(func, odeint_adjoint, adjoint=adjoint)
+    found = torch.func.grad(loss_of(module), argnums=(0, 1))(params, y0)
+    close(found[0], wanted[0])
+    close({"y": found[1]}, {"y": wanted[1]})
+    assert all(p.grad is None for p in func.parameters())
+
+
+def test_vmap_solves_each_sample_by_itself(adjoint):
+    func, params, y0 = problem()
+    y0[0] *= 10  # samples whose steps, and nodes, differ
+    module = Loss(func, odeint_adjoint, adjoint=adjoint)
+    found = torch.func.vmap(torch.func.grad(loss_of(module)), in_dims=(None, 0))(params, y0)
+    for k in range(len(y0)):
+        wanted = torch.func.grad(loss_of(Loss(func, odeint)))(params, y0[k])
+        close({name: g[k] for name, g in found.items()}, wanted)
+    many = {name: torch.stack([p, 1.1 * p]) for name, p in params.items()}
+    values = torch.func.vmap(loss_of(module), in_dims=(0, None))(many, y0)
+    for k in range(2):
+        one = loss_of(Loss(func, odeint))({name: p[k] for name, p in many.items()}, y0)
+        torch.testing.assert_close(values[k], one, rtol=1e-6, atol=0)
+
+
+def test_jacrev(adjoint):
+    func, _, y0 = problem()
+
+    def last(solve, **options):
+        return lambda y: solve(func, y, T, **TIGHT, **options)[-1]
+
+    wanted = torch.func.jacrev(last(odeint))(y0[0])
+    found = torch.func.jacrev(last(odeint_adjoint, adjoint=adjoint))(y0[0])
+    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-7)
+    batch = torch.func.vmap(torch.func.jacrev(last(odeint_adjoint, adjoint=adjoint)))(y0)
+    torch.testing.assert_close(batch[0], wanted, rtol=1e-6, atol=1e-7)
+
+
+def test_tuples_and_times(adjoint):
+    func, _, y0 = problem()
+
+    def loss(solve, **options):
+        def of_times(t):
+            pair = lambda t, y: (func(t, y[0]), -y[1] * t)  # noqa: E731
+            y = solve(pair, (y0, y0[0]), t, **TIGHT, **options)
+            return y[0][1:].square().sum() + y[1][-1].sum()
+
+        return of_times
+
+    found = torch.func.grad(loss(odeint_adjoint, adjoint=adjoint, adjoint_params=()))(T)
+    torch.testing.assert_close(found, torch.func.grad(loss(odeint))(T), rtol=1e-5, atol=1e-6)
+
+
+def test_blocks_and_certificates(adjoint):
+    func, params, y0 = problem()
+    block = NeuralODE(func, adjoint=adjoint, method="dopri5", rtol=1e-7, atol=1e-8)
+
+    def loss(params):
+        return torch.func.functional_call(block, params, (y0,)).square().sum()
+
+    assert torch.func.grad(loss)(params)["func.rate"].abs() > 0
+    certifier = Certifier()
+
+    def certified(y):
+        return odeint_adjoint(func, y, T, certificate=certifier, adjoint=adjoint, **TIGHT).sum()
+
+    torch.func.grad(certified)(y0)
+    assert len(certifier.errors) == 1
+    assert certifier.errors[0] < 1e-5
+
+
+def test_second_derivatives_are_refused(adjoint):
+    func, _, y0 = problem()
+    scaled = lambda w: odeint_adjoint(func, w * y0, T, adjoint=adjoint).sum()  # noqa: E731
+    with pytest.raises(RuntimeError, match="can not be differentiated again"):
+        torch.func.grad(torch.func.grad(scaled))(torch.tensor(1.0, dtype=D))
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_tensors_that_would_lose_their_gradient_are_refused(adjoint, levels):
+    y0 = torch.ones(3, dtype=D)
+
+    def solve(w, v):
+        field = lambda t, y: -w * y  # noqa: E731
+        return odeint_adjoint(field, v * y0, T, adjoint_params=(), adjoint=adjoint).sum()
+
+    def loss(w):
+        return torch.func.grad(lambda v: solve(w, v))(w) if levels == 2 else solve(w, 1.0)
+
+    with pytest.raises(ValueError, match="Module"):
+        torch.func.grad(loss)(torch.tensor(2.0, dtype=D))
+    with pytest.raises(ValueError, match="adjoint_params"):
+        torch.func.grad(lambda y: odeint_adjoint(lambda t, y: -y, y, T, adjoint=adjoint).sum())(y0)

@@ -1,0 +1,189 @@
+"""Adjoints under torch.func: each solve runs on plain tensors, below the transformations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torch_bridge._captured import tensors_of
+from torch_bridge._fields import as_field
+from torch_bridge._states import layout_of
+from torch_bridge._times import shifted_outputs, shifted_start
+
+__all__ = ["transformed"]
+
+
+def transformed(
+    make: Callable[..., Any],
+    gradients: Callable[..., Any],
+    func: Any,
+    y0: Any,
+    t: Tensor,
+    adjoint_params: Iterable[Tensor] | None,
+    reason: str,
+) -> Any:
+    """Solve with an adjoint under torch.func.
+
+    Parameters
+    ----------
+    make : callable
+        `make(func, y0, t, parameters)` gives the adjoint for plain tensors.
+    gradients : callable
+        `gradients(adjoint, saved, y_grad)` gives what it finds.
+    func, y0, t, adjoint_params
+        As for `odeint_adjoint`.
+    reason : str
+        Why there is no second derivative.
+
+    Raises
+    ------
+    ValueError
+        If `func` is no Module, unless it has no parameters; or if it uses a tensor that is
+        differentiated and that is not the module's.
+
+    Notes
+    -----
+    Parameters and buffers of `func` are arguments of the solve. Under torch.func.vmap the samples
+    are solved one after another, each with steps of its own.
+    """
+    if not isinstance(func, nn.Module) and (adjoint_params is None or tuple(adjoint_params)):
+        raise ValueError(
+            "under torch.func the parameters of an adjoint are those of a Module: make `func` a "
+            "Module, or give `adjoint_params=()` if it has none"
+        )
+    layout = layout_of(y0)
+    vector = layout.vector(y0)
+    field = as_field(layout.field(func), vector)
+    named = tensors_of(func) if isinstance(func, nn.Module) else {}
+    if len(t) == 1:
+        return layout.state(vector[None])
+    times = torch.tensor(t.detach().tolist(), dtype=torch.float64)
+
+    def bound(tensors: Iterable[Tensor]) -> _Bound:
+        return _Bound(func, dict(zip(named, tensors, strict=True)))
+
+    def solver(y0: Tensor, tensors: Sequence[Tensor]) -> Any:
+        leaves = [x.detach() for x in tensors]
+        wanted = [x.requires_grad_() for x in leaves if _is_real_or_complex(x)]
+        return make(bound(leaves), layout.state(y0.detach()), times, wanted)
+
+    constant = bound(x.detach() for x in named.values())
+    _refuse_lost(as_field(layout.field(constant), vector)(t[0].detach(), vector.detach()))
+    start = shifted_start(vector, t, field)
+    y = _Forward.apply(_Solve(solver, gradients, reason), start, *named.values())
+    return layout.state(shifted_outputs(y, vector, t, field))
+
+
+class _Bound:
+    """A function with its module's tensors in place; the rest is that of the function."""
+
+    def __init__(self, func: Any, tensors: dict[str, Tensor]) -> None:
+        self.func, self.tensors = func, tensors
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.func, name)
+
+    def __call__(self, t: Tensor, y: Any) -> Any:
+        """Evaluate."""
+        if not self.tensors:
+            return self.func(t, y)
+        return torch.func.functional_call(self.func, self.tensors, (t, y), tie_weights=False)
+
+
+class _Solve:
+    """A solve to be made, or one that was made; of a batch, its parts."""
+
+    def __init__(self, solver: Any, gradients: Any, reason: str) -> None:
+        self.solver, self.gradients, self.reason = solver, gradients, reason
+        self.parts: list[_Solve] = []
+
+    def run(self, y0: Tensor, tensors: Sequence[Tensor]) -> Tensor:
+        """Solve forward."""
+        self.adjoint = self.solver(y0, tensors)
+        with self.adjoint.setting.autocast.suspended():
+            y, *self.saved = self.adjoint.record(y0)
+            self.adjoint.warn_of_trajectory([x.detach() for x in self.saved])
+        return y.clone()
+
+    def pull(self, y_grad: Tensor) -> tuple[Tensor, ...]:
+        """Solve backward."""
+        found = self.gradients(self.adjoint, self.saved, y_grad)
+        return found.y0, *found.parameters
+
+
+class _Forward(torch.autograd.Function):
+    @staticmethod
+    def forward(solve: _Solve, y0: Tensor, *tensors: Tensor) -> Tensor:
+        return solve.run(y0, tensors)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.solve, _, *tensors = inputs
+        ctx.differentiable = [_is_real_or_complex(x) for x in tensors]
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx: Any, y_grad: Tensor) -> tuple[Tensor | None, ...]:
+        y0_grad, *rest = _Backward.apply(ctx.solve, y_grad, *ctx.saved_tensors)
+        found = iter(rest)
+        return None, y0_grad, *(next(found) if wanted else None for wanted in ctx.differentiable)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, solve: _Solve, *tensors: Tensor) -> tuple[Tensor, int]:
+        solve.parts = [
+            _Solve(solve.solver, solve.gradients, solve.reason) for _ in range(info.batch_size)
+        ]
+        samples = [
+            _Forward.apply(part, *_sample(k, tensors, in_dims[1:]))
+            for k, part in enumerate(solve.parts)
+        ]
+        return torch.stack(samples), 0
+
+
+class _Backward(torch.autograd.Function):
+    """From dL/dy; y itself tells whether the solve was one of a batch."""
+
+    @staticmethod
+    def forward(solve: _Solve, y_grad: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        return solve.pull(y_grad)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.reason = inputs[0].reason
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> tuple[None, ...]:
+        raise RuntimeError(ctx.reason)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, solve: _Solve, *tensors: Tensor) -> tuple[Any, Any]:
+        parts = [solve] * info.batch_size if in_dims[2] is None else solve.parts
+        samples = [
+            _Backward.apply(part, *_sample(k, tensors, in_dims[1:])) for k, part in enumerate(parts)
+        ]
+        found = tuple(map(torch.stack, zip(*samples, strict=True)))
+        return found, (0,) * len(found)
+
+
+def _sample(k: int, tensors: Sequence[Tensor], dims: Sequence[int | None]) -> list[Tensor]:
+    pairs = zip(tensors, dims, strict=True)
+    return [x if dim is None else x.select(dim, k) for x, dim in pairs]
+
+
+def _refuse_lost(value: Tensor) -> None:
+    """Raise ValueError if a value of func at constants is differentiated, at any level."""
+    while not value.requires_grad:
+        if not torch._C._functorch.is_functorch_wrapped_tensor(value):
+            return
+        value = torch._C._functorch.get_unwrapped(value)
+    raise ValueError(
+        "under torch.func, `func` must be a Module that holds all tensors that it uses as "
+        "parameters or buffers; it uses another, whose gradient would be lost"
+    )
+
+
+def _is_real_or_complex(x: Tensor) -> bool:
+    return x.is_floating_point() or x.is_complex()
