@@ -25,6 +25,15 @@ class Net(nn.Module):
         return self.net(y) * self.rate * torch.cos(t)
 
 
+class Pair(nn.Module):
+    def __init__(self, func):
+        super().__init__()
+        self.func = func
+
+    def forward(self, t, y):
+        return self.func(t, y[0]), -y[1] * t
+
+
 class Loss(nn.Module):
     def __init__(self, func, solve, **options):
         super().__init__()
@@ -93,19 +102,18 @@ def test_tuples_and_times(adjoint):
 
     def loss(solve, **options):
         def of_times(t):
-            pair = lambda t, y: (func(t, y[0]), -y[1] * t)  # noqa: E731
-            y = solve(pair, (y0, y0[0]), t, **TIGHT, **options)
+            y = solve(Pair(func), (y0, y0[0]), t, **TIGHT, **options)
             return y[0][1:].square().sum() + y[1][-1].sum()
 
         return of_times
 
-    found = torch.func.grad(loss(odeint_adjoint, adjoint=adjoint, adjoint_params=()))(T)
+    found = torch.func.grad(loss(odeint_adjoint, adjoint=adjoint))(T)
     torch.testing.assert_close(found, torch.func.grad(loss(odeint))(T), rtol=1e-5, atol=1e-6)
 
 
 def test_blocks_and_certificates(adjoint):
     func, params, y0 = problem()
-    block = NeuralODE(func, adjoint=adjoint, method="dopri5", rtol=1e-7, atol=1e-8)
+    block = NeuralODE(func, adjoint=adjoint, solver="dopri5", rtol=1e-7, atol=1e-8)
 
     def loss(params):
         return torch.func.functional_call(block, params, (y0,)).square().sum()
