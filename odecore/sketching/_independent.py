@@ -1,19 +1,18 @@
-"""Sketches with independent entries."""
+"""Dense sketches with independent entries."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from math import sqrt
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from odecore._array import constant_like, namespace
-from odecore.sketching._sketch import require_size
-from odecore.sketching._variance import Moments
+from odecore.sketching._moments import moments_of
+from odecore.sketching._sketch import Draw, random_signs, require_size
 
-__all__ = ["GaussianSketch"]
+__all__ = ["GaussianSketch", "RademacherSketch"]
 
 
 @dataclass(frozen=True)
@@ -37,11 +36,49 @@ class GaussianSketch:
     def __post_init__(self) -> None:
         require_size(self.size)
 
-    def draw(self, rows: int, rng: np.random.Generator, /) -> Callable[[Any], Any]:
-        """Draw S^T, (p, rows), on the host, so that every array library sees the same numbers."""
-        S_T = rng.standard_normal((self.size, rows)) / sqrt(self.size)
-        return lambda X: namespace(X).matmul(constant_like(S_T, X), X)
+    def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
+        """Draw the (p, B) matrix, which the draw keeps."""
+        return _dense(rng.standard_normal((self.size, X.shape[0])))
 
-    def variance(self, moments: Moments, /) -> Any:
+    def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
-        return (moments.x * moments.y + moments.product) / self.size
+        m = moments_of(X, Y)
+        return (m.x * m.y + m.product) / self.size
+
+
+@dataclass(frozen=True)
+class RademacherSketch:
+    """Independent entries -1/sqrt(p) or 1/sqrt(p), equally likely.
+
+    Parameters
+    ----------
+    size : int
+        p; may exceed the number of rows.
+
+    Notes
+    -----
+    Its variance is (||X||^2 ||Y||^2 + ||X^T Y||^2 - 2 T)/p with T = sum_k ||x_k||^2 ||y_k||^2.
+    Independent entries with kurtosis kappa have the term (kappa - 3) T; signs have the smallest
+    kurtosis, 1. The sketch is that of Achlioptas, J. Comput. Syst. Sci. 66 (2003).
+    """
+
+    size: int
+
+    def __post_init__(self) -> None:
+        require_size(self.size)
+
+    def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
+        """Draw the (p, B) matrix, which the draw keeps."""
+        return _dense(random_signs((self.size, X.shape[0]), rng))
+
+    def variance(self, X: Any, Y: Any, /) -> Any:
+        """Exact variance; see the notes of the class."""
+        return moments_of(X, Y).between_pairs / self.size
+
+
+def _dense(R: NDArray[Any]) -> Draw:
+    size = R.shape[0]
+    return Draw(
+        lambda X: namespace(X).matmul(constant_like(R, X), X),
+        np.full(size, 1 / size),
+    )

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from odecore._array import as_state, namespace
+from odecore.sketching._moments import matrices
 from odecore.sketching._sketch import Sketch
-from odecore.sketching._variance import require_rows
 
 __all__ = ["sketched_product"]
 
@@ -27,21 +26,20 @@ def sketched_product(sketch: Sketch, X: Any, Y: Any, rng: np.random.Generator, /
     Returns
     -------
     (N, M) array
-        (S^T X)^T (S^T Y) for one draw of S.
+        (R X)^T diag(w) (R Y) for one draw of the map R and its weights w.
 
     Raises
     ------
     TypeError
-        If the arrays do not hold floating-point numbers or `rng` is not a Generator.
+        If the arrays do not hold real floating-point numbers or `rng` is not a Generator.
     ValueError
-        If the arrays are not matrices with the same rows, or the sketch does not fit them.
+        If the arrays are not finite matrices with the same rows, or the sketch does not fit them.
     """
-    X, Y = as_state(X, "X"), as_state(Y, "Y")
-    require_rows(X, Y)
+    X, Y = matrices(X, Y)
     if not isinstance(rng, np.random.Generator):
         raise TypeError(
             f"`rng` must be a numpy.random.Generator, got {type(rng).__name__}; make one with "
             "numpy.random.default_rng(seed)"
         )
-    apply = sketch.draw(X.shape[0], rng)
-    return namespace(X, Y).matmul(apply(X).T, apply(Y))
+    draw = sketch.draw(X, Y, rng)
+    return draw.product(draw.compress(X), draw.compress(Y))

@@ -4,33 +4,61 @@ from __future__ import annotations
 
 from typing import Any
 
-from odecore.sketching._variance import moments
+import numpy as np
+
+from odecore._array import namespace
+from odecore.sketching._moments import matrices, moments_of, unit_scaled
+from odecore.sketching._segments import segment_ids, segment_numbers
+from odecore.sketching._sketch import take_rows
 
 __all__ = ["minibatch_variance"]
 
 
-def minibatch_variance(X: Any, Y: Any, /) -> Any:
-    """Unbiased estimate of the sampling variance of X^T Y = sum_k x_k y_k^T over independent rows.
+def minibatch_variance(X: Any, Y: Any, /, *, units: Any = None) -> Any:
+    """Unbiased estimate of the sampling variance of X^T Y, a sum over independent units.
 
     Parameters
     ----------
     X : (B, N) array
-        Inputs of a linear layer, B >= 2.
+        Inputs of a linear layer.
     Y : (B, M) array
         Gradients of the loss with respect to its outputs.
+    units : (B,) array_like of int or str, optional
+        Which rows belong to one independent unit, as the tokens of a sequence do: an id for each
+        row. By default each row is a unit of its own.
 
     Returns
     -------
     0-d array
+        (n sum_s ||X_s^T Y_s||^2 - ||X^T Y||^2)/(n - 1) over the n units s; where rows are units,
         (B T - ||X^T Y||^2)/(B - 1), T = sum_k ||x_k||^2 ||y_k||^2. Compare it with `variance`:
         a sketch whose variance is small against it costs nothing in training.
 
     Raises
     ------
     TypeError, ValueError
-        As `moments`; ValueError also for a single row, which says nothing about its variance.
+        As `variance`; ValueError also for a single unit, which says nothing about its variance.
+
+    Notes
+    -----
+    Tokens of one sequence are not independent. Taking rows for units is then wrong: n sequences of
+    m equal tokens have m^2 terms ||x||^2 ||y||^2 each and not m.
     """
-    found = moments(X, Y)
-    if found.rows < 2:
-        raise ValueError("a variance between rows needs at least 2 rows, got 1")
-    return (found.rows * found.rowwise - found.product) / (found.rows - 1)
+    X, Y = matrices(X, Y)
+    ids = np.arange(X.shape[0]) if units is None else segment_ids(units, "units")
+    numbers, counts = segment_numbers(ids, X.shape[0], "units")
+    if len(counts) < 2:
+        of_what = "rows" if units is None else "units"
+        raise ValueError(
+            f"a variance between {of_what} needs at least 2 {of_what}, got 1; take a larger batch"
+        )
+    (X, x_scale), (Y, y_scale) = unit_scaled(X), unit_scaled(Y)
+    m, n, xp = moments_of(X, Y), len(counts), namespace(X, Y)
+    within = m.rowwise
+    if n < X.shape[0]:
+        within = 0.0
+        for rows in np.split(np.argsort(numbers, kind="stable"), np.cumsum(counts)[:-1]):
+            G = xp.matmul(take_rows(X, rows).T, take_rows(Y, rows))
+            within = within + xp.sum(G * G)
+    found = (n * within - m.product) / (n - 1)
+    return xp.where(found > 0, found, 0 * found) * (x_scale * y_scale) ** 2

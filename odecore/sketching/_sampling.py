@@ -1,63 +1,73 @@
-"""Sketches that keep some of the rows."""
+"""Sketches that keep some of the rows, all equally likely."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from math import sqrt
 from typing import Any
 
 import numpy as np
-from array_api_compat import device
+from numpy.typing import NDArray
 
-from odecore._array import namespace
-from odecore.sketching._sketch import require_size
-from odecore.sketching._variance import Moments
+from odecore.sketching._moments import moments_of
+from odecore.sketching._sketch import Draw, require_at_most, require_size, take_rows
 
-__all__ = ["UniformRows"]
+__all__ = ["UniformRows", "sampling_factor", "uniform_indices"]
 
 
 @dataclass(frozen=True)
 class UniformRows:
-    """p distinct rows, each set of p equally likely, scaled by sqrt(B/p).
+    """p rows, all equally likely: distinct ones, or independent ones with replacement.
 
     Parameters
     ----------
     size : int
-        p, at most the number of rows B; with p = B the product is exact.
+        p. Without replacement at most the number of rows B; with p = B the product is exact.
+    replacement : bool, optional
+        Whether the same row may be drawn again.
 
     Notes
     -----
-    Its variance is (B-p)/(B-1) (B T - ||X^T Y||^2)/p with T = sum_k ||x_k||^2 ||y_k||^2: sampling
-    with replacement times the finite-population factor.
+    The variance with replacement is (B T - ||X^T Y||^2)/p with T = sum_k ||x_k||^2 ||y_k||^2;
+    without, it is (B - p)/(B - 1) times that, the finite-population factor.
     """
 
     size: int
+    replacement: bool = False
 
     def __post_init__(self) -> None:
         require_size(self.size)
 
-    def draw(self, rows: int, rng: np.random.Generator, /) -> Callable[[Any], Any]:
-        """Draw the indices; ValueError if there are fewer rows than the sketch size."""
-        self._require_rows(rows)
-        indices = rng.permutation(rows)[: self.size]
-        scale = sqrt(rows / self.size)
+    def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
+        """Draw the indices; ValueError if there are fewer rows than distinct ones to draw."""
+        rows = X.shape[0]
+        indices = uniform_indices(rows, self.size, self.replacement, rng)
+        return Draw(lambda X: take_rows(X, indices), np.full(self.size, rows / self.size))
 
-        def apply(X: Any) -> Any:
-            xp = namespace(X)
-            return xp.take(X, xp.asarray(indices.tolist(), device=device(X)), axis=0) * scale
-
-        return apply
-
-    def variance(self, moments: Moments, /) -> Any:
+    def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
-        B, p = moments.rows, self.size
-        self._require_rows(B)
-        return (B - p) / max(B - 1, 1) * (B * moments.rowwise - moments.product) / p
+        factor = sampling_factor(X.shape[0], self.size, self.replacement)
+        return factor * moments_of(X, Y).between_rows
 
-    def _require_rows(self, rows: int) -> None:
-        if self.size > rows:
-            raise ValueError(
-                f"the sketch size must not exceed the number of rows, got size {self.size} for "
-                f"{rows} rows; rows are drawn without replacement"
-            )
+
+def uniform_indices(
+    rows: int, size: int, replacement: bool, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Draw `size` of the indices of `rows` rows."""
+    if replacement:
+        return rng.integers(0, rows, size=size)
+    _require_distinct(size, rows)
+    return rng.permutation(rows)[:size]
+
+
+def sampling_factor(rows: int, size: int, replacement: bool) -> float:
+    """1/p, times the finite-population factor if rows are drawn without replacement."""
+    if replacement:
+        return 1 / size
+    _require_distinct(size, rows)
+    return (rows - size) / (max(rows - 1, 1) * size)
+
+
+def _require_distinct(size: int, rows: int) -> None:
+    require_at_most(
+        size, rows, "rows are drawn without replacement: lower it or set replacement=True"
+    )

@@ -1,39 +1,84 @@
-"""What a sketch is: a random S with E[S S^T] = I, drawn once and applied to both factors."""
+"""What a sketch is: a random map of rows, drawn once and applied to both factors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from array_api_compat import device
+from numpy.typing import NDArray
 
-from odecore.sketching._variance import Moments
+from odecore._array import constant_like, namespace
 
-__all__ = ["Sketch", "require_size"]
+__all__ = ["Draw", "Sketch", "random_signs", "require_at_most", "require_size", "take_rows"]
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """One draw of a sketch: X^T Y is estimated by (R X)^T diag(w) (R Y).
+
+    Parameters
+    ----------
+    compress : callable
+        The linear map R, from X (B, N) to the m rows that are kept of it, (m, N). Apply it to X
+        when X is at hand and to Y when Y is.
+    weights : (m,) numpy.ndarray
+        w. Kept apart from R, so that rows and signs stay exact.
+    """
+
+    compress: Callable[[Any], Any]
+    weights: NDArray[np.float64]
+
+    def product(self, X: Any, Y: Any, /) -> Any:
+        """Combine what was kept of both: (m, N) and (m, M) to the estimate (N, M)."""
+        weights = constant_like(self.weights[:, None], Y)
+        return namespace(X, Y).matmul(X.T, weights * Y)
 
 
 class Sketch(Protocol):
-    """A distribution of (B, p) matrices S with E[S S^T] = I.
+    """A distribution of random maps for which the estimate of X^T Y is unbiased.
 
-    Attributes
-    ----------
-    size : int
-        The sketch size p, at least 1.
+    A sketch is a frozen dataclass of these two methods. `sketched_product` and `variance` call
+    them with valid matrices; both give the wrappers `Centred`, `Masked` and `Weighted` all they
+    need, so each wrapper works with each sketch.
     """
 
-    @property
-    def size(self) -> int: ...
+    def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
+        """Draw for the rows of X and Y, on the host: all array libraries see the same numbers.
 
-    def draw(self, rows: int, rng: np.random.Generator, /) -> Callable[[Any], Any]:
-        """Draw S for `rows` = B rows; the result maps X (B, N) to S^T X (p, N)."""
+        Y may be None where the distribution does not depend on it, as in the forward pass of a
+        layer; most sketches read nothing but the number of rows.
+        """
         ...
 
-    def variance(self, moments: Moments, /) -> Any:
-        """Exact E||X^T S S^T Y - X^T Y||_F^2 from the moments of X and Y."""
+    def variance(self, X: Any, Y: Any, /) -> Any:
+        """Exact E||estimate - X^T Y||_F^2, a 0-d array; `variance(sketch, X, Y)` checks more."""
         ...
 
 
 def require_size(size: Any) -> None:
     """Raise ValueError unless a sketch may have this size."""
     if not isinstance(size, int | np.integer) or isinstance(size, bool) or size < 1:
-        raise ValueError(f"the sketch `size` must be a positive int, got {size!r}")
+        raise ValueError(f"the sketch `size` must be a positive int, got {size!r}; take 1 or more")
+
+
+def require_at_most(size: float, rows: int, remedy: str) -> None:
+    """Raise ValueError if a sketch that can not repeat rows is larger than their number."""
+    if size > rows:
+        raise ValueError(
+            f"the sketch size must not exceed the number of rows, got size {size} for {rows} rows; "
+            f"{remedy}"
+        )
+
+
+def random_signs(shape: int | tuple[int, ...], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Independent signs, each -1 or 1 with probability 1/2."""
+    return 2 * rng.integers(0, 2, size=shape) - 1
+
+
+def take_rows(X: Any, indices: NDArray[np.int64]) -> Any:
+    """The rows X[indices]."""
+    xp = namespace(X)
+    return xp.take(X, xp.asarray(indices, device=device(X)), axis=0)

@@ -7,14 +7,45 @@ import pytest
 
 from odecore.families import RK3, RK4
 from odecore.order import order_of_accuracy
-from odecore.sketching import GaussianSketch, UniformRows, sketched_product, variance
+from odecore.sketching import (
+    BalancedCountSketch,
+    Centred,
+    CosineSketch,
+    CountSketch,
+    GaussianSketch,
+    HadamardSketch,
+    ImportanceRows,
+    PoissonRows,
+    RademacherSketch,
+    SparseSignSketch,
+    UniformRows,
+    WinnerTakeAllRows,
+    sketched_product,
+    variance,
+)
 from odecore.tableaux import tableau_at
 from tests.helpers.statistics import mean_agrees
 
 pytestmark = pytest.mark.long
 
 
-@pytest.mark.parametrize("kind", [GaussianSketch, UniformRows])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        GaussianSketch,
+        RademacherSketch,
+        SparseSignSketch,
+        CountSketch,
+        BalancedCountSketch,
+        HadamardSketch,
+        CosineSketch,
+        UniformRows,
+        ImportanceRows,
+        PoissonRows,
+        WinnerTakeAllRows,
+        lambda p: Centred(CountSketch(p), np.arange(256) // 64),
+    ],
+)
 @pytest.mark.parametrize("size", [16, 64, 200])
 def test_variance_at_a_real_size(kind, size, rng):
     X = rng.standard_normal((256, 64)) * np.geomspace(1, 20, 256)[:, None]

@@ -1,0 +1,178 @@
+"""Sketches that add rows, with random signs, in buckets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odecore._array import constant_like
+from odecore.sketching._moments import moments_of
+from odecore.sketching._sketch import (
+    Draw,
+    random_signs,
+    require_at_most,
+    require_size,
+    take_rows,
+)
+
+__all__ = ["BalancedCountSketch", "CountSketch", "SparseSignSketch", "bucket_sums"]
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class CountSketch:
+    """Each row is added, with a random sign, to one of p buckets, all equally likely.
+
+    Parameters
+    ----------
+    size : int
+        p, the number of buckets; may exceed the number of rows.
+
+    Notes
+    -----
+    Its variance is that of `RademacherSketch`, at the cost O(B N). Charikar, Chen and
+    Farach-Colton (2002); Clarkson and Woodruff (2013).
+    """
+
+    size: int
+
+    def __post_init__(self) -> None:
+        require_size(self.size)
+
+    def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
+        """Draw a bucket and a sign for each row."""
+        rows = X.shape[0]
+        buckets = rng.integers(0, self.size, size=rows)
+        return _signed_sums(np.arange(rows), buckets, random_signs(rows, rng), self.size)
+
+    def variance(self, X: Any, Y: Any, /) -> Any:
+        """Exact variance; see the notes of the class."""
+        return moments_of(X, Y).between_pairs / self.size
+
+
+@dataclass(frozen=True)
+class BalancedCountSketch:
+    """CountSketch whose buckets hold equally many rows, up to one: a random permutation deals them.
+
+    Parameters
+    ----------
+    size : int
+        p, at most the number of rows B; with p = B the product is exact.
+
+    Notes
+    -----
+    Its variance is c (||X||^2 ||Y||^2 + ||X^T Y||^2 - 2 T), where c is the probability that two
+    rows share a bucket, sum_b n_b (n_b - 1) / (B (B - 1)): (B - p)/(p (B - 1)) if p divides B. It
+    never exceeds that of `CountSketch`.
+    """
+
+    size: int
+
+    def __post_init__(self) -> None:
+        require_size(self.size)
+
+    def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
+        """Draw a permutation and a sign for each row."""
+        rows = X.shape[0]
+        require_at_most(self.size, rows, "more buckets than rows stay empty: use size = rows")
+        buckets = np.arange(rows) % self.size
+        return _signed_sums(rng.permutation(rows), buckets, random_signs(rows, rng), self.size)
+
+    def variance(self, X: Any, Y: Any, /) -> Any:
+        """Exact variance; see the notes of the class."""
+        B, p = X.shape[0], self.size
+        require_at_most(p, B, "more buckets than rows stay empty: use size = rows")
+        full, larger = divmod(B, p)
+        together = p * full * (full - 1) + larger * 2 * full  # sum_b n_b (n_b - 1)
+        return together / (B * max(B - 1, 1)) * moments_of(X, Y).between_pairs
+
+
+@dataclass(frozen=True)
+class SparseSignSketch:
+    """Each row is added, with independent signs, to several of p buckets.
+
+    Parameters
+    ----------
+    size : int
+        p, the number of buckets; may exceed the number of rows.
+    nonzeros : int, optional
+        zeta, the number of different buckets of each row, at most p. With 1 it is `CountSketch`.
+
+    Notes
+    -----
+    Its variance is that of `RademacherSketch` whatever zeta, which only changes higher moments,
+    at the cost O(zeta B N). Kane and Nelson, J. ACM 61 (2014).
+    """
+
+    size: int
+    nonzeros: int = 8
+
+    def __post_init__(self) -> None:
+        require_size(self.size)
+        zeta = self.nonzeros
+        if not isinstance(zeta, int | np.integer) or isinstance(zeta, bool) or zeta < 1:
+            raise ValueError(f"`nonzeros` must be a positive int, got {zeta!r}; take 1 or more")
+        if zeta > self.size:
+            raise ValueError(
+                "a row can not be in more buckets than there are, got `nonzeros` "
+                f"{zeta} for size {self.size}; lower `nonzeros` or take RademacherSketch"
+            )
+
+    def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
+        """Draw zeta different buckets and as many signs for each row."""
+        rows, zeta = X.shape[0], self.nonzeros
+        members = np.repeat(np.arange(rows), zeta)
+        buckets = _subsets(rows, self.size, zeta, rng).reshape(-1)
+        draw = _signed_sums(members, buckets, random_signs(rows * zeta, rng), self.size)
+        return Draw(draw.compress, draw.weights / zeta)
+
+    def variance(self, X: Any, Y: Any, /) -> Any:
+        """Exact variance; see the notes of the class."""
+        return moments_of(X, Y).between_pairs / self.size
+
+
+def bucket_sums(X: Any, buckets: Indices, count: int) -> Any:
+    """Sum the rows of X (B, N) in each of `count` buckets, (count, N).
+
+    In pairs, then in pairs of pairs: O(B N) operations with take and +, which every array library
+    has, and rounding errors that grow with the logarithm of the rows in a bucket.
+    """
+    order = np.argsort(buckets, kind="stable")
+    X, buckets = take_rows(X, order), buckets[order]
+    while True:
+        place = np.arange(len(buckets)) - np.searchsorted(buckets, buckets)  # in its bucket
+        if not place.any():
+            break
+        first = np.flatnonzero(place % 2 == 0)
+        after = np.minimum(first + 1, len(buckets) - 1)
+        paired = place[after] == place[first] + 1
+        X = take_rows(X, first) + _column(paired, X) * take_rows(X, after)
+        buckets = buckets[first]
+    # Each bucket has one row now, or none.
+    where = np.minimum(np.searchsorted(buckets, np.arange(count)), len(buckets) - 1)
+    return _column(buckets[where] == np.arange(count), X) * take_rows(X, where)
+
+
+def _column(values: NDArray[Any], like: Any) -> Any:
+    return constant_like(values[:, None], like)
+
+
+def _signed_sums(members: Indices, buckets: Indices, signs: Indices, size: int) -> Draw:
+    def compress(X: Any) -> Any:
+        return bucket_sums(_column(signs, X) * take_rows(X, members), buckets, size)
+
+    return Draw(compress, np.ones(size))
+
+
+def _subsets(rows: int, n: int, k: int, rng: np.random.Generator) -> Indices:
+    """Draw a uniform k-subset of range(n) for each row; Floyd's algorithm on all rows at once."""
+    chosen = np.empty((rows, k), dtype=np.int64)
+    for i, last in enumerate(range(n - k, n)):
+        candidate = rng.integers(0, last + 1, size=rows)
+        taken = (chosen[:, :i] == candidate[:, None]).any(axis=1)
+        chosen[:, i] = np.where(taken, last, candidate)
+    return chosen
