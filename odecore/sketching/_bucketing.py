@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odecore._array import constant_like
-from odecore.sketching._moments import moments_of
+from odecore.sketching._moments import Moments, moments_of
 from odecore.sketching._sketch import (
     Draw,
     random_signs,
@@ -51,7 +51,11 @@ class CountSketch:
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
-        return moments_of(X, Y).between_pairs / self.size
+        return self.variance_of(moments_of(X, Y))
+
+    def variance_of(self, moments: Moments, /) -> Any:
+        """Exact variance from the moments alone."""
+        return moments.between_pairs / self.size
 
 
 @dataclass(frozen=True)
@@ -84,11 +88,15 @@ class BalancedCountSketch:
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
-        B, p = X.shape[0], self.size
+        return self.variance_of(moments_of(X, Y))
+
+    def variance_of(self, moments: Moments, /) -> Any:
+        """Exact variance from the moments alone."""
+        B, p = moments.rows, self.size
         require_at_most(p, B, "more buckets than rows stay empty: use size = rows")
         full, larger = divmod(B, p)
         together = p * full * (full - 1) + larger * 2 * full  # sum_b n_b (n_b - 1)
-        return together / (B * max(B - 1, 1)) * moments_of(X, Y).between_pairs
+        return together / (B * max(B - 1, 1)) * moments.between_pairs
 
 
 @dataclass(frozen=True)
@@ -132,7 +140,11 @@ class SparseSignSketch:
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
-        return moments_of(X, Y).between_pairs / self.size
+        return self.variance_of(moments_of(X, Y))
+
+    def variance_of(self, moments: Moments, /) -> Any:
+        """Exact variance from the moments alone."""
+        return moments.between_pairs / self.size
 
 
 def bucket_sums(X: Any, buckets: Indices, count: int) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odecore._array import constant_like, namespace
-from odecore.sketching._moments import moments_of
+from odecore.sketching._moments import Moments, moments_of
 from odecore.sketching._sketch import Draw, random_signs, require_size
 
 __all__ = ["GaussianSketch", "RademacherSketch"]
@@ -42,8 +42,11 @@ class GaussianSketch:
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
-        m = moments_of(X, Y)
-        return (m.x * m.y + m.product) / self.size
+        return self.variance_of(moments_of(X, Y))
+
+    def variance_of(self, moments: Moments, /) -> Any:
+        """Exact variance from the moments alone."""
+        return (moments.x * moments.y + moments.product) / self.size
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,11 @@ class RademacherSketch:
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
-        return moments_of(X, Y).between_pairs / self.size
+        return self.variance_of(moments_of(X, Y))
+
+    def variance_of(self, moments: Moments, /) -> Any:
+        """Exact variance from the moments alone."""
+        return moments.between_pairs / self.size
 
 
 def _dense(R: NDArray[Any]) -> Draw:

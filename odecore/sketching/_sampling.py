@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from odecore.sketching._moments import moments_of
+from odecore.sketching._moments import Moments, moments_of
 from odecore.sketching._sketch import Draw, require_at_most, require_size, take_rows
 
 __all__ = ["UniformRows", "sampling_factor", "uniform_indices"]
@@ -45,8 +45,12 @@ class UniformRows:
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
-        factor = sampling_factor(X.shape[0], self.size, self.replacement)
-        return factor * moments_of(X, Y).between_rows
+        return self.variance_of(moments_of(X, Y))
+
+    def variance_of(self, moments: Moments, /) -> Any:
+        """Exact variance from the moments alone."""
+        factor = sampling_factor(moments.rows, self.size, self.replacement)
+        return factor * moments.between_rows
 
 
 def uniform_indices(

@@ -10,7 +10,7 @@ from array_api_compat import device
 from numpy.typing import NDArray
 
 from odecore._array import constant_like, namespace
-from odecore.sketching._moments import moments_of
+from odecore.sketching._moments import Moments, moments_of
 from odecore.sketching._sampling import sampling_factor, uniform_indices
 from odecore.sketching._sketch import Draw, random_signs, require_size, take_rows
 
@@ -59,8 +59,12 @@ class HadamardSketch:
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
-        factor = sampling_factor(_power_of_two(X.shape[0]), self.size, self.replacement)
-        return factor * moments_of(X, Y).between_pairs
+        return self.variance_of(moments_of(X, Y))
+
+    def variance_of(self, moments: Moments, /) -> Any:
+        """Exact variance from the moments alone."""
+        factor = sampling_factor(_power_of_two(moments.rows), self.size, self.replacement)
+        return factor * moments.between_pairs
 
 
 @dataclass(frozen=True)

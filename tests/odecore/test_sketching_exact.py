@@ -1,5 +1,6 @@
 """Mean and variance of each sketch by complete enumeration, in rational numbers."""
 
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache, partial
 
@@ -28,6 +29,7 @@ from odecore.sketching import (
     moments,
     sketched_product,
     squared_rows,
+    unsketched_moments,
     variance,
 )
 from tests.helpers.enumeration import (
@@ -311,3 +313,37 @@ def test_the_three_point_rule_has_the_moments_of_the_normal_distribution():
     for power, moment in enumerate((1, 0, 1, 0, 3, 0)):
         assert sum(float(p) * z**power for p, z in outcomes) == pytest.approx(moment, abs=1e-14)
     assert isinstance(EveryOutcome(), np.random.Generator)
+
+
+# What stays of a product under a sketch: its squared norm, over all outcomes.
+TELLING = [
+    name
+    for name, (sketch, rows, _) in CASES.items()
+    if hasattr(sketch, "variance_of") and not (name == "uniform-1" and rows > 1)
+]
+
+
+def mean_of_told(sketch, X, Y, tell):
+    rows = len(X)
+    m = moments(X, Y)
+    found = 0.0
+    for W, probability in distribution(sketch, X, Y).items():
+        square = np.sum((X.T @ np.reshape(W, (rows, rows)) @ Y) ** 2)
+        found += float(probability) * tell(replace(m, product=square))
+    return found, m.product
+
+
+@pytest.mark.parametrize("name", TELLING)
+def test_the_square_of_a_product_is_told_without_bias(name):
+    sketch, rows, _ = CASES[name]
+    X, Y = LEFT[:rows], RIGHT[:rows]
+    found, wanted = mean_of_told(sketch, X, Y, lambda m: unsketched_moments(sketch, m).product)
+    assert found == pytest.approx(wanted, rel=1e-10)
+    if float(variance(sketch, X, Y)) > 1e-9:  # the square itself is too large
+        found, _ = mean_of_told(sketch, X, Y, lambda m: m.product)
+        assert found != pytest.approx(wanted, rel=1e-3)
+
+
+def test_one_row_tells_nothing_of_a_product():
+    with pytest.raises(ValueError, match="take a larger size"):
+        unsketched_moments(UniformRows(1), moments(LEFT, RIGHT))

@@ -1,0 +1,56 @@
+"""The noise of a sketch, told from what a layer still has after it forgot its input."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Protocol
+
+from odecore.sketching._moments import Moments
+
+__all__ = ["MomentSketch", "unsketched_moments"]
+
+
+class MomentSketch(Protocol):
+    """A sketch whose variance depends on the moments alone, and linearly on each."""
+
+    def variance_of(self, moments: Moments, /) -> Any:
+        """Exact variance from the moments alone."""
+        ...
+
+
+def unsketched_moments(sketch: MomentSketch, moments: Moments, /) -> Moments:
+    """Moments with an unbiased ||X^T Y||^2, from the squared norm of the sketched product.
+
+    Parameters
+    ----------
+    sketch : GaussianSketch, RademacherSketch, SparseSignSketch, CountSketch, \
+BalancedCountSketch, HadamardSketch or UniformRows
+    moments : Moments
+        Of X and Y, but with the squared norm of the *sketched* product in place of `product`. The
+        other three need the row norms only.
+
+    Returns
+    -------
+    Moments
+        With `product` corrected: its expectation over the draw is g = ||X^T Y||^2. A single one may
+        be negative; average before dividing.
+
+    Raises
+    ------
+    ValueError
+        If the sketched product says nothing of g, as a single uniform row does.
+
+    Notes
+    -----
+    The variance is V = a + b g with a and b known from the row norms and the sketch, and the mean
+    square of the estimate is g + V. So (||estimate||^2 - a)/(1 + b) is unbiased for g.
+    """
+    a = sketch.variance_of(replace(moments, product=0.0 * moments.product))
+    # b from moments that are 0 but for g, so that nothing cancels.
+    b = float(sketch.variance_of(Moments(moments.rows, 0.0, 0.0, 1.0, 0.0)))
+    if 1 + b < 1e-12:
+        raise ValueError(
+            f"{sketch} keeps too little to tell ||X^T Y||^2 from it, for {moments.rows} rows; take "
+            "a larger size"
+        )
+    return replace(moments, product=(moments.product - a) / (1 + b))
