@@ -3,12 +3,15 @@
 from torch_bridge._adjoint import odeint_adjoint
 from torch_bridge._blocks import DenseField, NeuralODE
 from torch_bridge._certifier import Certifier
+from torch_bridge._counted_rows import counted_rows
 from torch_bridge._family import TrainableSolver
-from torch_bridge._linear import SketchedLinear, sketched_linear
+from torch_bridge._linear import SketchedLinear, sketch_rows, sketched_linear
+from torch_bridge._noise_report import NoiseReport
 from torch_bridge._normalization import NORMALIZATIONS, normalization
 from torch_bridge._objectives import equiangular_backward
 from torch_bridge._odeint import odeint, odeint_event
 from torch_bridge._regimes import SmoothedSolver
+from torch_bridge._sketched_module import share_sketch
 from torch_bridge._trajectories import odeint_dense, solve
 
 __all__ = [
@@ -16,15 +19,19 @@ __all__ = [
     "Certifier",
     "DenseField",
     "NeuralODE",
+    "NoiseReport",
     "SketchedLinear",
     "SmoothedSolver",
     "TrainableSolver",
+    "counted_rows",
     "equiangular_backward",
     "normalization",
     "odeint",
     "odeint_adjoint",
     "odeint_dense",
     "odeint_event",
+    "share_sketch",
+    "sketch_rows",
     "sketched_linear",
     "solve",
 ]

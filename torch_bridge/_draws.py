@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from math import ceil, sqrt
+from math import ceil
 
 import torch
 from torch import Tensor
 
-__all__ = ["SKETCHES", "draw", "project", "sketch_size"]
+from odecore.sketching import (
+    BalancedCountSketch,
+    GaussianSketch,
+    RademacherSketch,
+    UniformRows,
+)
+from torch_bridge._fields import inside_torch_func
 
-SKETCHES = ("uniform", "gaussian")
+__all__ = ["SKETCHES", "draw", "product_weight", "project", "sketch_size"]
+
+#: The sketches of layers by name, with the one of the core that says their variance.
+SKETCHES = {
+    "uniform": UniformRows,
+    "balanced": BalancedCountSketch,
+    "gaussian": GaussianSketch,
+    "rademacher": RademacherSketch,
+}
 
 
 def sketch_size(rows: int, ratio: float) -> int:
@@ -18,53 +32,111 @@ def sketch_size(rows: int, ratio: float) -> int:
     return min(rows, max(1, ceil(ratio * rows * (1 - 1e-12))))
 
 
-def draw(sketch: str, size: int, like: Tensor, layer: Tensor) -> Tensor:
-    """Draw for a matrix (B, N): row indices (p,), or for "gaussian" the dense S^T (p, B).
+def draw(sketch: str, size: int, like: Tensor, layer: Tensor, inside: Tensor | None) -> Tensor:
+    """Draw for the rows of a matrix (B, N), or for those of them whose indices are in `inside`.
 
+    Returns
+    -------
+    Tensor
+        "uniform": int32 indices of the rows that are kept, (p,). "balanced": int32 indices of all
+        rows in the order of their buckets, complemented where the sign is negative. "gaussian" and
+        "rademacher": the dense sketch times sqrt(p), (p, B), signs as int8.
+
+    Notes
+    -----
     A compiler may draw random numbers again in the backward pass rather than keep them, so that
     the two passes see different sketches and the gradient is biased. Inside a compiled region the
     draw is therefore an operator of its own, which can not be recomputed. Nor may the draws of two
     layers be merged into one: they differ in the argument `layer`, the weight.
+
+    The processes of a distributed run draw differently, even with one seed: what they take from
+    torch's generator seeds one that knows its rank.
     """
     if torch.compiler.is_compiling():
-        operator = _drawn_rows if sketch == "uniform" else _drawn_normal
-        return operator(like.detach(), layer.detach(), size)
-    return _rows(like, size) if sketch == "uniform" else _normal(like, size)
+        return _drawn(like.detach(), layer.detach(), inside, sketch, size)
+    return _draw(like.detach(), inside, sketch, size)
 
 
-def project(drawn: Tensor, matrix: Tensor) -> Tensor:
-    """S^T matrix, without the scale sqrt(B/p) that kept rows carry."""
-    return matrix.index_select(0, drawn) if drawn.ndim == 1 else drawn @ matrix
+def project(sketch: str, drawn: Tensor, matrix: Tensor, size: int) -> Tensor:
+    """R times a matrix (B, M), (p, M)."""
+    if sketch == "uniform":
+        return matrix.index_select(0, drawn)
+    if sketch == "balanced":
+        return _bucket_sums(matrix, drawn, size)
+    return drawn.to(matrix.dtype) @ matrix
 
 
-def _rows(like: Tensor, size: int) -> Tensor:
-    # Converted, hence copied: a slice would keep the storage of the whole permutation alive.
-    return torch.randperm(like.shape[0], device=like.device)[:size].to(torch.int32)
+def product_weight(sketch: str, rows: int, size: int) -> float:
+    """W in the estimate w (R X)^T (R Y)."""
+    return {"uniform": rows / size, "balanced": 1.0}.get(sketch, 1 / size)
 
 
-def _normal(like: Tensor, size: int) -> Tensor:
+def _draw(like: Tensor, inside: Tensor | None, sketch: str, size: int) -> Tensor:
+    rows, device = like.shape[0] if inside is None else inside.shape[0], like.device
+    generator = _of_this_rank(device)
+    if sketch in ("uniform", "balanced"):
+        order = torch.randperm(rows, device=device, generator=generator)
+        if sketch == "uniform":
+            order = order[:size]
+        # Converted, hence copied: a slice would keep the storage of the whole permutation alive.
+        order = order.to(torch.int32) if inside is None else inside.index_select(0, order)
+        if sketch == "balanced":
+            signs = torch.randint(0, 2, (rows,), device=device, generator=generator)
+            order = order ^ -signs.to(torch.int32)  # ^ -1 is the complement
+        return order
     shape = (size, like.shape[0])
-    return torch.randn(shape, dtype=like.dtype, device=like.device) / sqrt(size)
+    if sketch == "gaussian":
+        dense = torch.randn(shape, dtype=like.dtype, device=device, generator=generator)
+    else:
+        dense = torch.randint(0, 2, shape, dtype=torch.int8, device=device, generator=generator)
+        dense = 2 * dense - 1
+    if inside is None:
+        return dense
+    return dense * dense.new_zeros(like.shape[0]).index_fill(0, inside.long(), 1)
 
 
-_TAGS = (torch.Tag.nondeterministic_seeded,)
+def _of_this_rank(device: torch.device) -> torch.Generator | None:
+    """A generator seeded by torch's own and by the rank; None for one process."""
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if not distributed or torch.distributed.get_world_size() == 1 or device.type == "meta":
+        return None
+    if inside_torch_func():
+        return None  # torch.vmap draws for all its samples itself
+    seed = int(torch.randint(0, 2**40, ())) * torch.distributed.get_world_size()
+    return torch.Generator(device).manual_seed(seed + torch.distributed.get_rank())
 
 
-@torch.library.custom_op("torch_bridge::drawn_rows", mutates_args=(), tags=_TAGS)
-def _drawn_rows(like: Tensor, layer: Tensor, size: int) -> Tensor:
-    return _rows(like, size)
+def _bucket_sums(matrix: Tensor, drawn: Tensor, size: int) -> Tensor:
+    """Signed sums of the rows in each bucket: runs of `drawn`, the longer ones first."""
+    negative = drawn < 0
+    order = torch.where(negative, ~drawn, drawn)
+    signs = torch.where(negative, -1.0, 1.0).to(matrix.dtype)
+    full, larger = drawn.shape[0] // size, drawn.shape[0] % size
+    if not inside_torch_func():
+        buckets = torch.arange(size, device=drawn.device)
+        starts = (buckets * full + buckets.clamp(max=larger)).to(torch.int32)
+        return torch.embedding_bag(matrix, order, starts, False, 0, False, signs)[0]
+    # torch.vmap knows no rule for bags.
+    rows = matrix.index_select(0, order) * signs[:, None]
+    runs = rows.split([larger * (full + 1), (size - larger) * full])
+    counts = (larger, full + 1), (size - larger, full)
+    sums = [run.unflatten(0, n).sum(1) for run, n in zip(runs, counts, strict=True) if n[0]]
+    return torch.cat(sums)
 
 
-@torch.library.custom_op("torch_bridge::drawn_normal", mutates_args=(), tags=_TAGS)
-def _drawn_normal(like: Tensor, layer: Tensor, size: int) -> Tensor:
-    return _normal(like, size)
+@torch.library.custom_op(
+    "torch_bridge::drawn", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,)
+)
+def _drawn(like: Tensor, layer: Tensor, inside: Tensor | None, sketch: str, size: int) -> Tensor:
+    return _draw(like, inside, sketch, size)
 
 
-@_drawn_rows.register_fake
-def _(like: Tensor, layer: Tensor, size: int) -> Tensor:
-    return like.new_empty(size, dtype=torch.int32)
-
-
-@_drawn_normal.register_fake
-def _(like: Tensor, layer: Tensor, size: int) -> Tensor:
-    return like.new_empty((size, like.shape[0]))
+@_drawn.register_fake
+def _(like: Tensor, layer: Tensor, inside: Tensor | None, sketch: str, size: int) -> Tensor:
+    if sketch == "uniform":
+        return like.new_empty(size, dtype=torch.int32)
+    if sketch == "balanced":
+        rows = like.shape[0] if inside is None else inside.shape[0]
+        return like.new_empty(rows, dtype=torch.int32)
+    dtype = like.dtype if sketch == "gaussian" else torch.int8
+    return like.new_empty((size, like.shape[0]), dtype=dtype)

@@ -8,11 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from torch_bridge._draws import SKETCHES, draw, project, sketch_size
-from torch_bridge._fields import Autocast
+from torch_bridge._counted_rows import counted
+from torch_bridge._fields import Autocast, inside_transform
 from torch_bridge._once import once_only
+from torch_bridge._row_sketch import RowSketch, estimated_product, require_options, row_sketch
+from torch_bridge._sketched_module import SketchedModule
 
-__all__ = ["SketchedLinear", "sketched_linear"]
+__all__ = ["NO_SECOND_DERIVATIVE", "SketchedLinear", "sketch_rows", "sketched_linear"]
 
 NO_SECOND_DERIVATIVE = (
     "a sketched weight gradient can not be differentiated: the input it depends on is not kept; "
@@ -27,6 +29,9 @@ def sketched_linear(
     *,
     ratio: float = 0.1,
     sketch: str = "uniform",
+    centred: bool = False,
+    storage: torch.dtype | None = None,
+    rows: RowSketch | None = None,
 ) -> Tensor:
     """Apply `torch.nn.functional.linear` with a weight gradient estimated from a sketch.
 
@@ -38,9 +43,21 @@ def sketched_linear(
     bias : (M,) Tensor, optional
     ratio : float, optional
         0 < ratio <= 1. Of B rows a sketch of p = ceil(ratio B) is kept; with p = B all is exact.
-    sketch : {"uniform", "gaussian"}, optional
-        "uniform": p rows drawn without replacement, stored with their indices. "gaussian": a dense
-        sketch; its (p, B) matrix is stored as well, which saves memory only if p (N + B) < B N.
+    sketch : {"uniform", "balanced", "gaussian", "rademacher"}, optional
+        "uniform": p rows drawn without replacement, stored with their indices, 4 bytes a kept row.
+        "balanced": all rows, with random signs, added up in p buckets (BalancedCountSketch); 4
+        bytes a row. "gaussian" and "rademacher": dense sketches, whose (p, B) matrix is stored as
+        well, the signs of the latter in one byte each. They save memory only if that matrix and the
+        p rows are smaller than the input.
+    centred : bool, optional
+        Whether the column means of the input are taken out, kept beside and multiplied exactly, as
+        `odecore.sketching.Centred` does.
+    storage : torch.dtype, optional
+        torch.bfloat16 or torch.int8: store what is kept in fewer bits, rounded up or down at random
+        so that the gradient stays unbiased. It adds variance; see the notes. None keeps the dtype.
+    rows : RowSketch, optional
+        From `sketch_rows(input, ...)`, for layers that read one tensor: they share what is kept.
+        The other options are then those of the sketch.
 
     Returns
     -------
@@ -62,50 +79,78 @@ def sketched_linear(
     -----
     Randomized matrix multiplication, arXiv 2201.13195. What was drawn is stored, where the
     published code replays a generator. Under autocast the product runs in the lower precision, as
-    that of `torch.nn.functional.linear`.
+    that of `torch.nn.functional.linear`. Under torch.distributed each process draws its own.
+
+    With `storage` the rows r_k that are kept become r_k + e_k of mean r_k, and the variance of the
+    estimate grows by w^2 sum_k E||e_k||^2 ||(R Y)_k||^2 for a given draw, where w is B/p for
+    uniform rows, 1 for buckets and 1/p for dense sketches.
     """
-    _require_options(ratio, sketch)
-    if input.ndim == 0 or weight.ndim != 2 or input.shape[-1] != weight.shape[1]:
-        raise ValueError(
-            "`input` (..., N) and `weight` (M, N) must agree in N, got shapes "
-            f"{tuple(input.shape)} and {tuple(weight.shape)}"
-        )
-    if input.is_complex() or weight.is_complex():
-        raise TypeError(f"`input` and `weight` must be real, got {input.dtype} and {weight.dtype}")
-    if bias is not None and bias.shape != weight.shape[:1]:
-        raise ValueError(
-            f"`bias` must have shape {tuple(weight.shape[:1])}, got {tuple(bias.shape)}"
-        )
-    rows = input.numel() // input.shape[-1] if input.shape[-1] else 0
-    size = sketch_size(rows, ratio) if rows else 0
-    if size == rows or not (torch.is_grad_enabled() and weight.requires_grad):
+    if rows is None:
+        require_options(ratio, sketch, storage)
+    _require_shapes(input, weight, bias)
+    if not (torch.is_grad_enabled() and weight.requires_grad):
         return functional.linear(input, weight, bias)
-    autocast = Autocast.current(input.device)
-    if autocast.enabled:
-        input, weight = _lowered(input, autocast.dtype), _lowered(weight, autocast.dtype)
-        bias = None if bias is None else _lowered(bias, autocast.dtype)
-    flat = input.reshape(rows, input.shape[-1])
-    with autocast.suspended():
-        output = _SketchedProduct.apply(flat, weight, bias, draw(sketch, size, flat, weight))
-    return output.reshape(*input.shape[:-1], weight.shape[0])
+    options = {"ratio": ratio, "sketch": sketch, "centred": centred, "storage": storage}
+    made = _rows_of(input, weight, **options) if rows is None else rows
+    return _apply(input, weight, bias, made, None)
 
 
-class SketchedLinear(nn.Linear):
+def sketch_rows(
+    input: Tensor,
+    *,
+    ratio: float = 0.1,
+    sketch: str = "uniform",
+    centred: bool = False,
+    storage: torch.dtype | None = None,
+) -> RowSketch | None:
+    """Sketch an input once for all the layers that read it.
+
+    Parameters
+    ----------
+    input : (..., N) Tensor
+    ratio, sketch, centred, storage : optional
+        As for `sketched_linear`.
+
+    Returns
+    -------
+    RowSketch or None
+        For `sketched_linear(input, ..., rows=)`; None where no gradient is recorded or all rows
+        would be kept, so that the layers are exact.
+
+    Examples
+    --------
+    >>> import torch
+    >>> x, w = torch.randn(32, 6), torch.randn(3, 4, 6, requires_grad=True)
+    >>> rows = sketch_rows(x, ratio=0.25)
+    >>> q, k, v = (sketched_linear(x, one, rows=rows) for one in w)
+    """
+    require_options(ratio, sketch, storage)
+    if not torch.is_grad_enabled():
+        return None
+    return _rows_of(input, input, ratio=ratio, sketch=sketch, centred=centred, storage=storage)
+
+
+class SketchedLinear(SketchedModule, nn.Linear):
     """`torch.nn.Linear` that keeps a sketch of its input for the backward pass.
 
     Parameters
     ----------
     in_features, out_features : int
     bias : bool, optional
-    ratio, sketch : optional
-        As for `sketched_linear`.
+    ratio, sketch, centred, storage : optional
+        As for `sketched_linear`. `ratio` may be set at any time.
+    report : bool, optional
+        Whether to measure the noise of the weight gradient in each backward pass, for
+        `noise_report()`. It costs 4 bytes a row (8 if centred) and O(B M) operations, and works
+        neither under torch.compile nor under torch.func.
     device, dtype : optional
         As for `torch.nn.Linear`, whose state_dict this layer shares.
 
     Raises
     ------
     ValueError
-        If the ratio is out of range or the sketch is unknown.
+        If the ratio is out of range or the sketch is unknown; for `report` with a `storage`, whose
+        rounding it would take for ||X^T Y||^2; from a batch of which one row is kept, if `report`.
 
     Notes
     -----
@@ -120,71 +165,117 @@ class SketchedLinear(nn.Linear):
         *,
         ratio: float = 0.1,
         sketch: str = "uniform",
+        centred: bool = False,
+        storage: torch.dtype | None = None,
+        report: bool = False,
         device: Any = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        _require_options(ratio, sketch)
+        require_options(ratio, sketch, storage)
         super().__init__(in_features, out_features, bias, device=device, dtype=dtype)
-        self.ratio = ratio
-        self.sketch = sketch
+        self.sketching(ratio, sketch, centred, storage, report)
 
-    @property
-    def ratio(self) -> float:
-        """The share of rows that is kept; may be set at any time."""
-        # A compiler takes a float attribute for a variable; the size of a sketch is a constant.
-        return float(self._ratio)
-
-    @ratio.setter
-    def ratio(self, ratio: float) -> None:
-        _require_options(ratio, SKETCHES[0])
-        self._ratio = repr(float(ratio))
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Apply the layer to (..., in_features)."""
-        if not self.training:
-            return super().forward(input)
-        return sketched_linear(input, self.weight, self.bias, ratio=self.ratio, sketch=self.sketch)
-
-    def extra_repr(self) -> str:
-        """Show the sketch beside the sizes."""
-        return f"{super().extra_repr()}, ratio={self.ratio}, sketch={self.sketch!r}"
+    def forward(self, input: Tensor, rows: RowSketch | None = None) -> Tensor:
+        """Apply the layer to (..., in_features); `rows` as for `sketched_linear`."""
+        weight, bias = self.weight, self.bias
+        if not (self.training and torch.is_grad_enabled() and weight.requires_grad):
+            return functional.linear(input, weight, bias)
+        _require_shapes(input, weight, bias)
+        if rows is not None and self.meter is not None:
+            raise ValueError(
+                "the noise of `rows` that were made elsewhere is not measured: call share_sketch "
+                "for layers that read one tensor, or set report=False"
+            )
+        if rows is None:
+            rows = self.rows_for(input, lambda: _rows_of(input, weight, **self.options()))
+        return _apply(input, weight, bias, rows, self.meter)
 
 
 class _SketchedProduct(torch.autograd.Function):
-    """X W^T + b, keeping S^T X instead of X."""
+    """X W^T + b, keeping a sketch of X instead of X."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, weight: Tensor, bias: Tensor | None, drawn: Tensor) -> Tensor:
+    def forward(
+        x: Tensor, weight: Tensor, bias: Tensor | None, plain: Any, meter: Any, *tensors: Any
+    ) -> Tensor:
         return functional.linear(x, weight, bias)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, weight, _, drawn = inputs
-        # Kept rows carry sqrt(B/p) on each side; a dense sketch has its scale inside.
-        ctx.scale = x.shape[0] / drawn.shape[0] if drawn.ndim == 1 else 1.0
-        ctx.save_for_backward(project(drawn, x), weight, drawn)
+        _, weight, _, ctx.plain, ctx.meter, *tensors = inputs
+        ctx.save_for_backward(weight, *tensors)
 
     @staticmethod
     def backward(ctx: Any, y_grad: Tensor) -> tuple[Tensor | None, ...]:
-        sketched, weight, drawn = ctx.saved_tensors
-        needs_x, needs_weight, needs_bias, _ = ctx.needs_input_grad
+        weight, *tensors = ctx.saved_tensors
+        needs_x, needs_weight, needs_bias, *rest = ctx.needs_input_grad
         x_grad = y_grad @ weight if needs_x else None
         weight_grad = None
         if needs_weight:
-            estimate = ctx.scale * (project(drawn, y_grad).mT @ sketched)
-            weight_grad = once_only(estimate, weight, NO_SECOND_DERIVATIVE)
-        return x_grad, weight_grad, y_grad.sum(0) if needs_bias else None, None
+            rows = RowSketch(*tensors, *ctx.plain)
+            product, estimate = estimated_product(rows, y_grad)
+            if ctx.meter is not None:
+                ctx.meter.add(rows, y_grad.detach(), product.detach(), estimate.detach())
+            weight_grad = once_only(product, weight, NO_SECOND_DERIVATIVE)
+        return x_grad, weight_grad, y_grad.sum(0) if needs_bias else None, *(None for _ in rest)
+
+
+def _apply(
+    input: Tensor, weight: Tensor, bias: Tensor | None, rows: RowSketch | None, meter: Any
+) -> Tensor:
+    if rows is None:
+        return functional.linear(input, weight, bias)
+    if rows.kept.shape[-1] != input.shape[-1]:
+        raise ValueError(
+            f"`rows` must be a sketch of this input, of {input.shape[-1]} columns, got one of "
+            f"{rows.kept.shape[-1]}; make it by sketch_rows(input)"
+        )
+    if meter is not None and inside_transform():
+        raise RuntimeError(
+            "the noise of a layer is not measured under torch.compile or torch.func: set report="
+            "False"
+        )
+    input, (weight, bias), autocast = _cast(input, weight, bias)
+    flat = input.reshape(-1, input.shape[-1])
+    with autocast.suspended():
+        output = _SketchedProduct.apply(flat, weight, bias, rows.plain, meter, *rows.tensors)
+    return output.reshape(*input.shape[:-1], weight.shape[0])
+
+
+def _rows_of(input: Tensor, layer: Tensor, **options: Any) -> RowSketch | None:
+    """The sketch of an input (..., N) in the precision that autocast asks for."""
+    if input.shape[-1] == 0 or input.numel() == 0:
+        return None
+    input, _, autocast = _cast(input)
+    flat = input.reshape(-1, input.shape[-1])
+    with autocast.suspended():
+        return row_sketch(flat, layer, inside=counted(flat.shape[0]), **options)
+
+
+def _cast(input: Tensor, *others: Any) -> tuple[Tensor, list[Any], Autocast]:
+    autocast = Autocast.current(input.device)
+    if autocast.enabled:
+        lowered = [None if x is None else _lowered(x, autocast.dtype) for x in others]
+        return _lowered(input, autocast.dtype), lowered, autocast
+    return input, list(others), autocast
+
+
+def _require_shapes(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+    if input.ndim == 0 or weight.ndim != 2 or input.shape[-1] != weight.shape[1]:
+        raise ValueError(
+            "`input` (..., N) and `weight` (M, N) must agree in N, got shapes "
+            f"{tuple(input.shape)} and {tuple(weight.shape)}"
+        )
+    if input.is_complex() or weight.is_complex():
+        raise TypeError(f"`input` and `weight` must be real, got {input.dtype} and {weight.dtype}")
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise ValueError(
+            f"`bias` must have shape {tuple(weight.shape[:1])}, got {tuple(bias.shape)}"
+        )
 
 
 def _lowered(x: Tensor, dtype: torch.dtype) -> Tensor:
     """Cast as autocast does: float64 stays."""
     return x.to(dtype) if x.is_floating_point() and x.dtype != torch.float64 else x
-
-
-def _require_options(ratio: float, sketch: str) -> None:
-    if not isinstance(ratio, int | float) or not 0 < ratio <= 1:
-        raise ValueError(f"`ratio` must satisfy 0 < ratio <= 1, got {ratio!r}")
-    if sketch not in SKETCHES:
-        raise ValueError(f"`sketch` must be one of {', '.join(SKETCHES)}, got {sketch!r}")

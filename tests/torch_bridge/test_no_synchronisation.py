@@ -60,7 +60,7 @@ def test_what_needs_values_says_so(solve):
         solve(model(), y0, t)
 
 
-@pytest.mark.parametrize("sketch", ["uniform", "gaussian"])
+@pytest.mark.parametrize("sketch", ["uniform", "balanced", "gaussian", "rademacher"])
 @pytest.mark.parametrize("shape", [(12, 8), (3, 4, 8)])
 def test_sketched_linear(sketch, shape):
     layer = SketchedLinear(8, 6, ratio=0.3, sketch=sketch, device="meta")

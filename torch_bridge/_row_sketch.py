@@ -1,0 +1,143 @@
+"""What a layer keeps of its input instead of the input, and the weight gradient from it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from torch_bridge._draws import SKETCHES, draw, product_weight, project, sketch_size
+from torch_bridge._row_storage import decoded, encoded, require_storage
+
+__all__ = ["RowSketch", "estimated_product", "require_options", "row_sketch"]
+
+
+class RowSketch(NamedTuple):
+    """A sketch of the rows of a matrix X (B, N), and what was drawn for it.
+
+    Parameters
+    ----------
+    kept : (p, N) Tensor
+        R X, of the centred X where `mean` is given.
+    scale : (p, 1) Tensor, optional
+        Of rows that are stored as int8.
+    drawn : Tensor
+        What R is made of, as `draw` returns it.
+    mean : (N,) Tensor, optional
+        The mean of the rows that count.
+    inside : (n,) Tensor, optional
+        Indices of the rows that count, where not all do.
+    lengths : (1 or 2, n) Tensor, optional
+        ||x_k|| and, if centred, ||x_k - mean||, for the report of the layer.
+    sketch : str
+    size, rows : int
+        p and the number of rows that count.
+    """
+
+    kept: Tensor
+    scale: Tensor | None
+    drawn: Tensor
+    mean: Tensor | None
+    inside: Tensor | None
+    lengths: Tensor | None
+    sketch: str
+    size: int
+    rows: int
+
+    @property
+    def tensors(self) -> tuple[Tensor | None, ...]:
+        """What a backward pass has to save."""
+        return self[:6]
+
+    @property
+    def plain(self) -> tuple[str, int, int]:
+        """What is not a tensor."""
+        return self[6:]
+
+
+def require_options(ratio: float, sketch: str, storage: torch.dtype | None = None) -> None:
+    """Raise ValueError unless rows can be sketched like this."""
+    if not isinstance(ratio, int | float) or not 0 < ratio <= 1:
+        raise ValueError(f"`ratio` must satisfy 0 < ratio <= 1, got {ratio!r}")
+    if sketch not in SKETCHES:
+        raise ValueError(f"`sketch` must be one of {', '.join(SKETCHES)}, got {sketch!r}")
+    require_storage(storage)
+
+
+def row_sketch(
+    X: Tensor,
+    layer: Tensor,
+    *,
+    ratio: float,
+    sketch: str,
+    centred: bool = False,
+    storage: torch.dtype | None = None,
+    inside: Tensor | None = None,
+    measured: bool = False,
+) -> RowSketch | None:
+    """Sketch the rows of X (B, N); None where all rows would be kept, and the sketch be exact.
+
+    Parameters
+    ----------
+    X : (B, N) Tensor
+    layer : Tensor
+        Something that tells this layer from others, such as its weight; see `draw`.
+    ratio, sketch, centred, storage : optional
+        As for `sketched_linear`.
+    inside : (n,) int32 Tensor, optional
+        Indices of the rows that count; by default all do.
+    measured : bool, optional
+        Whether to keep the lengths of the rows.
+    """
+    X = X.detach()
+    rows = X.shape[0] if inside is None else inside.shape[0]
+    size = max(1, sketch_size(rows, ratio))
+    if size >= X.shape[0]:
+        return None
+    if size == rows:
+        sketch = "uniform"  # all that count: exact
+    if measured and sketch == "uniform" and size == 1:
+        raise ValueError(
+            f"one row of {rows} tells nothing of the noise: raise the ratio or set report=False"
+        )
+    mean = lengths = None
+    with torch.no_grad():
+        counted = X if inside is None or not (centred or measured) else X.index_select(0, inside)
+        if centred:
+            mean = counted.mean(0) if rows else X.new_zeros(X.shape[1])
+        if measured:
+            both = (counted,) if mean is None else (counted, counted - mean)
+            lengths = torch.stack([row_lengths(Z) for Z in both])
+        drawn = draw(sketch, size, X, layer, inside)
+        kept = project(sketch, drawn, X, size)
+        if mean is not None:
+            kept = kept - _ones(sketch, drawn, X, size) * mean
+        kept, scale = encoded(kept, storage)
+    saved_inside = inside if centred or measured else None
+    return RowSketch(kept, scale, drawn, mean, saved_inside, lengths, sketch, size, rows)
+
+
+def estimated_product(s: RowSketch, Y: Tensor) -> tuple[Tensor, Tensor]:
+    """Y^T X (M, N) for Y (B, M), estimated; and that part of it which is an estimate."""
+    y = project(s.sketch, s.drawn, Y, s.size)
+    total = None
+    if s.mean is not None:
+        total = (Y if s.inside is None else Y.index_select(0, s.inside)).sum(0)
+        y = y - _ones(s.sketch, s.drawn, Y, s.size) * (total / max(s.rows, 1))
+    weight = product_weight(s.sketch, s.rows, s.size)
+    estimate = weight * (y.mT @ decoded(s.kept, s.scale, Y.dtype))
+    if s.mean is None or total is None:
+        return estimate, estimate
+    return estimate + total[:, None] * s.mean, estimate
+
+
+def row_lengths(X: Tensor) -> Tensor:
+    """||x_k|| of each row, in float32 at least."""
+    dtype = torch.promote_types(X.dtype, torch.float32)
+    return torch.linalg.vector_norm(X, dim=1, dtype=dtype)
+
+
+def _ones(sketch: str, drawn: Tensor, like: Tensor, size: int) -> Tensor:
+    """R 1, (p, 1): what the mean of all rows is multiplied by in each row that is kept."""
+    return project(sketch, drawn, like.new_ones(like.shape[0], 1), size)
