@@ -39,6 +39,7 @@ def counted_rows(mask: Tensor) -> Iterator[None]:
     Examples
     --------
     >>> import torch
+    >>> from torch_bridge import SketchedLinear
     >>> layer = SketchedLinear(6, 4, ratio=0.5)
     >>> tokens = torch.tensor([[5, 7, 0, 0], [3, 2, 4, 0]])
     >>> with counted_rows(tokens != 0):

@@ -8,18 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from torch_bridge._counted_rows import counted
-from torch_bridge._fields import Autocast, inside_transform
-from torch_bridge._once import once_only
-from torch_bridge._row_sketch import RowSketch, estimated_product, require_options, row_sketch
+from torch_bridge._row_sketch import RowSketch, require_options
 from torch_bridge._sketched_module import SketchedModule
+from torch_bridge._sketched_product import layer_product, rows_of
 
-__all__ = ["NO_SECOND_DERIVATIVE", "SketchedLinear", "sketch_rows", "sketched_linear"]
-
-NO_SECOND_DERIVATIVE = (
-    "a sketched weight gradient can not be differentiated: the input it depends on is not kept; "
-    "use torch.nn.Linear where second derivatives are needed"
-)
+__all__ = ["SketchedLinear", "sketch_rows", "sketched_linear"]
 
 
 def sketched_linear(
@@ -91,8 +84,8 @@ def sketched_linear(
     if not (torch.is_grad_enabled() and weight.requires_grad):
         return functional.linear(input, weight, bias)
     options = {"ratio": ratio, "sketch": sketch, "centred": centred, "storage": storage}
-    made = _rows_of(input, weight, **options) if rows is None else rows
-    return _apply(input, weight, bias, made, None)
+    made = rows_of(input, weight, **options) if rows is None else rows
+    return layer_product(input, weight, bias, made)
 
 
 def sketch_rows(
@@ -127,7 +120,7 @@ def sketch_rows(
     require_options(ratio, sketch, storage)
     if not torch.is_grad_enabled():
         return None
-    return _rows_of(input, input, ratio=ratio, sketch=sketch, centred=centred, storage=storage)
+    return rows_of(input, input, ratio=ratio, sketch=sketch, centred=centred, storage=storage)
 
 
 class SketchedLinear(SketchedModule, nn.Linear):
@@ -181,85 +174,8 @@ class SketchedLinear(SketchedModule, nn.Linear):
         if not (self.training and torch.is_grad_enabled() and weight.requires_grad):
             return functional.linear(input, weight, bias)
         _require_shapes(input, weight, bias)
-        if rows is not None and self.meter is not None:
-            raise ValueError(
-                "the noise of `rows` that were made elsewhere is not measured: call share_sketch "
-                "for layers that read one tensor, or set report=False"
-            )
-        if rows is None:
-            rows = self.rows_for(input, lambda: _rows_of(input, weight, **self.options()))
-        return _apply(input, weight, bias, rows, self.meter)
-
-
-class _SketchedProduct(torch.autograd.Function):
-    """X W^T + b, keeping a sketch of X instead of X."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(
-        x: Tensor, weight: Tensor, bias: Tensor | None, plain: Any, meter: Any, *tensors: Any
-    ) -> Tensor:
-        return functional.linear(x, weight, bias)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        _, weight, _, ctx.plain, ctx.meter, *tensors = inputs
-        ctx.save_for_backward(weight, *tensors)
-
-    @staticmethod
-    def backward(ctx: Any, y_grad: Tensor) -> tuple[Tensor | None, ...]:
-        weight, *tensors = ctx.saved_tensors
-        needs_x, needs_weight, needs_bias, *rest = ctx.needs_input_grad
-        x_grad = y_grad @ weight if needs_x else None
-        weight_grad = None
-        if needs_weight:
-            rows = RowSketch(*tensors, *ctx.plain)
-            product, estimate = estimated_product(rows, y_grad)
-            if ctx.meter is not None:
-                ctx.meter.add(rows, y_grad.detach(), product.detach(), estimate.detach())
-            weight_grad = once_only(product, weight, NO_SECOND_DERIVATIVE)
-        return x_grad, weight_grad, y_grad.sum(0) if needs_bias else None, *(None for _ in rest)
-
-
-def _apply(
-    input: Tensor, weight: Tensor, bias: Tensor | None, rows: RowSketch | None, meter: Any
-) -> Tensor:
-    if rows is None:
-        return functional.linear(input, weight, bias)
-    if rows.kept.shape[-1] != input.shape[-1]:
-        raise ValueError(
-            f"`rows` must be a sketch of this input, of {input.shape[-1]} columns, got one of "
-            f"{rows.kept.shape[-1]}; make it by sketch_rows(input)"
-        )
-    if meter is not None and inside_transform():
-        raise RuntimeError(
-            "the noise of a layer is not measured under torch.compile or torch.func: set report="
-            "False"
-        )
-    input, (weight, bias), autocast = _cast(input, weight, bias)
-    flat = input.reshape(-1, input.shape[-1])
-    with autocast.suspended():
-        output = _SketchedProduct.apply(flat, weight, bias, rows.plain, meter, *rows.tensors)
-    return output.reshape(*input.shape[:-1], weight.shape[0])
-
-
-def _rows_of(input: Tensor, layer: Tensor, **options: Any) -> RowSketch | None:
-    """The sketch of an input (..., N) in the precision that autocast asks for."""
-    if input.shape[-1] == 0 or input.numel() == 0:
-        return None
-    input, _, autocast = _cast(input)
-    flat = input.reshape(-1, input.shape[-1])
-    with autocast.suspended():
-        return row_sketch(flat, layer, inside=counted(flat.shape[0]), **options)
-
-
-def _cast(input: Tensor, *others: Any) -> tuple[Tensor, list[Any], Autocast]:
-    autocast = Autocast.current(input.device)
-    if autocast.enabled:
-        lowered = [None if x is None else _lowered(x, autocast.dtype) for x in others]
-        return _lowered(input, autocast.dtype), lowered, autocast
-    return input, list(others), autocast
+        rows = self.rows_for(input, rows, lambda: rows_of(input, weight, **self.options()))
+        return layer_product(input, weight, bias, rows, self.meter)
 
 
 def _require_shapes(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
@@ -274,8 +190,3 @@ def _require_shapes(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
         raise ValueError(
             f"`bias` must have shape {tuple(weight.shape[:1])}, got {tuple(bias.shape)}"
         )
-
-
-def _lowered(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """Cast as autocast does: float64 stays."""
-    return x.to(dtype) if x.is_floating_point() and x.dtype != torch.float64 else x

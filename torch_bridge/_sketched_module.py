@@ -63,8 +63,17 @@ class SketchedModule:
             "measured": self.meter is not None,
         }
 
-    def rows_for(self, input: Tensor, make: Callable[[], RowSketch | None]) -> RowSketch | None:
-        """The sketch of an input, of this layer or of one that it shares with."""
+    def rows_for(
+        self, input: Tensor, given: RowSketch | None, make: Callable[[], RowSketch | None]
+    ) -> RowSketch | None:
+        """The sketch of an input: one that is given, or this layer's, or its group's."""
+        if given is not None:
+            if self.meter is None:
+                return given
+            raise ValueError(
+                "the noise of `rows` that were made elsewhere is not measured: call share_sketch "
+                "for layers that read one tensor, or set report=False"
+            )
         if self.shared is None:
             return make()
         autocast = torch.is_autocast_enabled(input.device.type)
@@ -124,6 +133,7 @@ def share_sketch(*layers: SketchedModule) -> None:
 
     Examples
     --------
+    >>> from torch_bridge import SketchedLinear
     >>> q, k, v = (SketchedLinear(8, 8, ratio=0.2) for _ in range(3))
     >>> share_sketch(q, k, v)
     """

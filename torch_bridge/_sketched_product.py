@@ -1,0 +1,130 @@
+"""The product of a layer, exact, whose weight gradient comes from a sketch of its input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from torch_bridge._counted_rows import counted
+from torch_bridge._fields import Autocast, inside_transform
+from torch_bridge._once import once_only
+from torch_bridge._row_sketch import RowSketch, estimated_product, row_sketch
+
+__all__ = ["as_rows", "layer_product", "rows_of"]
+
+NO_SECOND_DERIVATIVE = (
+    "a sketched weight gradient can not be differentiated: the input it depends on is not kept; "
+    "use the exact layer where second derivatives are needed"
+)
+
+
+def layer_product(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    rows: RowSketch | None,
+    meter: Any = None,
+    stride: tuple[int, ...] | None = None,
+) -> Tensor:
+    """`functional.linear`, or the convolution of one pixel with a stride; exact without `rows`."""
+    if rows is None:
+        return _product(input, weight, bias, stride)
+    if rows.kept.shape[-1] != weight.shape[1]:
+        raise ValueError(
+            f"`rows` must be a sketch of this input, of {weight.shape[1]} columns, got one of "
+            f"{rows.kept.shape[-1]}; make it by sketch_rows(input)"
+        )
+    if meter is not None and inside_transform():
+        raise RuntimeError(
+            "the noise of a layer is not measured under torch.compile or torch.func: set report="
+            "False"
+        )
+    autocast = Autocast.current(input.device)
+    input, weight = _lowered(input, autocast), _lowered(weight, autocast)
+    bias = None if bias is None else _lowered(bias, autocast)
+    with autocast.suspended():
+        if stride is not None:
+            return _SketchedProduct.apply(
+                input, weight, bias, rows.plain, meter, stride, *rows.tensors
+            )
+        flat = input.reshape(-1, input.shape[-1])
+        output = _SketchedProduct.apply(
+            flat, weight, bias, rows.plain, meter, stride, *rows.tensors
+        )
+    return output.reshape(*input.shape[:-1], weight.shape[0])
+
+
+def rows_of(
+    input: Tensor, layer: Tensor, stride: tuple[int, ...] | None = None, **options: Any
+) -> RowSketch | None:
+    """The sketch of a layer's input, in the precision that autocast asks for."""
+    if input.numel() == 0:
+        return None
+    autocast = Autocast.current(input.device)
+    flat = as_rows(_lowered(input.detach(), autocast), stride)
+    with autocast.suspended():
+        return row_sketch(flat, layer, inside=counted(flat.shape[0]), **options)
+
+
+def as_rows(x: Tensor, stride: tuple[int, ...] | None) -> Tensor:
+    """(..., N) or, with a stride, the pixels of (..., N, H, W) that count, as (B, N)."""
+    if stride is not None:
+        x = x[..., :: stride[0], :: stride[1]].movedim(-3, -1)
+    return x.reshape(-1, x.shape[-1])
+
+
+class _SketchedProduct(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        plain: Any,
+        meter: Any,
+        stride: tuple[int, ...] | None,
+        *tensors: Any,
+    ) -> Tensor:
+        return _product(x, weight, bias, stride)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, weight, _, ctx.plain, ctx.meter, ctx.stride, *tensors = inputs
+        ctx.shape = x.shape
+        ctx.save_for_backward(weight, *tensors)
+
+    @staticmethod
+    def backward(ctx: Any, y_grad: Tensor) -> tuple[Tensor | None, ...]:
+        weight, *tensors = ctx.saved_tensors
+        needs_x, needs_weight, needs_bias, *rest = ctx.needs_input_grad
+        x_grad = weight_grad = None
+        if needs_x and ctx.stride is None:
+            x_grad = y_grad @ weight
+        elif needs_x:
+            x_grad = torch.nn.grad.conv2d_input(ctx.shape, weight, y_grad, ctx.stride)
+        Y = as_rows(y_grad, None if ctx.stride is None else (1, 1))
+        if needs_weight:
+            rows = RowSketch(*tensors, *ctx.plain)
+            product, estimate = estimated_product(rows, Y)
+            if ctx.meter is not None:
+                ctx.meter.add(rows, Y.detach(), product.detach(), estimate.detach())
+            weight_grad = once_only(product.view_as(weight), weight, NO_SECOND_DERIVATIVE)
+        return x_grad, weight_grad, Y.sum(0) if needs_bias else None, *(None for _ in rest)
+
+
+def _product(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, ...] | None
+) -> Tensor:
+    if stride is None:
+        return functional.linear(x, weight, bias)
+    return functional.conv2d(x, weight, bias, stride)
+
+
+def _lowered(x: Tensor, autocast: Autocast) -> Tensor:
+    """Cast as autocast does: float64 stays."""
+    casts = autocast.enabled and x.is_floating_point() and x.dtype != torch.float64
+    return x.to(autocast.dtype) if casts else x
