@@ -3,6 +3,8 @@
 from torch_bridge._adjoint import odeint_adjoint
 from torch_bridge._blocks import DenseField, NeuralODE
 from torch_bridge._certifier import Certifier
+from torch_bridge._conversion import apply, revert
+from torch_bridge._convolution import SketchedConv2d
 from torch_bridge._counted_rows import counted_rows
 from torch_bridge._family import TrainableSolver
 from torch_bridge._linear import SketchedLinear, sketch_rows, sketched_linear
@@ -10,7 +12,9 @@ from torch_bridge._noise_report import NoiseReport
 from torch_bridge._normalization import NORMALIZATIONS, normalization
 from torch_bridge._objectives import equiangular_backward
 from torch_bridge._odeint import odeint, odeint_event
+from torch_bridge._plan import LayerPlan, SketchPlan, plan
 from torch_bridge._regimes import SmoothedSolver
+from torch_bridge._saved import saved_bytes
 from torch_bridge._sketched_module import share_sketch
 from torch_bridge._trajectories import odeint_dense, solve
 
@@ -18,11 +22,15 @@ __all__ = [
     "NORMALIZATIONS",
     "Certifier",
     "DenseField",
+    "LayerPlan",
     "NeuralODE",
     "NoiseReport",
+    "SketchPlan",
+    "SketchedConv2d",
     "SketchedLinear",
     "SmoothedSolver",
     "TrainableSolver",
+    "apply",
     "counted_rows",
     "equiangular_backward",
     "normalization",
@@ -30,6 +38,9 @@ __all__ = [
     "odeint_adjoint",
     "odeint_dense",
     "odeint_event",
+    "plan",
+    "revert",
+    "saved_bytes",
     "share_sketch",
     "sketch_rows",
     "sketched_linear",

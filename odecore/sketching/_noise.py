@@ -58,7 +58,15 @@ def minibatch_variance(X: Any, Y: Any, /, *, units: Any = None) -> Any:
     if n < X.shape[0]:
         within = 0.0
         for rows in np.split(np.argsort(numbers, kind="stable"), np.cumsum(counts)[:-1]):
-            G = xp.matmul(take_rows(X, rows).T, take_rows(Y, rows))
-            within = within + xp.sum(G * G)
+            within = within + _squared_product(take_rows(X, rows), take_rows(Y, rows))
     found = (n * within - m.product) / (n - 1)
     return xp.where(found > 0, found, 0 * found) * (x_scale * y_scale) ** 2
+
+
+def _squared_product(X: Any, Y: Any) -> Any:
+    """||X^T Y||^2, of few rows as the inner product of X X^T and Y Y^T."""
+    xp, (rows, n), m = namespace(X, Y), X.shape, Y.shape[1]
+    if rows * (n + m) < n * m:
+        return xp.sum(xp.matmul(X, X.T) * xp.matmul(Y, Y.T))
+    G = xp.matmul(X.T, Y)
+    return xp.sum(G * G)

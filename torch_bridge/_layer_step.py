@@ -1,0 +1,188 @@
+"""One training step of a model, watched: what each layer reads, what it keeps, what it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from torch_bridge._counted_rows import counted
+from torch_bridge._saved import SavedStorages
+from torch_bridge._sketched_product import as_rows
+
+__all__ = ["Call", "Step", "stride_of", "tensors_in", "watched_step"]
+
+
+@dataclass
+class Call:
+    """One call of a layer in the forward pass.
+
+    Parameters
+    ----------
+    layer : str
+    module : Module
+    input : Tensor
+        The very object that the layer got.
+    kept : list of int
+        Addresses of the storages that the layer saved, its weight and casts of that left out.
+    dtype : torch.dtype
+        Of the product.
+    inside : (n,) Tensor, optional
+        Indices of the rows that count, if not all do.
+    output_grad : Tensor, optional
+        The gradient of the loss by the output.
+    """
+
+    layer: str
+    module: nn.Module
+    input: Tensor
+    kept: list[int] = field(default_factory=list)
+    dtype: torch.dtype = torch.float32
+    inside: Tensor | None = None
+    output_grad: Tensor | None = None
+
+    @property
+    def all_rows(self) -> int:
+        """B, those that do not count included."""
+        return as_rows(self.input.detach(), stride_of(self.module)).shape[0]
+
+    def rows(self) -> tuple[Tensor, Tensor]:
+        """X (B, N) and Y (B, M) of the rows that count, in float32 at least."""
+        stride = stride_of(self.module)
+        both = (self.input, stride), (self.output_grad, stride and (1, 1))
+        found = [as_rows(x.detach(), s) for x, s in both]
+        if self.inside is not None:
+            found = [x.index_select(0, self.inside) for x in found]
+        X, Y = (x.to(torch.promote_types(x.dtype, torch.float32)) for x in found)
+        return X, Y
+
+
+class Step(NamedTuple):
+    """What a step showed: calls in order, bytes of each storage, and those saved elsewhere."""
+
+    calls: list[Call]
+    sizes: dict[int, int]
+    elsewhere: set[int]
+
+
+def watched_step(
+    model: nn.Module, layers: dict[str, nn.Module], run: Callable[[], Tensor], batch: Any
+) -> Step:
+    """Run a forward and a backward pass, and leave the model as it was.
+
+    Gradients, buffers, modes and torch's random numbers are put back.
+    """
+    watch = _Watch()
+    besides = [*model.parameters(), *model.buffers(), *tensors_in(batch)]
+    with ExitStack() as stack:
+        stack.enter_context(_undone(model))
+        for name, layer in layers.items():
+            for handle in watch.attach(name, layer):
+                stack.callback(handle.remove)
+        with torch.enable_grad():
+            with SavedStorages(besides, watch.saved) as saved:
+                loss = run()
+            watch.calls_end = True
+            if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
+                raise ValueError(
+                    "the step must end in one loss with a gradient, got "
+                    f"{_shown(loss)}; give `loss`, from the output and the batch to the loss"
+                )
+            loss.backward()
+    sizes = {address: x.untyped_storage().nbytes() for address, x in saved.kept.items()}
+    return Step(watch.calls, sizes, watch.elsewhere)
+
+
+def tensors_in(batch: Any) -> list[Tensor]:
+    """All tensors in a nest of sequences and mappings."""
+    if isinstance(batch, Tensor):
+        return [batch]
+    if isinstance(batch, Mapping):
+        batch = list(batch.values())
+    if not isinstance(batch, list | tuple):
+        return []
+    return [x for part in batch for x in tensors_in(part)]
+
+
+@dataclass
+class _Watch:
+    calls: list[Call] = field(default_factory=list)
+    elsewhere: set[int] = field(default_factory=set)
+    running: list[Call] = field(default_factory=list)
+    calls_end: bool = False
+
+    def attach(self, name: str, layer: nn.Module) -> Iterator[Any]:
+        def before(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+            if self.calls_end or not inputs:  # a checkpoint runs layers again
+                return
+            call = Call(name, module, inputs[0])
+            call.inside = counted(call.all_rows)
+            self.running.append(call)
+
+        def after(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
+            if self.calls_end or not self.running:
+                return
+            call = self.running.pop()
+            call.dtype = output.dtype
+            self.calls.append(call)
+            if output.requires_grad:
+                output.register_hook(lambda g: setattr(call, "output_grad", g.detach()))
+
+        yield layer.register_forward_pre_hook(before)
+        yield layer.register_forward_hook(after)
+
+    def saved(self, x: Tensor) -> None:
+        address = x.untyped_storage().data_ptr()
+        if not self.running:
+            self.elsewhere.add(address)
+            return
+        call = self.running[-1]
+        if not _is_cast(x, call.module.weight):
+            call.kept.append(address)
+
+
+def _is_cast(x: Tensor, weight: Tensor) -> bool:
+    """Whether this is the weight in another precision, which a sketched layer saves as well."""
+    for candidate in (x, x.mT if x.ndim > 1 else x):
+        if candidate.shape == weight.shape:
+            return torch.equal(candidate, weight.detach().to(candidate.dtype))
+    return False
+
+
+def stride_of(layer: nn.Module) -> tuple[int, ...] | None:
+    """The stride of a convolution, None for a linear layer."""
+    return tuple(layer.stride) if isinstance(layer, nn.Conv2d) else None
+
+
+def _shown(loss: Any) -> str:
+    if not isinstance(loss, Tensor):
+        return type(loss).__name__
+    return f"a tensor of shape {tuple(loss.shape)}, requires_grad={loss.requires_grad}"
+
+
+@contextmanager
+def _undone(model: nn.Module) -> Iterator[None]:
+    """Train mode for now, if the model is not; afterwards all is as before."""
+    modes = {module: module.training for module in model.modules()}
+    gradients = {p: p.grad for p in model.parameters()}
+    buffers = {b: b.detach().clone() for b in model.buffers()}
+    devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
+    with torch.random.fork_rng([d.index for d in devices]):
+        try:
+            for p in gradients:
+                p.grad = None
+            if not model.training:
+                model.train()
+            yield
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+            for p, grad in gradients.items():
+                p.grad = grad
+            with torch.no_grad():
+                for b, value in buffers.items():
+                    b.copy_(value)

@@ -1,0 +1,78 @@
+"""What autograd keeps for a backward pass: storages, each counted once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["SavedStorages", "saved_bytes"]
+
+
+class SavedStorages(torch.autograd.graph.saved_tensors_hooks):
+    """The storages that are saved while this context is entered, those of some tensors left out.
+
+    Parameters
+    ----------
+    besides : iterable of Tensor
+        What exists anyway, such as parameters and the batch.
+    seen : callable, optional
+        Called with each tensor that is saved and does not belong to these.
+    """
+
+    def __init__(
+        self, besides: Iterable[Tensor] = (), seen: Callable[[Tensor], Any] | None = None
+    ) -> None:
+        self.besides = {x.untyped_storage().data_ptr() for x in besides if x.device.type != "meta"}
+        # The tensors are held: a storage that is freed may lend its address to the next.
+        self.kept: dict[int, Tensor] = {}
+
+        def pack(x: Tensor) -> Tensor:
+            address = x.untyped_storage().data_ptr()
+            if address not in self.besides:
+                self.kept.setdefault(address, x)
+                if seen is not None:
+                    seen(x)
+            return x
+
+        super().__init__(pack, lambda x: x)
+
+    def __enter__(self) -> SavedStorages:
+        super().__enter__()
+        return self
+
+    @property
+    def bytes(self) -> int:
+        """Of all storages together."""
+        return sum(x.untyped_storage().nbytes() for x in self.kept.values())
+
+
+def saved_bytes(forward: Callable[[], Any], /, besides: Iterable[Tensor] = ()) -> int:
+    """Bytes that autograd keeps of a forward pass for the backward pass.
+
+    Parameters
+    ----------
+    forward : callable
+        Runs the forward pass, under whatever context it needs.
+    besides : iterable of Tensor, optional
+        What exists anyway and does not count: pass the parameters and the batch.
+
+    Returns
+    -------
+    int
+        Each storage is counted once and whole, as often as views of it may be saved. What autograd
+        formulas keep outside of saved tensors is not seen, nor is what a checkpoint leaves out.
+
+    Examples
+    --------
+    >>> import torch
+    >>> layer, x = torch.nn.Linear(8, 4), torch.randn(100, 8)
+    >>> saved_bytes(lambda: layer(x), besides=layer.parameters())
+    3200
+    """
+    with SavedStorages(besides) as saved:
+        result = forward()
+    del result
+    return saved.bytes
