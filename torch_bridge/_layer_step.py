@@ -147,10 +147,9 @@ class _Watch:
 
 def _is_cast(x: Tensor, weight: Tensor) -> bool:
     """Whether this is the weight in another precision, which a sketched layer saves as well."""
-    for candidate in (x, x.mT if x.ndim > 1 else x):
-        if candidate.shape == weight.shape:
-            return torch.equal(candidate, weight.detach().to(candidate.dtype))
-    return False
+    cast = weight.detach().to(x.dtype)
+    ways = (x, x.mT) if x.ndim > 1 else (x,)
+    return any(one.shape == cast.shape and torch.equal(one, cast) for one in ways)
 
 
 def stride_of(layer: nn.Module) -> tuple[int, ...] | None:

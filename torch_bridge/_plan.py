@@ -178,7 +178,9 @@ def plan(
     reasons |= {name: "it did not run in this step" for name in layers if name not in seen}
     now = sum(step.sizes.values())
     others = now - sum(group.freed for group in groups)
-    if budget is None:
+    if not groups:
+        pass  # nothing to choose: the reasons say why
+    elif budget is None:
         choose_by_noise(groups, float(noise or 0.0))
     else:
         limit = budget * now if budget <= 1 else budget

@@ -31,7 +31,9 @@ def layer_product(
 ) -> Tensor:
     """`functional.linear`, or the convolution of one pixel with a stride; exact without `rows`."""
     if rows is None:
-        return _product(input, weight, bias, stride)
+        if stride is None:
+            return functional.linear(input, weight, bias)
+        return functional.conv2d(input, weight, bias, stride)
     if rows.kept.shape[-1] != weight.shape[1]:
         raise ValueError(
             f"`rows` must be a sketch of this input, of {weight.shape[1]} columns, got one of "
@@ -89,7 +91,9 @@ class _SketchedProduct(torch.autograd.Function):
         stride: tuple[int, ...] | None,
         *tensors: Any,
     ) -> Tensor:
-        return _product(x, weight, bias, stride)
+        if stride is None:
+            return functional.linear(x, weight, bias)
+        return _by_pixels(x[..., :: stride[0], :: stride[1]], weight[:, :, 0, 0], bias)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -105,7 +109,10 @@ class _SketchedProduct(torch.autograd.Function):
         if needs_x and ctx.stride is None:
             x_grad = y_grad @ weight
         elif needs_x:
-            x_grad = torch.nn.grad.conv2d_input(ctx.shape, weight, y_grad, ctx.stride)
+            x_grad = _by_pixels(y_grad, weight[:, :, 0, 0].mT, None)
+            if ctx.stride != (1, 1):
+                pixels, x_grad = x_grad, y_grad.new_zeros(ctx.shape)
+                x_grad[..., :: ctx.stride[0], :: ctx.stride[1]] = pixels
         Y = as_rows(y_grad, None if ctx.stride is None else (1, 1))
         if needs_weight:
             rows = RowSketch(*tensors, *ctx.plain)
@@ -116,12 +123,12 @@ class _SketchedProduct(torch.autograd.Function):
         return x_grad, weight_grad, Y.sum(0) if needs_bias else None, *(None for _ in rest)
 
 
-def _product(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, ...] | None
-) -> Tensor:
-    if stride is None:
-        return functional.linear(x, weight, bias)
-    return functional.conv2d(x, weight, bias, stride)
+def _by_pixels(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The convolution of one pixel as a matrix product: far faster on a CPU, and as exact."""
+    if x.stride(-3) == 1:  # channels last
+        return functional.linear(x.movedim(-3, -1), weight, bias).movedim(-1, -3)
+    y = weight @ x.flatten(-2)
+    return (y if bias is None else y + bias[:, None]).unflatten(-1, x.shape[-2:])
 
 
 def _lowered(x: Tensor, autocast: Autocast) -> Tensor:

@@ -1,0 +1,514 @@
+"""Plans of sketches: what a step keeps, what is predicted is what is measured, nothing else moves."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from odecore.sketching import UniformRows, minibatch_variance, variance
+from torch_bridge import (
+    SketchedConv2d,
+    SketchedLinear,
+    apply,
+    counted_rows,
+    plan,
+    revert,
+    saved_bytes,
+    share_sketch,
+)
+
+
+class Attention(nn.Module):
+    """A block of a transformer: shared inputs, a residual sum, normalization, GELU."""
+
+    def __init__(self, width=16, heads=2):
+        super().__init__()
+        self.heads = heads
+        self.q, self.k, self.v, self.o = (nn.Linear(width, width) for _ in range(4))
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
+        self.widen, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x):
+        z = self.norms[0](x)
+        q, k, v = (
+            layer(z).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for layer in (self.q, self.k, self.v)
+        )
+        x = x + self.o(functional.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+        return x + self.narrow(functional.gelu(self.widen(self.norms[1](x))))
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed = nn.Embedding(50, 16)
+        self.blocks = nn.ModuleList(Attention() for _ in range(2))
+        self.head = nn.Linear(16, 50, bias=False)
+        self.head.weight = self.embed.weight  # tied
+
+    def forward(self, tokens):
+        x = self.embed(tokens)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x)
+
+
+TOKENS = torch.randint(0, 50, (8, 12), generator=torch.Generator().manual_seed(3))
+
+
+def next_token(output, tokens):
+    return functional.cross_entropy(output[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+
+
+def measured(model, batch, loss):
+    besides = [
+        *model.parameters(),
+        *model.buffers(),
+        *(batch if isinstance(batch, tuple) else [batch]),
+    ]
+    run = (lambda: model(*batch)) if isinstance(batch, tuple) else (lambda: model(batch))
+    return saved_bytes(lambda: loss(run(), batch), besides=besides)
+
+
+def reasons(found):
+    return {one.name: one.reason for one in found.layers if one.ratio is None}
+
+
+@pytest.mark.parametrize("sketch", ["uniform", "balanced"])
+@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize("budget", [0.7, 0.85])
+def test_a_transformer_keeps_what_was_predicted(sketch, centred, budget):
+    model = Model()
+    now = measured(model, TOKENS, next_token)
+    found = plan(model, TOKENS, budget=budget, loss=next_token, sketch=sketch, centred=centred)
+    assert found.bytes_now == now
+    assert found.bytes_planned <= budget * now
+    apply(found)
+    after = measured(model, TOKENS, next_token)
+    assert after == pytest.approx(found.bytes_planned, rel=0.02)
+    assert after < 0.9 * now
+    for block in model.blocks:
+        assert block.q.shared is block.k.shared is block.v.shared
+        assert type(block.o) is nn.Linear  # attention keeps its input
+    assert "something else keeps its input" in reasons(found)["blocks.0.o"]
+    revert(model)
+    assert measured(model, TOKENS, next_token) == now
+
+
+def test_noise_is_what_the_core_says():
+    model = nn.Sequential(
+        nn.Linear(6, 12), nn.GELU(), nn.Linear(12, 12), nn.GELU(), nn.Linear(12, 4)
+    )
+    x = torch.randn(40, 6)
+    loss = lambda y, x: (y - x[:, :4]).square().sum()  # noqa: E731
+    seen = {}
+    for k in (2, 4):
+        model[k].register_forward_hook(lambda m, i, o, k=k: seen.update({k: [i[0].detach()]}))
+        model[k].register_full_backward_hook(lambda m, i, o, k=k: seen[k].append(o[0]))
+    found = plan(model, x, budget=0.75, loss=loss)
+    for one in found.layers[1:]:
+        X, Y = seen[int(one.name)]
+        wanted = float(variance(UniformRows(one.size), X, Y) / minibatch_variance(X, Y))
+        assert one.noise == pytest.approx(wanted, rel=1e-4)
+    assert found.noise == pytest.approx(sum(one.noise for one in found.layers) / 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("target", [0.05, 0.5, 3.0])
+def test_a_bound_on_the_noise_is_met_with_the_fewest_bytes(target):
+    model = Model()
+    found = plan(model, TOKENS, noise=target, loss=next_token)
+    assert 0.8 * target < found.noise <= target
+    tighter = plan(model, TOKENS, budget=found.bytes_planned, loss=next_token)
+    assert tighter.noise == pytest.approx(found.noise, rel=0.1)
+    by_rows = plan(model, TOKENS, noise=target, loss=next_token, units="rows")
+    assert by_rows.noise <= target
+
+
+def test_layers_get_rows_where_noise_is_dear():
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Linear(6, 20), nn.GELU(), nn.Linear(20, 20), nn.GELU(), nn.Linear(20, 4)
+    )
+    x = torch.randn(60, 6)
+    loss = lambda y, x: (y - x[:, :4]).square().sum()  # noqa: E731
+    found = plan(model, x, budget=0.8, loss=loss)
+    best = sum(one.noise for one in found.layers)
+    sizes = [one.size for one in found.layers[1:]]
+    noises = {}
+    seen = {}
+    for k in (2, 4):
+        model[k].register_forward_hook(lambda m, i, o, k=k: seen.update({k: [i[0].detach()]}))
+        model[k].register_full_backward_hook(lambda m, i, o, k=k: seen[k].append(o[0]))
+    loss(model(x), x).backward()
+    for p in range(1, sum(sizes)):
+        pair = (p, sum(sizes) - p)
+        if max(pair) < 60:
+            noises[pair] = sum(
+                float(variance(UniformRows(q), *seen[k]) / minibatch_variance(*seen[k]))
+                for q, k in zip(pair, (2, 4), strict=True)
+            )
+    assert best == pytest.approx(min(noises.values()), rel=1e-3)
+
+
+def test_a_model_is_left_as_it_was():
+    class Noisy(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear, self.norm, self.drop = nn.Linear(6, 6), nn.BatchNorm1d(6), nn.Dropout(0.5)
+            self.out = nn.Linear(6, 3)
+
+        def forward(self, x):
+            return self.out(self.drop(functional.gelu(self.norm(self.linear(x)))))
+
+    model = Noisy().eval()
+    model.out.weight.grad = torch.ones(3, 6)
+    before = copy.deepcopy(model.state_dict())
+    x, state = torch.randn(30, 6), torch.get_rng_state()
+    found = plan(model, x, noise=1.0, loss=lambda y, x: y.square().sum())
+    assert any(one.ratio is not None for one in found.layers)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not any(module.training for module in model.modules())
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])
+    assert torch.equal(model.out.weight.grad, torch.ones(3, 6))
+    assert model.linear.weight.grad is None
+    assert not model.linear._forward_hooks
+    assert not model.linear._forward_pre_hooks
+    with pytest.raises(KeyError):
+        plan(model, torch.randn(30, 6), noise=1.0, loss=lambda y, x: {}["none"])
+    assert not model.linear._forward_hooks
+    assert not model.training
+
+
+def test_conversion_keeps_everything_but_the_class():
+    model = Model()
+    model.blocks[0].q.weight.requires_grad_(False)
+    calls = []
+    model.blocks[1].narrow.register_forward_hook(lambda *_: calls.append(1))
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    modules, parameters = dict(model.named_modules()), dict(model.named_parameters())
+    keys, plain = list(model.state_dict()), copy.deepcopy(model)
+    found = plan(model, TOKENS, budget=0.8, loss=next_token)
+    assert reasons(found)["blocks.0.q"] == "its weight is frozen"
+    assert apply(found) is model
+    assert dict(model.named_modules()) == modules
+    assert list(model.state_dict()) == keys
+    assert all(p is parameters[name] for name, p in model.named_parameters())
+    assert model.head.weight is model.embed.weight
+    assert isinstance(model.blocks[1].narrow, SketchedLinear)
+    assert "ratio=" in repr(model.blocks[1].narrow)
+    for _ in range(3):
+        optimizer.zero_grad()
+        next_token(model(TOKENS), TOKENS).backward()
+        optimizer.step()
+    assert len(calls) > 3
+    again = copy.deepcopy(model)
+    assert again.blocks[1].q.shared is again.blocks[1].k.shared is not model.blocks[1].k.shared
+    model.eval()
+    plain.load_state_dict(model.state_dict())
+    torch.testing.assert_close(model(TOKENS), plain.eval()(TOKENS))
+    revert(model)
+    assert vars(model.blocks[1].narrow).keys() == vars(plain.blocks[1].narrow).keys()
+    assert type(model.blocks[1].narrow) is nn.Linear
+    apply(found, again)  # a second plan replaces the first
+    revert(again)
+    assert type(again.blocks[1].narrow) is nn.Linear
+    made = nn.Sequential(SketchedLinear(3, 3))
+    assert type(revert(made)[0]) is SketchedLinear
+
+
+def test_gradients_of_a_converted_model_are_unbiased():
+    model = Model()
+    plain = [p.grad for p in backward(copy.deepcopy(model)).parameters()]
+    apply(plan(model, TOKENS, budget=0.75, loss=next_token))
+    torch.manual_seed(0)
+    n = 300
+    total = [torch.zeros_like(g) for g in plain]
+    squares = [torch.zeros_like(g) for g in plain]
+    for _ in range(n):
+        backward(model)
+        for t, s, p in zip(total, squares, model.parameters(), strict=True):
+            t.add_(p.grad, alpha=1 / n)
+            s.add_(p.grad.square(), alpha=1 / n)
+    for t, s, g in zip(total, squares, plain, strict=True):
+        spread = ((s - t.square()).clamp(min=0).sum() / n).sqrt()
+        assert float((t - g).norm()) < 4 * float(spread) + 1e-5 * float(g.norm())
+
+
+def backward(model):
+    model.zero_grad()
+    next_token(model(TOKENS), TOKENS).backward()
+    return model
+
+
+class Own(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def mlp(*layers):
+    return nn.Sequential(*layers)
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "reason"),
+    [
+        (mlp(nn.Linear(6, 8), nn.GELU(), nn.Linear(8, 8)), "0", "besides the batch"),
+        (mlp(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 8)), "2", "something else keeps its input"),
+        (mlp(nn.Linear(6, 8), nn.GELU(), Own(8, 8)), "2", "of its own kind"),
+        (mlp(nn.Linear(6, 8), nn.GELU(), SketchedLinear(8, 8)), "2", "sketched already"),
+        (
+            mlp(nn.Linear(6, 8), nn.GELU(), nn.utils.parametrizations.weight_norm(nn.Linear(8, 8))),
+            "2", "of its own kind",
+        ),
+    ],
+)  # fmt: skip
+def test_reasons_to_stay_exact(model, name, reason):
+    found = plan(model, torch.randn(40, 6), noise=1.0, loss=lambda y, x: y.square().sum())
+    assert reason in reasons(found)[name]
+    assert reason in str(found)
+
+
+def test_more_reasons():
+    class Some(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.idle = nn.Linear(6, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+            self.frozen, self.resting = (
+                nn.Linear(8, 8).requires_grad_(False),
+                nn.Linear(8, 8).eval(),
+            )
+
+        def forward(self, x):
+            x = self.frozen(functional.gelu(self.first(x)))
+            x = self.resting(functional.gelu(x))
+            return checkpoint(self.second, functional.gelu(x), use_reentrant=False)
+
+    found = reasons(plan(Some(), torch.randn(40, 6), noise=1.0, loss=lambda y, x: y.sum()))
+    assert found["idle"] == "it did not run in this step"
+    assert found["frozen"] == "its weight is frozen"
+    assert found["resting"] == "it is in evaluation mode"
+    assert "nothing is kept" in found["second"]
+
+
+def test_a_layer_that_runs_twice():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.first, self.inner = nn.Linear(6, 16), nn.Linear(16, 16)
+
+        def forward(self, x):
+            x = functional.gelu(self.first(x))
+            return self.inner(functional.gelu(self.inner(x)))
+
+    model, x = Twice(), torch.randn(50, 6)
+    loss = lambda y, x: y.square().sum()  # noqa: E731
+    found = plan(model, x, budget=0.75, loss=loss)
+    assert found.layers[1].rows == 100
+    apply(found)
+    assert measured(model, x, loss) == pytest.approx(found.bytes_planned, rel=0.02)
+
+
+def test_views_of_one_storage_are_not_promised():
+    class Halves(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.a, self.b = nn.Linear(6, 16), nn.Linear(8, 8), nn.Linear(8, 8)
+
+        def forward(self, x):
+            left, right = functional.gelu(self.first(x)).chunk(2, -1)
+            return self.a(left) + self.b(right)
+
+    model, x = Halves(), torch.randn(50, 6)
+    loss = lambda y, x: y.square().sum()  # noqa: E731
+    found = plan(model, x, noise=1.0, loss=loss)
+    apply(found)
+    assert measured(model, x, loss) == pytest.approx(found.bytes_planned, rel=0.02)
+
+
+@pytest.mark.parametrize("sketch", ["uniform", "balanced"])
+def test_under_autocast(sketch):
+    model = Model()
+
+    def loss(output, tokens):
+        return next_token(output.float(), tokens)
+
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        now = measured(model, TOKENS, loss)
+        found = plan(model, TOKENS, budget=0.8, loss=loss, sketch=sketch)
+        apply(found)
+        after = measured(model, TOKENS, loss)
+    assert found.bytes_now == now
+    assert after == pytest.approx(found.bytes_planned, rel=0.02)
+    assert after < 0.85 * now
+
+
+def test_rows_that_do_not_count_cost_nothing():
+    # Padding has no gradient: a sketch of all other rows is exact, and smaller.
+    model = Model()
+    mask = torch.arange(12) < torch.arange(1, 9)[:, None]
+
+    def loss(output, tokens):
+        return functional.cross_entropy(output[mask], tokens[mask])
+
+    class Masked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.widen = nn.Embedding(50, 16), nn.Linear(16, 32)
+            self.norm, self.narrow = nn.LayerNorm(16), nn.Linear(32, 50)
+
+        def forward(self, tokens):
+            return self.narrow(functional.gelu(self.widen(self.norm(self.embed(tokens)))))
+
+    model = Masked()
+    exact = [p.grad for p in model.parameters()]
+    loss(model(TOKENS), TOKENS).backward()
+    exact = [p.grad.clone() for p in model.parameters()]
+    now = measured(model, TOKENS, loss)
+    with counted_rows(mask):
+        found = plan(model, TOKENS, noise=1e-9, loss=loss)
+        apply(found)
+        assert measured(model, TOKENS, loss) == pytest.approx(found.bytes_planned, rel=0.02)
+        model.zero_grad()
+        loss(model(TOKENS), TOKENS).backward()
+    assert found.noise == 0
+    assert found.bytes_planned < 0.85 * now
+    for p, g in zip(model.parameters(), exact, strict=True):
+        torch.testing.assert_close(p.grad, g)
+
+
+class Pixels(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem = nn.Conv2d(3, 8, 3, padding=1)
+        self.norm = nn.GroupNorm(2, 8)
+        self.mix = nn.Conv2d(8, 16, 1)
+        self.down = nn.Conv2d(16, 12, 1, stride=2)
+        self.head = nn.Linear(12, 5)
+
+    def forward(self, x):
+        x = functional.gelu(self.mix(self.norm(self.stem(x))))
+        return self.head(functional.gelu(self.down(x)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("sketch", ["uniform", "balanced"])
+def test_convolutions_of_one_pixel(sketch):
+    model, x = Pixels(), torch.randn(6, 3, 8, 10)
+    labels = torch.arange(6) % 5
+    loss = lambda y, x: functional.cross_entropy(y, labels)  # noqa: E731
+    found = plan(model, x, budget=0.75, loss=loss, sketch=sketch)
+    assert reasons(found)["stem"] == "its kernel reads more than a pixel"
+    apply(found)
+    assert type(model.mix) is SketchedConv2d
+    assert measured(model, x, loss) == pytest.approx(found.bytes_planned, rel=0.02)
+    revert(model)
+    assert type(model.mix) is nn.Conv2d
+
+
+@pytest.mark.parametrize("stride", [1, 2, (2, 3)])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_a_sketched_convolution(stride, memory_format, dtype):
+    torch.manual_seed(0)
+    x = torch.randn(2, 6, 5, 7, dtype=dtype).contiguous(memory_format=memory_format)
+    exact = nn.Conv2d(6, 4, 1, stride=stride).to(dtype)
+    for sketch in ("uniform", "balanced", "gaussian", "rademacher"):
+        layer = SketchedConv2d(6, 4, stride, ratio=0.4, sketch=sketch, dtype=dtype, centred=True)
+        layer.load_state_dict(exact.state_dict())
+        results = []
+        for module in (exact, layer):
+            z = x.clone().requires_grad_()
+            module.zero_grad()
+            y = module(z)
+            y.square().sum().backward()
+            results.append((y, z.grad, module.bias.grad))
+        tolerance = 16 * torch.finfo(dtype).eps
+        for wanted, found in zip(*results, strict=True):
+            torch.testing.assert_close(found, wanted, rtol=tolerance, atol=40 * tolerance)
+        assert layer.weight.grad.shape == (4, 6, 1, 1)
+        layer.ratio = 1.0
+        layer.zero_grad()
+        layer(x).square().sum().backward()
+        torch.testing.assert_close(layer.weight.grad, exact.weight.grad)
+
+
+def test_the_gradient_of_a_sketched_convolution_is_that_of_its_rows():
+    torch.manual_seed(0)
+    x, y_grad = torch.randn(2, 6, 5, 7), torch.randn(2, 4, 3, 3)
+    layer = SketchedConv2d(6, 4, (2, 3), bias=False, ratio=0.5)
+    X = x[:, :, ::2, ::3].movedim(1, -1).reshape(18, 6)
+    Y = y_grad.movedim(1, -1).reshape(18, 4)
+    torch.manual_seed(5)
+    layer(x).backward(y_grad)
+    torch.manual_seed(5)
+    drawn = torch.randperm(18)[:9]
+    torch.testing.assert_close(layer.weight.grad[:, :, 0, 0], 2 * Y[drawn].T @ X[drawn])
+    kept = saved_bytes(lambda: layer(x), besides=layer.parameters())
+    assert kept == 9 * (6 * 4 + 4)
+    share_sketch(layer, SketchedConv2d(6, 4, (2, 3), bias=False, ratio=0.5))
+
+
+TINY = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 8))
+X = torch.randn(20, 4)
+
+
+def total(y, x):
+    return y.square().sum()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: plan(TINY, X, loss=total), "give one of `budget` and `noise`"),
+        (lambda: plan(TINY, X, loss=total, budget=0.5, noise=1), "give one of"),
+        (lambda: plan(TINY, X, loss=total, budget=-1), "positive number, got -1"),
+        (lambda: plan(TINY, X, loss=total, noise=float("nan")), "positive number, got nan"),
+        (lambda: plan(TINY, X, loss=total, budget=0.01), "below what one row for each layer"),
+        (
+            lambda: plan(TINY, X, loss=total, budget=0.5, sketch="gaussian"),
+            "one of uniform, balanced",
+        ),
+        (lambda: plan(TINY, X, loss=total, budget=0.5, units="tokens"), "`units` must be one of"),
+        (lambda: plan(TINY, X, budget=0.5), "must end in one loss with a gradient"),
+        (
+            lambda: plan(TINY, X, budget=0.5, loss=lambda y, x: y.sum().detach()),
+            "requires_grad=False",
+        ),
+        (lambda: plan(TINY, X[:1], loss=total, budget=0.9), "at least 2"),
+    ],
+)
+def test_bad_plans_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_a_plan_of_another_model_is_refused_before_anything_changes():
+    found = plan(TINY, X, loss=total, noise=5.0)
+    other = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.ReLU())
+    with pytest.raises(TypeError, match="got ReLU; plan for this model"):
+        apply(found, other)
+    with pytest.raises(ValueError, match="`storage` must be"):
+        apply(found, copy.deepcopy(TINY), storage=torch.float16)
+    assert type(TINY[2]) is nn.Linear
+
+
+def test_batches_of_every_kind():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 8))
+
+        def forward(self, x, shift):
+            loss = (self.net(x) + shift).square().sum()
+            return type("Output", (), {"loss": loss})()
+
+    model = Named()
+    for batch in ((X, X[:, :1]), {"x": X, "shift": X[:, :1]}, [X, X[:, :1]]):
+        found = plan(model, batch, noise=1.0)
+        assert [one.name for one in found.layers if one.ratio is not None] == ["net.2"]
