@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch_bridge._adjoint_setting import Setting
 from torch_bridge._callbacks import observer_of
 from torch_bridge._captured import field_later, parameters_of
 from torch_bridge._certifier import Certifier
+from torch_bridge._events import solved_again
 from torch_bridge._fields import Autocast, inside_torch_func, inside_transform
 from torch_bridge._jacobian import newton_of
 from torch_bridge._methods import Method, Solver, solver_of
@@ -125,22 +127,28 @@ def odeint_adjoint(
     backward integration as in torchdiffeq, and the gradient of the parameters is a quadrature, not
     a part of the ODE state; see `odecore.adjoint.restored`. Differentiating twice is refused.
 
+    With `event_fn` the event is found first, and the solve is made again up to it: twice the
+    evaluations, and the memory of an adjoint. `odeint_event(odeint_interface=odeint_adjoint)` has
+    the gradient of the event's time.
+
     Under torch.func (grad, vmap, jacrev) the parameters are those of `func`, a Module; vmap solves
     one sample after another, each with steps of its own.
     """
     if adjoint not in ADJOINTS:
         raise ValueError(f"`adjoint` must be one of {', '.join(ADJOINTS)}, got {adjoint!r}")
-    if event_fn is not None:
-        # Memory grows with the steps up to the event, which is not known before.
-        return odeint(
-            func, y0, t, rtol=rtol, atol=atol, method=method, options=options, event_fn=event_fn
-        )
     given = {
         "adjoint_rtol": adjoint_rtol,
         "adjoint_atol": adjoint_atol,
         "adjoint_method": adjoint_method,
         "adjoint_options": adjoint_options,
     }
+    if event_fn is not None:
+        forward = {"rtol": rtol, "atol": atol, "method": method, "options": options}
+        solve = partial(
+            odeint_adjoint, adjoint_params=adjoint_params, nodes=nodes, memory=memory,
+            adjoint=adjoint, certificate=certificate, compile=compile, **forward, **given,
+        )  # fmt: skip
+        return solved_again(partial(odeint, **forward), solve, func, y0, t, event_fn)
     _refuse_unused(adjoint, given, nodes, memory)
     if compile and (adjoint != "restored" or inside_torch_func()):
         found = "torch.func" if adjoint == "restored" else f"adjoint={adjoint!r}"

@@ -9,7 +9,7 @@ from typing import Any
 
 from odecore._array import as_state, combiner, constant, is_readable, limits, namespace, own
 from odecore.adjoint._gradients import Gradients
-from odecore.adjoint._linearization import Linearize, Pull
+from odecore.adjoint._linearization import Linearize, Pull, require_like
 from odecore.solve import Statistics, Trajectory, explicit_step, refusing_reuse, solve_ivp
 from odecore.tableaux import ButcherTableau, Coefficients, tableau
 
@@ -235,21 +235,12 @@ def discrete(
     if len(cotangents) != wanted:
         raise ValueError(f"give one cotangent for each of {wanted} times, got {len(cotangents)}")
     for cotangent in cotangents:
-        _require_like(cotangent, y, "cotangents")
+        require_like(cotangent, y, "cotangents")
     back = _Backward(linearize, record, _without_idle_stages(record.method), parameters)
     a = back.run(dict(zip(record.outputs, cotangents, strict=True)))
     xp = namespace(y)
     statistics = Statistics(evaluations=back.evaluations, accepted=len(record.times) - 1)
     return Gradients(a, back.total, xp.sum(xp.zeros_like(xp.abs(y))), statistics)
-
-
-def _require_like(array: Any, y: Any, label: str) -> None:
-    """Check that an array fits the state: it would broadcast or promote in silence."""
-    namespace(array, y)  # TypeError unless they are of one library
-    if (array.shape, array.dtype) != (y.shape, y.dtype):
-        kind = ValueError if array.shape != y.shape else TypeError
-        seen = f"{tuple(y.shape)}, got {array.dtype} of {tuple(array.shape)}"
-        raise kind(f"`{label}` must be {y.dtype} of shape {seen}")
 
 
 def _without_idle_stages(method: Coefficients) -> Coefficients:
@@ -321,7 +312,7 @@ class _Backward:
             weights = [method.b[i], *(method.A[j][i] for j in pulled)]
             mu = combine(None, h, weights, [a, *pulled.values()])
             q, terms = self.pulls[i](mu, self.parameters)
-            _require_like(q, y, "pull(a, parameters)[0]")
+            require_like(q, y, "pull(a, parameters)[0]")
             pulled[i] = own(q)
             pairs = zip(self.total or terms, terms, strict=True)
             self.total = tuple(x + z if self.total else own(z) for x, z in pairs)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from odecore import errors
-from torch_bridge import Certifier, odeint, odeint_adjoint
+from torch_bridge import Certifier, odeint, odeint_adjoint, odeint_event
 
 D = torch.float64
 
@@ -567,3 +567,37 @@ def test_two_processes_average_their_gradients():
     y = odeint_adjoint(func, y0, T, rtol=1e-10, atol=1e-10)[-1]
     wanted = torch.autograd.grad(y.square().sum() / 2, [*func.parameters()])
     torch.testing.assert_close(vector(found), vector(wanted), rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("adjoint", ["restored", "reversed", "discrete"])
+@pytest.mark.parametrize("options", [{}, {"method": "rk4", "options": {"step_size": 0.02}}])
+def test_events_have_adjoints(adjoint, options):
+    torch.manual_seed(0)
+    y0 = torch.randn(5, 4, dtype=D)
+    func = Field()
+
+    def event(t, y):
+        return y.square().mean() - 0.8 * y0.square().mean() - 0.2 * t
+
+    found = {}
+    for solve, more in ((odeint, {}), (odeint_adjoint, {"adjoint": adjoint})):
+        start, t0 = y0.clone().requires_grad_(), torch.tensor(0.1, dtype=D, requires_grad=True)
+        func.calls = 0
+        time, y = odeint_event(
+            func, start, t0, event_fn=event, odeint_interface=solve, **options, **more
+        )
+        loss, forward = time + y[-1].square().sum(), func.calls
+        gradient = torch.autograd.grad(loss, [start, t0, *func.parameters()])
+        found[solve] = loss, torch.cat([g.ravel() for g in gradient])
+        # It is an adjoint: the field is evaluated again to go back.
+        assert (func.calls > forward) is (solve is odeint_adjoint)
+    assert 0.2 < time.item() < 5
+    for ours, other in zip(found[odeint_adjoint], found[odeint], strict=True):
+        torch.testing.assert_close(ours, other, rtol=2e-5, atol=1e-6)
+
+
+def test_an_event_at_the_start_has_a_gradient():
+    func, y0 = Field(), torch.ones(1, 4, dtype=D, requires_grad=True)
+    time, y = odeint_adjoint(func, y0, T[:2], event_fn=lambda t, y: y.sum() - 4)
+    assert float(time) == 0
+    assert torch.autograd.grad(y[-1].sum(), y0)[0].tolist() == [[1.0] * 4]
