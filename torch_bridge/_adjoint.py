@@ -89,7 +89,7 @@ def odeint_adjoint(
     adjoint : {"restored", "reversed", "discrete"}, optional
         "restored": the state comes from an interpolant of the forward solve (default). "reversed":
         it is integrated backwards, as in torchdiffeq, which drifts; `adjoint_options` takes
-        {"norm": "seminorm"}. "discrete": the exact transpose of the steps of an explicit method,
+        {"norm": "seminorm"}. "discrete": the exact transpose of the steps of a Runge-Kutta method,
         made again from checkpoints; steps land on the output times, and `memory` is the budget for
         states between them.
     certificate : Certifier, float or bool, optional

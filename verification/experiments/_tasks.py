@@ -121,5 +121,5 @@ def _moons() -> tuple[Tensor, Tensor]:
 
 TASKS = (
     Task("digits", Digits, _labelled_digits, 64, 300, 1e-2),
-    Task("density", Density, _moons, 256, 600, 2e-2),
+    Task("density", Density, _moons, 256, 400, 2e-2),
 )

@@ -62,7 +62,7 @@ class Run:
     work : float
         Multiplications of matrices in a backward pass, in units of those of one f on the batch.
     seconds : float
-        Time of the backward passes.
+        Processor time of the backward passes.
     """
 
     loss: float
@@ -85,9 +85,9 @@ def train(task: Task, way: Way, seed: int) -> Run:
         x = data[torch.randint(len(data), (task.batch,), generator=batches)]
         optimizer.zero_grad()
         loss = model(way, x)
-        start = time.perf_counter()
+        start = time.process_time()
         loss.backward()
-        seconds += time.perf_counter() - start
+        seconds += time.process_time() - start
         optimizer.step()
         schedule.step()
         if (k + 1) * LOOKS // task.steps > k * LOOKS // task.steps:
