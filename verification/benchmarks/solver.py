@@ -118,13 +118,13 @@ def _odecore(field: Field, y0: Tensor) -> tuple[Callable[[], object], int]:
 def _diffrax(field: Field, y0: Tensor) -> tuple[Callable[[], object], int]:
     import jax
 
-    solve, arguments = _in_jax(field, y0)
+    solve, arguments = in_jax(field, y0)
     jitted = jax.jit(solve)
     steps = int(jitted(*arguments)[1])
     return lambda: jax.block_until_ready(jitted(*arguments)), 6 * steps + 2
 
 
-def _in_jax(field: Field, y0: Tensor) -> tuple[Callable[..., Any], tuple[Any, Any]]:
+def in_jax(field: Field, y0: Tensor) -> tuple[Callable[..., Any], tuple[Any, Any]]:
     """A solve by diffrax, giving the end and the number of steps, and its arguments."""
     import diffrax
     import jax.numpy as jnp
@@ -183,32 +183,3 @@ def test_gradient(
         solve(field, y0, END, **METHODS[method])[-1].square().sum().backward()
 
     timed(f"{interface} + backward, {method}, {size}", library, call)
-
-
-@pytest.mark.parametrize("library", ["odecore", "odecore, eager", "torchdiffeq", "diffrax"])
-@pytest.mark.parametrize("size", SIZES)
-def test_compiled_adjoint(timed: Callable[..., None], size: str, library: str) -> None:
-    """Time a solve and its gradients, all of it compiled; torchdiffeq's adjoint runs eagerly."""
-    field, y0 = problem(size)
-    case = f"compiled odeint_adjoint + backward, {size}"
-    if library == "diffrax":
-        import jax
-
-        solve, arguments = _in_jax(field, y0)
-
-        def loss(y: Any, args: Any) -> Any:
-            return (solve(y, args)[0] ** 2).sum()
-
-        gradient = jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
-        timed(case, library, lambda: jax.block_until_ready(gradient(*arguments)), rounds=30)
-        return
-    y0.requires_grad_()
-    options = {**METHODS["dopri5, 1e-6"], **({"compile": True} if library == "odecore" else {})}
-    solve = LIBRARIES[library.partition(",")[0]].odeint_adjoint
-
-    def call() -> None:
-        y0.grad = None
-        field.zero_grad()
-        solve(field, y0, END, **options)[-1].square().sum().backward()
-
-    timed(case, library, call, rounds=30)
