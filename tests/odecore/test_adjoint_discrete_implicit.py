@@ -153,6 +153,32 @@ def test_equations_that_are_not_solved_raise(monkeypatch):
     assert caught.value.trajectory.t.tolist() == [record.times[-2]]
 
 
+@pytest.mark.parametrize("method", ["kvaerno43", "gauss2"])
+def test_statistics_count_linearizations_and_products(method):
+    _, linearize = nonlinear(THETA)
+    calls, pulls = [], []
+
+    def counted(t, y):
+        calls.append(t)
+        value, pull = linearize(t, y)
+
+        def counting(a, parameters):
+            pulls.append(parameters)
+            return pull(a, parameters)
+
+        return value, counting
+
+    field, y0 = nonlinear(THETA)[0], np.array([0.7, -0.4])
+    _, record = record_steps(field, [0.0, 1.0], y0, method=method, steps=3)
+    found = discrete(counted, record, [np.zeros(2), np.ones(2)])
+    stages = len(record.method.b)
+    assert found.statistics.evaluations == len(calls)
+    assert sum(pulls) == 3 * stages  # parameters once for each stage
+    # Of diagonal stages one product each is of one stage, of coupled ones of all.
+    solved = stages - 1 if method == "kvaerno43" else 1
+    assert 3 * solved <= found.statistics.newton <= 3 * solved * 2 * stages
+
+
 def test_states_of_any_shape():
     for shape in [(), (2, 3)]:
         y0 = np.full(shape, 0.5)
