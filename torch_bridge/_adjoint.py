@@ -194,7 +194,7 @@ class _Solve(torch.autograd.Function):
     def forward(
         kind: Any, certifier: Certifier | None, y0: Tensor, *parameters: Tensor
     ) -> tuple[Tensor, ...]:
-        found: tuple[Tensor, ...] = kind.record(y0)
+        found: tuple[Tensor, ...] = kind.record(y0.detach())  # nothing is recorded here
         return found
 
     @staticmethod
