@@ -66,6 +66,19 @@ def test_the_verdict():
     assert not same_loss_for_less(runs([0.90, 1.10, 1.00], 40), base)
 
 
+def test_a_wrong_gradient_does_not_reach_the_loss():
+    def flipped(field, y0, t):
+        y = WAYS["restored, collocated"](field, y0, t)
+        return 2 * y.detach() - y
+
+    task = replace(DIGITS, steps=15)
+    against = [train(task, WAYS["reversed"], seed) for seed in (0, 1)]
+    assert same_loss_for_less(
+        [train(task, WAYS["restored, collocated"], s) for s in (0, 1)], against
+    )
+    assert not same_loss_for_less([train(task, flipped, seed) for seed in (0, 1)], against)
+
+
 def test_the_quick_form_runs(capsys):
     assert adjoint_training.main(["--quick"]) == 0
     text = capsys.readouterr().out
