@@ -35,9 +35,10 @@ demo-quick: $(VENV)/demo.installed ## the same in short, to see that it runs
 test: $(VENV)/test.installed ## all tests but the long ones (under 10 minutes)
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist worksteal
 
-verify: $(VENV)/test.installed ## the long tests, the claims, then the whole demo
+verify: $(VENV)/test.installed ## the long tests, the claims, the trainings, then the whole demo
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist worksteal -m long
 	$(BIN)/python -m verification run
+	$(BIN)/python -m verification.experiments.adjoint_training
 	$(BIN)/python -m verification demo
 
 lint: $(VENV)/lint.installed ## format and style

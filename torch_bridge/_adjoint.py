@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from torch_bridge._adjoint_setting import Setting
 from torch_bridge._callbacks import observer_of
 from torch_bridge._captured import field_later, parameters_of
 from torch_bridge._certifier import Certifier
+from torch_bridge._events import solved_again
 from torch_bridge._fields import Autocast, inside_torch_func, inside_transform
 from torch_bridge._jacobian import newton_of
 from torch_bridge._methods import Method, Solver, solver_of
@@ -87,7 +89,7 @@ def odeint_adjoint(
     adjoint : {"restored", "reversed", "discrete"}, optional
         "restored": the state comes from an interpolant of the forward solve (default). "reversed":
         it is integrated backwards, as in torchdiffeq, which drifts; `adjoint_options` takes
-        {"norm": "seminorm"}. "discrete": the exact transpose of the steps of an explicit method,
+        {"norm": "seminorm"}. "discrete": the exact transpose of the steps of a Runge-Kutta method,
         made again from checkpoints; steps land on the output times, and `memory` is the budget for
         states between them.
     certificate : Certifier, float or bool, optional
@@ -125,22 +127,28 @@ def odeint_adjoint(
     backward integration as in torchdiffeq, and the gradient of the parameters is a quadrature, not
     a part of the ODE state; see `odecore.adjoint.restored`. Differentiating twice is refused.
 
+    With `event_fn` the event is found first, and the solve is made again up to it: twice the
+    evaluations, and the memory of an adjoint. `odeint_event(odeint_interface=odeint_adjoint)` has
+    the gradient of the event's time.
+
     Under torch.func (grad, vmap, jacrev) the parameters are those of `func`, a Module; vmap solves
     one sample after another, each with steps of its own.
     """
     if adjoint not in ADJOINTS:
         raise ValueError(f"`adjoint` must be one of {', '.join(ADJOINTS)}, got {adjoint!r}")
-    if event_fn is not None:
-        # Memory grows with the steps up to the event, which is not known before.
-        return odeint(
-            func, y0, t, rtol=rtol, atol=atol, method=method, options=options, event_fn=event_fn
-        )
     given = {
         "adjoint_rtol": adjoint_rtol,
         "adjoint_atol": adjoint_atol,
         "adjoint_method": adjoint_method,
         "adjoint_options": adjoint_options,
     }
+    if event_fn is not None:
+        forward = {"rtol": rtol, "atol": atol, "method": method, "options": options}
+        solve = partial(
+            odeint_adjoint, adjoint_params=adjoint_params, nodes=nodes, memory=memory,
+            adjoint=adjoint, certificate=certificate, compile=compile, **forward, **given,
+        )  # fmt: skip
+        return solved_again(partial(odeint, **forward), solve, func, y0, t, event_fn)
     _refuse_unused(adjoint, given, nodes, memory)
     if compile and (adjoint != "restored" or inside_torch_func()):
         found = "torch.func" if adjoint == "restored" else f"adjoint={adjoint!r}"
@@ -186,7 +194,7 @@ class _Solve(torch.autograd.Function):
     def forward(
         kind: Any, certifier: Certifier | None, y0: Tensor, *parameters: Tensor
     ) -> tuple[Tensor, ...]:
-        found: tuple[Tensor, ...] = kind.record(y0)
+        found: tuple[Tensor, ...] = kind.record(y0.detach())  # nothing is recorded here
         return found
 
     @staticmethod

@@ -11,7 +11,7 @@ from torch import Tensor
 from odecore.errors import MaxStepsError
 from odecore.solve import Event, Status, solve_ivp
 
-__all__ = ["moved_to_event", "until_event"]
+__all__ = ["moved_to_event", "solved_again", "until_event"]
 
 FARTHEST = 1e300  # the horizon of a solve that ends at an event
 SEGMENT = 1000  # given steps made at once
@@ -95,6 +95,21 @@ def moved_to_event(
     g = function(t, y).reshape(-1)[active]
     moved = t - ((g - g.detach()) / rate.detach()).to(t.dtype)
     return moved, y + slope * (moved - moved.detach()).to(y.dtype)
+
+
+def solved_again(
+    find: Callable[..., Any], solve: Callable[..., Any], func: Any, y0: Any, t: Tensor, event: Any
+) -> tuple[Tensor, Any]:
+    """Find the event, and solve again up to it: how far memory reaches is known then."""
+    with torch.no_grad():
+        time, _ = find(func, y0, t, event_fn=event)
+    ends = [t.detach()[0], time]
+    if ends[0] == time:
+        ends.pop()
+    y = solve(func, y0, torch.stack(ends))
+    if len(ends) == 1:
+        y = tuple(torch.cat([s, s]) for s in y) if isinstance(y, tuple) else torch.cat([y, y])
+    return time, y
 
 
 def _time(t: Any, y: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from odecore.adjoint._backsolve import backsolve
 from odecore.adjoint._certificate import Certificate, certify
 from odecore.adjoint._collocation import collocated
 from odecore.adjoint._discrete import StepRecord, discrete, record_steps
+from odecore.adjoint._events import EventCotangent, event_cotangent
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize, Pull, node_by_node
 from odecore.adjoint._panels import Panel, record_panels
@@ -13,6 +14,7 @@ from odecore.adjoint._restored import restored
 __all__ = [
     "AtOnce",
     "Certificate",
+    "EventCotangent",
     "Gradients",
     "Linearize",
     "Panel",
@@ -24,6 +26,7 @@ __all__ = [
     "collocated",
     "cross_at_once",
     "discrete",
+    "event_cotangent",
     "node_by_node",
     "record_panels",
     "record_steps",

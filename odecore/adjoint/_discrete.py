@@ -1,4 +1,4 @@
-"""The discrete adjoint: the exact transpose of the steps of an explicit Runge-Kutta method."""
+"""The discrete adjoint: the exact transpose of the steps of a Runge-Kutta method."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from math import comb, prod
 from typing import Any
 
-from odecore._array import as_state, combiner, constant, is_readable, limits, namespace, own
+from odecore._array import as_state, constant, is_readable, limits, namespace, own
 from odecore.adjoint._gradients import Gradients
-from odecore.adjoint._linearization import Linearize, Pull
-from odecore.solve import Statistics, Trajectory, explicit_step, refusing_reuse, solve_ivp
+from odecore.adjoint._linearization import Linearize, require_like
+from odecore.adjoint._transposed_step import ExplicitTranspose, transpose_of
+from odecore.solve import Newton, Statistics, Trajectory, solve_ivp
 from odecore.tableaux import ButcherTableau, Coefficients, tableau
 
 __all__ = ["StepRecord", "discrete", "record_steps"]
@@ -34,6 +35,8 @@ class StepRecord:
         Those before the steps 0, stride, 2 stride, ...
     capacity : int or None
         How many states may be kept at a time, in the backward pass too; None for all.
+    newton : Newton, optional
+        Of the forward solve, for implicit methods.
     """
 
     times: tuple[float, ...]
@@ -42,6 +45,7 @@ class StepRecord:
     stride: int
     states: tuple[Any, ...]
     capacity: int | None = None
+    newton: Newton | None = None
 
 
 def record_steps(
@@ -60,7 +64,7 @@ def record_steps(
         default the state before each step is kept; else every second is dropped whenever the
         budget is full, and at the end while the backward pass takes less work with the room.
     **options
-        Further options of `solve_ivp`, for an explicit Runge-Kutta method; not `t_eval`, events,
+        Further options of `solve_ivp`, for a Runge-Kutta method; not `t_eval`, events,
         dense output, `jump_at`, `kernels` and `throw`. A `grid` must hold the output times.
 
     Returns
@@ -80,7 +84,7 @@ def record_steps(
     if refused:
         names = ", ".join(sorted(refused))
         raise ValueError(f"steps to be made again can not have {names}: leave it out")
-    method = options["method"] = _explicit(options.get("method", "dopri5"))
+    method = options["method"] = _runge_kutta(options.get("method", "dopri5"))
     outputs = _floats(times, "times")
     if len(outputs) < 2:
         raise ValueError(f"`times` must hold at least 2 times, got {len(outputs)}")
@@ -101,19 +105,19 @@ def record_steps(
     ends = (*kept.times, outputs[-1])
     index = {t: k for k, t in enumerate(ends)}
     where = tuple(index[t] for t in outputs)
-    record = StepRecord(ends, method, where, kept.stride, tuple(kept.states), kept.capacity)
+    states, newton = tuple(kept.states), options.get("newton")
+    record = StepRecord(ends, method, where, kept.stride, states, kept.capacity, newton)
     return trajectory, record
 
 
-def _explicit(method: Any) -> Coefficients:
+def _runge_kutta(method: Any) -> Coefficients:
     found = tableau(method) if isinstance(method, str) else method
     found = found.coefficients if isinstance(found, ButcherTableau) else found
-    if isinstance(found, Coefficients) and found.is_explicit:
+    if isinstance(found, Coefficients):
         return found
-    kind = "an implicit one" if isinstance(found, Coefficients) else type(found).__name__
     raise ValueError(
-        f"the discrete adjoint needs an explicit Runge-Kutta method, got {kind}: choose one such "
-        "as dopri5, or take the restored adjoint"
+        f"the discrete adjoint needs a Runge-Kutta method, got {type(found).__name__}: choose one "
+        "such as dopri5, or take the restored adjoint"
     )
 
 
@@ -215,116 +219,59 @@ def discrete(
     ------
     ValueError, TypeError
         If there is not one cotangent for each output time, or an array does not fit the state.
+    NewtonFailedError
+        If the stages of an implicit step, or their transposed equations, are not solved.
 
     Notes
     -----
     In a step with Jacobians :math:`J_i` at its stages, for i = s, ..., 1,
 
-    .. math:: \mu_i = h b_i \lambda + h \sum_{j > i} a_{ji} q_j, \qquad q_i = J_i^T \mu_i.
+    .. math:: \mu_i = h b_i \lambda + h \sum_j a_{ji} q_j, \qquad q_i = J_i^T \mu_i.
 
     The cotangent before the step is :math:`\lambda + \sum_i q_i`, and a parameter gains
     :math:`\sum_i (\partial f_i / \partial \theta)^T \mu_i` (Hager 2000, Numer. Math. 87). The
-    coefficients are real: for complex states the pulls alone decide what is conjugated.
+    coefficients are real: for complex states the pulls alone decide what is conjugated. In an
+    explicit method :math:`\mu_i` needs later :math:`q_j` only. In an implicit one the sum holds
+    :math:`q_i` too, and in a fully implicit one all of them: GMRES solves these linear equations to
+    rounding, and `residual` is the largest that it leaves. Stages of implicit steps are found again
+    by Newton's method, to rounding, so that the transpose is that of exactly solved stages.
 
-    Steps whose states were dropped are made again, bit for bit, with states stored in the rest of
-    the budget where they save most. With room for c, the kept one before included, at most r n of n
-    steps are if n <= (c + r over r) (Griewank and Walther 2000, Algorithm 799). The two ends and
-    the stages of the step at hand come on top of the budget.
+    Steps whose states were dropped are made again, explicit ones bit for bit, with states stored in
+    the rest of the budget where they save most. With room for c, the kept one before included, at
+    most r n of n steps are if n <= (c + r over r) (Griewank and Walther 2000, Algorithm 799). The
+    two ends and the stages of the step at hand come on top of the budget.
     """
     y, wanted = record.states[0], len(record.outputs)
     if len(cotangents) != wanted:
         raise ValueError(f"give one cotangent for each of {wanted} times, got {len(cotangents)}")
     for cotangent in cotangents:
-        _require_like(cotangent, y, "cotangents")
-    back = _Backward(linearize, record, _without_idle_stages(record.method), parameters)
-    a = back.run(dict(zip(record.outputs, cotangents, strict=True)))
+        require_like(cotangent, y, "cotangents")
+    step = transpose_of(linearize, record.method, parameters, record.newton)
+    a = _back(record, step, dict(zip(record.outputs, cotangents, strict=True)))
     xp = namespace(y)
-    statistics = Statistics(evaluations=back.evaluations, accepted=len(record.times) - 1)
-    return Gradients(a, back.total, xp.sum(xp.zeros_like(xp.abs(y))), statistics)
+    counts = Statistics(step.evaluations, accepted=len(record.times) - 1, newton=step.passes)
+    none = xp.sum(xp.zeros_like(xp.abs(y)))
+    return Gradients(a, step.total, none, counts, residual=max(step.residuals))
 
 
-def _require_like(array: Any, y: Any, label: str) -> None:
-    """Check that an array fits the state: it would broadcast or promote in silence."""
-    namespace(array, y)  # TypeError unless they are of one library
-    if (array.shape, array.dtype) != (y.shape, y.dtype):
-        kind = ValueError if array.shape != y.shape else TypeError
-        seen = f"{tuple(y.shape)}, got {array.dtype} of {tuple(array.shape)}"
-        raise kind(f"`{label}` must be {y.dtype} of shape {seen}")
-
-
-def _without_idle_stages(method: Coefficients) -> Coefficients:
-    """The same map of states, without last stages that it does not depend on."""
-    assert method.c is not None  # valid once built
-    b = tuple(map(constant, method.A[-1] if method.last_stage_is_first else method.b))
-    n = len(b)
-    while n > 1 and isinstance(b[n - 1], float) and b[n - 1] == 0.0:
-        n -= 1
-    rows = tuple(tuple(map(constant, row)) for row in method.A[:n])
-    return Coefficients(rows, b[:n], c=tuple(map(constant, method.c[:n])))
-
-
-@dataclass
-class _Backward:
-    """A backward pass while it runs."""
-
-    linearize: Linearize
-    record: StepRecord
-    method: Coefficients
-    parameters: bool
-    evaluations: int = 0
-    total: tuple[Any, ...] = ()
-    pulls: list[Pull] = field(default_factory=list)  # of the stages of the step made last
-
-    def run(self, cotangents: dict[int, Any]) -> Any:
-        """From the cotangents at some steps to that of the initial state."""
-        record, end = self.record, len(self.record.times) - 1
-        a = cotangents[end]
-        for position in reversed(range(len(record.states))):
-            stored = [(position * record.stride, record.states[position])]
-            while stored:
-                step, y = stored[-1]
-                slots = (record.capacity or 0) - len(record.states) - len(stored) + 2
-                ahead = _schedule(end - step, slots)[0] if step < end - 1 else 0
-                for _ in range(ahead):
-                    y = self.made(step, y)
-                    step += 1
-                if ahead and slots > 1:
-                    stored.append((step, y))
-                    continue
-                if not ahead:
-                    stored.pop()
-                end, a = step, self.undone(step, y, a)
-                a = a + cotangents[end] if end in cotangents else a
-        return a
-
-    def made(self, step: int, y: Any) -> Any:
-        """The state after a step from y, made as in the forward solve."""
-        t, t_new = self.record.times[step : step + 2]
-        self.pulls.clear()
-
-        def fun(time: Any, state: Any) -> Any:
-            value, pull = self.linearize(time, state)
-            self.evaluations += 1
-            self.pulls.append(pull)
-            return constant(value)
-
-        kept = refusing_reuse(fun, y)
-        return explicit_step(kept, t, y, t_new - t, self.method, t_new=t_new).y
-
-    def undone(self, step: int, y: Any, a: Any) -> Any:
-        """The cotangent before a step from y, from that after it."""
-        self.made(step, y)
-        method, combine = self.method, combiner(y)
-        h = self.record.times[step + 1] - self.record.times[step]
-        pulled: dict[int, Any] = {}
-        for i in reversed(range(len(method.b))):
-            weights = [method.b[i], *(method.A[j][i] for j in pulled)]
-            mu = combine(None, h, weights, [a, *pulled.values()])
-            q, terms = self.pulls[i](mu, self.parameters)
-            _require_like(q, y, "pull(a, parameters)[0]")
-            pulled[i] = own(q)
-            pairs = zip(self.total or terms, terms, strict=True)
-            self.total = tuple(x + z if self.total else own(z) for x, z in pairs)
-        for q in pulled.values():
-            a = a + q
-        return a
+def _back(record: StepRecord, step: ExplicitTranspose, cotangents: dict[int, Any]) -> Any:
+    """From the cotangents after some steps to that of the initial state."""
+    end = len(record.times) - 1
+    a = cotangents[end]
+    for position in reversed(range(len(record.states))):
+        stored = [(position * record.stride, record.states[position])]
+        while stored:
+            k, y = stored[-1]
+            slots = (record.capacity or 0) - len(record.states) - len(stored) + 2
+            ahead = _schedule(end - k, slots)[0] if k < end - 1 else 0
+            for _ in range(ahead):
+                y = step.made(record.times[k], record.times[k + 1], y)
+                k += 1
+            if ahead and slots > 1:
+                stored.append((k, y))
+                continue
+            if not ahead:
+                stored.pop()
+            end, a = k, step.undone(record.times[k], record.times[k + 1], y, a)
+            a = a + cotangents[end] if end in cotangents else a
+    return a

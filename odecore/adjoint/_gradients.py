@@ -32,11 +32,11 @@ class Gradients:
         relative distance to the one from every second node. (Halving the spacing squares the error
         of a smooth integrand, and divides that of a rough one by a number.)
     residual : 0-d array or float
-        Largest relative residual of the collocated adjoint equation; zero where it was not
-        collocated.
+        Largest relative residual of the collocated adjoint equation, or of the transposed stages of
+        implicit steps; zero where there was neither.
     statistics : Statistics
         Evaluations counts points at which f was linearized; `newton` counts transposed passes over
-        all nodes of a panel.
+        all nodes of a panel, or over the stages of implicit steps.
     """
 
     y0: Any

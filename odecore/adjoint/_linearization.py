@@ -7,7 +7,7 @@ from typing import Any
 
 from odecore._array import namespace
 
-__all__ = ["Linearize", "Pull", "node_by_node"]
+__all__ = ["Linearize", "Pull", "node_by_node", "require_like"]
 
 #: `pull(a, parameters)` gives (df/dy)^T a and, if `parameters` is true, the tuple of
 #: (df/dtheta)^T a, one array for each group of parameters; otherwise an empty tuple.
@@ -45,3 +45,12 @@ def node_by_node(linearize: Linearize, /) -> Linearize:
         return xp.stack([value for value, _ in found]), pull
 
     return nodes
+
+
+def require_like(array: Any, y: Any, label: str) -> None:
+    """Check that an array fits the state: it would broadcast or promote in silence."""
+    namespace(array, y)  # TypeError unless they are of one library
+    if (array.shape, array.dtype) != (y.shape, y.dtype):
+        kind = ValueError if array.shape != y.shape else TypeError
+        seen = f"{tuple(y.shape)}, got {array.dtype} of {tuple(array.shape)}"
+        raise kind(f"`{label}` must be {y.dtype} of shape {seen}")

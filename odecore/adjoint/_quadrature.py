@@ -75,7 +75,7 @@ class Quadrature:
     ) -> tuple[Terms, tuple[Any, Any]]:
         m, parts, slopes = panel.values.shape[0], [], []
         size = m if self.batch is None or known is not None else self.batch
-        times = node_times(panel, self.jumps)
+        times: Any = None if known else node_times(panel, self.jumps)
         for k in range(0, m, size):
             nodes = slice(k, min(k + size, m))
             value, pull = known or self.linearize(times[nodes], panel.values[nodes, ...])

@@ -5,6 +5,7 @@ from odecore.solve._controllers import StepControl
 from odecore.solve._dense_output import DenseOutput, DenseStep
 from odecore.solve._events import Event, EventRecord
 from odecore.solve._explicit_step import Attempt, explicit_step
+from odecore.solve._implicit_step import implicit_step
 from odecore.solve._integration import solve_ivp
 from odecore.solve._kernels import Kernels, Leap, adaptive_leap, adaptive_step, given_steps
 from odecore.solve._newton import Newton
@@ -32,6 +33,7 @@ __all__ = [
     "adaptive_step",
     "explicit_step",
     "given_steps",
+    "implicit_step",
     "refusing_reuse",
     "solve_ivp",
     "solve_per_sample",

@@ -15,7 +15,7 @@ from odecore.solve._newton import Newton, finite_difference_jacobian, iterate
 from odecore.solve._status import Status
 from odecore.tableaux import Coefficients
 
-__all__ = ["ImplicitStep"]
+__all__ = ["ImplicitStep", "implicit_step"]
 
 Field = Callable[[Any, Any], Any]
 
@@ -87,6 +87,37 @@ class ImplicitStep:
     def again(self) -> ImplicitStep:
         """What repeats the last step, with another end."""
         return self
+
+
+def implicit_step(
+    fun: Field,
+    t: float,
+    y: Any,
+    h: float,
+    method: Coefficients,
+    /,
+    *,
+    newton: Newton | None = None,
+    first_stage: Any = None,
+    t_new: float | None = None,
+) -> Attempt:
+    """Make one step from (t, y) to t + h, its stages solved for to rounding.
+
+    Parameters
+    ----------
+    fun, t, y, h, first_stage, t_new
+        As for `explicit_step`; t and h are floats.
+    method : Coefficients
+        Of an implicit Runge-Kutta method, with coefficients that are floats.
+    newton : Newton, optional
+
+    Returns
+    -------
+    Attempt
+        `failure` is set where the stages were not found.
+    """
+    end = t + h if t_new is None else t_new
+    return ImplicitStep(method, newton or Newton())(fun, t, y, h, first_stage, end)
 
 
 class _Work:

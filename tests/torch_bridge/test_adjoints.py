@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from odecore import errors
-from torch_bridge import Certifier, odeint, odeint_adjoint
+from odecore.tableaux import tableau
+from torch_bridge import Certifier, odeint, odeint_adjoint, odeint_event
 
 D = torch.float64
 
@@ -241,6 +242,40 @@ def test_the_discrete_adjoint_is_that_of_the_steps(memory, options):
     torch.testing.assert_close(found, wanted, rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.parametrize("memory", [None, 3 * 5 * 4 * 8])
+@pytest.mark.parametrize("method", ["implicit_midpoint", "sdirk2", "radauIIA5"])
+def test_the_discrete_adjoint_is_that_of_implicit_steps(memory, method):
+    # Autograd goes through Newton's method by the implicit function theorem.
+    func, y0 = Field(scale=2.0), torch.randn(5, 4, dtype=D)
+    options = {"method": method, "options": {"steps": 4}}
+    found = gradients(func, y0, T, adjoint="discrete", memory=memory, **options)
+    start = y0.clone().requires_grad_()
+    y = odeint(func, start, T, **options)
+    wanted = torch.autograd.grad((y[1:] ** 2).sum(), [start, *func.parameters()])
+    wanted = torch.cat([g.ravel() for g in wanted])
+    torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("adjoint", KINDS)
+def test_implicit_steps_of_large_states_have_adjoints(adjoint):
+    # Beyond 400 unknowns no matrix is formed, and autograd can not go through the steps.
+    func, y0 = Field(scale=2.0), torch.randn(110, 4, dtype=D)
+    t = torch.tensor([0.0, 0.3], dtype=D)
+    options = {"method": tableau("kvaerno43"), "rtol": 1e-5, "atol": 1e-5}
+    with pytest.raises(ValueError, match="direct"):
+        odeint(func, y0.clone().requires_grad_(), t, **options)
+    found = gradients(func, y0, t, adjoint=adjoint, **options)
+    wanted = exact(func, y0, t)
+    assert (found - wanted).norm() / wanted.norm() < 1e-3
+
+
+def test_the_discrete_adjoint_of_adaptive_implicit_steps():
+    func, y0 = Field(scale=2.0), torch.randn(5, 4, dtype=D)
+    options = {"method": tableau("kvaerno43"), "rtol": 1e-6, "atol": 1e-6}
+    found = gradients(func, y0, T, adjoint="discrete", **options)
+    assert (found - exact(func, y0, T)).norm() / found.norm() < 1e-5
+
+
 @pytest.mark.parametrize("adjoint", KINDS)
 def test_tuple_states_of_all_adjoints(adjoint):
     class Pair(Field):
@@ -325,8 +360,8 @@ def test_certificates_now_and_then():
         ({"adjoint": "discrete", "adjoint_rtol": 1e-3}, "adjoint_rtol have no effect"),
         ({"adjoint": "reversed", "adjoint_method": "collocation"}, "collocation.* have no effect"),
         (
-            {"adjoint": "discrete", "method": "implicit_midpoint", "options": {"steps": 3}},
-            "explicit",
+            {"adjoint": "discrete", "method": "explicit_adams", "options": {"step_size": 0.1}},
+            "needs a Runge-Kutta method, got Adams",
         ),
     ],
 )
@@ -567,3 +602,37 @@ def test_two_processes_average_their_gradients():
     y = odeint_adjoint(func, y0, T, rtol=1e-10, atol=1e-10)[-1]
     wanted = torch.autograd.grad(y.square().sum() / 2, [*func.parameters()])
     torch.testing.assert_close(vector(found), vector(wanted), rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("adjoint", ["restored", "reversed", "discrete"])
+@pytest.mark.parametrize("options", [{}, {"method": "rk4", "options": {"step_size": 0.02}}])
+def test_events_have_adjoints(adjoint, options):
+    torch.manual_seed(0)
+    y0 = torch.randn(5, 4, dtype=D)
+    func = Field()
+
+    def event(t, y):
+        return y.square().mean() - 0.8 * y0.square().mean() - 0.2 * t
+
+    found = {}
+    for solve, more in ((odeint, {}), (odeint_adjoint, {"adjoint": adjoint})):
+        start, t0 = y0.clone().requires_grad_(), torch.tensor(0.1, dtype=D, requires_grad=True)
+        func.calls = 0
+        time, y = odeint_event(
+            func, start, t0, event_fn=event, odeint_interface=solve, **options, **more
+        )
+        loss, forward = time + y[-1].square().sum(), func.calls
+        gradient = torch.autograd.grad(loss, [start, t0, *func.parameters()])
+        found[solve] = loss, torch.cat([g.ravel() for g in gradient])
+        # It is an adjoint: the field is evaluated again to go back.
+        assert (func.calls > forward) is (solve is odeint_adjoint)
+    assert 0.2 < time.item() < 5
+    for ours, other in zip(found[odeint_adjoint], found[odeint], strict=True):
+        torch.testing.assert_close(ours, other, rtol=2e-5, atol=1e-6)
+
+
+def test_an_event_at_the_start_has_a_gradient():
+    func, y0 = Field(), torch.ones(1, 4, dtype=D, requires_grad=True)
+    time, y = odeint_adjoint(func, y0, T[:2], event_fn=lambda t, y: y.sum() - 4)
+    assert float(time) == 0
+    assert torch.autograd.grad(y[-1].sum(), y0)[0].tolist() == [[1.0] * 4]

@@ -12,6 +12,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, ClassVar
 
 import torch
@@ -173,35 +174,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", nargs="*", default=[case.name for case in CASES])
     parser.add_argument("--tolerances", nargs="*", type=float, default=[1e-3, 1e-5, 1e-7])
-    parser.add_argument("--float32", action="store_true")
+    parser.add_argument("--dtypes", nargs="*", default=["float32", "float64"])
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    dtype = torch.float32 if arguments.float32 else torch.float64
-    for case in CASES:
-        if case.name not in arguments.cases:
-            continue
-        for tolerance in arguments.tolerances:
-            if tolerance < case.smallest:
-                continue
-            print(f"\n{case.name}, tolerance {tolerance:.0e}, {dtype}")
-            print(
-                f"{'':22s} {'error':>8s} {'f fwd':>6s} {'f bwd':>6s} {'time':>6s} {'bwd':>6s} "
-                f"{'KiB kept':>9s} {'KiB most':>9s}   (times: ratios to the first row)"
-            )
-            first: Row | None = None
-            for name, (solve, more) in ways().items():
-                options = {"rtol": tolerance, "atol": tolerance, "method": "dopri5", **more}
-                row = measure(case, dtype, solve, arguments.rounds, **options)
-                first = first or row
-                print(
-                    f"{name:22s} {row.error:8.1e} {row.forward:6d} {row.backward:6d} "
-                    f"{row.seconds / first.seconds:6.2f} "
-                    f"{row.seconds_backward / first.seconds_backward:6.2f} "
-                    f"{row.kept / 1024:9.0f} {row.most / 1024:9.0f}",
-                    flush=True,
-                )
+    for case, tolerance, name in product(CASES, arguments.tolerances, arguments.dtypes):
+        dtype = getattr(torch, name)
+        smallest = max(case.smallest, 10 * torch.finfo(dtype).eps)
+        if case.name in arguments.cases and tolerance >= smallest:
+            _table(case, tolerance, dtype, arguments.rounds)
+
+
+def _table(case: Case, tolerance: float, dtype: torch.dtype, rounds: int) -> None:
+    print(f"\n{case.name}, tolerance {tolerance:.0e}, {dtype}")
+    print(
+        f"{'':22s} {'error':>8s} {'f fwd':>6s} {'f bwd':>6s} {'time':>6s} {'bwd':>6s} "
+        f"{'KiB kept':>9s} {'KiB most':>9s}   (times: ratios to the first row)"
+    )
+    first: Row | None = None
+    for name, (solve, more) in ways().items():
+        options = {"rtol": tolerance, "atol": tolerance, "method": "dopri5", **more}
+        row = measure(case, dtype, solve, rounds, **options)
+        first = first or row
+        print(
+            f"{name:22s} {row.error:8.1e} {row.forward:6d} {row.backward:6d} "
+            f"{row.seconds / first.seconds:6.2f} "
+            f"{row.seconds_backward / first.seconds_backward:6.2f} "
+            f"{row.kept / 1024:9.0f} {row.most / 1024:9.0f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -116,18 +116,25 @@ def _odecore(field: Field, y0: Tensor) -> tuple[Callable[[], object], int]:
 
 
 def _diffrax(field: Field, y0: Tensor) -> tuple[Callable[[], object], int]:
-    import diffrax
     import jax
+
+    solve, arguments = in_jax(field, y0)
+    jitted = jax.jit(solve)
+    steps = int(jitted(*arguments)[1])
+    return lambda: jax.block_until_ready(jitted(*arguments)), 6 * steps + 2
+
+
+def in_jax(field: Field, y0: Tensor) -> tuple[Callable[..., Any], tuple[Any, Any]]:
+    """A solve by diffrax, giving the end and the number of steps, and its arguments."""
+    import diffrax
     import jax.numpy as jnp
 
     weights = [jnp.asarray(p.detach().numpy()) for p in field.parameters()]
-    start = jnp.asarray(y0.numpy())
 
     def right_hand_side(t: Any, y: Any, args: Any) -> Any:
         inner, inner_bias, outer, outer_bias = args
         return jnp.tanh(y @ inner.T + inner_bias) @ outer.T + outer_bias
 
-    @jax.jit
     def solve(y: Any, args: Any) -> Any:
         found = diffrax.diffeqsolve(
             diffrax.ODETerm(right_hand_side),
@@ -139,10 +146,9 @@ def _diffrax(field: Field, y0: Tensor) -> tuple[Callable[[], object], int]:
             args=args,
             stepsize_controller=diffrax.PIDController(rtol=1e-6, atol=1e-6),
         )
-        return found.ys, found.stats["num_steps"]
+        return found.ys[-1], found.stats["num_steps"]
 
-    steps = int(solve(start, weights)[1])
-    return lambda: jax.block_until_ready(solve(start, weights)), 6 * steps + 2
+    return solve, (jnp.asarray(y0.numpy()), weights)
 
 
 def _torchode(field: Field, y0: Tensor) -> tuple[Callable[[], object], int]:

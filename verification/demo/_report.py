@@ -5,39 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup
-from scipy.stats import t as student
 
+from verification._interval import Estimate
 from verification.demo._rows import Row
 from verification.demo._train import Run
 
 __all__ = ["Line", "line", "page", "table", "verdicts", "warned"]
-
-LEVEL = 0.95
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean over seeds with the half width of its 95 % interval, None for a single seed."""
-
-    mean: float
-    half_width: float | None
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Estimate:
-        """Student's t interval."""
-        if len(values) < 2:
-            return cls(mean(values), None)
-        quantile = student.ppf((1 + LEVEL) / 2, len(values) - 1)
-        return cls(mean(values), float(quantile * stdev(values) / len(values) ** 0.5))
-
-    def percent(self, sign: str = "") -> str:
-        """In per cent."""
-        shown = f"{100 * self.mean:{sign}.1f}"
-        return shown if self.half_width is None else f"{shown} ± {100 * self.half_width:.1f}"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,214 @@
+"""One step of a Runge-Kutta method made again, and its transpose."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from odecore._array import combiner, constant, constant_like, limits, namespace, own
+from odecore._krylov import gmres
+from odecore.adjoint._linearization import Linearize, Pull, require_like
+from odecore.errors import NewtonFailedError
+from odecore.solve import (
+    Newton,
+    Statistics,
+    Status,
+    Trajectory,
+    explicit_step,
+    implicit_step,
+    refusing_reuse,
+)
+from odecore.tableaux import Coefficients
+
+__all__ = ["ExplicitTranspose", "transpose_of"]
+
+SPACE = 400  # dimension of GMRES's largest space
+
+
+def transpose_of(
+    linearize: Linearize, method: Coefficients, parameters: bool, newton: Newton | None
+) -> ExplicitTranspose:
+    """What makes steps of a method again and transposes them."""
+    if method.is_explicit:
+        return ExplicitTranspose(linearize, method, parameters)
+    return ImplicitTranspose(linearize, method, parameters, newton)
+
+
+class ExplicitTranspose:
+    """Steps of one explicit method, made again bit for bit, and their transposes.
+
+    Parameters
+    ----------
+    linearize : callable
+    method : Coefficients
+    parameters : bool
+        Whether `total` is wanted, the sum of the derivatives with respect to parameters.
+    """
+
+    def __init__(self, linearize: Linearize, method: Coefficients, parameters: bool) -> None:
+        self.linearize, self.parameters = linearize, parameters
+        self.method = _without_idle_stages(method)
+        self.evaluations = self.passes = 0
+        self.residuals = [0.0]
+        self.total: tuple[Any, ...] = ()
+        self.pulls: list[Pull] = []  # of the stages of the step made last
+
+    def made(self, t: float, t_new: float, y: Any) -> Any:
+        """The state after a step from y, made as in the forward solve."""
+        self.pulls.clear()
+        kept = refusing_reuse(self._kept, y)
+        return explicit_step(kept, t, y, t_new - t, self.method, t_new=t_new).y
+
+    def undone(self, t: float, t_new: float, y: Any, a: Any) -> Any:
+        """The cotangent before a step from y, from that after it."""
+        self.made(t, t_new, y)
+        method, combine, h = self.method, combiner(y), t_new - t
+        pulled: dict[int, Any] = {}
+        for i in reversed(range(len(method.b))):
+            weights = [method.b[i], *(method.A[j][i] for j in pulled)]
+            mu = combine(None, h, weights, [a, *pulled.values()])
+            pulled[i] = self._pulled(i, mu)
+        for q in pulled.values():
+            a = a + q
+        return a
+
+    def _kept(self, t: Any, y: Any) -> Any:
+        value, pull = self.linearize(t, y)
+        self.evaluations += 1
+        self.pulls.append(pull)
+        return constant(value)
+
+    def _pulled(self, i: int, mu: Any) -> Any:
+        """The transposed derivative of stage i, its part for the parameters added."""
+        q, terms = self.pulls[i](mu, self.parameters)
+        require_like(q, mu, "pull(a, parameters)[0]")
+        pairs = zip(self.total or terms, terms, strict=True)
+        self.total = tuple(x + z if self.total else own(z) for x, z in pairs)
+        return own(q)
+
+
+class ImplicitTranspose(ExplicitTranspose):
+    """The same for implicit methods; steps are made again to rounding.
+
+    Parameters
+    ----------
+    linearize, method, parameters
+    newton : Newton or None
+        Of the forward solve.
+    """
+
+    def __init__(
+        self, linearize: Linearize, method: Coefficients, parameters: bool, newton: Newton | None
+    ) -> None:
+        super().__init__(linearize, method, parameters)
+        self.newton = newton or Newton()
+        self.stages: tuple[Any, ...] = ()
+
+    def made(self, t: float, t_new: float, y: Any) -> Any:
+        """The state after a step from y."""
+
+        def fun(t: Any, y: Any) -> Any:
+            self.evaluations += 1
+            return constant(self.linearize(t, y)[0])
+
+        newton, kept = self.newton, refusing_reuse(fun, y)
+        if newton.jacobian is None and namespace(y).isdtype(y.dtype, "real floating"):
+            newton = replace(newton, jacobian=self._jacobian)
+        found = implicit_step(kept, t, y, t_new - t, self.method, newton=newton, t_new=t_new)
+        if found.failure is not None:
+            raise _failure(
+                f"the stages of the step from t = {t!r} to {t_new!r} are not found to rounding",
+                t,
+                y,
+            )
+        self.stages = found.stages
+        return found.y
+
+    def undone(self, t: float, t_new: float, y: Any, a: Any) -> Any:
+        """The cotangent before a step from y, from that after it."""
+        self.made(t, t_new, y)
+        method, combine, h = self.method, combiner(y), t_new - t
+        assert method.c is not None  # valid once built
+        self.pulls.clear()
+        for row, c in zip(method.A, method.c, strict=True):
+            time = t_new if c == 1.0 else t + c * h
+            self._kept(time, combine(y, h, row, self.stages[: len(row)]))
+        pulled: dict[int, Any] = {}
+        for block in self._blocks():
+            right = []
+            for i in block:
+                weights = [method.b[i], *(method.A[j][i] for j in pulled)]
+                right.append(combine(None, h, weights, [a, *pulled.values()]))
+            found = self._solved(block, h, right, t, y)
+            pulled.update({i: self._pulled(i, mu) for i, mu in zip(block, found, strict=True)})
+        for q in pulled.values():
+            a = a + q
+        return a
+
+    def _blocks(self) -> list[list[int]]:
+        """The stages that are solved for together, the last ones first."""
+        stages = range(len(self.method.b))
+        if self.method.is_diagonally_implicit:
+            return [[i] for i in reversed(stages)]
+        return [list(stages)]
+
+    def _solved(self, block: list[int], h: float, right: list[Any], t: float, y: Any) -> list[Any]:
+        r"""The solution of :math:`\mu_i - h \sum_j a_{ji} J_j^T \mu_j = r_i` in a block."""
+        xp, rows = namespace(right[0]), self.method.A
+        if all(rows[j][i] == 0.0 for j in block for i in block):
+            return right
+        matrix = constant_like([[h * rows[j][i] for j in block] for i in block], xp.abs(right[0]))
+        b = xp.stack(right)
+        if xp.isdtype(b.dtype, "complex floating"):
+            matrix = xp.astype(matrix, b.dtype)
+
+        def product(mu: Any) -> Any:
+            pulled = [self.pulls[j](mu[k, ...], False)[0] for k, j in enumerate(block)]
+            require_like(pulled[0], right[0], "pull(a, parameters)[0]")
+            return mu - xp.tensordot(matrix, xp.stack(pulled), axes=1)
+
+        eps = float(limits(b).eps)
+        mu, residual, count = gmres(product, b, 10 * eps, SPACE)
+        self.passes += count
+        self.residuals.append(residual)
+        if not residual <= eps**0.5:
+            raise _failure(
+                f"GMRES leaves a relative residual of {residual:.1e}, above {eps**0.5:.1e}, "
+                f"of the transposed equations of the stages at t = {t!r} after {count} products",
+                t,
+                y,
+            )
+        return [mu[k, ...] for k in range(len(block))]
+
+    def _jacobian(self, t: Any, y: Any) -> Any:
+        """df/dy of a real state, row by row."""
+        xp, n = namespace(y), prod(y.shape)
+        _, pull = self.linearize(t, y)
+        self.evaluations += 1
+        units = constant_like(np.eye(n), xp.reshape(y, (-1,)))
+        rows = [pull(xp.reshape(units[k, :], y.shape), False)[0] for k in range(n)]
+        return xp.stack([xp.reshape(row, (-1,)) for row in rows])
+
+
+def _failure(what: str, t: float, y: Any) -> NewtonFailedError:
+    """What happened in a step from (t, y) of the backward pass."""
+    start = Trajectory(np.array([t]), namespace(y).stack([y]), Status.NEWTON_FAILED, Statistics())
+    return NewtonFailedError(
+        f"in the backward pass {what}: take smaller steps, or the restored adjoint", start
+    )
+
+
+def _without_idle_stages(method: Coefficients) -> Coefficients:
+    """The same map of states, without last stages that it does not depend on."""
+    if not method.is_explicit:
+        return method
+    assert method.c is not None  # valid once built
+    b = tuple(map(constant, method.A[-1] if method.last_stage_is_first else method.b))
+    n = len(b)
+    while n > 1 and isinstance(b[n - 1], float) and b[n - 1] == 0.0:
+        n -= 1
+    rows = tuple(tuple(map(constant, row)) for row in method.A[:n])
+    return Coefficients(rows, b[:n], c=tuple(map(constant, method.c[:n])))

@@ -1,0 +1,202 @@
+"""The transpose of implicit steps, against matrices, differences and the steps' own gradients."""
+
+import numpy as np
+import pytest
+
+from odecore.adjoint import _transposed_step, discrete, record_steps
+from odecore.errors import NewtonFailedError
+from odecore.solve import Newton, explicit_step, implicit_step, solve_ivp
+from odecore.tableaux import Coefficients, tableau
+from tests.odecore.test_adjoint_discrete import (
+    THETA,
+    TIMES,
+    Y0,
+    A,
+    W,
+    exact_gradients,
+    linear,
+    nonlinear,
+    stability_matrix,
+)
+
+# One stage, diagonal ones, an explicit first stage, fully implicit ones.
+METHODS = ("implicit_euler", "alexander2", "kvaerno43", "gauss2", "radau_iia3")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_gradients_of_a_linear_map(method, xp, dtype, array, eps):
+    field, linearize = linear(xp, array(A))
+    _, record = record_steps(field, TIMES, array(Y0), method=method, steps=3)
+    found = discrete(linearize, record, [array(w) for w in W])
+    y0, theta = exact_gradients(method, record.times, record.outputs)
+    assert found.y0.dtype == found.parameters[0].dtype == array(Y0).dtype
+    np.testing.assert_allclose(np.asarray(found.y0), y0, atol=50 * eps)
+    np.testing.assert_allclose(np.asarray(found.parameters[0]), theta, atol=50 * eps)
+    assert float(found.residual) < 50 * eps
+    assert found.statistics.newton > 0
+
+
+def ends(y0, theta, times, grid, method, **options):
+    field, _ = nonlinear(theta)
+    return solve_ivp(field, (times[0], times[-1]), y0, method=method, t_eval=times, grid=grid).y
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("options", [{"steps": 4}, {"rtol": 1e-4, "atol": 1e-5}])
+def test_gradients_of_a_nonlinear_map_with_its_grid_frozen(method, options):
+    if "rtol" in options and tableau(method).b_hat is None:
+        pytest.skip("no error estimate")
+    y0, times = np.array([0.7, -0.4]), [0.2, 0.9, 2.2]
+    w = np.random.default_rng(1).normal(size=(3, 2))
+    field, linearize = nonlinear(THETA)
+    _, record = record_steps(field, times, y0, method=method, **options)
+    found = discrete(linearize, record, list(w))
+
+    def difference(function, x):
+        moves = 1e-5 * np.eye(len(x))
+        loss = lambda x: np.sum(w * function(x))  # noqa: E731
+        return [(loss(x + d) - loss(x - d)) / 2e-5 for d in moves]
+
+    # In adaptive steps the states are those of Newton's method stopped at the tolerance.
+    precision = {"rtol": 1e-7 if "steps" in options else 1e-5, "atol": 1e-8}
+    grid = record.times
+    expected = difference(lambda x: ends(x, THETA, times, grid, method), y0)
+    np.testing.assert_allclose(found.y0, expected, **precision)
+    expected = difference(lambda x: ends(y0, x, times, grid, method), THETA)
+    np.testing.assert_allclose(found.parameters[0], expected, **precision)
+
+
+def test_stiff_steps():
+    # Prothero and Robinson's problem with a rate that no explicit method could take.
+    rate = 1e6
+    field = lambda t, y: -rate * (y - np.cos(t)) * np.array([1.0, 1e-3]) - np.sin(t)  # noqa: E731
+    slopes = -rate * np.array([1.0, 1e-3])
+    linearize = lambda t, y: (field(t, y), lambda a, p: (slopes * a, ()))  # noqa: E731
+    _, record = record_steps(field, [0.0, 1.0], np.ones(2), method="radau_iia3", steps=3)
+    found = discrete(linearize, record, [np.zeros(2), np.ones(2)])
+    R = stability_matrix(tableau("radau_iia3"), np.diag(slopes) / 3)
+    np.testing.assert_allclose(found.y0, np.diag(R) ** 3, rtol=1e-9, atol=1e-15)
+
+
+@pytest.mark.parametrize("method", ["kvaerno43", "gauss2"])
+def test_complex_states_follow_the_pulls(method):
+    rng = np.random.default_rng(0)
+    M, w, y0 = (rng.normal(size=s) + 1j * rng.normal(size=s) for s in ((3, 3), (3,), (3,)))
+    linearize = lambda t, y: (M @ y, lambda a, parameters: (M.conj().T @ a, ()))  # noqa: E731
+    _, record = record_steps(lambda t, y: M @ y, [0.0, 0.5], y0, method=method, steps=4)
+    found = discrete(linearize, record, [0 * w, w], parameters=False)
+    R = stability_matrix(tableau(method), M / 8)
+    np.testing.assert_allclose(found.y0, np.linalg.matrix_power(R.conj().T, 4) @ w, atol=1e-13)
+
+
+@pytest.mark.parametrize("method", ["kvaerno43", "radau_iia3"])
+def test_budgets_change_the_work_and_not_the_gradient(method):
+    field, linearize = nonlinear(THETA)
+    found = {}
+    for memory in (None, 3 * 16):
+        options = {"method": method, "steps": 20, "memory": memory}
+        _, record = record_steps(field, [0.0, 3.0], np.array([0.7, -0.4]), **options)
+        found[memory] = discrete(linearize, record, [np.zeros(2), np.ones(2)])
+    whole, few = found.values()
+    assert few.statistics.evaluations > 2 * whole.statistics.evaluations
+    np.testing.assert_allclose(few.y0, whole.y0, rtol=1e-12)
+    np.testing.assert_allclose(few.parameters[0], whole.parameters[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("solver", ["direct", "krylov"])
+def test_the_forward_solver_is_that_of_the_backward_pass(solver):
+    field, linearize = nonlinear(THETA)
+    calls = []
+
+    def jacobian(t, y):
+        calls.append(t)
+        return linearize(t, y)[1](np.array([1.0, 0.0]), False)[0] * np.eye(2)  # crude
+
+    jacobian = None if solver == "krylov" else jacobian
+    newton = Newton(jacobian=jacobian, linear_solver=solver)
+    options = {"method": "implicit_euler", "steps": 6, "newton": newton}
+    _, record = record_steps(field, [0.0, 0.5], np.array([0.7, -0.4]), **options)
+    before = len(calls)
+    found = discrete(linearize, record, [np.zeros(2), np.ones(2)])
+    assert (len(calls) > before) is (solver == "direct")
+    _, plain = record_steps(field, [0.0, 0.5], record.states[0], method="implicit_euler", steps=6)
+    expected = discrete(linearize, plain, [np.zeros(2), np.ones(2)])
+    np.testing.assert_allclose(found.y0, expected.y0, rtol=1e-11)
+
+
+@pytest.mark.parametrize("twin", ["coupling", "Jacobian"])
+def test_a_wrong_transpose_is_seen(twin):
+    field, linearize = linear(np, A)
+    _, record = record_steps(field, TIMES, Y0, method="radau_iia3", steps=3)
+    y0, _ = exact_gradients("radau_iia3", record.times, record.outputs)
+    if twin == "coupling":  # A in place of its transpose
+        method = record.method
+        flipped = tuple(zip(*method.A, strict=True))
+        wrong = Coefficients(flipped, method.b, c=method.c)
+        record = type(record)(**{**vars(record), "method": wrong})
+    else:
+        linearize = lambda t, y: (A @ y, lambda a, p: (A @ a, (a,) if p else ()))  # noqa: E731
+    assert np.abs(discrete(linearize, record, W).y0 - y0).max() > 1e-4
+
+
+def test_equations_that_are_not_solved_raise(monkeypatch):
+    field, linearize = linear(np, A)
+    _, record = record_steps(field, TIMES, Y0, method="gauss2", steps=3)
+    monkeypatch.setattr(_transposed_step, "SPACE", 1)
+    with pytest.raises(NewtonFailedError, match=r"relative residual of .* after 1 products"):
+        discrete(linearize, record, W)
+    monkeypatch.undo()
+    # A field that is not the one of the forward solve.
+    wrong = lambda t, y: (np.sqrt(np.abs(y)) * 1e8, linearize(t, y)[1])  # noqa: E731
+    with pytest.raises(NewtonFailedError, match="not found to rounding") as caught:
+        discrete(wrong, record, W)
+    assert caught.value.trajectory.t.tolist() == [record.times[-2]]
+
+
+@pytest.mark.parametrize("method", ["kvaerno43", "gauss2"])
+def test_statistics_count_linearizations_and_products(method):
+    _, linearize = nonlinear(THETA)
+    calls, pulls = [], []
+
+    def counted(t, y):
+        calls.append(t)
+        value, pull = linearize(t, y)
+
+        def counting(a, parameters):
+            pulls.append(parameters)
+            return pull(a, parameters)
+
+        return value, counting
+
+    field, y0 = nonlinear(THETA)[0], np.array([0.7, -0.4])
+    _, record = record_steps(field, [0.0, 1.0], y0, method=method, steps=3)
+    found = discrete(counted, record, [np.zeros(2), np.ones(2)])
+    stages = len(record.method.b)
+    assert found.statistics.evaluations == len(calls)
+    assert sum(pulls) == 3 * stages  # parameters once for each stage
+    # Of diagonal stages one product each is of one stage, of coupled ones of all.
+    solved = stages - 1 if method == "kvaerno43" else 1
+    assert 3 * solved <= found.statistics.newton <= 3 * solved * 2 * stages
+
+
+def test_states_of_any_shape():
+    for shape in [(), (2, 3)]:
+        y0 = np.full(shape, 0.5)
+        _, record = record_steps(lambda t, y: -y, [0.0, 0.4], y0, method="gauss2", steps=3)
+        found = discrete(lambda t, y: (-y, lambda a, p: (-a, ())), record, [0 * y0, y0])
+        factor = stability_matrix(tableau("gauss2"), np.array([[-0.4 / 3]]))[0, 0] ** 3
+        np.testing.assert_allclose(found.y0, y0 * factor, rtol=1e-13)
+
+
+def test_one_implicit_step():
+    # The trapezoidal rule on y' = -y + t, by hand.
+    fun = lambda t, y: -y + t  # noqa: E731
+    method = tableau("trapezoidal").coefficients
+    found = implicit_step(fun, 0.5, np.array([2.0]), 0.2, method)
+    exact = (2.0 + 0.1 * (-2.0 + 0.5) + 0.1 * 0.7) / 1.1
+    assert found.failure is None
+    np.testing.assert_allclose(found.y, exact, rtol=1e-14)
+    given = implicit_step(fun, 0.5, np.array([2.0]), 0.2, method, first_stage=np.array([-1.5]))
+    np.testing.assert_allclose(given.y, exact, rtol=1e-14)
+    euler = explicit_step(fun, 0.5, np.array([2.0]), 0.2, tableau("euler").coefficients)
+    assert abs(float(euler.y[0]) - exact) > 1e-2

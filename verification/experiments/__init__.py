@@ -1,0 +1,1 @@
+"""Trainings that compare ways to a gradient; each module runs with `python -m`."""
