@@ -167,7 +167,7 @@ def plan(
     ... )
     >>> found = plan(model, torch.randn(64, 8), budget=0.7, loss=lambda y, x: y.square().mean())
     >>> [layer.reason for layer in found.layers]
-    ['its input is in the batch', '']
+    ['nothing is kept for it besides the batch and the parameters', '']
     """
     _require_choice(budget, noise, sketch, units)
     layers, reasons = _candidates(model)
