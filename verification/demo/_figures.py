@@ -86,7 +86,8 @@ def draw_sketch_noise(found: SketchNoise) -> str:
     """Measured variance against formula."""
     with rc_context(STYLE):
         figure, ax = _axes(7.2, 4.6)
-        for name, color, marker in (("Gaussian", "#0072b2", "o"), ("uniform rows", "#d55e00", "s")):
+        styles = (("#0072b2", "o"), ("#d55e00", "s"), ("#009e73", "^"))
+        for name, (color, marker) in zip(found.exact, styles, strict=True):
             ax.plot(found.sizes, found.exact[name], color=color, label=f"{name}: formula")
             mean, error = np.array(found.measured[name]).T
             ax.errorbar(

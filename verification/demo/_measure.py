@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor
 from odecore.errors import UnresolvedInterpolantWarning
 from odecore.families import RK4
 from odecore.sketching import (
+    BalancedCountSketch,
+    Centred,
     GaussianSketch,
     UniformRows,
     minibatch_variance,
@@ -137,7 +140,11 @@ def sketch_noise(model: Classifier, data: Data, draws: int) -> SketchNoise:
     scale = float(np.sum(exact_product**2))
     sizes = (8, 16, 32, 64, 128)
     rng = np.random.default_rng(0)
-    kinds = {"Gaussian": GaussianSketch, "uniform rows": UniformRows}
+    kinds: dict[str, Any] = {
+        "Gaussian": GaussianSketch,
+        "uniform rows": UniformRows,
+        "balanced, centred": lambda p: Centred(BalancedCountSketch(p)),
+    }
     measured, exact = {}, {}
     for name, kind in kinds.items():
         found = []

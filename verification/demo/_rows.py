@@ -42,6 +42,8 @@ class Row:
     normalization : str
     block : dict
         Further arguments of NeuralODE.
+    budget : float, optional
+        Share of the bytes kept by a step that planned sketches leave.
     tasks : int
         Number of labels for each image.
     equiangular : bool
@@ -54,6 +56,7 @@ class Row:
     linear: Callable[[int, int], nn.Module] = nn.Linear
     normalization: str = "none"
     block: dict[str, Any] = field(default_factory=dict)
+    budget: float | None = None
     tasks: int = 1
     equiangular: bool = False
 
@@ -93,6 +96,12 @@ ROWS = (
         name="sketched layers",
         about="every linear layer keeps a fifth of its rows for the weight gradient",
         linear=partial(SketchedLinear, ratio=0.2),
+    ),
+    replace(
+        PLAIN,
+        name="planned sketches",
+        about="layers and sizes chosen by one step, to keep 85 % of its bytes at the least noise",
+        budget=0.85,
     ),
     replace(PLAIN, name="layer norm", about="GroupNorm, one group", normalization="layer"),
     replace(PLAIN, name="group norm", about="GroupNorm, four groups", normalization="group"),

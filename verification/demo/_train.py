@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from torch_bridge import equiangular_backward
+from torch_bridge import apply, equiangular_backward, plan
+from torch_bridge import saved_bytes as bytes_of
 from verification.demo._data import Data
 from verification.demo._rows import Classifier, Row
 
@@ -54,6 +56,9 @@ class Run:
 
 def train(model: Classifier, row: Row, data: Data, *, epochs: int, seed: int) -> Run:
     """Train with Adam and a cosine schedule, on batches drawn from the seed."""
+    if row.budget is not None:
+        first = data.train_x[:BATCH], data.train_y[:BATCH]
+        apply(plan(model, first[0], budget=row.budget, loss=partial(_loss, labels=first[1])))
     batches = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=LEARNING_RATE)
     per_epoch = len(data.train_x) // BATCH
@@ -79,7 +84,15 @@ def train(model: Classifier, row: Row, data: Data, *, epochs: int, seed: int) ->
 
 def losses(model: Classifier, x: Tensor, y: Tensor) -> list[Tensor]:
     """Cross entropy of each task."""
-    return [cross_entropy(z, labels) for z, labels in zip(model(x), y.unbind(1), strict=True)]
+    return _losses(model(x), y)
+
+
+def _losses(logits: list[Tensor], y: Tensor) -> list[Tensor]:
+    return [cross_entropy(z, labels) for z, labels in zip(logits, y.unbind(1), strict=True)]
+
+
+def _loss(logits: list[Tensor], _: Any, labels: Tensor) -> Tensor:
+    return torch.stack(_losses(logits, labels)).sum()
 
 
 def step(
@@ -140,18 +153,4 @@ class _Hook:
 def saved_bytes(model: Classifier, x: Tensor, y: Tensor) -> int:
     """Bytes kept for the backward pass: each storage once, parameters and the batch excluded."""
     model.train()
-    known = {p.untyped_storage().data_ptr() for p in (*model.parameters(), x, y)}
-    storages: dict[int, int] = {}
-    kept = []  # a storage that were freed could lend its address to the next
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in known:
-            storages[storage.data_ptr()] = storage.nbytes()
-            kept.append(tensor)
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        found = losses(model, x, y)
-    del found
-    return sum(storages.values())
+    return bytes_of(lambda: losses(model, x, y), besides=[*model.parameters(), x, y])
