@@ -35,10 +35,11 @@ demo-quick: $(VENV)/demo.installed ## the same in short, to see that it runs
 test: $(VENV)/test.installed ## all tests but the long ones (under 10 minutes)
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist worksteal
 
-verify: $(VENV)/test.installed ## the long tests, the claims, the trainings, then the whole demo
+verify: $(VENV)/test.installed $(VENV)/text.installed ## the long tests, the claims, the trainings, then the whole demo
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist worksteal -m long
 	$(BIN)/python -m verification run
 	$(BIN)/python -m verification.experiments.adjoint_training
+	$(BIN)/python -m verification.experiments.text_training
 	$(BIN)/python -m verification demo
 
 lint: $(VENV)/lint.installed ## format and style
@@ -54,6 +55,7 @@ docs: $(VENV)/docs.installed ## the documentation, offline, warnings are errors
 
 bench: $(VENV)/bench.installed ## ratios to peers, measured in one run
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest verification/benchmarks/*.py -q -m '' -p no:xdist
+	$(BIN)/python -m verification.benchmarks.linear
 
 clean: ## remove what the other targets made, the environment included
 	rm -rf $(VENV) build docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
