@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from torch_bridge import SketchedConv2d, SketchedLinear, saved_bytes, sketch_rows
 
-SIZES = ((4096, 768, 768), (4096, 768, 3072), (16384, 768, 768))
+#: Rows, inputs, outputs; the last is the head of a language model.
+SIZES = ((4096, 768, 768), (4096, 768, 3072), (16384, 768, 768), (1024, 384, 30522))
 PIXELS = (16, 256, 256, 32)  # images, channels in and out, height and width
 ROWS = (16384, 32768, 65536)
 RATIOS = (0.1, 0.5)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from itertools import permutations, product
 from typing import Any
 
 import numpy as np
+import torch
 
 from odecore.sketching import (
     BalancedCountSketch,
@@ -23,10 +25,13 @@ from odecore.sketching import (
     WinnerTakeAllRows,
     alignment,
     minibatch_variance,
+    moments,
     sketched_product,
     squared_rows,
+    unsketched_moments,
     variance,
 )
+from torch_bridge import apply, plan, saved_bytes
 from verification.claims._claim import Claim
 
 __all__ = ["CLAIMS"]
@@ -99,6 +104,35 @@ def _published_bound(fault: bool) -> bool:
     return none and found.gaussian_ratio > bound and float(variance(CountSketch(2), X, Y)) > 0.1
 
 
+def _told_noise(fault: bool) -> bool:
+    """Whether ||X^T Y||^2 comes out of its sketch without bias, within 5 standard errors."""
+    rng = np.random.default_rng(3)
+    X, Y = rng.standard_normal((40, 6)) + 0.5, rng.standard_normal((40, 4)) + 0.3
+    m, kinds = moments(X, Y), (UniformRows(8), BalancedCountSketch(8), GaussianSketch(8))
+    found = []
+    for sketch in kinds:
+        draws = [np.sum(sketched_product(sketch, X, Y, rng) ** 2) for _ in range(400)]
+        if not fault:
+            kept = [replace(m, product=square) for square in draws]
+            draws = [unsketched_moments(sketch, one).product for one in kept]
+        off = np.mean(draws) - m.product
+        found.append(abs(off) < 5 * np.std(draws, ddof=1) / len(draws) ** 0.5)
+    return all(found)
+
+
+def _planned_bytes(fault: bool) -> float:
+    """Bytes kept by a converted model, over those that its plan predicts."""
+    torch.manual_seed(0)
+    wide, narrow = torch.nn.Linear(16, 64), torch.nn.Linear(64, 16)
+    model = torch.nn.Sequential(torch.nn.LayerNorm(16), wide, torch.nn.GELU(), narrow)
+    x = torch.randn(8, 32, 16)
+    found = plan(model, x, budget=0.6, loss=lambda y, x: (y - x).square().mean())
+    if not fault:
+        apply(found)
+    besides = [*model.parameters(), x]
+    return saved_bytes(lambda: (model(x) - x).square().mean(), besides) / found.bytes_planned
+
+
 CLAIMS = (
     Claim(
         "sketch-variances",
@@ -113,6 +147,21 @@ CLAIMS = (
         "own addition",
         _every_balanced_draw,
         True,
+    ),
+    Claim(
+        "sketch-self-report",
+        "the size of a product, and so the noise of its sketch, is told by the sketch without bias",
+        "own addition",
+        _told_noise,
+        True,
+    ),
+    Claim(
+        "sketch-plan",
+        "a converted model keeps the bytes that its plan predicts",
+        "own addition",
+        _planned_bytes,
+        1.0,
+        tolerance=0.02,
     ),
     Claim(
         "sketch-noise-ratio",
