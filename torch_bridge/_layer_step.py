@@ -116,15 +116,15 @@ class _Watch:
     calls_end: bool = False
 
     def attach(self, name: str, layer: nn.Module) -> Iterator[Any]:
-        def before(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            if self.calls_end or not inputs:  # a checkpoint runs layers again
+        def before(module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+            if self.calls_end:  # a checkpoint runs layers again
                 return
-            call = Call(name, module, inputs[0])
+            call = Call(name, module, inputs[0] if inputs else named["input"])
             call.inside = counted(call.all_rows)
             self.running.append(call)
 
         def after(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-            if self.calls_end or not self.running:
+            if self.calls_end:
                 return
             call = self.running.pop()
             call.dtype = output.dtype
@@ -132,7 +132,7 @@ class _Watch:
             if output.requires_grad:
                 output.register_hook(lambda g: setattr(call, "output_grad", g.detach()))
 
-        yield layer.register_forward_pre_hook(before)
+        yield layer.register_forward_pre_hook(before, with_kwargs=True)
         yield layer.register_forward_hook(after)
 
     def saved(self, x: Tensor) -> None:

@@ -498,6 +498,29 @@ def test_a_plan_of_another_model_is_refused_before_anything_changes():
     assert type(TINY[2]) is nn.Linear
 
 
+def test_layers_of_torch_itself():
+    class Own(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.encoder = nn.TransformerEncoderLayer(
+                16, 2, 64, activation="gelu", batch_first=True
+            )
+            self.head = nn.Linear(16, 5)
+
+        def forward(self, x):
+            return self.head(input=self.encoder(x))
+
+    model, x = Own(), torch.randn(6, 10, 16)
+    loss = lambda y, x: y.square().sum()  # noqa: E731
+    found = plan(model, x, budget=0.8, loss=loss)
+    assert "of its own kind" in reasons(found)["encoder.self_attn.out_proj"]
+    apply(found)
+    assert type(model.encoder.linear2) is type(model.head) is SketchedLinear
+    assert measured(model, x, loss) == pytest.approx(found.bytes_planned, rel=0.02)
+    torch.testing.assert_close(model.eval()(x), revert(model)(x))
+
+
 def test_batches_of_every_kind():
     class Named(nn.Module):
         def __init__(self):
