@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import nn
 
-from torch_bridge._convolution import SketchedConv2d
+from torch_bridge._convolution import SketchedConv2d, is_pointwise
 from torch_bridge._linear import SketchedLinear
 from torch_bridge._plan import SketchPlan
-from torch_bridge._sketched_module import SketchedModule, share_sketch
+from torch_bridge._sketched_module import require_report, share_sketch
 
 __all__ = ["apply", "revert"]
 
@@ -17,19 +19,27 @@ SKETCHED = {nn.Linear: SketchedLinear, nn.Conv2d: SketchedConv2d}
 OPTIONS = ("_ratio", "sketch", "centred", "storage", "meter", "shared")
 
 
-def apply(plan: SketchPlan, /, model: nn.Module | None = None, **options: Any) -> nn.Module:
+def apply(
+    plan: SketchPlan,
+    /,
+    model: nn.Module | None = None,
+    *,
+    storage: torch.dtype | None = None,
+    report: bool = False,
+) -> nn.Module:
     """Sketch the layers of a model in place, as planned.
 
     The modules stay the very objects they are: parameters, ties between them, requires_grad, hooks,
-    optimizers and the keys of state_dict are untouched.
+    optimizers and the keys of state_dict are untouched. Layers that an earlier plan has sketched
+    and this one leaves exact are exact again.
 
     Parameters
     ----------
     plan : SketchPlan
     model : Module, optional
         Another one with layers of these names; by default the one that was planned for.
-    **options
-        `storage` and `report` of `SketchedLinear`, for all layers.
+    storage, report : optional
+        As for `SketchedLinear`, for all layers.
 
     Returns
     -------
@@ -39,8 +49,10 @@ def apply(plan: SketchPlan, /, model: nn.Module | None = None, **options: Any) -
     Raises
     ------
     TypeError
-        If a layer is not a `torch.nn.Linear` or `torch.nn.Conv2d`, or sketched by a plan before;
-        nothing is changed then.
+        If a planned layer is missing, or neither a `torch.nn.Linear` nor a `torch.nn.Conv2d` of
+        kernel size 1; nothing is changed then.
+    ValueError
+        For another storage, or for `report` with one.
 
     Examples
     --------
@@ -54,19 +66,22 @@ def apply(plan: SketchPlan, /, model: nn.Module | None = None, **options: Any) -
     ('SketchedLinear', 'Linear')
     """
     model = plan.model if model is None else model
+    require_report(report, storage)
+    present = dict(model.named_modules())
+    layers = {one.name: present.get(one.name) for one in plan.layers}
     planned = {one.name: one for one in plan.layers if one.ratio is not None}
-    layers = {name: model.get_submodule(name) for name in planned}
-    for name, layer in layers.items():
-        if type(layer) not in SKETCHED and "_exact" not in vars(layer):
+    for name in planned:
+        if not _can_be_sketched(layers[name]):
             raise TypeError(
-                f"layer {name} must be a torch.nn.Linear or Conv2d, got {type(layer).__name__}; "
-                "plan for this model"
+                f"layer {name} must be a torch.nn.Linear, or a Conv2d of one pixel, got "
+                f"{type(layers[name]).__name__}; plan for this model"
             )
-    for name, layer in layers.items():
-        _restore(layer)
+    _restore([layer for layer in layers.values() if layer is not None])
+    for name, one in planned.items():
+        layer: Any = layers[name]
         layer._exact = type(layer)
         layer.__class__ = SKETCHED[type(layer)]
-        layer.sketching(planned[name].ratio, plan.sketch, plan.centred, **options)
+        layer.sketching(one.ratio, plan.sketch, plan.centred, storage, report)
     for name, one in planned.items():
         if one.with_ and name < min(one.with_):
             share_sketch(layers[name], *(layers[other] for other in one.with_))
@@ -85,14 +100,30 @@ def revert(model: nn.Module, /) -> nn.Module:
     -------
     Module
         The model.
+
+    Raises
+    ------
+    TypeError
+        If a layer was parametrized since; nothing is changed then.
     """
-    for layer in model.modules():
-        _restore(layer)
+    _restore(list(model.modules()))
     return model
 
 
-def _restore(layer: nn.Module) -> None:
-    if isinstance(layer, SketchedModule) and "_exact" in vars(layer):
+def _restore(layers: Iterable[nn.Module]) -> None:
+    converted = [layer for layer in layers if "_exact" in vars(layer)]
+    for layer in converted:
+        if type(layer) is not SKETCHED[layer._exact]:
+            raise TypeError(
+                f"a sketched layer must not have changed its class, got {type(layer).__name__}: "
+                "remove its parametrizations first"
+            )
+    for layer in converted:
         layer.__class__ = layer._exact
         for name in ("_exact", *OPTIONS):
             delattr(layer, name)
+
+
+def _can_be_sketched(layer: nn.Module | None) -> bool:
+    exact = vars(layer).get("_exact", type(layer)) if layer is not None else None
+    return exact is nn.Linear or (exact is nn.Conv2d and is_pointwise(layer))

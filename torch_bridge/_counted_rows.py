@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import get_ident
 
 import torch
 from torch import Tensor
 
-__all__ = ["counted", "counted_rows"]
+from torch_bridge._draws import in_backward
 
-#: Masks that are in force, the innermost last: a list, whose length compilers watch.
-_masks: list[Tensor] = []
+__all__ = ["counted", "counted_rows", "mask_in_force"]
+
+#: Masks that are in force with their threads: a list, whose length compilers watch.
+_masks: list[tuple[int, Tensor]] = []
 
 
 @contextmanager
 def counted_rows(mask: Tensor) -> Iterator[None]:
-    """Sketch only rows that count, in all sketched layers that run inside.
+    """Sketch only rows that count, in all sketched layers that run inside, in this thread.
 
     Parameters
     ----------
     mask : (...) Tensor of bool
-        Which rows count: False for padding. It holds for layers whose input has as many rows,
-        such as (..., N); layers with another number of rows sketch them all.
+        Which rows count: False for padding. It holds for layers whose input is (..., N) with these
+        very dimensions; others sketch all their rows. For layers that read (batch * tokens, N) give
+        a flat mask; for convolutions one of (batch, H', W'), the pixels that the stride leaves.
 
     Raises
     ------
@@ -48,20 +52,33 @@ def counted_rows(mask: Tensor) -> Iterator[None]:
     if not isinstance(mask, Tensor) or mask.dtype != torch.bool:
         found = mask.dtype if isinstance(mask, Tensor) else type(mask).__name__
         raise TypeError(f"`mask` must be a tensor of bool, got {found}; say tokens != padding")
-    _masks.append(mask)
+    entry = (get_ident(), mask)
+    _masks.append(entry)
     try:
         yield
     finally:
-        _masks.pop()
+        for k in reversed(range(len(_masks))):
+            if _masks[k] is entry:
+                del _masks[k]
+                break
 
 
-def counted(rows: int) -> Tensor | None:
-    """The int32 indices of those of the rows that count; None where all do."""
-    if not _masks or _masks[-1].numel() != rows:
+def mask_in_force() -> Tensor | None:
+    """The innermost mask of this thread; a backward pass, which has its own, takes any."""
+    if not _masks:
         return None
     if torch.compiler.is_compiling():
         raise RuntimeError(
             "the number of rows that count is not known to a compiler: leave torch.compile or "
             "`counted_rows` out"
         )
-    return _masks[-1].reshape(-1).nonzero()[:, 0].to(torch.int32)
+    own = get_ident()
+    return next((m for ident, m in reversed(_masks) if ident == own or in_backward()), None)
+
+
+def counted(leading: tuple[int, ...]) -> Tensor | None:
+    """The int32 indices of those rows of an input (..., N) that count; None where all do."""
+    mask = mask_in_force()
+    if mask is None or tuple(mask.shape) != tuple(leading):
+        return None
+    return mask.reshape(-1).nonzero()[:, 0].to(torch.int32)

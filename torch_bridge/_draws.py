@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import count
 from math import ceil
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from odecore.sketching import (
     BalancedCountSketch,
@@ -15,7 +17,16 @@ from odecore.sketching import (
 )
 from torch_bridge._fields import inside_torch_func
 
-__all__ = ["SKETCHES", "draw", "product_weight", "project", "sketch_size"]
+__all__ = [
+    "SKETCHES",
+    "draw",
+    "in_backward",
+    "not_drawn",
+    "product_weight",
+    "project",
+    "sketch_generator",
+    "sketch_size",
+]
 
 #: The sketches of layers by name, with the one of the core that says their variance.
 SKETCHES = {
@@ -25,14 +36,27 @@ SKETCHES = {
     "rademacher": RademacherSketch,
 }
 
+#: Weights whose last forward pass recorded no gradient, so that nothing was drawn.
+_not_drawn = WeakTensorKeyDictionary()
+_repeats = count()
+
 
 def sketch_size(rows: int, ratio: float) -> int:
     """Return p = ceil(ratio rows), between 1 and the number of rows."""
     # The slack keeps ceil(0.2 * 5), which is 1.0000000000000002 in floats, at one row.
-    return min(rows, max(1, ceil(ratio * rows * (1 - 1e-12))))
+    size = min(rows, max(1, ceil(ratio * rows * (1 - 1e-12))))
+    # A compiler must know that one row is one: it has a matrix product of its own for that.
+    return 1 if size == 1 else size
 
 
-def draw(sketch: str, size: int, like: Tensor, layer: Tensor, inside: Tensor | None) -> Tensor:
+def draw(
+    sketch: str,
+    size: int,
+    like: Tensor,
+    layer: Tensor,
+    inside: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
     """Draw for the rows of a matrix (B, N), or for those of them whose indices are in `inside`.
 
     Returns
@@ -48,13 +72,10 @@ def draw(sketch: str, size: int, like: Tensor, layer: Tensor, inside: Tensor | N
     the two passes see different sketches and the gradient is biased. Inside a compiled region the
     draw is therefore an operator of its own, which can not be recomputed. Nor may the draws of two
     layers be merged into one: they differ in the argument `layer`, the weight.
-
-    The processes of a distributed run draw differently, even with one seed: what they take from
-    torch's generator seeds one that knows its rank.
     """
     if torch.compiler.is_compiling():
         return _drawn(like.detach(), layer.detach(), inside, sketch, size)
-    return _draw(like.detach(), inside, sketch, size)
+    return _draw(like.detach(), inside, sketch, size, generator)
 
 
 def project(sketch: str, drawn: Tensor, matrix: Tensor, size: int) -> Tensor:
@@ -71,9 +92,49 @@ def product_weight(sketch: str, rows: int, size: int) -> float:
     return {"uniform": rows / size, "balanced": 1.0}.get(sketch, 1 / size)
 
 
-def _draw(like: Tensor, inside: Tensor | None, sketch: str, size: int) -> Tensor:
+def in_backward() -> bool:
+    """Whether a backward pass is running here, so that this forward pass is a checkpoint's."""
+    current = getattr(torch._C, "_current_graph_task_id", None)
+    return current is not None and current() != -1
+
+
+def not_drawn(layer: Tensor) -> None:
+    """Remember a forward pass without gradients: a reentrant checkpoint will repeat it with."""
+    if not torch.compiler.is_compiling() and not inside_torch_func():
+        _not_drawn[layer] = True
+
+
+def sketch_generator(layer: Tensor, device: torch.device) -> torch.Generator | None:
+    """A generator of one draw, which takes one number from torch's own, whatever is drawn.
+
+    The processes of a distributed run differ by their rank, even with one seed. A reentrant
+    checkpoint runs forward without gradients, where nothing is drawn, and again in the backward
+    pass from the same random numbers: there the draw takes none, so that what is random in other
+    layers stays aligned, and is told from the last one by a count. None under torch.func, which
+    draws for all samples itself, in compiled regions and on devices without data.
+    """
+    if torch.compiler.is_compiling() or inside_torch_func() or device.type == "meta":
+        return None
+    if in_backward() and layer in _not_drawn:
+        state = torch.get_rng_state()
+        seed = int(torch.randint(2**62, ())) ^ next(_repeats)
+        torch.set_rng_state(state)
+    else:
+        _not_drawn.pop(layer, None)
+        seed = int(torch.randint(2**62, ()))
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        seed = (seed + 0x9E3779B97F4A7C15 * torch.distributed.get_rank()) % 2**62
+    return torch.Generator(device).manual_seed(seed)
+
+
+def _draw(
+    like: Tensor,
+    inside: Tensor | None,
+    sketch: str,
+    size: int,
+    generator: torch.Generator | None,
+) -> Tensor:
     rows, device = like.shape[0] if inside is None else inside.shape[0], like.device
-    generator = _of_this_rank(device)
     if sketch in ("uniform", "balanced"):
         order = torch.randperm(rows, device=device, generator=generator)
         if sketch == "uniform":
@@ -93,17 +154,6 @@ def _draw(like: Tensor, inside: Tensor | None, sketch: str, size: int) -> Tensor
     if inside is None:
         return dense
     return dense * dense.new_zeros(like.shape[0]).index_fill(0, inside.long(), 1)
-
-
-def _of_this_rank(device: torch.device) -> torch.Generator | None:
-    """A generator seeded by torch's own and by the rank; None for one process."""
-    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    if not distributed or torch.distributed.get_world_size() == 1 or device.type == "meta":
-        return None
-    if inside_torch_func():
-        return None  # torch.vmap draws for all its samples itself
-    seed = int(torch.randint(0, 2**40, ())) * torch.distributed.get_world_size()
-    return torch.Generator(device).manual_seed(seed + torch.distributed.get_rank())
 
 
 def _bucket_sums(matrix: Tensor, drawn: Tensor, size: int) -> Tensor:
@@ -128,7 +178,7 @@ def _bucket_sums(matrix: Tensor, drawn: Tensor, size: int) -> Tensor:
     "torch_bridge::drawn", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,)
 )
 def _drawn(like: Tensor, layer: Tensor, inside: Tensor | None, sketch: str, size: int) -> Tensor:
-    return _draw(like, inside, sketch, size)
+    return _draw(like, inside, sketch, size, sketch_generator(layer, like.device))
 
 
 @_drawn.register_fake

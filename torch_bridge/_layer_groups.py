@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import ceil
+from math import prod
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from odecore.sketching import Moments, minibatch_variance, moments, optimal_ranks
-from torch_bridge._draws import SKETCHES
-from torch_bridge._layer_step import Call, Step
+from torch_bridge._draws import SKETCHES, sketch_size
+from torch_bridge._layer_step import Call, Step, stride_of
 
 __all__ = ["Group", "choose_by_bytes", "choose_by_noise", "groups_of", "mean_noise"]
 
@@ -33,7 +34,7 @@ class Group:
     row_bytes, fixed_bytes : int
         What a sketch keeps for each row in it, and besides.
     size : int
-        Rows to keep in all calls of one layer.
+        Rows to keep in the largest call; the others keep the same share.
     exact : bool
         Whether the layers are left as they are.
     """
@@ -48,29 +49,45 @@ class Group:
     exact: bool = False
 
     @property
+    def counts(self) -> list[int]:
+        """B of each call of one layer."""
+        return [m.rows for m in next(iter(self.moments.values()))[0]]
+
+    @property
     def rows(self) -> int:
-        """B of all calls of one layer together."""
-        return sum(m.rows for m in next(iter(self.moments.values()))[0])
+        """B of the largest call."""
+        return max(self.counts)
+
+    @property
+    def cost(self) -> float:
+        """Bytes for each row of the size."""
+        return self.row_bytes * sum(self.counts) / self.rows
+
+    @property
+    def least(self) -> float:
+        """Bytes of the smallest sketch."""
+        return self.fixed_bytes + self.row_bytes * len(self.counts)
 
     @property
     def largest(self) -> int:
         """The largest size that saves anything."""
         useful = self.rows if self.masked else self.rows - 1
-        return min(useful, (self.freed - self.fixed_bytes - 1) // self.row_bytes)
+        return min(useful, int((self.freed - self.fixed_bytes - 1) / self.cost))
 
     @property
     def bytes(self) -> int:
         """What is kept for these layers."""
-        return self.freed if self.exact else self.fixed_bytes + self.size * self.row_bytes
+        if self.exact:
+            return self.freed
+        return self.fixed_bytes + self.row_bytes * sum(self._size_of(B) for B in self.counts)
 
     def noise(self, name: str) -> float:
         """Sketch variance per mini-batch variance of a layer."""
         if self.exact or self.size == self.rows:
             return 0.0
         calls, minibatch = self.moments[name]
-        share = self.size / self.rows
         kind = SKETCHES[self.sketch]
-        found = (kind(max(1, ceil(share * m.rows - 1e-9))).variance_of(m) for m in calls)
+        found = (kind(self._size_of(m.rows)).variance_of(m) for m in calls)
         return max(0.0, float(sum(found))) / minibatch
 
     @property
@@ -84,43 +101,47 @@ class Group:
         found = 0.0
         for calls, minibatch in self.moments.values():
             for m in calls:
-                # Var(p) = Var(1) (B/p - 1)/(B - 1), and p is this call's share of the size.
+                # Var(p) = Var(1) (B/p - 1)/(B - 1), and B/p is the same for all calls.
                 at_one = float(SKETCHES[self.sketch](1).variance_of(m))
                 found += at_one * self.rows / max(m.rows - 1, 1) / minibatch
         return max(found, 0.0)
+
+    def _size_of(self, rows: int) -> int:
+        return sketch_size(rows, self.size / self.rows)
 
 
 def groups_of(
     step: Step, sketch: str, centred: bool, units: str
 ) -> tuple[list[Group], dict[str, str]]:
     """The groups of a step that sketches make smaller, and for other layers why not."""
-    calls: dict[str, list[Call]] = defaultdict(list)
-    for call in step.calls:
-        calls[call.layer].append(call)
-    readers: dict[tuple[int, ...], list[str]] = defaultdict(list)
+    calls, reasons = _calls_of(step)
+    readers: dict[tuple[Any, ...], list[str]] = defaultdict(list)
     for name, own in calls.items():
-        readers[tuple(id(call.input) for call in own)].append(name)
+        readers[tuple((id(c.input), stride_of(c.module)) for c in own)].append(name)
     owners: dict[int, set[str]] = defaultdict(set)
     for names in readers.values():
-        for address in _kept(calls, names):
+        for address in _saved(calls, names, casts=True):
             owners[address].add(names[0])
-    groups, reasons = [], {}
-    for names in readers.values():
-        kept = _kept(calls, names)
-        freed = sum(
-            step.sizes[a] for a in kept if a not in step.elsewhere and owners[a] == {names[0]}
+
+    def freed(names: list[str], casts: bool) -> int:
+        alone = {names[0]}
+        return sum(
+            step.sizes[a]
+            for a in _saved(calls, names, casts)
+            if a not in step.elsewhere and owners[a] == alone
         )
-        group = _group(calls, names, freed, sketch, centred, units)
-        reason = ""
-        if not kept:
-            reason = "nothing is kept for it besides the batch and the parameters"
-        elif not freed:
-            reason = "something else keeps its input"
-        elif group.largest < 1:
-            reason = "its input is too small to gain"
-        elif not all(noise > 0 for _, noise in group.moments.values()):
-            reason = "its gradient has no mini-batch noise that a sketch could be small against"
-        if reason:
+
+    groups = []
+    for names in readers.values():
+        reason = _why_not(calls, names, freed(names, casts=False), units)
+        group = None
+        if not reason:
+            group = _group(calls, names, freed(names, casts=True), sketch, centred, units)
+            if group.largest < 1 or group.least >= group.freed:
+                reason = "its input is too small to gain"
+            elif not all(noise > 0 for _, noise in group.moments.values()):
+                reason = "its gradient has no mini-batch noise that a sketch could be small against"
+        if reason or group is None:
             reasons |= dict.fromkeys(names, reason)
         else:
             groups.append(group)
@@ -129,12 +150,20 @@ def groups_of(
 
 def choose_by_bytes(groups: list[Group], available: float) -> None:
     """Set the sizes that make the sum of all noises smallest, within these bytes."""
-    costs = [group.row_bytes for group in groups]
+    costs = [group.cost for group in groups]
     room = available - sum(group.fixed_bytes for group in groups)
     slopes, largest = [group.slope for group in groups], [group.largest for group in groups]
-    for group, size in zip(groups, optimal_ranks(slopes, costs, room, largest), strict=True):
+    for group, size in zip(
+        groups, optimal_ranks(slopes, costs, max(room, sum(costs)), largest), strict=True
+    ):
         group.size, group.exact = int(size), False
     left = available - sum(group.bytes for group in groups)
+    for group in groups:
+        # Each of several calls rounds its rows up.
+        while left < 0 and group.size > 1 and len(group.counts) > 1:
+            before = group.bytes
+            group.size -= 1
+            left += before - group.bytes
     for group in sorted(groups, key=lambda g: g.freed - g.bytes):
         # Beyond the largest size there is the exact layer, without noise.
         more = group.freed - group.bytes
@@ -144,7 +173,7 @@ def choose_by_bytes(groups: list[Group], available: float) -> None:
 
 def choose_by_noise(groups: list[Group], noise: float) -> None:
     """Set the sizes that keep least, with at most this noise in the mean over the layers."""
-    too_few = sum(group.fixed_bytes + group.row_bytes for group in groups) - 1.0
+    too_few = sum(group.least for group in groups) - 1.0
     enough = float(sum(group.freed for group in groups))
     while enough - too_few > min(group.row_bytes for group in groups):
         middle = (too_few + enough) / 2
@@ -162,8 +191,33 @@ def mean_noise(groups: Iterable[Group]) -> float:
     return float(np.mean(found)) if found else 0.0
 
 
-def _kept(calls: dict[str, list[Call]], names: list[str]) -> set[int]:
-    return {address for name in names for call in calls[name] for address in call.kept}
+def _calls_of(step: Step) -> tuple[dict[str, list[Call]], dict[str, str]]:
+    """The calls of each layer that have rows and that the loss depends on."""
+    calls: dict[str, list[Call]] = defaultdict(list)
+    reasons = {}
+    for call in step.calls:
+        if call.output_grad is not None and prod(call.leading):
+            calls[call.layer].append(call)
+        else:
+            reasons[call.layer] = "the loss does not depend on it, or it has no rows"
+            step.elsewhere.update(call.kept)
+    return calls, {name: why for name, why in reasons.items() if name not in calls}
+
+
+def _why_not(calls: dict[str, list[Call]], names: list[str], freed: int, units: str) -> str:
+    """Why layers that read one tensor are better left exact, as far as their calls show."""
+    if not _saved(calls, names, casts=False):
+        return "nothing is kept for it besides the batch and the parameters"
+    if not freed:
+        return "something else keeps its input"
+    if any(_unit_count(call, units) < 2 for name in names for call in calls[name]):
+        return "it has a single row or unit, and so no mini-batch noise to compare with"
+    return ""
+
+
+def _saved(calls: dict[str, list[Call]], names: list[str], casts: bool) -> set[int]:
+    own = [call for name in names for call in calls[name]]
+    return {a for call in own for a in (*call.kept, *(call.casts if casts else ()))}
 
 
 def _group(
@@ -177,7 +231,7 @@ def _group(
     first = calls[names[0]]
     measured = {}
     for name in names:
-        rows = [call.rows() for call in calls[name]]
+        rows = [_finite_rows(call) for call in calls[name]]
         noise = sum(
             float(minibatch_variance(X, Y, units=_units(call, units)))
             for call, (X, Y) in zip(calls[name], rows, strict=True)
@@ -195,6 +249,16 @@ def _group(
     return Group(sketch, measured, masked, freed, row + index, fixed)
 
 
+def _finite_rows(call: Call) -> tuple[Tensor, Tensor]:
+    X, Y = call.rows()
+    if not (bool(X.isfinite().all()) and bool(Y.isfinite().all())):
+        raise ValueError(
+            f"the step must be finite, got NaN or infinity at the layer {call.layer}: plan with "
+            "another batch, or without a loss scale"
+        )
+    return X, Y
+
+
 def _centred(X: Tensor, Y: Tensor) -> tuple[Tensor, Tensor]:
     return X - X.mean(0), Y - Y.mean(0)
 
@@ -204,5 +268,12 @@ def _units(call: Call, units: str) -> np.ndarray | None:
     shape = call.input.shape
     if units == "rows" or (units == "auto" and len(shape) < 3):
         return None
-    ids = np.arange(shape[0]).repeat(call.all_rows // max(shape[0], 1))
+    ids = np.arange(shape[0]).repeat(prod(call.leading) // shape[0])
     return ids if call.inside is None else ids[call.inside.cpu().numpy()]
+
+
+def _unit_count(call: Call, units: str) -> int:
+    ids = _units(call, units)
+    if ids is not None:
+        return len(np.unique(ids))
+    return prod(call.leading) if call.inside is None else len(call.inside)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from torch_bridge._counted_rows import counted
 from torch_bridge._saved import SavedStorages
-from torch_bridge._sketched_product import as_rows
+from torch_bridge._sketched_product import as_rows, rows_in
 
 __all__ = ["Call", "Step", "stride_of", "tensors_in", "watched_step"]
 
@@ -27,8 +27,9 @@ class Call:
     module : Module
     input : Tensor
         The very object that the layer got.
-    kept : list of int
-        Addresses of the storages that the layer saved, its weight and casts of that left out.
+    kept, casts : list of int
+        Addresses of the storages that the layer saved: of its input, and of its weight in another
+        precision.
     dtype : torch.dtype
         Of the product.
     inside : (n,) Tensor, optional
@@ -41,14 +42,15 @@ class Call:
     module: nn.Module
     input: Tensor
     kept: list[int] = field(default_factory=list)
+    casts: list[int] = field(default_factory=list)
     dtype: torch.dtype = torch.float32
     inside: Tensor | None = None
     output_grad: Tensor | None = None
 
     @property
-    def all_rows(self) -> int:
-        """B, those that do not count included."""
-        return as_rows(self.input.detach(), stride_of(self.module)).shape[0]
+    def leading(self) -> tuple[int, ...]:
+        """The shape of the rows, those that do not count included."""
+        return rows_in(self.input, stride_of(self.module))
 
     def rows(self) -> tuple[Tensor, Tensor]:
         """X (B, N) and Y (B, M) of the rows that count, in float32 at least."""
@@ -74,9 +76,12 @@ def watched_step(
 ) -> Step:
     """Run a forward and a backward pass, and leave the model as it was.
 
-    Gradients, buffers, modes and torch's random numbers are put back.
+    Gradients, buffers, modes and torch's random numbers are put back; what hooks of the backward
+    pass do, such as optimizers that step there, is not.
     """
     watch = _Watch()
+    if torch.is_inference_mode_enabled():
+        raise RuntimeError("a step with gradients can not run in inference mode: plan outside")
     besides = [*model.parameters(), *model.buffers(), *tensors_in(batch)]
     with ExitStack() as stack:
         stack.enter_context(_undone(model))
@@ -120,7 +125,7 @@ class _Watch:
             if self.calls_end:  # a checkpoint runs layers again
                 return
             call = Call(name, module, inputs[0] if inputs else named["input"])
-            call.inside = counted(call.all_rows)
+            call.inside = counted(call.leading)
             self.running.append(call)
 
         def after(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -133,7 +138,8 @@ class _Watch:
                 output.register_hook(lambda g: setattr(call, "output_grad", g.detach()))
 
         yield layer.register_forward_pre_hook(before, with_kwargs=True)
-        yield layer.register_forward_hook(after)
+        # Before the user's own hooks, which may save more or change the output.
+        yield layer.register_forward_hook(after, prepend=True)
 
     def saved(self, x: Tensor) -> None:
         address = x.untyped_storage().data_ptr()
@@ -141,8 +147,7 @@ class _Watch:
             self.elsewhere.add(address)
             return
         call = self.running[-1]
-        if not _is_cast(x, call.module.weight):
-            call.kept.append(address)
+        (call.casts if _is_cast(x, call.module.weight) else call.kept).append(address)
 
 
 def _is_cast(x: Tensor, weight: Tensor) -> bool:
@@ -168,7 +173,12 @@ def _undone(model: nn.Module) -> Iterator[None]:
     """Train mode for now, if the model is not; afterwards all is as before."""
     modes = {module: module.training for module in model.modules()}
     gradients = {p: p.grad for p in model.parameters()}
-    buffers = {b: b.detach().clone() for b in model.buffers()}
+    buffers = [
+        (module, name, buffer, buffer.detach().clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
     with torch.random.fork_rng([d.index for d in devices]):
         try:
@@ -183,5 +193,5 @@ def _undone(model: nn.Module) -> Iterator[None]:
             for p, grad in gradients.items():
                 p.grad = grad
             with torch.no_grad():
-                for b, value in buffers.items():
-                    b.copy_(value)
+                for module, name, buffer, value in buffers:
+                    module._buffers[name] = buffer.copy_(value)

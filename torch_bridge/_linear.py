@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from torch_bridge._draws import not_drawn
 from torch_bridge._row_sketch import RowSketch, require_options
 from torch_bridge._sketched_module import SketchedModule
 from torch_bridge._sketched_product import layer_product, rows_of
 
-__all__ = ["SketchedLinear", "sketch_rows", "sketched_linear"]
+__all__ = ["SketchedLinear", "records", "sketch_rows", "sketched_linear"]
 
 
 def sketched_linear(
@@ -50,7 +52,7 @@ def sketched_linear(
         so that the gradient stays unbiased. It adds variance; see the notes. None keeps the dtype.
     rows : RowSketch, optional
         From `sketch_rows(input, ...)`, for layers that read one tensor: they share what is kept.
-        The other options are then those of the sketch.
+        The other options are then those of the sketch. By default the layer makes its own.
 
     Returns
     -------
@@ -72,7 +74,8 @@ def sketched_linear(
     -----
     Randomized matrix multiplication, arXiv 2201.13195. What was drawn is stored, where the
     published code replays a generator. Under autocast the product runs in the lower precision, as
-    that of `torch.nn.functional.linear`. Under torch.distributed each process draws its own.
+    that of `torch.nn.functional.linear`. Each draw takes one number from torch's generator. Under
+    torch.distributed, but not under torch.func, each process draws its own.
 
     With `storage` the rows r_k that are kept become r_k + e_k of mean r_k, and the variance of the
     estimate grows by w^2 sum_k E||e_k||^2 ||(R Y)_k||^2 for a given draw, where w is B/p for
@@ -81,7 +84,7 @@ def sketched_linear(
     if rows is None:
         require_options(ratio, sketch, storage)
     _require_shapes(input, weight, bias)
-    if not (torch.is_grad_enabled() and weight.requires_grad):
+    if not records(weight):
         return functional.linear(input, weight, bias)
     options = {"ratio": ratio, "sketch": sketch, "centred": centred, "storage": storage}
     made = rows_of(input, weight, **options) if rows is None else rows
@@ -95,7 +98,7 @@ def sketch_rows(
     sketch: str = "uniform",
     centred: bool = False,
     storage: torch.dtype | None = None,
-) -> RowSketch | None:
+) -> RowSketch:
     """Sketch an input once for all the layers that read it.
 
     Parameters
@@ -106,9 +109,10 @@ def sketch_rows(
 
     Returns
     -------
-    RowSketch or None
-        For `sketched_linear(input, ..., rows=)`; None where no gradient is recorded or all rows
-        would be kept, so that the layers are exact.
+    RowSketch
+        For `sketched_linear(input, ..., rows=)`. Where no gradient is recorded or all rows would be
+        kept it holds nothing, and the layers are exact. Inside a checkpoint take use_reentrant=
+        False: what is drawn here does not know of the layers, so that random numbers would shift.
 
     Examples
     --------
@@ -119,7 +123,7 @@ def sketch_rows(
     """
     require_options(ratio, sketch, storage)
     if not torch.is_grad_enabled():
-        return None
+        return RowSketch.of_all(prod(input.shape[:-1]))
     return rows_of(input, input, ratio=ratio, sketch=sketch, centred=centred, storage=storage)
 
 
@@ -135,7 +139,7 @@ class SketchedLinear(SketchedModule, nn.Linear):
     report : bool, optional
         Whether to measure the noise of the weight gradient in each backward pass, for
         `noise_report()`. It costs 4 bytes a row (8 if centred) and O(B M) operations, and works
-        neither under torch.compile nor under torch.func.
+        neither under torch.compile nor under torch.func. Passes that tell nothing are counted.
     device, dtype : optional
         As for `torch.nn.Linear`, whose state_dict this layer shares.
 
@@ -143,11 +147,13 @@ class SketchedLinear(SketchedModule, nn.Linear):
     ------
     ValueError
         If the ratio is out of range or the sketch is unknown; for `report` with a `storage`, whose
-        rounding it would take for ||X^T Y||^2; from a batch of which one row is kept, if `report`.
+        rounding it would take for ||X^T Y||^2.
 
     Notes
     -----
     In evaluation mode it is `torch.nn.Linear`: nothing is drawn and the weight gradient is exact.
+    Forward-mode derivatives, torch.fx and torch.jit do not know it. A compiled layer is compiled
+    again for each ratio.
     """
 
     def __init__(
@@ -171,11 +177,18 @@ class SketchedLinear(SketchedModule, nn.Linear):
     def forward(self, input: Tensor, rows: RowSketch | None = None) -> Tensor:
         """Apply the layer to (..., in_features); `rows` as for `sketched_linear`."""
         weight, bias = self.weight, self.bias
-        if not (self.training and torch.is_grad_enabled() and weight.requires_grad):
+        if not (self.training and records(weight)):
             return functional.linear(input, weight, bias)
         _require_shapes(input, weight, bias)
         rows = self.rows_for(input, rows, lambda: rows_of(input, weight, **self.options()))
         return layer_product(input, weight, bias, rows, self.meter)
+
+
+def records(weight: Tensor) -> bool:
+    """Whether a weight gradient is recorded now."""
+    if weight.requires_grad and not torch.is_grad_enabled():
+        not_drawn(weight)
+    return weight.requires_grad and torch.is_grad_enabled()
 
 
 def _require_shapes(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:

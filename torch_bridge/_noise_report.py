@@ -19,10 +19,13 @@ __all__ = ["NoiseMeter", "NoiseReport"]
 class NoiseReport:
     """What a layer measured of its weight gradient, averaged over backward passes.
 
+    Means weigh passes by the square of the loss, and so of a loss scale that changes.
+
     Parameters
     ----------
-    passes : int
-        Over how many backward passes.
+    passes, skipped : int
+        Over how many backward passes, and how many told nothing: of one row, or not finite, as the
+        first ones of a GradScaler are. Passes that keep all rows are neither.
     variance : float
         D_RMM^2 = E||estimate - G||_F^2, what the sketch adds.
     minibatch_variance : float
@@ -32,6 +35,7 @@ class NoiseReport:
     """
 
     passes: int
+    skipped: int
     variance: float
     minibatch_variance: float
     alpha: float
@@ -47,11 +51,14 @@ class NoiseMeter:
     """Running means of unbiased estimates; on the layer's device, read only when asked."""
 
     def __init__(self) -> None:
-        self.passes = 0
+        self.seen = 0
         self.sums: Tensor | None = None
 
     def add(self, s: RowSketch, Y: Tensor, product: Tensor, estimate: Tensor) -> None:
         """Add one backward pass: Y (B, M), the product and that part of it that is an estimate."""
+        self.seen += 1
+        if s.lengths is None:
+            return
         counted = Y if s.inside is None else Y.index_select(0, s.inside)
         y, x = row_lengths(counted).double(), s.lengths[0].double()
         size = _square(product)
@@ -66,23 +73,26 @@ class NoiseMeter:
         g = size - (sketched.product - told.product)
         B = plain.rows
         minibatch = (B * plain.rowwise - g) / max(B - 1, 1)
+        one = torch.ones_like(g)
         found = torch.stack(
-            [kind.variance_of(told), minibatch, g, B * plain.rowwise, plain.x * plain.y]
+            [one, kind.variance_of(told), minibatch, g, B * plain.rowwise, plain.x * plain.y]
         )
+        found = torch.where(found.isfinite().all(), found, 0.0)
         self.sums = found if self.sums is None else self.sums + found
-        self.passes += 1
 
     def report(self) -> NoiseReport:
         """Read the means; RuntimeError before the first backward pass."""
-        if self.sums is None:
+        passes, *sums = [0.0] if self.sums is None else self.sums.tolist()
+        if not passes:
             raise RuntimeError(
-                "no noise was measured yet: train with report=True, and run a backward pass"
+                "no noise was measured yet: run a backward pass of more than one row that keeps "
+                f"part of them; {self.seen} told nothing"
             )
-        variance, minibatch, g, rowwise, both = (self.sums / self.passes).tolist()
+        variance, minibatch, g, rowwise, both = (x / passes for x in sums)
         both = both or 1.0
-        return NoiseReport(
-            self.passes, max(variance, 0.0), max(minibatch, 0.0), max(g, 0.0) / both, rowwise / both
-        )
+        skipped = self.seen - int(passes)
+        noise = max(variance, 0.0), max(minibatch, 0.0)
+        return NoiseReport(int(passes), skipped, *noise, max(g, 0.0) / both, rowwise / both)
 
 
 def _moments(x: Tensor, y: Tensor, product: Tensor) -> Moments:

@@ -35,7 +35,7 @@ class LayerPlan:
     ratio : float or None
         Of the rows to keep; None if the layer stays exact.
     rows, size : int
-        B, and how many of them are kept.
+        B, and how many of them are kept; of the largest call, if it runs several times.
     bytes_now, bytes_planned : int
         What the step keeps because of this layer: its share, where several layers read a tensor.
     noise : float
@@ -119,8 +119,9 @@ def plan(
     Parameters
     ----------
     model : Module
-        Left as it is, gradients, buffers, modes and random numbers included. Its `torch.nn.Linear`
-        and `torch.nn.Conv2d` layers of kernel size 1 are considered, subclasses are not.
+        Left as it is, gradients, buffers, modes and random numbers included, but for what its own
+        hooks do in the backward pass. Its `torch.nn.Linear` and `torch.nn.Conv2d` layers of kernel
+        size 1 are considered, subclasses are not.
     batch : Tensor, tuple, list or mapping
         model(batch), model(*batch) or model(**batch) runs.
     budget : float, optional
@@ -150,7 +151,7 @@ def plan(
     ------
     ValueError
         Unless one of budget and noise is given; for a budget that can not be reached; for a loss
-        that is not a scalar with a gradient; for a batch of a single unit.
+        that is not a scalar with a gradient; for values that are not finite.
 
     Notes
     -----
@@ -184,7 +185,7 @@ def plan(
         choose_by_noise(groups, float(noise or 0.0))
     else:
         limit = budget * now if budget <= 1 else budget
-        least = others + sum(group.fixed_bytes + group.row_bytes for group in groups)
+        least = others + int(sum(group.least for group in groups))
         if limit < least:
             raise ValueError(
                 f"`budget` is below what one row for each layer leaves: got {limit:.0f} bytes of "

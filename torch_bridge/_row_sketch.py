@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from torch_bridge._draws import SKETCHES, draw, product_weight, project, sketch_size
+from torch_bridge._draws import (
+    SKETCHES,
+    draw,
+    product_weight,
+    project,
+    sketch_generator,
+    sketch_size,
+)
 from torch_bridge._row_storage import decoded, encoded, require_storage
 
 __all__ = ["RowSketch", "estimated_product", "require_options", "row_sketch"]
@@ -18,11 +26,11 @@ class RowSketch(NamedTuple):
 
     Parameters
     ----------
-    kept : (p, N) Tensor
-        R X, of the centred X where `mean` is given.
+    kept : (p, N) Tensor or None
+        R X, of the centred X where `mean` is given. None stands for all rows: layers are exact.
     scale : (p, 1) Tensor, optional
         Of rows that are stored as int8.
-    drawn : Tensor
+    drawn : Tensor or None
         What R is made of, as `draw` returns it.
     mean : (N,) Tensor, optional
         The mean of the rows that count.
@@ -31,19 +39,25 @@ class RowSketch(NamedTuple):
     lengths : (1 or 2, n) Tensor, optional
         ||x_k|| and, if centred, ||x_k - mean||, for the report of the layer.
     sketch : str
-    size, rows : int
-        p and the number of rows that count.
+    size, rows, total : int
+        p, the number of rows that count, and that of all rows.
     """
 
-    kept: Tensor
+    kept: Tensor | None
     scale: Tensor | None
-    drawn: Tensor
+    drawn: Tensor | None
     mean: Tensor | None
     inside: Tensor | None
     lengths: Tensor | None
     sketch: str
     size: int
     rows: int
+    total: int
+
+    @classmethod
+    def of_all(cls, rows: int) -> RowSketch:
+        """No sketch: the layers that get it are exact."""
+        return cls(None, None, None, None, None, None, "uniform", rows, rows, rows)
 
     @property
     def tensors(self) -> tuple[Tensor | None, ...]:
@@ -51,14 +65,14 @@ class RowSketch(NamedTuple):
         return self[:6]
 
     @property
-    def plain(self) -> tuple[str, int, int]:
+    def plain(self) -> tuple[str, int, int, int]:
         """What is not a tensor."""
         return self[6:]
 
 
 def require_options(ratio: float, sketch: str, storage: torch.dtype | None = None) -> None:
     """Raise ValueError unless rows can be sketched like this."""
-    if not isinstance(ratio, int | float) or not 0 < ratio <= 1:
+    if not isinstance(ratio, Real) or not 0 < ratio <= 1:
         raise ValueError(f"`ratio` must satisfy 0 < ratio <= 1, got {ratio!r}")
     if sketch not in SKETCHES:
         raise ValueError(f"`sketch` must be one of {', '.join(SKETCHES)}, got {sketch!r}")
@@ -75,8 +89,8 @@ def row_sketch(
     storage: torch.dtype | None = None,
     inside: Tensor | None = None,
     measured: bool = False,
-) -> RowSketch | None:
-    """Sketch the rows of X (B, N); None where all rows would be kept, and the sketch be exact.
+) -> RowSketch:
+    """Sketch the rows of X (B, N); `of_all` where all would be kept.
 
     Parameters
     ----------
@@ -88,19 +102,17 @@ def row_sketch(
     inside : (n,) int32 Tensor, optional
         Indices of the rows that count; by default all do.
     measured : bool, optional
-        Whether to keep the lengths of the rows.
+        Whether to keep the lengths of the rows, if the sketch tells anything.
     """
     X = X.detach()
     rows = X.shape[0] if inside is None else inside.shape[0]
     size = max(1, sketch_size(rows, ratio))
     if size >= X.shape[0]:
-        return None
+        return RowSketch.of_all(X.shape[0])
     if size == rows:
         sketch = "uniform"  # all that count: exact
-    if measured and sketch == "uniform" and size == 1:
-        raise ValueError(
-            f"one row of {rows} tells nothing of the noise: raise the ratio or set report=False"
-        )
+    measured = measured and rows > 1 and (size > 1 or sketch != "uniform")
+    generator = sketch_generator(layer, X.device)
     mean = lengths = None
     with torch.no_grad():
         counted = X if inside is None or not (centred or measured) else X.index_select(0, inside)
@@ -109,13 +121,14 @@ def row_sketch(
         if measured:
             both = (counted,) if mean is None else (counted, counted - mean)
             lengths = torch.stack([row_lengths(Z) for Z in both])
-        drawn = draw(sketch, size, X, layer, inside)
+        drawn = draw(sketch, size, X, layer, inside, generator)
         kept = project(sketch, drawn, X, size)
         if mean is not None:
             kept = kept - _ones(sketch, drawn, X, size) * mean
-        kept, scale = encoded(kept, storage)
+        kept, scale = encoded(kept, storage, generator)
     saved_inside = inside if centred or measured else None
-    return RowSketch(kept, scale, drawn, mean, saved_inside, lengths, sketch, size, rows)
+    plain = (sketch, size, rows, X.shape[0])
+    return RowSketch(kept, scale, drawn, mean, saved_inside, lengths, *plain)
 
 
 def estimated_product(s: RowSketch, Y: Tensor) -> tuple[Tensor, Tensor]:

@@ -25,14 +25,17 @@ class SavedStorages(torch.autograd.graph.saved_tensors_hooks):
     def __init__(
         self, besides: Iterable[Tensor] = (), seen: Callable[[Tensor], Any] | None = None
     ) -> None:
-        self.besides = {x.untyped_storage().data_ptr() for x in besides if x.device.type != "meta"}
+        known = {x.untyped_storage().data_ptr() for x in besides if x.device.type != "meta"}
         # The tensors are held: a storage that is freed may lend its address to the next.
-        self.kept: dict[int, Tensor] = {}
+        kept: dict[int, Tensor] = {}
+        self.kept = kept
 
         def pack(x: Tensor) -> Tensor:
+            # Without its history, which holds this function: all would live on in a cycle.
+            x = x.detach()
             address = x.untyped_storage().data_ptr()
-            if address not in self.besides:
-                self.kept.setdefault(address, x)
+            if address not in known:
+                kept.setdefault(address, x)
                 if seen is not None:
                     seen(x)
             return x

@@ -2,59 +2,62 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
+from torch_bridge._counted_rows import mask_in_force
+from torch_bridge._draws import in_backward
+from torch_bridge._fields import inside_torch_func
 from torch_bridge._row_sketch import RowSketch
 
 __all__ = ["SharedSketch"]
 
 
 class _Entry(NamedTuple):
-    input: weakref.ref[Tensor]
+    """`state` is what must not have changed; the first of the readers has drawn."""
+
     state: Any
-    reader: int
-    found: RowSketch | None
+    mask: Tensor | None
+    readers: list[int]
+    found: RowSketch
 
 
 class SharedSketch:
-    """The last sketch that one of a group of layers made, for the others that read the same tensor.
+    """The sketch that one of a group of layers made of a tensor, for the others that read it too.
 
-    The layer that comes first draws. If it comes again with the same tensor, it draws again, as it
-    must where a checkpoint repeats a forward pass from the same random numbers; the others never
-    draw for a tensor that is sketched, so that they consume no random numbers in either pass.
-    Nothing is kept alive: the sketch is forgotten with the tensor.
+    The layer that comes first draws. One that comes again with the same tensor draws again, for
+    that is another pass; so no sketch outlives its step. Where a checkpoint repeats a forward pass,
+    only the layer draws that drew before, so that random numbers stay aligned. Nothing is kept
+    alive: the sketch is forgotten with the tensor.
     """
 
     def __init__(self) -> None:
-        self._last: _Entry | None = None
+        self._entries = WeakTensorKeyDictionary()
 
     def of(
-        self,
-        input: Tensor,
-        reader: object,
-        options: Any,
-        make: Callable[[], RowSketch | None],
-    ) -> RowSketch | None:
+        self, input: Tensor, reader: object, options: Any, make: Callable[[], RowSketch]
+    ) -> RowSketch:
         """The sketch of this tensor for a reader, made if the group has none of these options."""
-        if torch.compiler.is_compiling() or input.is_inference():
+        if torch.compiler.is_compiling() or inside_torch_func() or input.is_inference():
             return make()
-        last = self._last
-        now = (input._version, options)
-        known = last is not None and last.input() is input and last.state == now
-        if known and last.reader != id(reader):
-            return last.found
+        mask, me = mask_in_force(), id(reader)
+        state = (input._version, options, id(mask), None if mask is None else mask._version)
+        entry = self._entries.get(input)
+        if entry is not None and entry.state == state:
+            repeated = me == entry.readers[0] if in_backward() else me in entry.readers
+            if not repeated:
+                entry.readers.append(me)
+                return entry.found
         found = make()
-        self._last = _Entry(weakref.ref(input, self._forget), now, id(reader), found)
+        self._entries[input] = _Entry(state, mask, [me], found)
         return found
 
-    def _forget(self, dead: weakref.ref[Tensor]) -> None:
-        if self._last is not None and self._last.input is dead:
-            self._last = None
-
     def __getstate__(self) -> dict[str, Any]:
-        return {"_last": None}  # copies share nothing with this group
+        return {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__()  # type: ignore[misc] - copies share nothing with this group

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from torch_bridge._noise_report import NoiseMeter, NoiseReport
 from torch_bridge._row_sketch import RowSketch, require_options
+from torch_bridge._row_storage import require_storage
 from torch_bridge._shared_sketch import SharedSketch
 
-__all__ = ["SketchedModule", "share_sketch"]
+__all__ = ["SketchedModule", "require_report", "share_sketch"]
 
 
 class SketchedModule:
@@ -32,11 +33,7 @@ class SketchedModule:
     ) -> None:
         """Set the options."""
         require_options(ratio, sketch, storage)
-        if report and storage is not None:
-            raise ValueError(
-                "`report` would take the rounding of a `storage` for part of the gradient: leave "
-                "one of them out"
-            )
+        require_report(report, storage)
         # A compiler takes a float attribute for a variable; the size of a sketch is a constant.
         self._ratio = repr(float(ratio))
         self.sketch, self.centred, self.storage = sketch, bool(centred), storage
@@ -55,6 +52,7 @@ class SketchedModule:
 
     def options(self) -> dict[str, Any]:
         """What `sketched_linear` takes."""
+        require_options(self.ratio, self.sketch, self.storage)
         return {
             "ratio": self.ratio,
             "sketch": self.sketch,
@@ -64,8 +62,12 @@ class SketchedModule:
         }
 
     def rows_for(
-        self, input: Tensor, given: RowSketch | None, make: Callable[[], RowSketch | None]
-    ) -> RowSketch | None:
+        self,
+        input: Tensor,
+        given: RowSketch | None,
+        make: Callable[[], RowSketch],
+        stride: tuple[int, ...] | None = None,
+    ) -> RowSketch:
         """The sketch of an input: one that is given, or this layer's, or its group's."""
         if given is not None:
             if self.meter is None:
@@ -77,7 +79,7 @@ class SketchedModule:
         if self.shared is None:
             return make()
         autocast = torch.is_autocast_enabled(input.device.type)
-        return self.shared.of(input, self, (autocast, self.options()), make)
+        return self.shared.of(input, self, (autocast, stride, self.options()), make)
 
     def noise_report(self, *, reset: bool = False) -> NoiseReport:
         """What was measured since the layer was made or reset.
@@ -109,6 +111,16 @@ class SketchedModule:
         return shown
 
 
+def require_report(report: bool, storage: torch.dtype | None) -> None:
+    """Raise ValueError unless noise can be measured with rows stored like this."""
+    require_storage(storage)
+    if report and storage is not None:
+        raise ValueError(
+            "`report` would take the rounding of a `storage` for part of the gradient: leave one "
+            "of them out"
+        )
+
+
 def share_sketch(*layers: SketchedModule) -> None:
     """Let layers that read the same tensor keep one sketch of it together.
 
@@ -116,7 +128,8 @@ def share_sketch(*layers: SketchedModule) -> None:
     ----------
     layers : SketchedLinear or SketchedConv2d
         Of equal options. The first that runs draws; the others, if they get that very tensor, keep
-        what it kept. With another tensor, and in compiled regions, each draws for itself.
+        what it kept. With another tensor, under torch.func and in compiled regions, each draws for
+        itself.
 
     Raises
     ------
@@ -140,11 +153,11 @@ def share_sketch(*layers: SketchedModule) -> None:
     for layer in layers:
         if not isinstance(layer, SketchedModule):
             raise TypeError(f"only sketched layers share sketches, got {type(layer).__name__}")
-        if layer.options() != layers[0].options():
-            raise ValueError(
-                "layers share a sketch of equal options, got "
-                f"{layers[0].options()} and {layer.options()}"
-            )
+        first, own = (
+            {**one.options(), "stride": getattr(one, "stride", None)} for one in (layers[0], layer)
+        )
+        if own != first:
+            raise ValueError(f"layers share a sketch of equal options, got {first} and {own}")
     group = SharedSketch()
     for layer in layers:
         layer.shared = group

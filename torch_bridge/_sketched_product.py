@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import torch
@@ -25,57 +26,55 @@ def layer_product(
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    rows: RowSketch | None,
+    rows: RowSketch,
     meter: Any = None,
     stride: tuple[int, ...] | None = None,
 ) -> Tensor:
-    """`functional.linear`, or the convolution of one pixel with a stride; exact without `rows`."""
-    if rows is None:
+    """`functional.linear`, or the convolution of one pixel with a stride; exact with all rows."""
+    _require_same_rows(rows, input, weight, stride)
+    if rows.kept is None:
         if stride is None:
             return functional.linear(input, weight, bias)
         return functional.conv2d(input, weight, bias, stride)
-    if rows.kept.shape[-1] != weight.shape[1]:
-        raise ValueError(
-            f"`rows` must be a sketch of this input, of {weight.shape[1]} columns, got one of "
-            f"{rows.kept.shape[-1]}; make it by sketch_rows(input)"
-        )
     if meter is not None and inside_transform():
         raise RuntimeError(
             "the noise of a layer is not measured under torch.compile or torch.func: set report="
             "False"
         )
     autocast = Autocast.current(input.device)
-    input, weight = _lowered(input, autocast), _lowered(weight, autocast)
-    bias = None if bias is None else _lowered(bias, autocast)
+    x = _lowered(input, autocast)
+    x = as_rows(x, None) if stride is None else x
     with autocast.suspended():
-        if stride is not None:
-            return _SketchedProduct.apply(
-                input, weight, bias, rows.plain, meter, stride, *rows.tensors
-            )
-        flat = input.reshape(-1, input.shape[-1])
-        output = _SketchedProduct.apply(
-            flat, weight, bias, rows.plain, meter, stride, *rows.tensors
-        )
-    return output.reshape(*input.shape[:-1], weight.shape[0])
+        y = _SketchedProduct.apply(x, weight, bias, rows.plain, meter, stride, *rows.tensors)
+    return y.reshape(*input.shape[:-1], weight.shape[0]) if stride is None else y
 
 
 def rows_of(
     input: Tensor, layer: Tensor, stride: tuple[int, ...] | None = None, **options: Any
-) -> RowSketch | None:
+) -> RowSketch:
     """The sketch of a layer's input, in the precision that autocast asks for."""
+    leading = rows_in(input, stride)
     if input.numel() == 0:
-        return None
+        return RowSketch.of_all(prod(leading))
     autocast = Autocast.current(input.device)
     flat = as_rows(_lowered(input.detach(), autocast), stride)
     with autocast.suspended():
-        return row_sketch(flat, layer, inside=counted(flat.shape[0]), **options)
+        return row_sketch(flat, layer, inside=counted(leading), **options)
+
+
+def rows_in(x: Tensor, stride: tuple[int, ...] | None) -> tuple[int, ...]:
+    """The shape of the rows: (...) of (..., N), (batch, H', W') of pixels."""
+    if stride is None:
+        return tuple(x.shape[:-1])
+    pixels = (-(-n // step) for n, step in zip(x.shape[-2:], stride, strict=True))
+    return (*x.shape[:-3], *pixels)
 
 
 def as_rows(x: Tensor, stride: tuple[int, ...] | None) -> Tensor:
     """(..., N) or, with a stride, the pixels of (..., N, H, W) that count, as (B, N)."""
     if stride is not None:
         x = x[..., :: stride[0], :: stride[1]].movedim(-3, -1)
-    return x.reshape(-1, x.shape[-1])
+    return x.reshape(prod(x.shape[:-1]), x.shape[-1])
 
 
 class _SketchedProduct(torch.autograd.Function):
@@ -91,36 +90,57 @@ class _SketchedProduct(torch.autograd.Function):
         stride: tuple[int, ...] | None,
         *tensors: Any,
     ) -> Tensor:
+        weight, bias = weight.to(x.dtype), None if bias is None else bias.to(x.dtype)
         if stride is None:
             return functional.linear(x, weight, bias)
         return _by_pixels(x[..., :: stride[0], :: stride[1]], weight[:, :, 0, 0], bias)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        x, weight, _, ctx.plain, ctx.meter, ctx.stride, *tensors = inputs
-        ctx.shape = x.shape
-        ctx.save_for_backward(weight, *tensors)
+        x, weight, bias, ctx.plain, ctx.meter, ctx.stride, *tensors = inputs
+        ctx.shapes = x.shape, weight.shape, weight.dtype, getattr(bias, "dtype", None)
+        # As torch's own layers: not saved where nothing needs it.
+        ctx.save_for_backward(weight if ctx.needs_input_grad[0] else None, *tensors)
 
     @staticmethod
     def backward(ctx: Any, y_grad: Tensor) -> tuple[Tensor | None, ...]:
         weight, *tensors = ctx.saved_tensors
         needs_x, needs_weight, needs_bias, *rest = ctx.needs_input_grad
-        x_grad = weight_grad = None
+        x_grad = weight_grad = bias_grad = None
+        x_shape, shape, dtype, bias_dtype = ctx.shapes
         if needs_x and ctx.stride is None:
-            x_grad = y_grad @ weight
+            x_grad = y_grad @ weight.to(y_grad.dtype)
         elif needs_x:
-            x_grad = _by_pixels(y_grad, weight[:, :, 0, 0].mT, None)
+            x_grad = _by_pixels(y_grad, weight.to(y_grad.dtype)[:, :, 0, 0].mT, None)
             if ctx.stride != (1, 1):
-                pixels, x_grad = x_grad, y_grad.new_zeros(ctx.shape)
+                pixels, x_grad = x_grad, y_grad.new_zeros(x_shape)
                 x_grad[..., :: ctx.stride[0], :: ctx.stride[1]] = pixels
         Y = as_rows(y_grad, None if ctx.stride is None else (1, 1))
         if needs_weight:
             rows = RowSketch(*tensors, *ctx.plain)
             product, estimate = estimated_product(rows, Y)
             if ctx.meter is not None:
-                ctx.meter.add(rows, Y.detach(), product.detach(), estimate.detach())
-            weight_grad = once_only(product.view_as(weight), weight, NO_SECOND_DERIVATIVE)
-        return x_grad, weight_grad, Y.sum(0) if needs_bias else None, *(None for _ in rest)
+                with torch.no_grad():
+                    ctx.meter.add(rows, Y, product, estimate)
+            weight_grad = product.view(shape).to(dtype)
+            if not torch.compiler.is_compiling():  # which refuses second derivatives itself
+                anchor = torch.empty(0, requires_grad=True)
+                weight_grad = once_only(weight_grad, anchor, NO_SECOND_DERIVATIVE)
+        if needs_bias:
+            bias_grad = Y.sum(0).to(bias_dtype)
+        return x_grad, weight_grad, bias_grad, *(None for _ in rest)
+
+
+def _require_same_rows(
+    rows: RowSketch, input: Tensor, weight: Tensor, stride: tuple[int, ...] | None
+) -> None:
+    found = prod(rows_in(input, stride)), weight.shape[1]
+    known = rows.total, weight.shape[1] if rows.kept is None else rows.kept.shape[-1]
+    if found != known:
+        raise ValueError(
+            f"`rows` must be a sketch of this input, of shape {found} as rows, got one of "
+            f"{known}; make it by sketch_rows(input)"
+        )
 
 
 def _by_pixels(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

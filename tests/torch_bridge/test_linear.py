@@ -137,7 +137,8 @@ def test_bytes_saved_are_those_of_the_sketch():
     layer = SketchedLinear(64, 32, ratio=0.1, sketch="uniform")
     x = torch.randn(1000, 64)
     weight = 64 * 32 * 4
-    assert saved_storages(lambda: layer(x)) == weight + 100 * (64 * 4 + 4)
+    assert saved_storages(lambda: layer(x)) == 100 * (64 * 4 + 4)
+    assert saved_storages(lambda: layer(x.clone().requires_grad_())) == weight + 100 * (64 * 4 + 4)
     layer.eval()
     assert saved_storages(lambda: layer(x)) == 1000 * 64 * 4
 
@@ -148,7 +149,7 @@ def test_bytes_saved_are_those_of_the_sketch():
 def test_sketch_size(rows, ratio, size):
     layer = SketchedLinear(2, 2, bias=False, ratio=ratio)
     saved = saved_storages(lambda: layer(torch.randn(rows, 2)))
-    assert saved == 16 + size * (8 + 4)
+    assert saved == size * (8 + 4)
 
 
 @sketches
@@ -206,11 +207,12 @@ def test_func_grad_and_vmap(sketch):
         return (sketched_linear(z, w, ratio=0.3, sketch=sketch) * y_grad).sum()
 
     torch.manual_seed(0)
-    found = torch.func.grad(loss)(weight, x)
+    draws = torch.stack([torch.func.grad(loss)(weight, x) for _ in range(300)])
+    exact = y_grad.T @ x
+    spread = (float(variance(KINDS[sketch](6), x, y_grad)) / 300) ** 0.5
+    assert float((draws.mean(0) - exact).norm()) < 5 * spread
     torch.manual_seed(0)
-    w = weight.clone().requires_grad_()
-    loss(w, x).backward()
-    torch.testing.assert_close(found, w.grad)
+    assert torch.equal(torch.func.grad(loss)(weight, x), draws[0])
     many = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0), randomness="different")(
         weight, x.expand(3, *x.shape)
     )
