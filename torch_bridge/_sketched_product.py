@@ -43,6 +43,11 @@ def layer_product(
         )
     autocast = Autocast.current(input.device)
     x = _lowered(input, autocast)
+    if x.dtype != _lowered_dtype(weight, autocast):
+        raise TypeError(
+            f"`input` and `weight` must have one dtype, got {input.dtype} and {weight.dtype}; "
+            "convert one of them, or use torch.autocast"
+        )
     x = as_rows(x, None) if stride is None else x
     with autocast.suspended():
         y = _SketchedProduct.apply(x, weight, bias, rows.plain, meter, stride, *rows.tensors)
@@ -154,6 +159,11 @@ def _by_pixels(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _lowered(x: Tensor, autocast: Autocast) -> Tensor:
-    """Cast as autocast does: float64 stays."""
+    """Cast as autocast does."""
+    return x.to(_lowered_dtype(x, autocast))
+
+
+def _lowered_dtype(x: Tensor, autocast: Autocast) -> torch.dtype:
+    """That of autocast; float64 stays."""
     casts = autocast.enabled and x.is_floating_point() and x.dtype != torch.float64
-    return x.to(autocast.dtype) if casts else x
+    return autocast.dtype if casts else x.dtype

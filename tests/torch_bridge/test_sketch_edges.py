@@ -429,6 +429,14 @@ def test_layers_without_outputs_or_of_odd_ratios():
         layer(torch.randn(20, 6))
 
 
+def test_dtypes_that_differ_are_refused_as_by_torch():
+    layer = SketchedLinear(6, 4, ratio=0.5)
+    with pytest.raises(TypeError, match=r"one dtype, got torch\.float16 and torch\.float32"):
+        layer(torch.randn(20, 6).half())
+    with torch.autocast("cpu", dtype=torch.bfloat16), pytest.raises(TypeError, match="one dtype"):
+        layer(torch.randn(20, 6).double())
+
+
 def test_torch_func_leaves_no_trace_in_a_group():
     q, k = pair()
     x = torch.randn(5, 16, 3)
