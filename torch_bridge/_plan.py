@@ -123,7 +123,7 @@ def plan(
         hooks do in the backward pass. Its `torch.nn.Linear` and `torch.nn.Conv2d` layers of kernel
         size 1 are considered, subclasses are not.
     batch : Tensor, tuple, list or mapping
-        model(batch), model(*batch) or model(**batch) runs.
+        It is passed to the model: as it is, unpacked, or as keywords.
     budget : float, optional
         Bytes that the step may keep besides parameters, buffers and the batch; up to 1 it is the
         share of what it keeps now.
