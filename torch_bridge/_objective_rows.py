@@ -23,9 +23,9 @@ __all__ = [
 
 Row = tuple[Tensor | None, ...]
 
-#: Numbers of each row that are held in float64 at once: they stay in the cache of a CPU.
-_BLOCK = {"cpu": 1 << 14}
-_DEVICE_BLOCK = 1 << 22
+#: Numbers that are held in float64 at once: on a CPU they stay in its cache.
+_BUFFER = {"cpu": 1 << 17}
+_DEVICE_BUFFER = 1 << 24
 
 
 @dataclass
@@ -207,45 +207,38 @@ def _check_row(row: Row, label: str) -> None:
 
 @torch.no_grad()
 def gramian_of(gradients: Sequence[Row], shared: int) -> Tensor:
-    """Inner products of the gradients in float64, block by block."""
+    """Inner products of the gradients in float64, through a buffer that stays in the cache."""
     m = len(gradients)
-    total: Tensor | None = None
-    for block in _blocks(gradients, shared):
-        J = torch.stack([torch.cat(pieces) for pieces in block]).to(torch.float64)
-        part = J @ J.mT
-        total = part if total is None else total + part.to(total.device)
-    return torch.zeros(m, m, dtype=torch.float64) if total is None else total
+    columns = [[row[k] for row in gradients] for k in range(shared)]
+    columns = [column for column in columns if any(g is not None for g in column)]
+    devices = list(dict.fromkeys(g.device for c in columns for g in c if g is not None))
+    total = torch.zeros(m, m, dtype=torch.float64, device=devices[0])
+    for device in devices:
+        here = [c for c in columns if next(g for g in c if g is not None).device == device]
+        total += _on_one_device(here, m, device).to(total.device)
+    return total
 
 
-def _blocks(gradients: Sequence[Row], shared: int) -> Iterable[list[list[Tensor]]]:
-    """For each row, pieces of about the size of a block, aligned across rows and on one device."""
-    m = len(gradients)
-    block: list[list[Tensor]] = [[] for _ in range(m)]
-    room, device = 0, None
-    for k in range(shared):
-        column = [row[k] for row in gradients]
-        some = next((g for g in column if g is not None), None)
-        if some is None:
-            continue
-        flat = [_flat(some.new_zeros(some.shape) if g is None else g) for g in column]
-        if room and some.device != device:
-            yield block
-            block, room = [[] for _ in range(m)], 0
-        device = some.device
-        size = _BLOCK.get(device.type, _DEVICE_BLOCK)
-        for start in range(0, flat[0].numel(), size):
-            for pieces, f in zip(block, flat, strict=True):
-                pieces.append(f[start : start + size])
-            room += min(size, flat[0].numel() - start)
-            if room >= size:
-                yield block
-                block, room = [[] for _ in range(m)], 0
-    if room:
-        yield block
-
-
-def _flat(gradient: Tensor) -> Tensor:
-    return _real(gradient).reshape(-1)
+def _on_one_device(columns: list[list[Tensor | None]], m: int, device: torch.device) -> Tensor:
+    flat = [[None if g is None else _real(g).reshape(-1) for g in c] for c in columns]
+    sizes = [next(g.numel() for g in c if g is not None) for c in flat]
+    size = min(max(_BUFFER.get(device.type, _DEVICE_BUFFER) // m, 1024), sum(sizes))
+    buffer = torch.empty(m, size, dtype=torch.float64, device=device)
+    rows = buffer.unbind()
+    total = torch.zeros(m, m, dtype=torch.float64, device=device)
+    filled = 0
+    for column, count in zip(flat, sizes, strict=True):
+        start = 0
+        while start < count:
+            taken = min(size - filled, count - start)
+            for row, g in zip(rows, column, strict=True):
+                piece = row[filled : filled + taken]
+                piece.zero_() if g is None else piece.copy_(g[start : start + taken])
+            filled, start = filled + taken, start + taken
+            if filled == size:
+                total.addmm_(buffer, buffer.mT)
+                filled = 0
+    return total.addmm_(buffer[:, :filled], buffer[:, :filled].mT)
 
 
 def _real(gradient: Tensor) -> Tensor:

@@ -41,6 +41,9 @@ class Tasks(nn.Module):
 
 def steps(model: Tasks) -> dict[str, Callable[[], object]]:
     """Gradients of one forward pass, which is kept, in all ways."""
+    from torchjd.aggregation import MGDA
+    from torchjd.autojac import jac_to_grad, mtl_backward
+
     trunk, heads = list(model.trunk.parameters()), list(model.heads.parameters())
     options = {"parameters": trunk, "task_specific": heads, "retain_graph": True}
 
@@ -58,7 +61,18 @@ def steps(model: Tasks) -> dict[str, Callable[[], object]]:
 
         return with_clearing
 
+    def peer() -> None:
+        mtl_backward(
+            model.losses,
+            features=model.z,
+            tasks_params=[list(head.parameters()) for head in model.heads],
+            shared_params=trunk,
+            retain_graph=True,
+        )
+        jac_to_grad(trunk, MGDA())
+
     runs = {
+        "torchjd, MGDA": peer,
         "m backward passes": passes,
         "equiangular": equiangular(),
         "through features": equiangular(shared=model.z),
