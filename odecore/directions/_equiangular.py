@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from odecore.directions._gramian import cosines
-from odecore.directions._min_norm import smallest_in_hull
+from odecore.directions._min_norm import smallest_among
 from odecore.directions._weights import EquiangularWeights, directed, kept_objectives
 
 __all__ = ["equiangular_weights"]
@@ -74,8 +74,7 @@ def equiangular_weights(
     if not kept.any():
         return EquiangularWeights.at_zero(norms)
     v = kept.astype(np.float64)
-    alpha = np.zeros(len(norms))
-    alpha[kept] = smallest_in_hull(C[np.ix_(kept, kept)], v[kept])
+    alpha = smallest_among(kept, C, v)
     least = float(norms[kept].min())
     if scaling == "harmonic":
         size = least / float(alpha[kept] @ (least / norms[kept]))

@@ -11,7 +11,7 @@ from odecore.directions._gramian import cosines
 from odecore.directions._nonnegative import least_norm_minimizer, nonnegative_minimizer
 from odecore.directions._weights import DirectionWeights, directed, kept_objectives
 
-__all__ = ["min_norm_weights", "smallest_in_hull"]
+__all__ = ["min_norm_weights", "smallest_among"]
 
 
 def smallest_in_hull(C: NDArray[np.float64], v: NDArray[np.float64], /) -> NDArray[np.float64]:
@@ -40,6 +40,17 @@ def smallest_in_hull(C: NDArray[np.float64], v: NDArray[np.float64], /) -> NDArr
     if 1.0 - v @ a > 1e-12:  # at stationarity, where only the certificate is used, any will do
         a = least_norm_minimizer(M, v, a)
     b: NDArray[np.float64] = a / (v @ a)
+    return b
+
+
+def smallest_among(
+    kept: NDArray[np.bool_], C: NDArray[np.float64], v: NDArray[np.float64], /
+) -> NDArray[np.float64]:
+    """The same for some of the vectors; zero for the others."""
+    if kept.all():
+        return smallest_in_hull(C, v)
+    b = np.zeros(len(v))
+    b[kept] = smallest_in_hull(C[np.ix_(kept, kept)], v[kept])
     return b
 
 
@@ -86,6 +97,5 @@ def min_norm_weights(
         return DirectionWeights.at_zero(norms)
     v = np.zeros(len(norms))
     v[kept] = norms[kept].min() / norms[kept]
-    b = np.zeros(len(norms))
-    b[kept] = smallest_in_hull(C[np.ix_(kept, kept)], v[kept])
+    b = smallest_among(kept, C, v)
     return DirectionWeights(*directed(norms, C, precision, b, v, float(norms[kept].min())))

@@ -15,8 +15,11 @@ Mask = NDArray[np.bool_]
 PIVOTS = 20
 
 
+EPS = float(np.finfo(np.float64).eps)
+
+
 def _tolerance(m: int) -> float:
-    return 64 * m * float(np.finfo(float).eps)
+    return 64 * m * EPS
 
 
 def nonnegative_minimizer(M: Vector, target: Vector, /) -> Vector:
@@ -43,17 +46,20 @@ def _block_pivoting(M: Vector, target: Vector, free: Mask) -> Vector | None:
     tolerance = _tolerance(m)
     fewest, patience = m + 1, 3
     for _ in range(PIVOTS):
-        a = np.zeros(m)
-        inside = M if free.all() else M[np.ix_(free, free)]
         try:
-            a[free] = np.linalg.solve(inside, target[free])
+            if free.all():
+                a = np.linalg.solve(M, target)
+            else:
+                a = np.zeros(m)
+                index = free.nonzero()[0]
+                a[index] = np.linalg.solve(M[index[:, None], index], target[index])
         except np.linalg.LinAlgError:
             return None
         slope = M @ a - target
         # Near singularity the solution may be large and its residual with it.
-        if not (np.abs(slope[free]) <= tolerance).all():
+        if not np.abs(slope[free]).max(initial=0.0) <= tolerance:
             return None
-        wrong = np.where(free, a < -tolerance, slope < -tolerance)
+        wrong = np.where(free, a, slope) < -tolerance
         count = int(wrong.sum())
         if count == 0:
             return np.maximum(a, 0.0)

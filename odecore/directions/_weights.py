@@ -97,7 +97,7 @@ def directed(
     products = C @ b
     squared = float(b @ products)
     kept = v > 0
-    gap = float((v * squared - products)[kept].max())
+    gap = float((v * squared - products)[kept].max() / b.sum())
     # Against the smallest norm first, so that 1/norm can not overflow.
     least = float(norms[kept].min())
     ratios = b * np.divide(least, norms, out=np.zeros_like(norms), where=kept)
