@@ -14,6 +14,7 @@ from odecore.directions import (
     pareto_stationarity,
 )
 from odecore.directions._nonnegative import nonnegative_minimizer
+from odecore.solve import Event, Status, solve_ivp
 
 
 @st.composite
@@ -430,3 +431,24 @@ def test_minimisers_keep_their_conditions(rng):
         assert (a >= 0).all()
         assert slope.min() > -1e-10
         assert abs(slope[a > 1e-9]).max(initial=0) < 1e-10
+
+
+@pytest.mark.parametrize("scaling", ["harmonic", "min", "unit"])
+def test_the_flow_lowers_all_objectives_and_ends_at_a_pareto_point(scaling):
+    curvatures = np.array([[1.0, 4.0, 2.0], [300.0, 100.0, 100.0]])
+    minima = np.array([[1.0, 0.0, 0.0], [-1.0, 2.0, 1.0]])
+    jacobian = lambda x: curvatures * (x - minima)  # noqa: E731
+    weights = lambda x: equiangular_weights(gramian(jacobian(x)), scaling=scaling)  # noqa: E731
+    stop = Event(lambda t, x: weights(x).worst_cosine - 1e-2, terminal=True, direction=-1)
+    found = solve_ivp(
+        lambda t, x: -jacobian(x).T @ weights(x).weights,
+        (0, 100),
+        np.array([4.0, 3.0, -5.0]),
+        rtol=1e-6,
+        events=[stop],
+    )
+    assert found.status is Status.EVENT
+    values = np.array([(curvatures * (x - minima) ** 2).sum(axis=1) for x in found.y])
+    assert (np.diff(values, axis=0) < 0).all()
+    assert pareto_stationarity(gramian(jacobian(found.y[-1])), tolerance=0.011).stationary
+    assert not pareto_stationarity(gramian(jacobian(found.y[0])), tolerance=0.011).stationary
