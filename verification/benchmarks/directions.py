@@ -17,7 +17,7 @@ from verification.benchmarks.linear import fastest
 
 OBJECTIVES = (2, 5, 10)
 #: Rows, width of the trunk of three layers.
-SIZES = ((64, 256), (256, 512), (1024, 512))
+SIZES = ((64, 256), (256, 512), (1024, 512), (4096, 256))
 MANY = (5, 32, 128, 256)
 LIMITS = {5: 0.2, 32: 1.0, 128: 10.0, 256: 100.0}  # milliseconds
 ROUNDS = 9
