@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from array_api_compat import is_array_api_obj
 from numpy.typing import NDArray
 
-from odecore._array import as_float64, limits
+from odecore._array import as_float64, limits, namespace
 
 __all__ = ["cosines", "gramian"]
 
@@ -103,8 +104,6 @@ def cosines(G: Any, /) -> tuple[NDArray[np.float64], NDArray[np.float64], float]
 
 def _rounding(G: Any) -> float:
     """Unit roundoff of the numbers that a Gramian came in."""
-    found = getattr(G, "dtype", None)
-    try:
-        return float(np.finfo(np.float64).eps if found is None else limits(G).eps)
-    except (TypeError, ValueError):  # whole numbers
-        return float(np.finfo(np.float64).eps)
+    if is_array_api_obj(G) and namespace(G).isdtype(G.dtype, "real floating"):
+        return float(limits(G).eps)
+    return float(np.finfo(np.float64).eps)

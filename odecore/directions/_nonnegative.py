@@ -62,7 +62,8 @@ def _block_pivoting(M: Vector, target: Vector, free: Mask) -> Vector | None:
         wrong = np.where(free, a, slope) < -tolerance
         count = int(wrong.sum())
         if count == 0:
-            return np.maximum(a, 0.0)
+            found: Vector = np.maximum(a, 0.0)
+            return found
         if count < fewest:
             fewest, patience = count, 3
         elif patience:

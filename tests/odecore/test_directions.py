@@ -452,3 +452,14 @@ def test_the_flow_lowers_all_objectives_and_ends_at_a_pareto_point(scaling):
     assert (np.diff(values, axis=0) < 0).all()
     assert pareto_stationarity(gramian(jacobian(found.y[-1])), tolerance=0.011).stationary
     assert not pareto_stationarity(gramian(jacobian(found.y[0])), tolerance=0.011).stationary
+
+
+def test_gramians_of_whole_numbers_and_in_half_precision():
+    import torch
+
+    expected = equiangular_weights([[2.0, 1.0], [1.0, 3.0]])
+    for G in ([[2, 1], [1, 3]], np.array([[2, 1], [1, 3]]), torch.tensor([[2, 1], [1, 3]])):
+        np.testing.assert_array_equal(equiangular_weights(G).weights, expected.weights)
+    for dtype in (torch.float16, torch.bfloat16):
+        found = equiangular_weights(torch.tensor([[2, 1], [1, 3]], dtype=dtype))
+        np.testing.assert_allclose(found.weights, expected.weights)
