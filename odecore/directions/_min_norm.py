@@ -35,6 +35,7 @@ def smallest_in_hull(C: NDArray[np.float64], v: NDArray[np.float64], /) -> NDArr
     """
     if len(C) == 1:
         return 1.0 / v
+    v = np.where(v > 1e-14, v, 0.0)  # what the slopes can not resolve
     M = C + np.outer(v, v)
     a = nonnegative_minimizer(M, v)
     if 1.0 - v @ a > 1e-12:  # at stationarity, where only the certificate is used, any will do
@@ -83,7 +84,8 @@ def min_norm_weights(
     Désidéri, C. R. Acad. Sci. Paris 350 (2012), 313, equation (3): the minimum of alpha^T G alpha
     over the simplex. Implementations for several objectives iterate by Frank and Wolfe; the
     minimum is exact here. In the unknowns b_i = alpha_i n_i / n_min, n_i the norms, the matrix has
-    a unit diagonal however different the norms are.
+    a unit diagonal however different the norms are. Cosines are resolved to about 1e-14: whether
+    opposite gradients that much longer than the shortest one cancel it can not be told.
 
     Examples
     --------

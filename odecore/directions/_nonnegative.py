@@ -55,9 +55,11 @@ def _block_pivoting(M: Vector, target: Vector, free: Mask) -> Vector | None:
                 a[index] = np.linalg.solve(M[index[:, None], index], target[index])
         except np.linalg.LinAlgError:
             return None
+        # Near singularity the solution may be large or infinite, and its residual with it.
+        if not np.abs(a).max() <= 1e8:
+            return None
         slope = M @ a - target
-        # Near singularity the solution may be large and its residual with it.
-        if not np.abs(slope[free]).max(initial=0.0) <= tolerance:
+        if np.abs(slope[free]).max(initial=0.0) > tolerance:
             return None
         wrong = np.where(free, a, slope) < -tolerance
         count = int(wrong.sum())
@@ -107,7 +109,9 @@ def _active_set(M: Vector, target: Vector) -> Vector:
         entering = int(np.argmax(slope))
         if slope[entering] <= tolerance:
             break
-        free[entering] = True
+        a = _entered(M, a, free, entering, float(slope[entering]))
+        free = a > tolerance * a.max()
+        a[~free] = 0.0
         while True:
             trial = np.zeros(m)
             index = np.flatnonzero(free)
@@ -125,6 +129,27 @@ def _active_set(M: Vector, target: Vector) -> Vector:
                 break
         a = trial if free.any() else a
     return a
+
+
+def _entered(M: Vector, a: Vector, free: Mask, entering: int, slope: float) -> Vector:
+    """Let one component in, and go on until the slope is gone or another component is zero.
+
+    A vector that depends on the others has no curvature: the step then ends at the other's zero.
+    """
+    z = np.zeros(len(a))
+    z[entering] = 1.0
+    index = free.nonzero()[0]
+    if len(index):
+        z[index] = -_solved(M[index[:, None], index], M[index, entering])
+    curvature = float(M[entering] @ z)
+    full = slope / curvature if curvature > _tolerance(len(a)) else np.inf
+    falling = index[z[index] < 0]
+    room = a[falling] / -z[falling]
+    if len(room) and room.min() < full:
+        a = a + room.min() * z
+        a[falling[np.argmin(room)]] = 0.0
+        return a
+    return a + (full if np.isfinite(full) else 0.0) * z
 
 
 def _solved(M: Vector, target: Vector) -> Vector:

@@ -463,3 +463,20 @@ def test_gramians_of_whole_numbers_and_in_half_precision():
     for dtype in (torch.float16, torch.bfloat16):
         found = equiangular_weights(torch.tensor([[2, 1], [1, 3]], dtype=dtype))
         np.testing.assert_allclose(found.weights, expected.weights)
+
+
+def test_gradients_that_are_almost_duplicates(rng):
+    for distance in (1e-3, 1e-6, 1e-8, 1e-10, 1e-12, 1e-15):
+        for _ in range(30):
+            J = rng.integers(-1, 4, (9, 4)) + distance * rng.standard_normal((9, 4))
+            J[np.linalg.norm(J, axis=1) < 0.5] = 1.0
+            assert abs(equiangular_weights(gramian(J)).duality_gap) < 1e-11
+
+
+def test_min_norm_at_scales_that_no_sum_resolves(rng):
+    for _ in range(60):
+        m, n = rng.integers(2, 25), rng.integers(2, 8)
+        J = (rng.standard_normal((m, n)) + 0.3) * 10 ** rng.uniform(-100, 100, (m, 1))
+        found = min_norm_weights(gramian(J))
+        assert found.stationary or abs(found.duality_gap) < 1e-9
+        assert found.stationary or found.cosines.min() > -1e-6
