@@ -11,8 +11,9 @@ Vector = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 
-#: Rounds of block pivoting; it takes 3 to 10 unless the matrix is nearly singular.
+#: Rounds of block pivoting; it takes 3 to 8 unless the matrix is nearly singular.
 PIVOTS = 20
+FIRST_PIVOTS = 10
 
 
 EPS = float(np.finfo(np.float64).eps)
@@ -34,18 +35,18 @@ def nonnegative_minimizer(M: Vector, target: Vector, /) -> Vector:
     chapter 23, which visits each support at most once.
     """
     every = np.ones(len(target), dtype=bool)
-    a = _block_pivoting(M, target, every)
+    a = _block_pivoting(M, target, every, FIRST_PIVOTS)
     if a is None:
         a = _proximal(M, target)
     return _active_set(M, target) if a is None else a
 
 
-def _block_pivoting(M: Vector, target: Vector, free: Mask) -> Vector | None:
+def _block_pivoting(M: Vector, target: Vector, free: Mask, rounds: int = PIVOTS) -> Vector | None:
     """Exchange all infeasible components at once; one at a time where that does not help."""
     m = len(target)
     tolerance = _tolerance(m)
     fewest, patience = m + 1, 3
-    for _ in range(PIVOTS):
+    for _ in range(rounds):
         try:
             if free.all():
                 a = np.linalg.solve(M, target)
