@@ -56,6 +56,7 @@ docs: $(VENV)/docs.installed ## the documentation, offline, warnings are errors
 bench: $(VENV)/bench.installed ## ratios to peers, measured in one run
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest verification/benchmarks/*.py -q -m '' -p no:xdist
 	$(BIN)/python -m verification.benchmarks.linear
+	OMP_NUM_THREADS=1 $(BIN)/python -m verification.benchmarks.directions
 
 clean: ## remove what the other targets made, the environment included
 	rm -rf $(VENV) build docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis

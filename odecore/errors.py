@@ -6,10 +6,12 @@ from typing import Any
 
 __all__ = [
     "CompileWarning",
+    "FreedGraphError",
     "MaxRejectsError",
     "MaxStepsError",
     "NearSingularWarning",
     "NewtonFailedError",
+    "NonfiniteGradientError",
     "NonfiniteInputError",
     "NonfiniteRHSError",
     "OdecoreWarning",
@@ -71,6 +73,28 @@ class NewtonFailedError(SolveError):
 
 class UncertifiedGradientError(RuntimeError):
     """A gradient whose estimated error is above the limit, where that was asked to be an error."""
+
+
+class FreedGraphError(RuntimeError):
+    """An objective whose history was freed by an earlier pass through it."""
+
+
+class NonfiniteGradientError(ValueError):
+    """Objectives whose gradients hold NaN or infinite values.
+
+    Attributes
+    ----------
+    objectives : tuple of int
+        Which ones.
+    """
+
+    def __init__(self, message: str, objectives: tuple[int, ...]) -> None:
+        super().__init__(message)
+        self.objectives = objectives
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle with the objectives, so that the error crosses processes."""
+        return type(self), (str(self), self.objectives)
 
 
 class OdecoreWarning(UserWarning):

@@ -6,6 +6,7 @@ from torch_bridge._certifier import Certifier
 from torch_bridge._conversion import apply, revert
 from torch_bridge._convolution import SketchedConv2d
 from torch_bridge._counted_rows import counted_rows
+from torch_bridge._descent import DescentReport, EquiangularDescent
 from torch_bridge._family import TrainableSolver
 from torch_bridge._linear import SketchedLinear, sketch_rows, sketched_linear
 from torch_bridge._noise_report import NoiseReport
@@ -16,12 +17,17 @@ from torch_bridge._plan import LayerPlan, SketchPlan, plan
 from torch_bridge._regimes import SmoothedSolver
 from torch_bridge._saved import saved_bytes
 from torch_bridge._sketched_module import share_sketch
+from torch_bridge._torchjd import EDM, EDMWeighting
 from torch_bridge._trajectories import odeint_dense, solve
 
 __all__ = [
+    "EDM",
     "NORMALIZATIONS",
     "Certifier",
     "DenseField",
+    "DescentReport",
+    "EDMWeighting",
+    "EquiangularDescent",
     "LayerPlan",
     "NeuralODE",
     "NoiseReport",

@@ -5,19 +5,41 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from odecore.directions import EquiangularWeights, equiangular_weights
+from odecore.errors import NonfiniteGradientError
+from torch_bridge._objective_rows import (
+    Row,
+    Rows,
+    checked_losses,
+    differentiated,
+    gramian_of,
+    processes,
+    wanted,
+)
+from torch_bridge._shared_features import checked_features, heads_only, through
 
-__all__ = ["equiangular_backward"]
+__all__ = ["combine", "equiangular_backward", "objective_rows", "own_parameters"]
+
+Scaling = Literal["harmonic", "min", "unit"]
+OnZero = Literal["stop", "drop"]
 
 
 def equiangular_backward(
     losses: Iterable[Tensor],
     parameters: Iterable[Tensor],
     *,
-    on_zero: Literal["stop", "drop"] = "stop",
+    shared: Tensor | Iterable[Tensor] | None = None,
+    task_specific: Iterable[Tensor] = (),
+    gramian: Literal["parameters", "features"] = "parameters",
+    scaling: Scaling = "harmonic",
+    on_zero: OnZero = "stop",
+    chunk: int = 1,
+    scaler: torch.amp.GradScaler | None = None,
+    synchronize: bool = True,
     retain_graph: bool = False,
 ) -> EquiangularWeights:
     """Put the equiangular direction of the losses into the parameters' `.grad`.
@@ -32,88 +54,212 @@ def equiangular_backward(
     parameters : iterable of Tensor
         Those that some losses do not touch count as zero there; those that do not require a
         gradient are skipped. The direction is added to `.grad`, as `backward` does.
-    on_zero : {"stop", "drop"}, optional
+    shared : Tensor or iterable of Tensor, optional
+        Features through which, and only through which, the losses depend on `parameters`. The
+        heads above are then differentiated once, down to the features.
+    task_specific : iterable of Tensor, optional
+        Parameters that belong to one loss each: they get its plain gradient.
+    gramian : {"parameters", "features"}, optional
+        With `shared`: "parameters" pulls every loss's gradient back, and is exact. "features"
+        takes the weights from the gradients at the features and pulls their combination back, one
+        pass for all losses. This is the direction of the features' steps: at the parameters it
+        may raise a loss, and the certificate holds for the features only.
+    scaling, on_zero : str, optional
         As for `odecore.directions.equiangular_weights`.
+    chunk : int, optional
+        Losses that are differentiated in one pass, by vmap: faster for small models, with as many
+        times the memory of a pass.
+    scaler : torch.amp.GradScaler, optional
+        Multiplies the losses; do not scale them yourself. Weights are those of the losses
+        themselves. Where a gradient overflows, `.grad` becomes not finite, so that the scaler
+        skips the step, and the weights returned are NaN.
+    synchronize : bool, optional
+        Average gradients over the processes where torch.distributed is initialised, before the
+        Gramian: all processes find one direction, that of the averaged losses. DDP's own hooks
+        do not see these passes.
     retain_graph : bool, optional
         Keep the graph of the losses for further backward passes.
 
     Returns
     -------
     EquiangularWeights
-        Weights, cosines and certificate. Where it says `stationary`, zeros are added.
+        Weights, cosines, first-order decreases and certificate. Where it says `stationary`,
+        zeros are added.
 
     Raises
     ------
     ValueError
         If there is no loss, a loss is not a scalar that depends on a parameter, no parameter
-        requires a gradient, a gradient is sparse, or a gradient is not finite (the message names
-        the objective; no `.grad` was touched).
+        requires a gradient, a gradient is sparse, a loss goes around the features or shares a
+        parameter in `task_specific`. No `.grad` was touched.
+    odecore.errors.NonfiniteGradientError
+        If a gradient is not finite; it names the objectives. No `.grad` was touched.
+    odecore.errors.FreedGraphError
+        If the graph of a loss was freed by an earlier pass.
     TypeError
         If a parameter is not a tensor.
 
     Notes
     -----
     One backward pass for each loss and one m x m Gramian, summed in float64 and read to the host
-    once; see `odecore.directions.equiangular_weights` for the weights and their source.
+    once; see `odecore.directions.equiangular_weights` for the weights and their source. What is
+    stored is one gradient for each loss. With `gramian="features"`, the bound of Sener and Koltun,
+    arXiv 1810.04650, equation (MGDA-UB), with equiangular weights in place of min-norm ones.
     """
-    listed = tuple(parameters)
-    for p in listed:
-        if not isinstance(p, Tensor):
-            raise TypeError(f"`parameters` must hold tensors, got {type(p).__name__}")
-    wanted = tuple({id(p): p for p in listed if p.requires_grad}.values())
-    losses = list(losses)
-    if not losses:
-        raise ValueError("`losses` must hold at least one loss, got none")
-    if not wanted:
+    _check_options(gramian, chunk)
+    chosen = wanted(parameters)
+    if not chosen:
         raise ValueError("`parameters` must hold a tensor that requires a gradient, got none")
-    for i, loss in enumerate(losses):
-        if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
-            found = (
-                f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-            )
-            raise ValueError(
-                "`losses` must hold scalar tensors that depend on the parameters; losses"
-                f"[{i}] is {found} with requires_grad={getattr(loss, 'requires_grad', False)}"
-            )
-    rows = []
-    for i, loss in enumerate(losses):
-        keep = retain_graph or i < len(losses) - 1
-        found = torch.autograd.grad(loss.sum(), wanted, retain_graph=keep, allow_unused=True)
-        if all(g is None for g in found):
-            raise ValueError(f"losses[{i}] depends on none of the `parameters`")
-        if any(g is not None and g.layout is not torch.strided for g in found):
-            raise ValueError(
-                f"losses[{i}] has sparse gradients, which are not supported; make the "
-                "embedding with sparse=False"
-            )
-        rows.append(found)
-    weights = equiangular_weights(_gramian(rows), on_zero=on_zero)
-    for k, parameter in enumerate(wanted):
-        scaled = [
-            float(w) * row[k]
-            for w, row in zip(weights.weights, rows, strict=True)
-            if row[k] is not None
-        ]
-        direction = sum(scaled[1:], scaled[0]) if scaled else torch.zeros_like(parameter)
-        parameter.grad = direction if parameter.grad is None else parameter.grad + direction
+    scalars = checked_losses(losses)
+    factor = 1.0
+    if scaler is not None:
+        scalars = [scaler.scale(loss) for loss in scalars]
+        factor = float(scaler.get_scale())
+    own = own_parameters(task_specific, chosen)
+    options = {"scaling": scaling, "on_zero": on_zero, "scaler": scaler}
+    if gramian == "features":
+        features = checked_features(() if shared is None else shared)
+        return _by_features(
+            scalars, chosen, own, features, factor, synchronize, retain_graph, options
+        )
+    rows = objective_rows(
+        scalars, chosen, own, shared=shared, chunk=chunk, scale=factor, retain_graph=retain_graph
+    )
+    return combine(rows, synchronize=synchronize, **options)
+
+
+def objective_rows(
+    losses: list[Tensor],
+    parameters: tuple[Tensor, ...],
+    own: tuple[Tensor, ...],
+    *,
+    shared: Tensor | Iterable[Tensor] | None,
+    chunk: int,
+    scale: float,
+    retain_graph: bool,
+) -> Rows:
+    """One gradient for each loss, through the features where there are any."""
+    count = len(parameters)
+    if shared is None:
+        found = differentiated(losses, (*parameters, *own), retain_graph=retain_graph, chunk=chunk)
+        for i, row in enumerate(found):
+            if all(g is None for g in row[:count]):
+                raise ValueError(f"losses[{i}] depends on none of the `parameters`")
+        if chunk > 1:  # vmap returns zeros where a loss does not touch a parameter
+            found = [
+                (*row[:count], *(g if g is not None and g.any() else None for g in row[count:]))
+                for row in found
+            ]
+    else:
+        features = checked_features(shared)
+        inner, heads = heads_only(losses, features, own, parameters, retain_graph=retain_graph)
+        trunk = through(features, inner, parameters, retain_graph=retain_graph, chunk=chunk)
+        found = [(*a, *b) for a, b in zip(trunk, heads, strict=True)]
+    rows = Rows(found, (*parameters, *own), count, scale)
+    _check_own(rows.gradients, count)
+    return rows
+
+
+def combine(
+    rows: Rows,
+    *,
+    synchronize: bool,
+    scaling: Scaling,
+    on_zero: OnZero,
+    scaler: torch.amp.GradScaler | None,
+) -> EquiangularWeights:
+    """Weigh the rows and add their combination to `.grad`."""
+    if synchronize:
+        rows.synchronize()
+    G = gramian_of(rows.gradients, rows.shared)
+    return _put(rows, G, scaling=scaling, on_zero=on_zero, scaler=scaler)
+
+
+def _put(
+    rows: Rows, G: Tensor, *, scaling: Scaling, on_zero: OnZero, scaler: torch.amp.GradScaler | None
+) -> EquiangularWeights:
+    """Weights of this Gramian, and the rows combined by them into `.grad`."""
+    on_host = G.cpu().numpy()
+    bad = tuple(np.flatnonzero(~np.isfinite(np.diag(on_host))).tolist())
+    if bad and scaler is not None and scaler.is_enabled():
+        rows.put([1.0] * len(on_host))
+        unknown = np.full(len(on_host), np.nan)
+        return EquiangularWeights(unknown, unknown, np.nan, False, unknown, unknown, np.nan)
+    if bad:
+        raise NonfiniteGradientError(
+            f"gradients must be finite; those of objectives {list(bad)} are not, or their squares "
+            "overflow: skip this step, or look for the cause with torch.autograd.detect_anomaly",
+            bad,
+        )
+    weights = equiangular_weights(
+        on_host / rows.scale / rows.scale, scaling=scaling, on_zero=on_zero
+    )
+    rows.put([float(w) for w in weights.weights])
     return weights
 
 
-def _gramian(rows: list[tuple[Tensor | None, ...]]) -> Tensor:
-    """Inner products of the gradients, one small matrix product for each parameter, in float64."""
-    total = None
-    for gradients in zip(*rows, strict=True):
-        touched = [i for i, g in enumerate(gradients) if g is not None]
-        if not touched:
-            continue
-        J = torch.stack([_real(gradients[i]).flatten() for i in touched]).to(torch.float64)
-        if total is None:
-            total = J.new_zeros((len(rows), len(rows)))
-        index = torch.tensor(touched, device=J.device)
-        total[index[:, None], index] += J @ J.mT
-    return total
+def _by_features(
+    losses: list[Tensor],
+    parameters: tuple[Tensor, ...],
+    own: tuple[Tensor, ...],
+    features: tuple[Tensor, ...],
+    scale: float,
+    synchronize: bool,
+    retain_graph: bool,
+    options: dict[str, object],
+) -> EquiangularWeights:
+    """Weights from the Gramian at the features, and one pass for their combination."""
+    inner, heads = heads_only(losses, features, own, parameters, retain_graph=retain_graph)
+    _check_own(heads, 0)
+    G = gramian_of(inner, len(features))
+    if synchronize and processes() > 1:
+        # The features of all processes are one long vector, and the losses are means.
+        torch.distributed.all_reduce(G)
+        G /= processes() ** 2
+    at_features = Rows(inner, tuple(torch.zeros_like(z) for z in features), len(features), scale)
+    found = _put(at_features, G, **options)  # type: ignore[arg-type]
+    direction = tuple(z.grad for z in at_features.parameters)
+    pulled = through(features, [direction], parameters, retain_graph=retain_graph)[0]
+    nothing: Row = (None,) * len(parameters)
+    # The direction comes with the first row; the others bring their own parameters only.
+    first = [pulled] + [nothing] * (len(losses) - 1)
+    rows = Rows(
+        [(*a, *b) for a, b in zip(first, heads, strict=True)], (*parameters, *own), len(parameters)
+    )
+    if synchronize:
+        rows.synchronize()
+    rows.put([1.0] * len(losses))
+    return found
 
 
-def _real(gradient: Tensor) -> Tensor:
-    """A complex gradient as pairs of real numbers."""
-    return torch.view_as_real(gradient) if gradient.is_complex() else gradient
+def own_parameters(
+    task_specific: Iterable[Tensor], parameters: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    """Parameters that belong to one loss; none of them shares the direction."""
+    own = wanted(task_specific, "task_specific")
+    shared = {id(p) for p in parameters}
+    for k, p in enumerate(own):
+        if id(p) in shared:
+            raise ValueError(
+                f"`task_specific` and `parameters` must have nothing in common; tensor {k} of "
+                f"shape {tuple(p.shape)} is in both"
+            )
+    return own
+
+
+def _check_own(rows: list[Row], start: int) -> None:
+    """Refuse parameters in `task_specific` that several losses touch."""
+    for k, column in enumerate(zip(*(row[start:] for row in rows), strict=True)):
+        owners = [i for i, g in enumerate(column) if g is not None]
+        if len(owners) > 1:
+            raise ValueError(
+                f"`task_specific` parameters must belong to one loss; number {k} belongs to losses "
+                f"{owners}: list it in `parameters`"
+            )
+
+
+def _check_options(gramian: str, chunk: int) -> None:
+    if gramian not in ("parameters", "features"):
+        raise ValueError(f'`gramian` must be "parameters" or "features", got {gramian!r}')
+    if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
+        raise ValueError(f"`chunk` must be a whole number of losses, at least 1, got {chunk!r}")

@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from odecore.directions._gramian import cosines
-from odecore.directions._min_norm import smallest_in_hull
+from odecore.directions._min_norm import smallest_among
+from odecore.directions._weights import EquiangularWeights, directed, kept_objectives
 
-__all__ = ["EquiangularWeights", "equiangular_weights"]
-
-
-@dataclass(frozen=True)
-class EquiangularWeights:
-    """Weights of the gradients in the direction d = sum_i w_i g_i, with a certificate.
-
-    Parameters
-    ----------
-    weights : (m,) ndarray of float64
-        w >= 0; all zero where the objectives are Pareto stationary.
-    cosines : (m,) ndarray of float64
-        Cosine between d and each g_i: equal for those with positive weight, larger for the rest.
-    duality_gap : float
-        How far the worst cosine is from the best possible one, in squares; zero up to rounding.
-    stationary : bool
-        Whether no direction descends on all objectives, to the precision of float64.
-    """
-
-    weights: NDArray[np.float64]
-    cosines: NDArray[np.float64]
-    duality_gap: float
-    stationary: bool
-
-    @property
-    def worst_cosine(self) -> float:
-        """The smallest cosine, which no other direction exceeds."""
-        return float(self.cosines.min())
+__all__ = ["equiangular_weights"]
 
 
 def equiangular_weights(
-    gramian: Any, /, *, on_zero: Literal["stop", "drop"] = "stop"
+    gramian: Any,
+    /,
+    *,
+    scaling: Literal["harmonic", "min", "unit"] = "harmonic",
+    on_zero: Literal["stop", "drop"] = "stop",
 ) -> EquiangularWeights:
     """Weights of the equiangular direction for any number of objectives.
 
@@ -50,6 +26,10 @@ def equiangular_weights(
     ----------
     gramian : (m, m) array
         Inner products of the gradients; see `odecore.directions.gramian`. Solved in float64.
+    scaling : {"harmonic", "min", "unit"}, optional
+        Length of d = gamma d_u, d_u the shortest combination of the unit gradients. "harmonic":
+        weights of sum 1. "min": gamma is the smallest norm; with an L-smooth objective a step of
+        size below 2/L along -d lowers all of them. "unit": d = d_u, as long as its cosine.
     on_zero : {"stop", "drop"}, optional
         A zero gradient means that its objective is stationary: "stop" returns zero weights,
         "drop" goes on with the others.
@@ -58,19 +38,24 @@ def equiangular_weights(
     -------
     EquiangularWeights
         Descending along -d = -sum w_i g_i lowers every objective; those with positive weight fall
-        equally, relative to the norms of their gradients. The weights sum to 1.
+        equally, relative to the norms of their gradients.
 
     Raises
     ------
     ValueError
-        If the Gramian is not square, symmetric and finite with at least one row, or for another
-        value of `on_zero`.
+        If the Gramian is not square, symmetric and finite with at least one row, not one of
+        vectors, or for another value of `scaling` or `on_zero`.
 
     Notes
     -----
     arXiv 2007.06937: alpha minimises the norm of d_u = sum alpha_i g_i/n_i over the simplex, n_i
     the norm of g_i; gamma = 1/sum(alpha_i/n_i) and w_i = gamma alpha_i/n_i. The minimum is exact
-    here, by closed form or active set, where the published code iterates approximately.
+    here, by closed form, block pivoting or active set, where the published code iterates
+    approximately. Of dependent gradients d_u is unique but alpha, and so gamma, is not: we take
+    alpha of least norm, so that equal gradients have equal weights.
+
+    Invariant to permutation, rotation and, in direction, to positive rescaling of any objective;
+    d is homogeneous of degree 1 (of degree 0 with "unit"), and not linear.
 
     Examples
     --------
@@ -82,23 +67,17 @@ def equiangular_weights(
     >>> [round(float(x), 12) for x in d / np.linalg.norm(d) * np.sqrt(2)]
     [1.0, 1.0]
     """
-    if on_zero not in ("stop", "drop"):
-        raise ValueError(f'`on_zero` must be "stop" or "drop", got {on_zero!r}')
-    norms, C = cosines(gramian)
-    m = len(norms)
-    kept = np.flatnonzero(norms > 0)
-    if len(kept) == 0 or (len(kept) < m and on_zero == "stop"):
-        return EquiangularWeights(np.zeros(m), np.zeros(m), 0.0, True)
-    alpha = np.zeros(m)
-    alpha[kept] = smallest_in_hull(C[np.ix_(kept, kept)])
-    products = C @ alpha
-    squared = float(alpha @ products)
-    gap = squared - float(products[kept].min())
-    if squared <= 64 * m * np.finfo(float).eps:
-        return EquiangularWeights(np.zeros(m), np.zeros(m), gap, True)
-    ratios = np.zeros(m)
-    # Against the smallest norm first, so that 1/norm can not overflow.
-    ratios[kept] = alpha[kept] * (norms[kept].min() / norms[kept])
-    angles = products / np.sqrt(squared)
-    angles[norms == 0] = 0.0
-    return EquiangularWeights(ratios / ratios.sum(), angles, gap, False)
+    if scaling not in ("harmonic", "min", "unit"):
+        raise ValueError(f'`scaling` must be "harmonic", "min" or "unit", got {scaling!r}')
+    norms, C, precision = cosines(gramian)
+    kept = kept_objectives(norms, on_zero)
+    if not kept.any():
+        return EquiangularWeights.at_zero(norms)
+    v = kept.astype(np.float64)
+    alpha = smallest_among(kept, C, v)
+    least = float(norms[kept].min())
+    if scaling == "harmonic":
+        size = least / float(alpha[kept] @ (least / norms[kept]))
+    else:
+        size = least if scaling == "min" else 1.0
+    return EquiangularWeights(*directed(norms, C, precision, alpha, v, size))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from array_api_compat import is_array_api_obj
 from numpy.typing import NDArray
 
-from odecore._array import as_float64
+from odecore._array import as_float64, limits, namespace
 
 __all__ = ["cosines", "gramian"]
 
@@ -46,29 +47,63 @@ def gramian(jacobian: Any, /) -> NDArray[np.float64]:
     return G
 
 
-def cosines(G: Any, /) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Check a Gramian and split it into row norms (m,) and the cosine matrix (m, m).
+def cosines(G: Any, /) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Check a Gramian; row norms (m,), cosine matrix (m, m), and how exact a sum of cosines is.
 
-    Rows of a zero norm become zero in the cosine matrix, their diagonal 1.
+    Rows of a zero norm become zero in the cosine matrix, their diagonal 1. The matrix is made
+    positive semidefinite where rounding, as in float32, left it otherwise.
     """
+    eps = _rounding(G)
     G = as_float64(G, "gramian")
     if G.ndim != 2 or G.shape[0] != G.shape[1] or G.shape[0] == 0:
         raise ValueError(
             "`gramian` must be a square matrix with a row for each objective, at least one; got "
             f"shape {G.shape}"
         )
-    bad = sorted({int(i) for i in np.argwhere(~np.isfinite(np.diag(G))).ravel()})
-    if bad or not np.isfinite(G).all():
+    if not np.isfinite(G).all():
+        bad = np.flatnonzero(~np.isfinite(np.diag(G))).tolist()
         raise ValueError(
             f"`gramian` must be finite; the gradients of objectives {bad or 'some pair'} are not, "
             "or their squares overflow: scale them, or skip this step"
         )
-    if (np.diag(G) < 0).any():
-        raise ValueError(f"`gramian` must have a non-negative diagonal, got {np.diag(G)}")
-    norms = np.sqrt(np.diag(G))
-    if (np.abs(G - G.T) > 1e-6 * np.outer(norms, norms)).any():
+    diagonal = np.diag(G)
+    if diagonal.min() < 0:
+        raise ValueError(f"`gramian` must have a non-negative diagonal, got {diagonal}")
+    norms = np.sqrt(diagonal)
+    inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
+    C: NDArray[np.float64] = G * inverse[:, None] * inverse
+    slack = max(1e-6, 64 * eps)
+    if np.abs(C - C.T).max() > slack:
         raise ValueError("`gramian` must be symmetric")
-    scale = np.where(norms > 0, norms, 1.0)
-    C = np.clip(G / scale[:, None] / scale[None, :], -1.0, 1.0)
+    C = (C + C.T) / 2
+    if np.abs(C).max() > 1 + slack:
+        i, j = np.unravel_index(np.abs(C).argmax(), C.shape)
+        raise ValueError(
+            "`gramian` must hold inner products, which the norms bound; that of objectives "
+            f"{i} and {j} is {abs(C[i, j]):.3g} times the product of their norms"
+        )
+    np.clip(C, -1.0, 1.0, out=C)
     np.fill_diagonal(C, 1.0)
-    return norms, (C + C.T) / 2
+    m = len(C)
+    double = float(np.finfo(np.float64).eps)
+    # Weights of sum 1 average the errors of the products: they do not grow with m, the solve's do.
+    precision = 64 * m * double + (16 * eps if eps > double else 0.0)
+    try:
+        np.linalg.cholesky(C + 64 * m * double * np.eye(m))
+    except np.linalg.LinAlgError:
+        values, vectors = np.linalg.eigh(C)
+        if values[0] < -m * slack:
+            raise ValueError(
+                "`gramian` must be positive semidefinite; its matrix of cosines has the "
+                f"eigenvalue {values[0]:.3g}"
+            ) from None
+        C = (vectors * np.maximum(values, 0.0)) @ vectors.T
+        precision = max(precision, -4 * float(values[0]))
+    return norms, C, precision
+
+
+def _rounding(G: Any) -> float:
+    """Unit roundoff of the numbers that a Gramian came in."""
+    if is_array_api_obj(G) and namespace(G).isdtype(G.dtype, "real floating"):
+        return float(limits(G).eps)
+    return float(np.finfo(np.float64).eps)

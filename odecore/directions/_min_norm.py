@@ -1,83 +1,103 @@
-"""The point of smallest norm in the convex hull of vectors, from their Gramian."""
+"""The point of smallest norm in the convex hull of the gradients: the direction of MGDA."""
 
 from __future__ import annotations
+
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["smallest_in_hull"]
+from odecore.directions._gramian import cosines
+from odecore.directions._nonnegative import least_norm_minimizer, nonnegative_minimizer
+from odecore.directions._weights import DirectionWeights, directed, kept_objectives
+
+__all__ = ["min_norm_weights", "smallest_among"]
 
 
-def smallest_in_hull(C: NDArray[np.float64], /) -> NDArray[np.float64]:
-    """Minimise alpha^T C alpha over the simplex, exactly.
+def smallest_in_hull(C: NDArray[np.float64], v: NDArray[np.float64], /) -> NDArray[np.float64]:
+    """Minimise b^T C b over b >= 0 with v^T b = 1, exactly; of several minimisers the least.
 
     Parameters
     ----------
     C : (m, m) ndarray
         Positive semidefinite, with unit diagonal.
+    v : (m,) ndarray
+        Positive, the largest 1. With v = 1 the hull is that of the unit vectors.
 
     Returns
     -------
     (m,) ndarray
-        alpha >= 0 with sum 1.
 
     Notes
     -----
-    With M = C + 11^T, the non-negative minimiser a of a^T M a / 2 - 1^T a is alpha up to scale, for
-    both have the same Karush-Kuhn-Tucker conditions. It solves M a = 1 where that is non-negative;
-    else the active-set method of Lawson and Hanson, Solving Least Squares Problems, chapter 23,
-    finds it in finitely many steps, because it visits each support at most once.
+    With M = C + v v^T, the non-negative minimiser a of a^T M a / 2 - v^T a is b up to scale, for
+    both have the same Karush-Kuhn-Tucker conditions.
     """
-    M = C + 1.0
-    ones = np.ones(len(C))
     if len(C) == 1:
-        return ones
-    try:
-        np.linalg.cholesky(M - 64 * np.finfo(float).eps * len(C) * np.eye(len(C)))
-    except np.linalg.LinAlgError:  # dependent vectors: the minimiser is unique, alpha is not
-        a = None
-    else:
-        a = np.linalg.solve(M, ones)
-    if a is None or (a < 0).any():
-        a = _active_set(M, ones)
-    alpha: NDArray[np.float64] = a / a.sum()
-    return alpha
+        return 1.0 / v
+    v = np.where(v > 1e-14, v, 0.0)  # what the slopes can not resolve
+    M = C + np.outer(v, v)
+    a = nonnegative_minimizer(M, v)
+    if 1.0 - v @ a > 1e-12:  # at stationarity, where only the certificate is used, any will do
+        a = least_norm_minimizer(M, v, a)
+    b: NDArray[np.float64] = a / (v @ a)
+    return b
 
 
-def _active_set(M: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Minimise a^T M a / 2 - target^T a over a >= 0."""
-    m = len(target)
-    a = np.zeros(m)
-    free = np.zeros(m, dtype=bool)
-    tolerance = 64 * m * np.finfo(float).eps
-    for _ in range(10 * m):
-        slope = np.where(free, -np.inf, target - M @ a)
-        entering = int(np.argmax(slope))
-        if slope[entering] <= tolerance:
-            break
-        free[entering] = True
-        while True:
-            trial = np.zeros(m)
-            index = np.flatnonzero(free)
-            trial[index] = _solved(M[np.ix_(index, index)], target[index])
-            if (trial[index] > 0).all():
-                break
-            # Go towards the trial until the first component reaches zero, and pin that one.
-            blocking = index[trial[index] <= 0]
-            room = a[blocking] - trial[blocking]
-            step = np.min(np.divide(a[blocking], room, out=np.zeros_like(room), where=room > 0))
-            a = a + step * (trial - a)
-            free &= a > tolerance * a.max()
-            a[~free] = 0.0
-            if not free.any():
-                break
-        a = trial if free.any() else a
-    return a
+def smallest_among(
+    kept: NDArray[np.bool_], C: NDArray[np.float64], v: NDArray[np.float64], /
+) -> NDArray[np.float64]:
+    """The same for some of the vectors; zero for the others."""
+    if kept.all():
+        return smallest_in_hull(C, v)
+    b = np.zeros(len(v))
+    b[kept] = smallest_in_hull(C[np.ix_(kept, kept)], v[kept])
+    return b
 
 
-def _solved(M: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Solve with a small residual also near singularity, where truncation leaves a large one."""
-    try:
-        return np.asarray(np.linalg.solve(M, target), dtype=np.float64)
-    except np.linalg.LinAlgError:
-        return np.asarray(np.linalg.lstsq(M, target, rcond=None)[0], dtype=np.float64)
+def min_norm_weights(
+    gramian: Any, /, *, on_zero: Literal["stop", "drop"] = "stop"
+) -> DirectionWeights:
+    """Weights of the shortest convex combination of the gradients, the direction of MGDA.
+
+    Parameters
+    ----------
+    gramian : (m, m) array
+        Inner products of the gradients; see `odecore.directions.gramian`. Solved in float64.
+    on_zero : {"stop", "drop"}, optional
+        A zero gradient is itself the shortest: "stop" returns zero weights, "drop" goes on with
+        the others.
+
+    Returns
+    -------
+    DirectionWeights
+        Weights with sum 1. Objectives with positive weight fall equally in absolute terms, so the
+        smallest gradient rules: prefer `equiangular_weights` where losses differ in scale.
+
+    Raises
+    ------
+    ValueError
+        As `equiangular_weights`.
+
+    Notes
+    -----
+    Désidéri, C. R. Acad. Sci. Paris 350 (2012), 313, equation (3): the minimum of alpha^T G alpha
+    over the simplex. Implementations for several objectives iterate by Frank and Wolfe; the
+    minimum is exact here. In the unknowns b_i = alpha_i n_i / n_min, n_i the norms, the matrix has
+    a unit diagonal however different the norms are. Cosines are resolved to about 1e-14: whether
+    opposite gradients that much longer than the shortest one cancel it can not be told.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> min_norm_weights(np.diag([1.0, 4.0])).weights
+    array([0.8, 0.2])
+    """
+    norms, C, precision = cosines(gramian)
+    kept = kept_objectives(norms, on_zero)
+    if not kept.any():
+        return DirectionWeights.at_zero(norms)
+    v = np.zeros(len(norms))
+    v[kept] = norms[kept].min() / norms[kept]
+    b = smallest_among(kept, C, v)
+    return DirectionWeights(*directed(norms, C, precision, b, v, float(norms[kept].min())))

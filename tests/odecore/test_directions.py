@@ -7,7 +7,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.optimize import minimize
 
-from odecore.directions import equiangular_weights, gramian
+from odecore.directions import (
+    equiangular_weights,
+    gramian,
+    min_norm_weights,
+    pareto_stationarity,
+)
+from odecore.directions._nonnegative import nonnegative_minimizer
+from odecore.solve import Event, Status, solve_ivp
 
 
 @st.composite
@@ -219,3 +226,257 @@ def test_near_dependence_stays_exact(rng):
         J[np.linalg.norm(J, axis=1) < 0.5] = 1.0
         found = equiangular_weights(gramian(J))
         assert abs(found.duality_gap) < 1e-11
+
+
+DEGENERATE = {
+    "duplicate": [[3.0, 1.0, 0.0], [3.0, 1.0, 0.0], [0.0, 1.0, 2.0]],
+    "parallel": [[3.0, 1.0, 0.0], [30.0, 10.0, 0.0], [0.0, 1.0, 2.0]],
+    "dependent": [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 1.0, 0.0], [1.0, -0.5, 0.0]],
+    "cone": [[1, 1, 2], [1, -1, 2], [-1, 1, 2], [-1, -1, 2], [0, 0, 1.0]],
+}
+
+
+@pytest.mark.parametrize("J", DEGENERATE.values(), ids=DEGENERATE)
+@pytest.mark.parametrize("scale", [1.0, 1e-150, 1e150])
+def test_dependent_gradients_at_any_scale(J, scale):
+    J = np.array(J) * scale
+    found = equiangular_weights(gramian(J))
+    d = (J / scale).T @ found.weights
+    c = cosines(J / scale, d)
+    assert c.min() > 0
+    assert np.ptp(c[found.active]) < 1e-13
+    np.testing.assert_allclose(found.cosines, c, atol=1e-13)
+
+
+def test_of_dependent_gradients_the_least_norm_is_taken():
+    # A cone over a square has many combinations; only one of them is symmetric.
+    found = equiangular_weights(gramian(DEGENERATE["cone"]))
+    np.testing.assert_allclose(found.multipliers, [0.25, 0.25, 0.25, 0.25, 0], atol=1e-13)
+    same = equiangular_weights(gramian(DEGENERATE["duplicate"]))
+    assert same.weights[0] == pytest.approx(same.weights[1], rel=1e-12)
+    # Where the least solution of either sign is negative: four points above one line.
+    J = np.array([[x, 1.0, 0.0] / np.hypot(x, 1.0) for x in (-2.0, 0.1, 0.2, 3.0)])
+    J = np.column_stack([J[:, :2] * 0.6, np.full(4, 0.8)])
+    best = equiangular_weights(gramian(J))
+    c = cosines(J, J.T @ best.weights)
+    assert np.ptp(c[best.active]) < 1e-12
+    assert c.min() == pytest.approx(best.worst_cosine, abs=1e-12)
+
+
+@given(st.integers(2, 6), st.integers(0, 2**31), st.randoms())
+def test_weights_follow_a_permutation_also_of_dependent_gradients(m, seed, random):
+    rng = np.random.default_rng(seed)
+    J = rng.integers(-1, 3, (m, 2)).astype(float)
+    J[(J == 0).all(axis=1)] = 1.0
+    order = list(range(m))
+    random.shuffle(order)
+    found, other = equiangular_weights(gramian(J)), equiangular_weights(gramian(J[order]))
+    assert found.stationary is other.stationary
+    np.testing.assert_allclose(other.weights, found.weights[order], atol=1e-8)
+
+
+@given(jacobians())
+def test_rates_are_the_products_with_the_direction(J):
+    for found in (equiangular_weights(gramian(J)), min_norm_weights(gramian(J))):
+        d = J.T @ found.weights
+        scale = np.linalg.norm(J, axis=1) * (found.weights @ np.linalg.norm(J, axis=1))
+        np.testing.assert_allclose(
+            found.rates / np.maximum(scale, 1e-300), J @ d / np.maximum(scale, 1e-300), atol=1e-7
+        )
+        assert (found.rates >= 0).all()
+        assert found.multipliers.sum() == pytest.approx(1)
+
+
+def test_scalings_share_the_direction_and_differ_in_length(rng):
+    J = rng.standard_normal((3, 8)) * [[1.0], [7.0], [0.2]]
+    found = {s: equiangular_weights(gramian(J), scaling=s) for s in ("harmonic", "min", "unit")}
+    lengths = {s: np.linalg.norm(J.T @ w.weights) for s, w in found.items()}
+    for s, w in found.items():
+        np.testing.assert_allclose(w.weights / w.weights.sum(), found["harmonic"].weights)
+        assert w.length == pytest.approx(lengths[s])
+    worst = found["unit"].worst_cosine
+    assert lengths["unit"] == pytest.approx(worst)
+    assert lengths["min"] == pytest.approx(worst * np.linalg.norm(J, axis=1).min())
+    assert found["harmonic"].weights.sum() == pytest.approx(1)
+    degree = {"harmonic": 1, "min": 1, "unit": 0}
+    for s in found:
+        d = 5 * J.T @ equiangular_weights(gramian(5 * J), scaling=s).weights
+        assert np.linalg.norm(d) == pytest.approx(5 ** degree[s] * lengths[s])
+
+
+def test_the_min_scaling_is_monotone_up_to_twice_the_inverse_curvature(rng):
+    # f_i = |x - c_i|^2 s_i / 2 has L = s_i; the others are flatter.
+    centres, L = rng.standard_normal((5, 7)), np.array([1.0, 0.5, 0.3, 1.0, 0.9])
+    values = lambda x: L * ((x - centres) ** 2).sum(axis=1) / 2  # noqa: E731
+    x, h = np.full(7, 4.0), 1.99
+    for _ in range(40):
+        J = L[:, None] * (x - centres)
+        found = equiangular_weights(gramian(J), scaling="min")
+        if found.worst_cosine < 1e-6:
+            break
+        moved = x - h * J.T @ found.weights
+        assert (values(moved) < values(x)).all()
+        x = moved
+
+
+@pytest.mark.parametrize("m", [2, 3, 8, 40])
+def test_gramians_in_float32(m, rng):
+    J = rng.standard_normal((m, 12)).astype(np.float32) + 1
+    found = equiangular_weights(J @ J.T)
+    wide = J.astype(float)
+    assert cosines(wide, wide.T @ found.weights).min() > 0
+    squared = equiangular_weights(wide @ wide.T).worst_cosine ** 2
+    assert found.worst_cosine**2 == pytest.approx(squared, abs=1e-5)
+
+
+def test_a_float32_gramian_of_opposite_gradients_is_stationary(rng):
+    g = rng.standard_normal(1000).astype(np.float32)
+    J = np.stack([g, -3 * g, rng.standard_normal(1000).astype(np.float32)])
+    C = J @ J.T
+    C[0, 1] = C[1, 0] = C[0, 1] * np.float32(1 - 2e-7)
+    assert equiangular_weights(C).stationary
+
+
+@given(jacobians())
+def test_the_min_norm_point_is_the_shortest(J):
+    found = min_norm_weights(gramian(J))
+    n = np.linalg.norm(J, axis=1)
+    assert found.multipliers.sum() == pytest.approx(1)
+    d = J.T @ found.multipliers
+    # Optimal if no gradient has a smaller product with d than d itself (Wolfe's criterion).
+    slack = (d @ d - J @ d) / (n * n.min())
+    assert slack.max() < 1e-10
+    assert found.length <= n.min() * (1 + 1e-12)
+
+
+def test_min_norm_of_two_is_the_published_formula(rng):
+    a, b = rng.standard_normal((2, 5)) * [[1.0], [1.5]]
+    t = np.clip((b - a) @ b / ((a - b) @ (a - b)), 0, 1)
+    np.testing.assert_allclose(min_norm_weights(gramian([a, b])).weights, [t, 1 - t], atol=1e-14)
+    # Dominated by the smallest, which equiangular weights are not.
+    J = np.diag([1.0, 100.0])
+    assert min_norm_weights(gramian(J)).cosines[1] < 0.011
+    np.testing.assert_allclose(equiangular_weights(gramian(J)).cosines, 0.5**0.5)
+    far = min_norm_weights(gramian(np.diag([1e-150, 1e150])))
+    np.testing.assert_array_equal(far.weights, [1, 0])
+
+
+def test_min_norm_edge_cases():
+    assert min_norm_weights(gramian([[0.0], [1.0]])).stationary
+    assert min_norm_weights(gramian([[0.0], [1.0]]), on_zero="drop").weights.tolist() == [0, 1]
+    assert min_norm_weights(gramian([[2.0], [-1.0]])).stationary
+    assert min_norm_weights([[4.0]]).weights.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("J", "stationary", "proper"),
+    [
+        ([[1.0, 0.0], [-100.0, 0.0]], True, True),
+        ([[1.0, 0.0], [-3.0, 0.0], [0.0, 1.0]], True, False),
+        ([[1.0, 0.0], [-0.5, 0.75**0.5], [-0.5, -(0.75**0.5)]], True, True),
+        ([[1.0, 0.0], [0.0, 1.0]], False, False),
+        ([[0.0, 0.0], [1.0, 0.0]], True, False),
+        ([[0.0, 0.0]], True, True),
+        ([[1.0, 0.0], [-1.0, 1e-3]], False, False),
+    ],
+)
+def test_pareto_stationarity(J, stationary, proper):
+    J = np.array(J)
+    found = pareto_stationarity(gramian(J))
+    assert (found.stationary, found.proper) == (stationary, proper)
+    assert found.multipliers.sum() == pytest.approx(1)
+    combined = J.T @ found.multipliers
+    if stationary:
+        np.testing.assert_allclose(combined, 0, atol=1e-12)
+    else:
+        assert (J @ combined > 0).all()
+
+
+def test_pareto_tolerance():
+    G = gramian([[1.0, 0.0], [-1.0, 1e-3]])
+    assert pareto_stationarity(G, tolerance=1e-2).stationary
+    assert not pareto_stationarity(G, tolerance=0.0).stationary
+    for wrong in (-0.1, 1.0, float("nan")):
+        with pytest.raises(ValueError, match=r"must be in \[0, 1\)"):
+            pareto_stationarity(G, tolerance=wrong)
+
+
+def test_what_is_no_gramian_is_refused():
+    with pytest.raises(ValueError, match="objectives 0 and 1 is 2 times"):
+        equiangular_weights([[1.0, 2.0], [2.0, 1.0]])
+    with pytest.raises(ValueError, match=r"eigenvalue -0\.5"):
+        equiangular_weights([[1.0, 0.75, -0.75], [0.75, 1.0, 0.75], [-0.75, 0.75, 1.0]])
+    with pytest.raises(ValueError, match="`scaling` must be"):
+        equiangular_weights([[1.0]], scaling="sum")
+
+
+@pytest.mark.parametrize(("m", "n"), [(40, 30), (128, 65), (64, 20), (256, 129)])
+def test_many_dependent_objectives(m, n, rng):
+    J = rng.standard_normal((m, n)) + 0.3
+    found = equiangular_weights(gramian(J))
+    assert abs(found.duality_gap) < 1e-12
+    if not found.stationary:
+        c = cosines(J, J.T @ found.weights)
+        assert np.ptp(c[found.active]) < 1e-10
+        assert c.min() > 0
+
+
+def test_minimisers_keep_their_conditions(rng):
+    for _ in range(100):
+        m, rank = rng.integers(1, 12), rng.integers(1, 12)
+        A = rng.standard_normal((m, rank))
+        M, target = A @ A.T, A @ rng.standard_normal(rank)
+        a = nonnegative_minimizer(M, target)
+        slope = M @ a - target
+        assert (a >= 0).all()
+        assert slope.min() > -1e-10
+        assert abs(slope[a > 1e-9]).max(initial=0) < 1e-10
+
+
+@pytest.mark.parametrize("scaling", ["harmonic", "min", "unit"])
+def test_the_flow_lowers_all_objectives_and_ends_at_a_pareto_point(scaling):
+    curvatures = np.array([[1.0, 4.0, 2.0], [300.0, 100.0, 100.0]])
+    minima = np.array([[1.0, 0.0, 0.0], [-1.0, 2.0, 1.0]])
+    jacobian = lambda x: curvatures * (x - minima)  # noqa: E731
+    weights = lambda x: equiangular_weights(gramian(jacobian(x)), scaling=scaling)  # noqa: E731
+    stop = Event(lambda t, x: weights(x).worst_cosine - 1e-2, terminal=True, direction=-1)
+    found = solve_ivp(
+        lambda t, x: -jacobian(x).T @ weights(x).weights,
+        (0, 100),
+        np.array([4.0, 3.0, -5.0]),
+        rtol=1e-6,
+        events=[stop],
+    )
+    assert found.status is Status.EVENT
+    values = np.array([(curvatures * (x - minima) ** 2).sum(axis=1) for x in found.y])
+    assert (np.diff(values, axis=0) < 0).all()
+    assert pareto_stationarity(gramian(jacobian(found.y[-1])), tolerance=0.011).stationary
+    assert not pareto_stationarity(gramian(jacobian(found.y[0])), tolerance=0.011).stationary
+
+
+def test_gramians_of_whole_numbers_and_in_half_precision():
+    import torch
+
+    expected = equiangular_weights([[2.0, 1.0], [1.0, 3.0]])
+    for G in ([[2, 1], [1, 3]], np.array([[2, 1], [1, 3]]), torch.tensor([[2, 1], [1, 3]])):
+        np.testing.assert_array_equal(equiangular_weights(G).weights, expected.weights)
+    for dtype in (torch.float16, torch.bfloat16):
+        found = equiangular_weights(torch.tensor([[2, 1], [1, 3]], dtype=dtype))
+        np.testing.assert_allclose(found.weights, expected.weights)
+
+
+def test_gradients_that_are_almost_duplicates(rng):
+    for distance in (1e-3, 1e-6, 1e-8, 1e-10, 1e-12, 1e-15):
+        for _ in range(30):
+            J = rng.integers(-1, 4, (9, 4)) + distance * rng.standard_normal((9, 4))
+            J[np.linalg.norm(J, axis=1) < 0.5] = 1.0
+            assert abs(equiangular_weights(gramian(J)).duality_gap) < 1e-11
+
+
+def test_min_norm_at_scales_that_no_sum_resolves(rng):
+    for _ in range(60):
+        m, n = rng.integers(2, 25), rng.integers(2, 8)
+        J = (rng.standard_normal((m, n)) + 0.3) * 10 ** rng.uniform(-100, 100, (m, 1))
+        found = min_norm_weights(gramian(J))
+        assert found.stationary or abs(found.duality_gap) < 1e-9
+        assert found.stationary or found.cosines.min() > -1e-6

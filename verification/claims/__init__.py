@@ -1,8 +1,14 @@
 """Claims with their evidence: each states, measures and compares; each can be made to fail."""
 
-from verification.claims import _adjoints, _runge_kutta, _sketching, _solving
+from verification.claims import _adjoints, _directions, _runge_kutta, _sketching, _solving
 from verification.claims._claim import Claim, Outcome
 
-CLAIMS = (*_runge_kutta.CLAIMS, *_solving.CLAIMS, *_adjoints.CLAIMS, *_sketching.CLAIMS)
+CLAIMS = (
+    *_runge_kutta.CLAIMS,
+    *_solving.CLAIMS,
+    *_adjoints.CLAIMS,
+    *_sketching.CLAIMS,
+    *_directions.CLAIMS,
+)
 
 __all__ = ["CLAIMS", "Claim", "Outcome"]

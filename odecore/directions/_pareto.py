@@ -1,0 +1,106 @@
+"""Whether a point is Pareto stationary, with one vector that proves either answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from odecore.directions._equiangular import equiangular_weights
+from odecore.directions._gramian import cosines
+from odecore.directions._nonnegative import nonnegative_minimizer
+
+__all__ = ["ParetoCertificate", "pareto_stationarity"]
+
+
+@dataclass(frozen=True)
+class ParetoCertificate:
+    """The answer, and convex weights of the gradients that prove it.
+
+    Parameters
+    ----------
+    stationary : bool
+        Whether no direction lowers all objectives at first order.
+    multipliers : (m,) ndarray of float64
+        At least 0, of sum 1. If stationary they combine the gradients to zero; if not, descending
+        along their combination lowers every objective.
+    worst_cosine : float
+        Norm of the shortest convex combination of the unit gradients: the best worst-case cosine.
+    tolerance : float
+        Largest `worst_cosine` that counts as zero.
+    proper : bool
+        Whether, besides, no direction lowers some objectives at first order and raises none: so
+        where some proof has positive multipliers only (Stiemke's theorem).
+    """
+
+    stationary: bool
+    multipliers: NDArray[np.float64]
+    worst_cosine: float
+    tolerance: float
+    proper: bool
+
+
+def pareto_stationarity(gramian: Any, /, *, tolerance: float | None = None) -> ParetoCertificate:
+    """Decide whether any direction lowers all objectives at first order.
+
+    Parameters
+    ----------
+    gramian : (m, m) array
+        Inner products of the gradients; see `odecore.directions.gramian`.
+    tolerance : float, optional
+        On the best worst-case cosine; by default what rounding of the Gramian can make of zero,
+        about 1e-6 in float64 and 1e-3 in float32.
+
+    Returns
+    -------
+    ParetoCertificate
+
+    Raises
+    ------
+    ValueError
+        As `equiangular_weights`, or if the tolerance is not in [0, 1).
+
+    Notes
+    -----
+    Gordan's theorem: either some d has g_i^T d > 0 for all i, or a convex combination of the g_i
+    is zero. Lengths do not matter, so the gradients are normalised first: the answer does not
+    depend on the losses' scales, as a test of the norm of a combination would. Stationary is
+    necessary for weak Pareto optimality, and sufficient if the objectives are convex.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> J = np.array([[1.0, 0.0], [-100.0, 0.0]])
+    >>> found = pareto_stationarity(J @ J.T)
+    >>> found.stationary, found.multipliers.round(4)
+    (True, array([0.9901, 0.0099]))
+    """
+    if tolerance is not None and not 0 <= tolerance < 1:
+        raise ValueError(f"`tolerance` is a cosine and must be in [0, 1), got {tolerance}")
+    norms, C, precision = cosines(gramian)
+    limit = float(np.sqrt(precision)) if tolerance is None else tolerance
+    found = equiangular_weights(gramian)
+    stationary = found.stationary or found.worst_cosine <= limit
+    proper = stationary and _all_positive(C, norms, limit)
+    return ParetoCertificate(stationary, found.multipliers, found.worst_cosine, limit, proper)
+
+
+def _all_positive(C: NDArray[np.float64], norms: NDArray[np.float64], limit: float) -> bool:
+    """Whether a combination of the non-zero gradients with positive multipliers is zero.
+
+    The sum of such proofs is one, so ask for each objective whether one includes it: whether -u_i
+    is in the cone of the others, which is so where it has no distance from that cone.
+    """
+    kept = np.flatnonzero(norms > 0)
+    for i in kept:
+        others = kept[kept != i]
+        if len(others) == 0:
+            return False
+        inside, products = C[np.ix_(others, others)], C[others, i]
+        a = nonnegative_minimizer(inside, -products)
+        squared = 1.0 + 2 * a @ products + a @ inside @ a
+        if squared > max(limit, 1e-7) ** 2:
+            return False
+    return True

@@ -1,0 +1,396 @@
+"""Equiangular steps: shared features, any optimizer, scalers, processes, accumulation."""
+
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from odecore.directions import equiangular_weights
+from odecore.errors import FreedGraphError, NonfiniteGradientError
+from tests.helpers.two_processes import in_two_processes
+from torch_bridge import EDM, DescentReport, EDMWeighting, EquiangularDescent, equiangular_backward
+from torch_bridge._objective_rows import gramian_of
+
+SCALES = (1.0, 40.0, 0.03)
+
+
+class Tasks(nn.Module):
+    """A trunk with a head for each of three tasks."""
+
+    def __init__(self, dtype=torch.float64):
+        super().__init__()
+        torch.manual_seed(4)
+        self.trunk = nn.Sequential(nn.Linear(6, 9), nn.Tanh(), nn.Linear(9, 5), nn.Tanh()).to(dtype)
+        self.heads = nn.ModuleList(nn.Linear(5, 2) for _ in SCALES).to(dtype)
+        self.x = torch.randn(12, 6, dtype=dtype)
+        self.y = torch.randn(3, 12, 2, dtype=dtype)
+
+    def losses(self, rows=slice(None)):
+        z = self.trunk(self.x[rows])
+        found = [
+            s * (head(z) - y[rows]).square().mean()
+            for s, head, y in zip(SCALES, self.heads, self.y, strict=True)
+        ]
+        return z, found
+
+
+def jacobian(losses, parameters):
+    rows = [torch.autograd.grad(x, parameters, retain_graph=True) for x in losses]
+    return torch.stack([torch.cat([g.flatten() for g in row]) for row in rows]).double().numpy()
+
+
+def flat(parameters):
+    return torch.cat([p.grad.flatten() for p in parameters]).double().numpy()
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3])
+@pytest.mark.parametrize("features", [False, True])
+def test_all_ways_give_one_direction(chunk, features):
+    model = Tasks()
+    trunk, heads = list(model.trunk.parameters()), list(model.heads.parameters())
+    z, losses = model.losses()
+    J = jacobian(losses, trunk)
+    own = [
+        torch.autograd.grad(x, list(h.parameters()), retain_graph=True)
+        for x, h in zip(losses, model.heads, strict=True)
+    ]
+    found = equiangular_backward(
+        losses, trunk, shared=z if features else None, task_specific=heads, chunk=chunk
+    )
+    np.testing.assert_allclose(found.weights, equiangular_weights(J @ J.T).weights, rtol=1e-10)
+    d = flat(trunk)
+    np.testing.assert_allclose(d, J.T @ found.weights, rtol=1e-9, atol=1e-14)
+    np.testing.assert_allclose(found.rates, J @ d, rtol=1e-10)
+    for head, gradient in zip(model.heads, own, strict=True):
+        for p, g in zip(head.parameters(), gradient, strict=True):
+            torch.testing.assert_close(p.grad, g)
+
+
+def test_weights_from_the_features_take_one_pass():
+    model = Tasks()
+    trunk = list(model.trunk.parameters())
+    z, losses = model.losses()
+    J, K = jacobian(losses, [z]), jacobian(losses, trunk)
+    passes = []
+    model.trunk[0].register_forward_hook(lambda *a: a[2].register_hook(passes.append) and None)
+    z, losses = model.losses()
+    found = equiangular_backward(losses, trunk, shared=[z], gramian="features")
+    assert len(passes) == 1
+    np.testing.assert_allclose(found.weights, equiangular_weights(J @ J.T).weights, rtol=1e-10)
+    np.testing.assert_allclose(flat(trunk), K.T @ found.weights, rtol=1e-9, atol=1e-14)
+
+
+def test_a_loss_that_goes_around_the_features_is_refused():
+    model = Tasks()
+    trunk = list(model.trunk.parameters())
+    z, losses = model.losses()
+    losses[1] = losses[1] + trunk[2].square().sum()
+    with pytest.raises(ValueError, match=r"losses\[1\] must reach .* reaches parameters\[2\]"):
+        equiangular_backward(losses, trunk, shared=z)
+    assert all(p.grad is None for p in trunk)
+
+
+def refusals():
+    model = Tasks()
+    z, losses = model.losses()
+    trunk, heads = list(model.trunk.parameters()), list(model.heads.parameters())
+    alone = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    doubled = 2 * alone
+    call = equiangular_backward
+    yield "do not detach", lambda: call(losses, trunk, shared=z.detach())
+    yield "at least one tensor", lambda: call(losses, trunk, shared=[])
+    yield "at least one tensor", lambda: call(losses, trunk, gramian="features")
+    yield '`gramian` must be "parameters"', lambda: call(losses, trunk, gramian="heads")
+    yield "`chunk` must be", lambda: call(losses, trunk, chunk=0)
+    yield "nothing in common", lambda: call(losses, trunk, task_specific=trunk[:1])
+    yield (
+        r"belongs to losses \[0, 1, 2\]",
+        lambda: call(losses, trunk[:2], task_specific=trunk[2:]),
+    )
+    yield (
+        r"losses\[1\] depends on none of the features",
+        lambda: call([losses[0], alone.sum()], trunk, shared=z),
+    )
+    yield (
+        "`shared` depends on none",
+        lambda: call([doubled.sum()], heads, shared=doubled),
+    )
+    yield (
+        r"losses\[0\] depends on none of the `parameters`",
+        lambda: call([alone.sum()], trunk, task_specific=[alone]),
+    )
+
+
+@pytest.mark.parametrize("case", range(10))
+def test_bad_arguments_are_refused(case):
+    message, call = list(refusals())[case]
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_the_features_must_be_the_features():
+    x = torch.ones(2, requires_grad=True)
+    z, other = 2 * x, 3 * x
+    with pytest.raises(ValueError, match="depends on none of the features"):
+        equiangular_backward([other.sum()], [torch.ones(1, requires_grad=True)], shared=z)
+    with pytest.raises(TypeError, match="`shared` must hold tensors, got int"):
+        equiangular_backward([z.sum()], [x], shared=[1])
+
+
+def test_freed_graphs_and_non_finite_gradients_have_their_own_errors():
+    model = Tasks()
+    trunk = list(model.trunk.parameters())
+    z, losses = model.losses()
+    losses[0].backward(retain_graph=False)
+    model.zero_grad()
+    with pytest.raises(FreedGraphError, match=r"losses\[0\] was freed .*retain_graph=True"):
+        equiangular_backward(losses, trunk)
+    z, losses = model.losses()
+    torch.autograd.grad(z.sum(), trunk)
+    with pytest.raises(FreedGraphError, match="of `shared` was freed"):
+        equiangular_backward(losses, trunk, shared=z)
+    x = torch.tensor([0.0, 1.0], requires_grad=True)
+    with pytest.raises(NonfiniteGradientError) as caught:
+        equiangular_backward([x.sum(), x.sqrt().sum(), (x / 0).sum()], [x])
+    assert caught.value.objectives == (1, 2)
+    assert pickle.loads(pickle.dumps(caught.value)).objectives == (1, 2)  # noqa: S301
+    assert x.grad is None
+
+
+def test_the_gramian_of_long_rows_is_that_of_float64(rng):
+    sizes = (3, 40000, 1, 16384, 7)
+    J = rng.standard_normal((4, sum(sizes))).astype(np.float32) * [[1], [1e-20], [1e10], [1]]
+    J = J.astype(np.float32)
+    rows = [tuple(torch.tensor(p) for p in np.split(r, np.cumsum(sizes)[:-1])) for r in J]
+    rows[1] = (*rows[1][:4], None)
+    J[1, -7:] = 0
+    wide = J.astype(np.float64)
+    np.testing.assert_allclose(gramian_of(rows, 5).numpy(), wide @ wide.T, rtol=1e-9)
+    np.testing.assert_allclose(gramian_of(rows, 1).numpy(), wide[:, :3] @ wide[:, :3].T, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad", "NAdam"])
+@pytest.mark.parametrize("closure", [False, True])
+def test_any_optimizer_takes_the_step(kind, closure):
+    model, other = Tasks(), Tasks()
+    own, theirs = (
+        getattr(torch.optim, kind)(list(m.trunk.parameters()), lr=0.01) for m in (model, other)
+    )
+    descent = EquiangularDescent(own, report=True)
+    for _ in range(3):
+        if closure:
+            found = descent.step(lambda: model.losses()[1])
+        else:
+            descent.zero_grad()
+            descent.backward(model.losses()[1])
+            found = descent.step()
+        assert isinstance(found, DescentReport)
+        assert (found.decrease is not None) is closure
+        theirs.zero_grad()
+        equiangular_backward(other.losses()[1], other.trunk.parameters())
+        theirs.step()
+    for p, q in zip(model.trunk.parameters(), other.trunk.parameters(), strict=True):
+        torch.testing.assert_close(p, q)
+
+
+def test_the_report_tells_the_decrease_of_the_step_that_was_taken():
+    model = Tasks()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-5)
+    descent = EquiangularDescent(optimizer, task_specific=model.heads.parameters(), report=True)
+    found = descent.step(lambda: model.losses()[1])
+    np.testing.assert_allclose(found.expected, found.decrease, rtol=1e-3)
+    assert min(found.decrease) > 0
+    # Without parameters of their own, plain steps fall as the rates of the direction say.
+    model = Tasks()
+    descent = EquiangularDescent(torch.optim.SGD(model.parameters(), lr=1e-3), report=True)
+    found = descent.step(lambda: model.losses()[1])
+    np.testing.assert_allclose(found.expected, 1e-3 * found.weights.rates, rtol=1e-9)
+
+
+def test_the_report_shows_a_preconditioner_that_conflicts():
+    x = torch.tensor([1.0, 1.0], dtype=torch.float64, requires_grad=True)
+    losses = lambda: [(x * g).sum() for g in ROWS]  # noqa: E731
+    ROWS = torch.tensor([[1.0, 0.02], [-0.9, 0.02]], dtype=torch.float64)
+    plain = EquiangularDescent(torch.optim.SGD([x], lr=0.1), report=True).step(losses)
+    assert min(plain.expected) > 0
+    signs = EquiangularDescent(torch.optim.Adam([x], lr=0.1), report=True).step(losses)
+    assert min(signs.expected) < 0 < min(signs.weights.rates)
+    np.testing.assert_allclose(signs.expected, signs.decrease, atol=1e-12)
+
+
+@pytest.mark.parametrize("search", [None, "strong_wolfe"])
+def test_an_optimizer_that_evaluates_again(search):
+    model = Tasks()
+    optimizer = torch.optim.LBFGS(model.trunk.parameters(), max_iter=5, line_search_fn=search)
+    descent = EquiangularDescent(optimizer, report=True)
+    first = [float(x.detach()) for x in model.losses()[1]]
+    for _ in range(6):
+        found = descent.step(lambda: model.losses()[1])
+        if search:
+            assert found.weights.weights @ found.decrease > 0
+    last = [float(x.detach()) for x in model.losses()[1]]
+    assert sum(b < a for a, b in zip(first, last, strict=True)) >= 2
+    descent = EquiangularDescent(
+        torch.optim.LBFGS(model.parameters()), task_specific=model.heads.parameters()
+    )
+    with pytest.raises(ValueError, match="`task_specific` must be empty for LBFGS"):
+        descent.step(lambda: model.losses()[1])
+
+
+def test_micro_batches_accumulate_to_the_direction_of_the_batch():
+    model, whole = Tasks(), Tasks()
+    descent = EquiangularDescent(torch.optim.SGD(model.parameters(), lr=0.1))
+    for rows in (slice(0, 4), slice(4, 8), slice(8, 12)):
+        _, losses = model.losses(rows)
+        descent.backward([x / 3 for x in losses])
+    found = descent.step()
+    expected = equiangular_backward(whole.losses()[1], whole.parameters())
+    np.testing.assert_allclose(found.weights.weights, expected.weights, rtol=1e-10)
+    for p, q in zip(model.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad)
+
+
+def test_misuse_of_the_optimizer():
+    model = Tasks()
+    with pytest.raises(TypeError, match=r"must be a torch.optim.Optimizer, got list"):
+        EquiangularDescent([])
+    descent = EquiangularDescent(torch.optim.SGD(model.parameters(), lr=0.1))
+    with pytest.raises(ValueError, match="got none since the last step"):
+        descent.step()
+    descent.backward(model.losses()[1])
+    with pytest.raises(ValueError, match="keep their number, 3; got 2"):
+        descent.backward(model.losses()[1][:2])
+    descent.zero_grad()
+    with pytest.raises(ValueError, match="got none since"):
+        descent.combine()
+    model.requires_grad_(False)
+    with pytest.raises(ValueError, match="shared parameter that requires a gradient"):
+        descent.backward([torch.ones((), requires_grad=True) * 1])
+
+
+@pytest.mark.parametrize("scaling", ["harmonic", "min", "unit"])
+def test_a_gradient_scaler_changes_nothing(scaling):
+    model, plain = Tasks(torch.float32), Tasks(torch.float32)
+    scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
+    trunk = list(model.trunk.parameters())
+    z, losses = model.losses()
+    found = equiangular_backward(losses, trunk, shared=z, scaling=scaling, scaler=scaler)
+    scaler.unscale_(torch.optim.SGD(trunk, lr=1.0))
+    expected = equiangular_backward(plain.losses()[1], plain.trunk.parameters(), scaling=scaling)
+    np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-4)
+    for p, q in zip(trunk, plain.trunk.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_a_gradient_scaler_skips_what_overflows():
+    p = torch.tensor([1.0, 2.0], requires_grad=True)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
+    descent = EquiangularDescent(torch.optim.SGD([p], lr=0.1), scaler=scaler)
+    found = descent.step(lambda: [4 * p[0], p[1] / 4])
+    assert np.isnan(found.weights.weights).all()
+    assert p.tolist() == [1, 2]
+    assert scaler.get_scale() == 2.0**126
+    small = torch.amp.GradScaler("cpu", init_scale=4.0)
+    descent = EquiangularDescent(torch.optim.SGD([p], lr=0.1), scaler=small, report=True)
+    found = descent.step(lambda: [4 * p[0], p[1] / 4])
+    np.testing.assert_allclose(found.expected, found.decrease, rtol=1e-4)
+
+
+def test_autocast():
+    model = Tasks(torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        z, losses = model.losses()
+    found = equiangular_backward(losses, model.trunk.parameters(), shared=z)
+    assert found.worst_cosine > 0
+    assert all(p.grad.dtype == torch.float32 for p in model.trunk.parameters())
+
+
+def test_half_precision_parameters_are_combined_in_float32():
+    p = torch.ones(2, dtype=torch.bfloat16, requires_grad=True)
+    losses = [p[0] * k for k in (1.0, 1.01, 0.99, 1.02)]
+    found = equiangular_backward(losses, [p])
+    assert p.grad.dtype == torch.bfloat16
+    assert float(p.grad[0]) == pytest.approx(1.0, rel=2**-7)
+    assert found.weights.sum() == pytest.approx(1)
+
+
+def _rank(rank):
+    rows = slice(0, 6) if rank == 0 else slice(6, 12)
+    found = []
+    for options in ({}, {"gramian": "features"}):
+        model = Tasks()
+        z, losses = model.losses(rows)
+        got = equiangular_backward(
+            losses,
+            model.trunk.parameters(),
+            task_specific=model.heads.parameters(),
+            shared=z,
+            **options,
+        )
+        found.append((got.weights.tolist(), [p.grad.tolist() for p in model.parameters()]))
+    model = Tasks()
+    wrapped = nn.parallel.DistributedDataParallel(model.trunk)
+    z = wrapped(model.x[rows])
+    losses = [z[:, i].square().mean() for i in range(3)]
+    descent = EquiangularDescent(torch.optim.LBFGS(wrapped.parameters(), max_iter=2))
+    descent.step(lambda: [wrapped(model.x[rows])[:, i].square().mean() for i in range(3)])
+    found.append([p.tolist() for p in model.trunk.parameters()])
+    return found
+
+
+def test_two_processes_take_the_direction_of_the_whole_batch():
+    first, second = in_two_processes(_rank)
+    assert first == second
+    for (weights, grads), options in zip(first[:2], ({}, {"gramian": "features"}), strict=True):
+        model = Tasks()
+        z, losses = model.losses()
+        found = equiangular_backward(
+            losses,
+            model.trunk.parameters(),
+            task_specific=model.heads.parameters(),
+            shared=z,
+            **options,
+        )
+        np.testing.assert_allclose(weights, found.weights, rtol=1e-9)
+        for p, g in zip(model.parameters(), grads, strict=True):
+            np.testing.assert_allclose(p.grad, g, atol=1e-12)
+
+
+def test_torchjd_takes_the_direction():
+    torchjd = pytest.importorskip("torchjd")
+    aggregation = pytest.importorskip("torchjd.aggregation")
+    J = torch.tensor([[1.0, 0.0, 2.0], [0.0, 100.0, 1.0], [-1e-3, 1e-3, 1e-3]])
+    wide = J.double().numpy()
+    found = equiangular_weights(wide @ wide.T)
+    weighting, aggregator = EDMWeighting(), EDM(scaling="min", on_zero="drop")
+    assert isinstance(weighting, aggregation.Weighting)
+    assert isinstance(aggregator, aggregation.GramianWeightedAggregator)
+    np.testing.assert_allclose(weighting(J.double() @ J.double().mT), found.weights, rtol=1e-12)
+    d = aggregator(J).double().numpy()
+    c = wide @ d / np.linalg.norm(wide, axis=1) / np.linalg.norm(d)
+    np.testing.assert_allclose(c, found.cosines, atol=1e-6)
+    autojac = pytest.importorskip("torchjd.autojac")
+    assert torchjd
+    model, other = Tasks(), Tasks()
+    z, losses = model.losses()
+    autojac.mtl_backward(losses, features=z)
+    autojac.jac_to_grad(list(model.trunk.parameters()), EDM())
+    z, losses = other.losses()
+    equiangular_backward(losses, other.trunk.parameters(), shared=z)
+    np.testing.assert_allclose(
+        flat(model.trunk.parameters()), flat(other.trunk.parameters()), rtol=1e-9, atol=1e-14
+    )
+
+
+def test_without_torchjd_the_remedy_is_told(monkeypatch):
+    import sys
+
+    from torch_bridge import _torchjd
+
+    monkeypatch.setitem(sys.modules, "torchjd.aggregation", None)
+    monkeypatch.setitem(sys.modules, "torchjd", None)
+    _torchjd._classes.cache_clear()
+    with pytest.raises(ImportError, match="equiangular_backward"):
+        EDM()

@@ -1,0 +1,241 @@
+"""Equiangular steps by any optimizer of torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from odecore.directions import EquiangularWeights
+from torch_bridge._objective_rows import Rows, checked_losses, wanted
+from torch_bridge._objectives import OnZero, Scaling, combine, objective_rows, own_parameters
+
+__all__ = ["DescentReport", "EquiangularDescent"]
+
+Losses = Callable[[], Iterable[Tensor]]
+
+
+@dataclass(frozen=True)
+class DescentReport:
+    """What one step did to each loss.
+
+    Parameters
+    ----------
+    weights : EquiangularWeights
+        Cosines, weights, certificate; `weights.rates` are decreases per step size along the
+        direction itself.
+    expected : tuple of float or None
+        First-order decrease along the step that the optimizer made of the direction: negative
+        where momentum or a preconditioner turned it against a loss. Exact, from the gradients that
+        are at hand, where a forward-mode pass would find the same.
+    decrease : tuple of float or None
+        Decrease measured by one more evaluation of the closure.
+    """
+
+    weights: EquiangularWeights
+    expected: tuple[float, ...] | None = None
+    decrease: tuple[float, ...] | None = None
+
+
+class EquiangularDescent:
+    """An optimizer whose steps follow the equiangular direction of several losses.
+
+    Parameters
+    ----------
+    optimizer : torch.optim.Optimizer
+        Takes the steps; learning-rate schedulers and checkpoints belong to it.
+    task_specific : iterable of Tensor, optional
+        Parameters of the optimizer that belong to one loss each and get its plain gradient. All
+        others share the direction.
+    scaling, on_zero, chunk, scaler, synchronize : optional
+        As for `equiangular_backward`. With a scaler, `step` also steps and updates the scaler.
+    report : bool, optional
+        Find `expected`, and with a closure `decrease`; takes a copy of the parameters.
+
+    Notes
+    -----
+    `backward` accumulates one gradient for each loss, over any number of micro-batches; `step`
+    combines them, so that the direction is that of the whole batch, which the sum of the
+    micro-batches' directions is not. For the same reason clip between `combine` and `step`.
+
+    An optimizer that evaluates its closure again in one step, as LBFGS does, needs one function:
+    weights are found at the first evaluation and kept to the end of the step.
+
+    Examples
+    --------
+    >>> import torch
+    >>> x = torch.tensor([3.0, 1.0], requires_grad=True)
+    >>> descent = EquiangularDescent(torch.optim.SGD([x], lr=0.1), report=True)
+    >>> found = descent.step(lambda: [x[0] ** 2, 100 * x[1] ** 2])
+    >>> [round(float(c), 3) for c in found.weights.cosines], min(found.decrease) > 0
+    ([0.707, 0.707], True)
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        *,
+        task_specific: Iterable[Tensor] = (),
+        scaling: Scaling = "harmonic",
+        on_zero: OnZero = "stop",
+        chunk: int = 1,
+        scaler: torch.amp.GradScaler | None = None,
+        synchronize: bool = True,
+        report: bool = False,
+    ) -> None:
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise TypeError(
+                f"`optimizer` must be a torch.optim.Optimizer, got {type(optimizer).__name__}"
+            )
+        self.optimizer = optimizer
+        self.scaler = scaler
+        self.report = report
+        self._task_specific = tuple(task_specific)
+        self._chunk = chunk
+        self._options = {"scaling": scaling, "on_zero": on_zero, "synchronize": synchronize}
+        self._pending: Rows | None = None
+        self._combined: tuple[Rows, EquiangularWeights] | None = None
+
+    def zero_grad(self, *, set_to_none: bool = True) -> None:
+        """Forget accumulated gradients, those of the optimizer included."""
+        self._pending = self._combined = None
+        self.optimizer.zero_grad(set_to_none=set_to_none)
+
+    def backward(
+        self,
+        losses: Iterable[Tensor],
+        *,
+        shared: Tensor | Iterable[Tensor] | None = None,
+        retain_graph: bool = False,
+    ) -> None:
+        """Differentiate the losses and add their gradients to those accumulated, loss by loss."""
+        scalars = checked_losses(losses)
+        parameters, own = self._parameters()
+        scale = 1.0
+        if self.scaler is not None:
+            scalars = [self.scaler.scale(loss) for loss in scalars]
+            scale = float(self.scaler.get_scale())
+        rows = objective_rows(
+            scalars,
+            parameters,
+            own,
+            shared=shared,
+            chunk=self._chunk,
+            scale=scale,
+            retain_graph=retain_graph,
+        )
+        if self._pending is None:
+            self._pending = rows
+        else:
+            self._pending.add(rows)
+
+    def combine(self) -> EquiangularWeights:
+        """Add the direction of the accumulated losses to `.grad`; `step` does so if you did not."""
+        if self._pending is None:
+            raise ValueError(
+                "there must be losses to combine, got none since the last step; call `backward` "
+                "first, or give `step` a closure"
+            )
+        rows, self._pending = self._pending, None
+        found = combine(rows, scaler=self.scaler, **self._options)  # type: ignore[arg-type]
+        self._combined = rows, found
+        return found
+
+    def step(self, closure: Losses | None = None) -> DescentReport:
+        """One step of the optimizer, along the direction of the losses.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Returns the losses; old gradients are cleared first. Without it `backward` was called
+            before. Do not call `backward` inside.
+        """
+        before: list[Tensor] = []
+        if closure is not None and self.scaler is not None:
+            self.zero_grad()
+            before = self._evaluated(closure)
+        elif closure is None and self._combined is None:
+            self.combine()
+        moved = [p.detach().clone() for p in self._both()] if self.report else []
+        if self.scaler is not None:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        elif closure is None:
+            self.optimizer.step()
+        else:
+            self.optimizer.step(self._scalar(closure, before))  # type: ignore[arg-type]
+        (rows, weights), self._combined = self._found(), None
+        if not self.report:
+            return DescentReport(weights)
+        decrease = None
+        if closure is not None:
+            with torch.no_grad():
+                after = list(closure())
+            pairs = zip(before, after, strict=True)
+            decrease = tuple(float(a) - float(b.sum()) for a, b in pairs)
+        return DescentReport(weights, tuple(rows.decrease(moved)), decrease)
+
+    def _evaluated(self, closure: Losses) -> list[Tensor]:
+        with torch.enable_grad():
+            losses = checked_losses(closure())
+            self.backward(losses)
+        self.combine()
+        return [loss.detach() for loss in losses]
+
+    def _scalar(self, closure: Losses, before: list[Tensor]) -> Callable[[], Tensor]:
+        """For the optimizer: one function, whose gradient is the direction at its first call."""
+
+        def evaluate() -> Tensor:
+            if not before:
+                self.zero_grad()
+                before.extend(self._evaluated(closure))
+                values = before
+            else:
+                values = self._again(closure, self._found()[1])
+            weights = self._found()[1].weights
+            terms = [float(w) * v for w, v in zip(weights, values, strict=True)]
+            return torch.stack(terms).sum()
+
+        return evaluate
+
+    def _found(self) -> tuple[Rows, EquiangularWeights]:
+        if self._combined is None:
+            raise ValueError(
+                f"the optimizer must evaluate its closure; {type(self.optimizer).__name__} did "
+                "not: call `backward` and then `step` without a closure"
+            )
+        return self._combined
+
+    def _again(self, closure: Losses, found: EquiangularWeights) -> list[Tensor]:
+        """Gradient of the weighted sum, with the weights of this step's first evaluation."""
+        parameters, own = self._parameters()
+        if own:
+            raise ValueError(
+                f"`task_specific` must be empty for {type(self.optimizer).__name__}, which "
+                f"evaluates one function several times a step; got {len(own)} tensors"
+            )
+        with torch.enable_grad():
+            losses = checked_losses(closure())
+            total = sum(float(w) * x for w, x in zip(found.weights, losses, strict=True))
+            grads = torch.autograd.grad(total, parameters, allow_unused=True)
+        rows = Rows([grads], parameters, len(parameters))
+        if self._options["synchronize"]:
+            rows.synchronize()
+        self.optimizer.zero_grad()
+        rows.put([1.0])
+        return [loss.detach() for loss in losses]
+
+    def _parameters(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        """What shares the direction and what does not, as the optimizer is now."""
+        every = [p for group in self.optimizer.param_groups for p in group["params"]]
+        own = {id(p) for p in self._task_specific}
+        parameters = wanted(p for p in every if id(p) not in own)
+        if not parameters:
+            raise ValueError("the optimizer must hold a shared parameter that requires a gradient")
+        return parameters, own_parameters(self._task_specific, parameters)
+
+    def _both(self) -> tuple[Tensor, ...]:
+        parameters, own = self._parameters()
+        return (*parameters, *own)

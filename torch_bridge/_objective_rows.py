@@ -1,0 +1,246 @@
+"""Gradients of several losses, their Gramian, and their combination."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from odecore.errors import FreedGraphError
+
+__all__ = [
+    "Rows",
+    "checked_losses",
+    "differentiated",
+    "gramian_of",
+    "naming_freed",
+    "processes",
+    "wanted",
+]
+
+Row = tuple[Tensor | None, ...]
+
+#: Numbers that are held in float64 at once: on a CPU they stay in its cache.
+_BUFFER = {"cpu": 1 << 17}
+_DEVICE_BUFFER = 1 << 24
+
+
+@dataclass
+class Rows:
+    """One row of gradients for each loss.
+
+    Parameters
+    ----------
+    gradients : list of tuples
+        None where a loss does not touch a parameter.
+    parameters : tuple of Tensor
+        First those that share the direction, then those that belong to one loss.
+    shared : int
+        How many share the direction.
+    scale : float
+        What the losses were multiplied by.
+    """
+
+    gradients: list[Row]
+    parameters: tuple[Tensor, ...]
+    shared: int
+    scale: float = 1.0
+
+    def add(self, other: Rows) -> None:
+        """Accumulate, as over micro-batches of one step."""
+        if len(other.gradients) != len(self.gradients):
+            raise ValueError(
+                f"accumulated losses must keep their number, {len(self.gradients)}; got "
+                f"{len(other.gradients)}; take a step or call `zero_grad` first"
+            )
+        factor = self.scale / other.scale
+        for i, (mine, theirs) in enumerate(zip(self.gradients, other.gradients, strict=True)):
+            self.gradients[i] = tuple(_sum(a, b, factor) for a, b in zip(mine, theirs, strict=True))
+
+    def synchronize(self) -> None:
+        """Average over the processes, where there are several; one reduction for a parameter."""
+        count = processes()
+        if count == 1:
+            return
+        columns = []
+        for k, parameter in enumerate(self.parameters):
+            zero = torch.zeros_like(parameter)
+            J = torch.stack([zero if row[k] is None else row[k] for row in self.gradients])
+            torch.distributed.all_reduce(J)
+            columns.append(J.div_(count))
+        self.gradients = [tuple(J[i] for J in columns) for i in range(len(self.gradients))]
+
+    @torch.no_grad()
+    def put(self, weights: Sequence[float]) -> None:
+        """Add the combination to `.grad`, one loss's own parameters with weight 1."""
+        for k, parameter in enumerate(self.parameters):
+            factors = weights if k < self.shared else [1.0] * len(self.gradients)
+            column = [row[k] for row in self.gradients]
+            terms = [(w, g) for w, g in zip(factors, column, strict=True) if g is not None and w]
+            total = torch.zeros_like(parameter) if not terms else _combined(terms)
+            if parameter.grad is None:
+                parameter.grad = total
+            else:
+                parameter.grad.add_(total)
+
+    @torch.no_grad()
+    def decrease(self, moved: Sequence[Tensor]) -> list[float]:
+        """Decrease of each loss at first order where the parameters moved from these values."""
+        steps = [old - p for old, p in zip(moved, self.parameters, strict=True)]
+        found = []
+        for row in self.gradients:
+            terms = [
+                torch.sum(_real(g).double() * _real(s).double())
+                for g, s in zip(row, steps, strict=True)
+                if g is not None
+            ]
+            found.append(float(sum(terms)) / self.scale)
+        return found
+
+
+def _sum(a: Tensor | None, b: Tensor | None, factor: float) -> Tensor | None:
+    if a is None or b is None:
+        return a if b is None else b * factor
+    return a.add(b, alpha=factor)
+
+
+def _combined(terms: list[tuple[float, Tensor]]) -> Tensor:
+    """Sum of w g; half precision is summed in float32."""
+    weight, first = terms[0]
+    half = first.dtype in (torch.float16, torch.bfloat16)
+    total = (first.float() if half else first) * weight
+    for w, g in terms[1:]:
+        total.add_(g.float() if half else g, alpha=w)
+    return total.to(first.dtype)
+
+
+def processes() -> int:
+    """How many processes torch.distributed has joined."""
+    ready = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return int(torch.distributed.get_world_size()) if ready else 1
+
+
+def wanted(parameters: Iterable[Tensor], label: str = "parameters") -> tuple[Tensor, ...]:
+    """Those that require a gradient, each once."""
+    listed = tuple(parameters)
+    for p in listed:
+        if not isinstance(p, Tensor):
+            raise TypeError(f"`{label}` must hold tensors, got {type(p).__name__}")
+    return tuple({id(p): p for p in listed if p.requires_grad}.values())
+
+
+def checked_losses(losses: Iterable[Tensor]) -> list[Tensor]:
+    """Scalars with a history, at least one."""
+    listed = list(losses)
+    if not listed:
+        raise ValueError("`losses` must hold at least one loss, got none")
+    for i, loss in enumerate(listed):
+        if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
+            found = (
+                f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            )
+            raise ValueError(
+                "`losses` must hold scalar tensors that depend on the parameters; losses"
+                f"[{i}] is {found} with requires_grad={getattr(loss, 'requires_grad', False)}"
+            )
+    return [loss.sum() for loss in listed]
+
+
+def differentiated(
+    outputs: Sequence[Tensor],
+    inputs: Sequence[Tensor],
+    *,
+    retain_graph: bool,
+    chunk: int = 1,
+    label: str = "losses",
+) -> list[Row]:
+    """Gradients of each scalar, in a pass each or `chunk` of them at once by vmap."""
+    rows: list[Row] = []
+    for start in range(0, len(outputs), chunk):
+        some = outputs[start : start + chunk]
+        keep = retain_graph or start + chunk < len(outputs)
+        last = start + len(some) - 1
+        with naming_freed(f"losses[{start}]" + (f" to losses[{last}]" if last > start else "")):
+            found = _one_pass(some, inputs, keep)
+        for i, row in enumerate(found, start):
+            _check_row(row, f"{label}[{i}]")
+        rows += found
+    return rows
+
+
+def _one_pass(some: Sequence[Tensor], inputs: Sequence[Tensor], keep: bool) -> list[Row]:
+    if len(some) == 1:
+        return [torch.autograd.grad(some[0], inputs, retain_graph=keep, allow_unused=True)]
+    stacked = torch.stack(tuple(some))
+    each = torch.eye(len(some), dtype=stacked.dtype, device=stacked.device)
+    grads = torch.autograd.grad(
+        stacked, inputs, each, retain_graph=keep, allow_unused=True, is_grads_batched=True
+    )
+    return [tuple(g if g is None else g[i] for g in grads) for i in range(len(some))]
+
+
+@contextmanager
+def naming_freed(label: str) -> Iterator[None]:
+    """Say whose graph it was, where it was freed by an earlier pass."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "second time" not in str(error):
+            raise
+        raise FreedGraphError(
+            f"losses must have their graphs; that of {label} was freed by an earlier pass, and can "
+            "not be gone through a second time; compute the losses again, or keep their graph with "
+            "`retain_graph=True` in the earlier call"
+        ) from error
+
+
+def _check_row(row: Row, label: str) -> None:
+    if any(g is not None and g.layout is not torch.strided for g in row):
+        raise ValueError(
+            f"{label} has sparse gradients, which are not supported; make the embedding with "
+            "sparse=False"
+        )
+
+
+@torch.no_grad()
+def gramian_of(gradients: Sequence[Row], shared: int) -> Tensor:
+    """Inner products of the gradients in float64, through a buffer that stays in the cache."""
+    m = len(gradients)
+    columns = [[row[k] for row in gradients] for k in range(shared)]
+    columns = [column for column in columns if any(g is not None for g in column)]
+    devices = list(dict.fromkeys(g.device for c in columns for g in c if g is not None))
+    total = torch.zeros(m, m, dtype=torch.float64, device=devices[0])
+    for device in devices:
+        here = [c for c in columns if next(g for g in c if g is not None).device == device]
+        total += _on_one_device(here, m, device).to(total.device)
+    return total
+
+
+def _on_one_device(columns: list[list[Tensor | None]], m: int, device: torch.device) -> Tensor:
+    flat = [[None if g is None else _real(g).reshape(-1) for g in c] for c in columns]
+    sizes = [next(g.numel() for g in c if g is not None) for c in flat]
+    size = min(max(_BUFFER.get(device.type, _DEVICE_BUFFER) // m, 1024), sum(sizes))
+    buffer = torch.empty(m, size, dtype=torch.float64, device=device)
+    rows = buffer.unbind()
+    total = torch.zeros(m, m, dtype=torch.float64, device=device)
+    filled = 0
+    for column, count in zip(flat, sizes, strict=True):
+        start = 0
+        while start < count:
+            taken = min(size - filled, count - start)
+            for row, g in zip(rows, column, strict=True):
+                piece = row[filled : filled + taken]
+                piece.zero_() if g is None else piece.copy_(g[start : start + taken])
+            filled, start = filled + taken, start + taken
+            if filled == size:
+                total.addmm_(buffer, buffer.mT)
+                filled = 0
+    return total.addmm_(buffer[:, :filled], buffer[:, :filled].mT)
+
+
+def _real(gradient: Tensor) -> Tensor:
+    """A complex gradient as pairs of real numbers."""
+    return torch.view_as_real(gradient.resolve_conj()) if gradient.is_complex() else gradient

@@ -1,0 +1,111 @@
+"""Gradients of several losses through features that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torch_bridge._objective_rows import Row, differentiated, naming_freed
+
+__all__ = ["checked_features", "heads_only", "through"]
+
+
+def checked_features(shared: Tensor | Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """Features as a tuple; each must have been computed from something."""
+    features = (shared,) if isinstance(shared, Tensor) else tuple(shared)
+    if not features:
+        raise ValueError(
+            "`shared` must hold at least one tensor of features, got none; without features leave "
+            "it and `gramian` out"
+        )
+    for k, z in enumerate(features):
+        if not isinstance(z, Tensor):
+            raise TypeError(f"`shared` must hold tensors, got {type(z).__name__}")
+        if z.grad_fn is None:
+            raise ValueError(
+                "`shared` must hold features that were computed from the parameters; "
+                f"shared[{k}] has no history: do not detach it"
+            )
+    return features
+
+
+def heads_only(
+    losses: Sequence[Tensor],
+    features: tuple[Tensor, ...],
+    own: tuple[Tensor, ...],
+    parameters: tuple[Tensor, ...],
+    *,
+    retain_graph: bool,
+) -> tuple[list[Row], list[Row]]:
+    """Gradients down to the features and to each loss's own parameters, and no further."""
+    _check_no_way_around(losses, features, parameters)
+    rows = differentiated(losses, (*features, *own), retain_graph=retain_graph)
+    count = len(features)
+    for i, row in enumerate(rows):
+        if all(g is None for g in row[:count]):
+            raise ValueError(f"losses[{i}] depends on none of the features in `shared`")
+    return [row[:count] for row in rows], [row[count:] for row in rows]
+
+
+def through(
+    features: tuple[Tensor, ...],
+    rows: Sequence[Row],
+    parameters: tuple[Tensor, ...],
+    *,
+    retain_graph: bool,
+    chunk: int = 1,
+) -> list[Row]:
+    """Pull gradients at the features back to the parameters, `chunk` rows in one pass by vmap."""
+    found: list[Row] = []
+    for start in range(0, len(rows), chunk):
+        some = rows[start : start + chunk]
+        keep = retain_graph or start + chunk < len(rows)
+        columns = [
+            torch.stack([torch.zeros_like(z) if row[k] is None else row[k] for row in some])
+            for k, z in enumerate(features)
+        ]
+        one = len(some) == 1
+        with naming_freed("`shared`"):
+            grads = torch.autograd.grad(
+                features,
+                parameters,
+                [c[0] for c in columns] if one else columns,
+                retain_graph=keep,
+                allow_unused=True,
+                is_grads_batched=not one,
+            )
+        if all(g is None for g in grads):
+            raise ValueError("`shared` depends on none of the `parameters`")
+        found += [
+            grads if one else tuple(g if g is None else g[i] for g in grads)
+            for i in range(len(some))
+        ]
+    return found
+
+
+def _check_no_way_around(
+    losses: Sequence[Tensor], features: tuple[Tensor, ...], parameters: tuple[Tensor, ...]
+) -> None:
+    """Refuse a loss that reaches a shared parameter without going through the features."""
+    stops = {(z.grad_fn, z.output_nr) for z in features}
+    positions = {id(p): k for k, p in enumerate(parameters)}
+    for i, loss in enumerate(losses):
+        waiting: list[Any] = [] if loss.grad_fn is None else [(loss.grad_fn, loss.output_nr)]
+        seen = set(waiting)
+        while waiting:
+            edge = waiting.pop()
+            if edge in stops:
+                continue
+            k = positions.get(id(getattr(edge[0], "variable", None)))
+            if k is not None:
+                raise ValueError(
+                    f"losses[{i}] must reach the shared parameters through `shared` only, and "
+                    f"reaches parameters[{k}] on another way; list that parameter in "
+                    "`task_specific`, add the tensor on that way to `shared`, or leave it out"
+                )
+            new = [e for e in edge[0].next_functions if e[0] is not None and e not in seen]
+            seen.update(new)
+            waiting += new

@@ -1,0 +1,104 @@
+"""The equiangular direction as an aggregator of TorchJD, where that is installed."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from odecore.directions import equiangular_weights
+
+__all__ = ["EDM", "EDMWeighting"]
+
+
+def EDMWeighting(
+    *,
+    scaling: Literal["harmonic", "min", "unit"] = "harmonic",
+    on_zero: Literal["stop", "drop"] = "stop",
+) -> Any:
+    """A `torchjd.aggregation.Weighting`: from a Gramian to equiangular weights.
+
+    Parameters
+    ----------
+    scaling, on_zero : str, optional
+        As for `odecore.directions.equiangular_weights`.
+
+    Returns
+    -------
+    torchjd.aggregation.Weighting
+
+    Raises
+    ------
+    ImportError
+        If torchjd is not installed.
+
+    Notes
+    -----
+    Written for TorchJD 0.18. Weights have the dtype and device of the Gramian and no history. A
+    Gramian in float32 limits the angles to about 1e-3 and the gradients to norms above 1e-19;
+    `EDM` forms it in float64.
+    """
+    return _classes()[0](scaling, on_zero)
+
+
+def EDM(
+    *,
+    scaling: Literal["harmonic", "min", "unit"] = "harmonic",
+    on_zero: Literal["stop", "drop"] = "stop",
+) -> Any:
+    """A `torchjd.aggregation.Aggregator`: from a Jacobian to its equiangular direction.
+
+    Parameters
+    ----------
+    scaling, on_zero : str, optional
+        As for `odecore.directions.equiangular_weights`.
+
+    Returns
+    -------
+    torchjd.aggregation.GramianWeightedAggregator
+        For `mtl_backward`, `jac_to_grad` and calls on a Jacobian.
+
+    Raises
+    ------
+    ImportError
+        If torchjd is not installed.
+    """
+    return _classes()[1](scaling, on_zero)
+
+
+@lru_cache(maxsize=1)
+def _classes() -> tuple[type, type]:
+    """Weighting and aggregator; their bases are looked up when they are first wanted."""
+    try:
+        from torchjd.aggregation import GramianWeightedAggregator, Weighting
+    except ImportError as error:
+        raise ImportError(
+            "TorchJD's aggregators need the package torchjd, which can not be imported; install "
+            "it, or use `torch_bridge.equiangular_backward`, which does not need it"
+        ) from error
+
+    class EDMWeighting(Weighting):
+        """Equiangular weights from a Gramian."""
+
+        def __init__(self, scaling: Any, on_zero: Any) -> None:
+            super().__init__()
+            self.scaling, self.on_zero = scaling, on_zero
+
+        @torch.no_grad()
+        def forward(self, gramian: Tensor, /) -> Tensor:
+            found = equiangular_weights(gramian, scaling=self.scaling, on_zero=self.on_zero)
+            return torch.as_tensor(found.weights).to(gramian)
+
+    class EDM(GramianWeightedAggregator):
+        """The equiangular direction of a Jacobian."""
+
+        def __init__(self, scaling: Any, on_zero: Any) -> None:
+            super().__init__(EDMWeighting(scaling, on_zero))
+
+        def forward(self, matrix: Tensor, /) -> Tensor:
+            wide = matrix.detach().to(torch.float64)
+            return self.gramian_weighting(wide @ wide.mT).to(matrix) @ matrix
+
+    return EDMWeighting, EDM

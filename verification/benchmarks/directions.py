@@ -1,0 +1,148 @@
+"""Equiangular steps against plain backward passes, and weights against TorchJD's MGDA.
+
+`python -m verification.benchmarks.directions` prints the tables; one thread, where ratios repeat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from odecore.directions import equiangular_weights, min_norm_weights
+from torch_bridge import equiangular_backward
+from verification.benchmarks.linear import fastest
+
+OBJECTIVES = (2, 5, 10)
+#: Rows, width of the trunk of three layers.
+SIZES = ((64, 256), (256, 512), (1024, 512), (4096, 256))
+MANY = (5, 32, 128, 256)
+LIMITS = {5: 0.2, 32: 1.0, 128: 10.0, 256: 100.0}  # milliseconds
+ROUNDS = 9
+
+
+class Tasks(nn.Module):
+    """A trunk of three layers, and a small head for each loss."""
+
+    def __init__(self, m: int, rows: int, width: int) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        layers = [layer for _ in range(3) for layer in (nn.Linear(width, width), nn.ReLU())]
+        self.trunk = nn.Sequential(*layers)
+        self.heads = nn.ModuleList(nn.Linear(width, 10) for _ in range(m))
+        self.x, self.y = torch.randn(rows, width), torch.randint(0, 10, (m, rows))
+        self.z = self.trunk(self.x)
+        cross_entropy = nn.functional.cross_entropy
+        heads = zip(self.heads, self.y, strict=True)
+        self.losses: list[Tensor] = [cross_entropy(head(self.z), y) for head, y in heads]
+
+
+def steps(model: Tasks) -> dict[str, Callable[[], object]]:
+    """Gradients of one forward pass, which is kept, in all ways."""
+    from torchjd.aggregation import MGDA
+    from torchjd.autojac import jac_to_grad, mtl_backward
+
+    trunk, heads = list(model.trunk.parameters()), list(model.heads.parameters())
+    options = {"parameters": trunk, "task_specific": heads, "retain_graph": True}
+
+    def passes() -> None:
+        for loss in model.losses:
+            loss.backward(retain_graph=True)
+
+    def equiangular(**more: object) -> Callable[[], object]:
+        return lambda: equiangular_backward(model.losses, **options, **more)  # type: ignore[arg-type]
+
+    def cleared(run: Callable[[], object]) -> Callable[[], None]:
+        def with_clearing() -> None:
+            model.zero_grad()
+            run()
+
+        return with_clearing
+
+    def peer() -> None:
+        mtl_backward(
+            model.losses,
+            features=model.z,
+            tasks_params=[list(head.parameters()) for head in model.heads],
+            shared_params=trunk,
+            retain_graph=True,
+        )
+        jac_to_grad(trunk, MGDA())
+
+    runs = {
+        "torchjd, MGDA": peer,
+        "m backward passes": passes,
+        "equiangular": equiangular(),
+        "through features": equiangular(shared=model.z),
+        "through features, all at once": equiangular(shared=model.z, chunk=len(model.losses)),
+        "weights from features": equiangular(shared=model.z, gramian="features"),
+    }
+    return {name: cleared(run) for name, run in runs.items()}
+
+
+def step_table(rounds: int = ROUNDS) -> list[str]:
+    """Time of a step's gradients by that of one backward pass for each loss."""
+    lines = ["| m | rows, width | gradients | time / m backward passes |", "|---|---|---|---|"]
+    for m in OBJECTIVES:
+        for rows, width in SIZES:
+            times = fastest(steps(Tasks(m, rows, width)), rounds)
+            for name, seconds in times.items():
+                ratio = seconds / times["m backward passes"]
+                lines.append(f"| {m} | {rows}, {width} | {name} | {ratio:.2f} |")
+    return lines
+
+
+def weights_table(rounds: int = ROUNDS) -> list[str]:
+    """Milliseconds for weights; by those of TorchJD's MGDA; inequality of active cosines."""
+    from torchjd.aggregation import MGDAWeighting
+
+    lines = [
+        "| m, n | weights | ms | limit | time / torchjd MGDA | error | torchjd's error |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    peer = MGDAWeighting()
+    for m in MANY:
+        for n in (10 * m, m, m // 2 + 1):
+            J = np.random.default_rng(m).standard_normal((m, n)) + 0.1
+            G = J @ J.T
+            tensor = torch.as_tensor(G)
+            times = fastest(
+                {
+                    "equiangular": lambda G=G: equiangular_weights(G),
+                    "min-norm": lambda G=G: min_norm_weights(G),
+                    "torchjd": lambda tensor=tensor: peer(tensor),
+                },
+                rounds,
+            )
+            theirs = _excess(G, peer(tensor).numpy())
+            found = equiangular_weights(G)
+            errors = {
+                "equiangular": abs(found.duality_gap),
+                "min-norm": _excess(G, min_norm_weights(G).multipliers),
+            }
+            for name, error in errors.items():
+                ms, ratio = 1e3 * times[name], times[name] / times["torchjd"]
+                lines.append(
+                    f"| {m}, {n} | {name} | {ms:.2f} | {LIMITS[m]:g} | {ratio:.2f} | {error:.0e} "
+                    f"| {theirs:.0e} |"
+                )
+    return lines
+
+
+def _excess(G: np.ndarray, alpha: np.ndarray) -> float:
+    """Duality gap of the shortest combination, relative to the largest squared norm."""
+    products = G @ alpha
+    return float(abs(alpha @ products - products.min()) / np.diag(G).max())
+
+
+def main() -> None:
+    """Print all tables."""
+    torch.set_num_threads(1)
+    for table in (weights_table, step_table):
+        print(*table(), sep="\n", end="\n\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()
