@@ -10,6 +10,7 @@ from torch import nn
 
 from odecore import errors
 from odecore.tableaux import tableau
+from tests.helpers.two_processes import in_two_processes
 from torch_bridge import Certifier, odeint, odeint_adjoint, odeint_event
 
 D = torch.float64
@@ -559,11 +560,7 @@ def test_under_checkpoint(adjoint, reentrant):
     torch.testing.assert_close(vector(found), vector(wanted), rtol=1e-12, atol=1e-14)
 
 
-def _rank(rank, port, results):
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2
-    )
+def _rank(rank):
     func, y0 = Field(), torch.linspace(-1, 1, 24, dtype=D).reshape(6, 4)[3 * rank : 3 * rank + 3]
 
     class Block(nn.Module):
@@ -576,28 +573,11 @@ def _rank(rank, port, results):
 
     model = nn.parallel.DistributedDataParallel(Block())
     model(y0).square().sum().backward()
-    if rank == 0:
-        results.put([p.grad.tolist() for p in func.parameters()])
-    torch.distributed.destroy_process_group()
+    return [p.grad.tolist() for p in func.parameters()]
 
 
 def test_two_processes_average_their_gradients():
-    import socket
-
-    import torch.multiprocessing as mp
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context = mp.get_context("spawn")
-    results = context.Queue()
-    ranks = [context.Process(target=_rank, args=(rank, port, results)) for rank in (0, 1)]
-    for process in ranks:
-        process.start()
-    found = [torch.tensor(g, dtype=D) for g in results.get(timeout=120)]
-    for process in ranks:
-        process.join(60)
-    assert [process.exitcode for process in ranks] == [0, 0]
+    found = [torch.tensor(g, dtype=D) for g in in_two_processes(_rank)[0]]
     func, y0 = Field(), torch.linspace(-1, 1, 24, dtype=D).reshape(6, 4)
     y = odeint_adjoint(func, y0, T, rtol=1e-10, atol=1e-10)[-1]
     wanted = torch.autograd.grad(y.square().sum() / 2, [*func.parameters()])
