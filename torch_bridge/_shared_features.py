@@ -64,7 +64,7 @@ def through(
         some = rows[start : start + chunk]
         keep = retain_graph or start + chunk < len(rows)
         columns = [
-            torch.stack([torch.zeros_like(z) if row[k] is None else row[k] for row in some])
+            [torch.zeros_like(z) if row[k] is None else row[k] for row in some]
             for k, z in enumerate(features)
         ]
         one = len(some) == 1
@@ -72,7 +72,7 @@ def through(
             grads = torch.autograd.grad(
                 features,
                 parameters,
-                [c[0] for c in columns] if one else columns,
+                [c[0] if one else torch.stack(c) for c in columns],
                 retain_graph=keep,
                 allow_unused=True,
                 is_grads_batched=not one,
