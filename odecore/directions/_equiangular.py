@@ -75,9 +75,4 @@ def equiangular_weights(
         return EquiangularWeights.at_zero(norms)
     v = kept.astype(np.float64)
     alpha = smallest_among(kept, C, v)
-    least = float(norms[kept].min())
-    if scaling == "harmonic":
-        size = least / float(alpha[kept] @ (least / norms[kept]))
-    else:
-        size = least if scaling == "min" else 1.0
-    return EquiangularWeights(*directed(norms, C, precision, alpha, v, size))
+    return EquiangularWeights(*directed(norms, C, precision, alpha, v, scaling))
