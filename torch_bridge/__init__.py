@@ -2,6 +2,7 @@
 
 from torch_bridge._adjoint import odeint_adjoint
 from torch_bridge._blocks import DenseField, NeuralODE
+from torch_bridge._certified_step import StepCertificate, certified_step
 from torch_bridge._certifier import Certifier
 from torch_bridge._conversion import apply, revert
 from torch_bridge._convolution import SketchedConv2d
@@ -35,8 +36,10 @@ __all__ = [
     "SketchedConv2d",
     "SketchedLinear",
     "SmoothedSolver",
+    "StepCertificate",
     "TrainableSolver",
     "apply",
+    "certified_step",
     "counted_rows",
     "equiangular_backward",
     "normalization",
