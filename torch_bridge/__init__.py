@@ -8,6 +8,7 @@ from torch_bridge._conversion import apply, revert
 from torch_bridge._convolution import SketchedConv2d
 from torch_bridge._counted_rows import counted_rows
 from torch_bridge._descent import DescentReport, EquiangularDescent
+from torch_bridge._descent_flow import descent_flow
 from torch_bridge._family import TrainableSolver
 from torch_bridge._linear import SketchedLinear, sketch_rows, sketched_linear
 from torch_bridge._noise_report import NoiseReport
@@ -41,6 +42,7 @@ __all__ = [
     "apply",
     "certified_step",
     "counted_rows",
+    "descent_flow",
     "equiangular_backward",
     "normalization",
     "odeint",
