@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torch_bridge._objective_rows import Row, differentiated, naming_freed
 
-__all__ = ["checked_features", "heads_only", "through"]
+__all__ = ["checked_features", "heads_only", "reached", "through"]
 
 
 def checked_features(shared: Tensor | Iterable[Tensor]) -> tuple[Tensor, ...]:
@@ -91,21 +91,28 @@ def _check_no_way_around(
 ) -> None:
     """Refuse a loss that reaches a shared parameter without going through the features."""
     stops = {(z.grad_fn, z.output_nr) for z in features}
-    positions = {id(p): k for k, p in enumerate(parameters)}
     for i, loss in enumerate(losses):
-        waiting: list[Any] = [] if loss.grad_fn is None else [(loss.grad_fn, loss.output_nr)]
-        seen = set(waiting)
-        while waiting:
-            edge = waiting.pop()
-            if edge in stops:
-                continue
-            k = positions.get(id(getattr(edge[0], "variable", None)))
-            if k is not None:
+        found = reached(loss, stops)
+        for k, p in enumerate(parameters):
+            if id(p) in found:
                 raise ValueError(
                     f"losses[{i}] must reach the shared parameters through `shared` only, and "
                     f"reaches parameters[{k}] on another way; list that parameter in "
                     "`task_specific`, add the tensor on that way to `shared`, or leave it out"
                 )
-            new = [e for e in edge[0].next_functions if e[0] is not None and e not in seen]
-            seen.update(new)
-            waiting += new
+
+
+def reached(loss: Tensor, stops: Collection[Any] = (), /) -> set[int]:
+    """Identities of the leaves that the graph of a loss reaches, not through these edges."""
+    waiting: list[Any] = [] if loss.grad_fn is None else [(loss.grad_fn, loss.output_nr)]
+    seen = set(waiting)
+    leaves = set()
+    while waiting:
+        edge = waiting.pop()
+        if edge in stops:
+            continue
+        leaves.add(id(getattr(edge[0], "variable", None)))
+        new = [e for e in edge[0].next_functions if e[0] is not None and e not in seen]
+        seen.update(new)
+        waiting += new
+    return leaves
