@@ -111,6 +111,8 @@ def cosines(G: Any, /) -> tuple[NDArray[np.float64], NDArray[np.float64], float]
 
 def _rounding(G: Any) -> float:
     """Unit roundoff of the numbers that a Gramian came in."""
+    if isinstance(G, np.ndarray) and G.dtype == np.float64:
+        return DOUBLE
     if is_array_api_obj(G) and namespace(G).isdtype(G.dtype, "real floating"):
         return float(limits(G).eps)
     return DOUBLE

@@ -53,6 +53,11 @@ def steps(model: Tasks) -> dict[str, Callable[[], object]]:
         for loss in model.losses:
             loss.backward(retain_graph=True)
 
+    def gradients() -> None:
+        every = [*trunk, *heads]
+        for loss in model.losses:
+            torch.autograd.grad(loss, every, retain_graph=True, allow_unused=True)
+
     def equiangular(**more: object) -> Callable[[], object]:
         return lambda: equiangular_backward(model.losses, **options, **more)  # type: ignore[arg-type]
 
@@ -76,6 +81,7 @@ def steps(model: Tasks) -> dict[str, Callable[[], object]]:
     runs = {
         "torchjd, MGDA": peer,
         "m backward passes": passes,
+        "m calls of autograd.grad": gradients,
         "equiangular": equiangular(),
         "through features": equiangular(shared=model.z),
         "through features, all at once": equiangular(shared=model.z, chunk=len(model.losses)),
