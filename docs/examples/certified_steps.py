@@ -28,7 +28,7 @@ for _ in range(40):
     found = certified_step(losses, parameters, largest=10.0)  # along .grad
     with torch.no_grad():
         for p in parameters.values():
-            p -= found.step * p.grad
+            p.sub_(found.step * p.grad)
     steps.append(found.step)
     fell &= bool((found.decreases > 0).all())
 

@@ -109,6 +109,18 @@ def test_the_rate_is_chosen_on_the_validation_side():
     assert train(task, EQUIANGULAR, 1e9, 0, final=False).score < 0.3  # diverges, and is no error
 
 
+@pytest.mark.parametrize(("lost", "code"), [(0.01, 0), (0.1, 1)])
+def test_the_verdict(lost, code, monkeypatch):
+    def runs_of(task, *_):
+        good, bad = torch.eye(10) * 100, torch.eye(10) * 100
+        bad[0, 0], bad[0, 1] = 100 - 1000 * lost * (task.kappa > 1), 1000 * lost * (task.kappa > 1)
+        return 0.1, [Run((good, bad)), Run((good, bad))]
+
+    monkeypatch.setattr(direction_training, "runs_of", runs_of)
+    monkeypatch.setattr(direction_training, "directions", lambda: {"equiangular": EQUIANGULAR})
+    assert direction_training.main(["--only", "pairs"]) == code
+
+
 @pytest.mark.parametrize("plane", PROBLEMS, ids=lambda plane: plane.title)
 def test_the_fronts_of_the_pictures_are_stationary(plane):
     for x in plane.front[1:-1:20]:

@@ -207,19 +207,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one seed, few steps: does it run?")
     parser.add_argument("--seeds", type=int, default=5, help="trainings of each row (default: 5)")
+    parser.add_argument("--steps", type=int, help="of each training (default: 500, 400)")
     parser.add_argument("--only", choices=("pairs", "imbalanced"), help="of the two experiments")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     seeds, rates = (1, (0.03,)) if options.quick else (options.seeds, RATES)
-    pairs = Pairs(steps=3, count=300) if options.quick else Pairs()
-    imbalanced = Imbalanced(steps=3) if options.quick else Imbalanced()
+    pairs = Pairs(count=300) if options.quick else Pairs()
+    steps = 3 if options.quick else options.steps
+    pairs = replace(pairs, steps=steps or pairs.steps)
+    imbalanced = Imbalanced(steps=steps or Imbalanced.steps)
     ways, lost = directions(), 0.0
     if options.only != "imbalanced":
         print(f"\noverlaid digits, {pairs.steps} steps, {seeds} seeds", flush=True)
         lost = pairs_table(ways, pairs, rates, seeds)
     if options.only != "pairs":
-        print(f"\ndigits in numbers 1 : {imbalanced.ratio:g}, {imbalanced.steps} steps")
+        title = f"digits in numbers 1 : {imbalanced.ratio:g}"
+        print(f"\n{title}, {imbalanced.steps} steps, {seeds} seeds", flush=True)
         imbalanced_tables(ways, imbalanced, rates, seeds)
     return int(lost > ALLOWED)
 
