@@ -95,10 +95,9 @@ def certified_step(
     lowers all, and a step above raises one. For other losses that is the statement of the model
     only, with an error of O(h^3), and kinks as of ReLU have no curvature. So `step` is measured:
     from the lesser of `largest` and half the limit, where a quadratic falls by at least half of its
-    first-order decrease, it is halved until every loss falls by a quarter of that: the rule of
-    Armijo for several objectives, Fliege and Svaiter, Math. Methods Oper. Res. 51 (2000), 479,
-    with beta = 1/4. Where that decrease is less than rounding of the loss, none is found and
-    `step` is 0.
+    first-order decrease, it is halved until every loss falls by a quarter of its own: the rule of
+    Armijo for several objectives, Fliege and Svaiter, Math. Methods Oper. Res. 51 (2000), 479, with
+    beta = 1/4. Where a quarter is less than rounding of the loss, none is found and `step` is 0.
 
     Examples
     --------
@@ -123,13 +122,13 @@ def certified_step(
             warnings.filterwarnings("ignore", r".*torch\.jit\.script", DeprecationWarning)
             (values, rates), (_, curvatures) = torch.func.jvp(along, x, d)
         eps = float(torch.finfo(values.dtype).eps)
-        values, rates, curvatures = (v.double().cpu().numpy() for v in (values, rates, curvatures))
+        values, rates, curvatures = (v.cpu().double().numpy() for v in (values, rates, curvatures))
         _check_finite(values, rates, curvatures)
         limit = _limit(rates, curvatures)
         step = min(largest, limit / 2)
         while (SUFFICIENT * step * rates > eps * np.abs(values)).all():
             moved = values_at(*(p - step * v for p, v in zip(x, d, strict=True)))
-            decreases = values - moved.double().cpu().numpy()
+            decreases = values - moved.cpu().double().numpy()
             if (decreases >= SUFFICIENT * step * rates).all():
                 return StepCertificate(step, limit, rates, curvatures, decreases)
             step /= 2
