@@ -216,7 +216,7 @@ class _Work:
             self.matrix = self._jacobian(self.t, self.start)
         return self.matrix
 
-    def _inverse_at_start(self, coupling: Any, s: int) -> Callable[[Any], Any]:
+    def _inverse_at_start(self, coupling: Any, s: int) -> Any:
         if self.inverse is None or not bool(namespace(coupling).all(self.inverse[0] == coupling)):
             made = self._inverse(coupling, [self._jacobian_at_start()] * s)
             self.inverse = coupling, made
