@@ -195,8 +195,9 @@ def autoattack(
         raise ImportError("install the extra: pip install odecore[robust]") from error
 
     def run(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        wide = x[:, :, None] if x.ndim == 3 else x  # it takes three axes for one image
         attack = AutoAttack(
-            model,
+            lambda z: model(z.view(len(z), *x.shape[1:])),
             eps=eps,
             norm={"inf": "Linf", "2": "L2", "1": "L1"}[norm],
             version=version,
@@ -204,6 +205,6 @@ def autoattack(
             device=x.device,
             **options,
         )
-        return attack.run_standard_evaluation(x, y, batch_size=len(x))
+        return attack.run_standard_evaluation(wide, y, batch_size=len(x))[0].view_as(x)
 
     return Attack(run, eps, norm, low=0.0, high=1.0)
