@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from typing import Any
@@ -77,6 +77,7 @@ REGIMES: dict[str, Callable[[], nn.Module]] = {
     "learned u": lambda: classifier(TrainableSolver(RK2, CENTER, Fraction(1, 2))),
     "solver ensemble": lambda: classifier(SolverEnsemble(METHODS, batched=True)),
     "model ensemble": lambda: ModelEnsemble([classifier(method) for method in METHODS]),
+    "model ensemble, one solver": lambda: ModelEnsemble([classifier(METHODS[1]) for _ in METHODS]),
 }
 DRAWN = ("switching", "smoothing, 0.0125", "smoothing, 0.2", "smoothing, Cauchy 0.2")
 
@@ -163,17 +164,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one seed, few steps: does it run?")
     parser.add_argument("--seeds", type=int, default=5, help="trainings of each row (default: 5)")
+    parser.add_argument("--only", nargs="+", choices=list(REGIMES)[1:], help="besides standalone")
     options = parser.parse_args(arguments)
+    names = list(REGIMES) if options.only is None else ["standalone", *options.only]
     torch.set_num_threads(1)
     seeds = range(1 if options.quick else options.seeds)
     steps = 3 if options.quick else TRAINING_STEPS
     attack = pgd(EPS, 2, EPS / 2) if options.quick else pgd(EPS, 20, EPS / 5)
     data = digits()
+    if options.quick:
+        data = replace(data, test_x=data.test_x[:20], test_y=data.test_y[:20])
     for fgsm in (False, True):
         kind = "trained on inputs attacked in one step" if fgsm else "trained on clean inputs"
         print(f"\n{kind}; eps = {EPS}, {attack.steps} steps of {attack.step_size:g}\n\n{HEADER}")
         base: list[Run] = []
-        for name in REGIMES:
+        for name in names:
             runs = [train(name, data, s, steps=steps, attack=attack, fgsm=fgsm) for s in seeds]
             base = base or runs
             print(line(name, runs, base), flush=True)
