@@ -12,6 +12,7 @@ from odecore.tableaux import ButcherTableau, Coefficients
 from torch_bridge import _normalization
 from torch_bridge._adjoint import odeint_adjoint
 from torch_bridge._certifier import Certifier
+from torch_bridge._draws import in_backward
 from torch_bridge._ensembles import SolverEnsemble
 from torch_bridge._methods import is_adaptive
 from torch_bridge._odeint import odeint
@@ -86,9 +87,17 @@ class NeuralODE(nn.Module):
         self.adjoint = adjoint
         self.nodes, self.certificate = nodes, certificate
         self.replaced: tuple[Any, int] = (None, 1)  # a solver for now, and times as many steps
+        self._last = self.replaced
 
     def forward(self, y0: Tensor, t: Tensor | None = None) -> Tensor:
         """Map the initial state to the final one, or, given times (n,), to the (n, ...) states."""
+        if torch.compiler.is_compiling() or not in_backward():
+            self._last = self.replaced
+        elif self._last[0] is not self.replaced[0] or self._last[1] != self.replaced[1]:
+            raise RuntimeError(
+                "a checkpoint repeats this block with another solver than its forward pass had: "
+                "checkpoint outside of SolvedBy, not inside"
+            )
         solver = self.solver if self.replaced[0] is None else self.replaced[0]
         if isinstance(solver, SolverEnsemble):
             if solver.batched and self.adjoint != "direct":

@@ -125,7 +125,7 @@ class SmoothedSolver(DrawnSolver):
     def forward(self, like: Tensor) -> Coefficients:
         """Coefficients for one solve: drawn in training, those of the centre in evaluation."""
         values = [float(value) for value in self.center.values()]
-        if self.is_drawing:
+        if self.is_drawing():
             values = self._drawn(values)
         return coefficients_at(self.family, **dict(zip(self.center, values, strict=True)))
 
@@ -215,7 +215,7 @@ class SwitchedSolver(DrawnSolver):
     def forward(self, like: Tensor) -> Any:
         """The method for one solve."""
         number = self.evaluation
-        if self.is_drawing:
+        if self.is_drawing():
             number = int(np.searchsorted(self._ends, self.next_draw().random(), side="right"))
         return self.solvers(number, like)
 

@@ -47,11 +47,22 @@ class DrawnSolver(nn.Module):
         self._agreed = False
         self._named: OrderedDict[int, tuple[bool, int]] = OrderedDict()
         self.draws_in_evaluation = False
+        self._drew = True
 
-    @property
     def is_drawing(self) -> bool:
-        """Whether a call draws: in training, and inside `drawing`."""
-        return self.training or self.draws_in_evaluation
+        """Whether this call draws: in training, and inside `drawing`.
+
+        A checkpoint that repeats a pass after its mode has changed would see another solver.
+        """
+        now = self.training or self.draws_in_evaluation
+        if not in_backward():
+            self._drew = now
+        elif now != self._drew:
+            raise RuntimeError(
+                "a checkpoint repeats a solver that was drawn in its forward pass and is not now, "
+                "or the reverse: run the backward pass in the same mode, inside `drawing` as well"
+            )
+        return now
 
     def next_draw(self) -> np.random.Generator:
         """Random numbers of the next draw, or of the one that a checkpoint repeats."""

@@ -233,6 +233,32 @@ def test_a_checkpoint_without_random_state_is_refused():
         y.sum().backward()
 
 
+class Checkpointed(nn.Module):
+    def __init__(self, block):
+        super().__init__()
+        self.block = block
+
+    def forward(self, x):
+        return checkpoint(self.block, x, use_reentrant=False)
+
+
+def test_a_checkpoint_that_would_see_another_solver_is_refused():
+    block = NeuralODE(DenseField(4, 8), solver=smoothed(), steps=1)
+    inside = Checkpointed(block)
+    x = torch.randn(6, 4, requires_grad=True)
+    y = SolvedBy(inside, "rk4")(x)
+    with pytest.raises(RuntimeError, match="checkpoint outside of SolvedBy"):
+        y.sum().backward()
+    checkpoint(SolvedBy(block, "rk4"), x, use_reentrant=False).sum().backward()
+    block.eval()
+    with drawing(block):
+        y = inside(x)
+    with pytest.raises(RuntimeError, match="inside `drawing` as well"):
+        y.sum().backward()
+    with drawing(block):
+        inside(x).sum().backward()
+
+
 def _draws_of(rank):
     torch.manual_seed(rank)  # as data is usually shuffled: each process by its own seed
     solver = smoothed()
