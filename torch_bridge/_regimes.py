@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from odecore.errors import SingularParameterError
 from odecore.families import Family
 from odecore.tableaux import Coefficients, coefficients_at
 from torch_bridge._family import exact_box, exact_center
@@ -150,10 +149,9 @@ class SmoothedSolver(DrawnSolver):
     def _largest(self, values: list[float]) -> float:
         """The largest coefficient of a member, infinite where there is none."""
         try:
-            self.family.require_member(values)
-        except SingularParameterError:
+            rows, b = self.family.formula(*values)
+        except ZeroDivisionError:
             return inf
-        rows, b = self.family.formula(*values)
         return float(max(abs(a) for row in (*rows, b) for a in row))
 
     def extra_repr(self) -> str:

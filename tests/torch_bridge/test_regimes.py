@@ -358,7 +358,7 @@ def test_batched_members_see_their_own_times():
         apart = NeuralODE(field, solver=SolverEnsemble(names), steps=1)(x)
         seen.clear()
         together = NeuralODE(field, solver=SolverEnsemble(names, batched=True), steps=1)(x)
-        assert seen == shapes
+        assert seen[-2:] == shapes
         torch.testing.assert_close(together, apart, rtol=1e-14, atol=0)
 
 
