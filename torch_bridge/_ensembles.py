@@ -64,17 +64,16 @@ class SolverEnsemble(nn.Module):
 
     def average(self, solve: Solve, y0: Tensor) -> Tensor:
         """The weighted mean of `solve(method, y0)`."""
-        methods, weights = self(y0), self.solvers.weights
-        if not self.batched:
-            pairs = zip(weights, methods, strict=True)
-            return sum(weight * solve(method, y0) for weight, method in pairs)  # type: ignore[return-value]
-        if y0.ndim == 0:
-            raise ValueError("`batched` needs a state whose first axis is the batch, got a scalar")
-        count = len(methods)
-        y = solve(stacked(coefficients_of(methods), y0), torch.cat([y0] * count))
-        batch = y.ndim - y0.ndim  # after the axis of times, if there is one
-        parts = y.unflatten(batch, (count, len(y0))).movedim(batch, -1)
-        return parts @ y.new_tensor(weights)
+        methods = self(y0)
+        if self.batched:
+            if y0.ndim == 0:
+                raise ValueError("`batched` needs a state with an axis for the batch, got a scalar")
+            y = solve(stacked(coefficients_of(methods), y0), torch.cat([y0] * len(methods)))
+            outputs = y.tensor_split(len(methods), dim=y.ndim - y0.ndim)  # behind times, if any
+        else:
+            outputs = [solve(method, y0) for method in methods]
+        first, *rest = (w * y for w, y in zip(self.solvers.weights, outputs, strict=True))
+        return sum(rest, first)
 
     def extra_repr(self) -> str:
         """Show how it is evaluated."""
@@ -86,30 +85,30 @@ def stacked(methods: Sequence[Coefficients], like: Tensor) -> Coefficients:
 
     Where methods agree a coefficient stays a float; elsewhere it is a tensor (k batch, 1, ..., 1).
     """
-    shape = (len(methods), len(like), *(1,) * (like.ndim - 1))
+    shape = (len(like), *(1,) * (like.ndim - 1))
+    kind = {"dtype": like.dtype.to_real(), "device": like.device}
 
     def column(entries: Sequence[Any]) -> Any:
-        if all(isinstance(e, float) for e in entries) and len(set(entries)) == 1:
-            return entries[0]
-        dtype, device = like.dtype.to_real(), like.device
-        if any(isinstance(e, Tensor) for e in entries):
-            tensors = [torch.as_tensor(e, dtype=dtype, device=device) for e in entries]
-            values = torch.stack(tensors)
-        else:
-            values = torch.tensor(entries, dtype=dtype, device=device)
-        return values.view(-1, *(1,) * like.ndim).expand(shape).flatten(0, 1)
+        """Filled on the device, which is not waited for."""
+        numbers = [e if isinstance(e, Tensor) else float(e) for e in entries]
+        if not any(isinstance(e, Tensor) for e in numbers) and len(set(numbers)) == 1:
+            return numbers[0]
+        return torch.cat(
+            [
+                e.to(**kind).expand(shape)
+                if isinstance(e, Tensor)
+                else torch.full(shape, e, **kind)
+                for e in numbers
+            ]
+        )
 
     def columns(rows: Sequence[Sequence[Any]]) -> tuple[Any, ...]:
-        return tuple(column([_number(e) for e in entries]) for entries in zip(*rows, strict=True))
+        return tuple(column(entries) for entries in zip(*rows, strict=True))
 
     A = tuple(columns([m.A[i] for m in methods]) for i in range(len(methods[0].b)))
     b = columns([m.b for m in methods])
     c = columns([m.c or () for m in methods])
     return Coefficients(A, b, order=min(m.order or 1 for m in methods), c=c)
-
-
-def _number(entry: Any) -> Any:
-    return entry if isinstance(entry, Tensor) else float(entry)
 
 
 class ModelEnsemble(nn.Module):
