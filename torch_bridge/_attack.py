@@ -19,7 +19,7 @@ from torch_bridge._solver_draws import drawing
 __all__ = ["Attack", "Expectation", "autoattack"]
 
 NORMS = {"inf": inf, "2": 2.0, "1": 1.0}
-ROUNDING = 1e-5  # of a perturbation in float32, relative to eps and to inputs of size one
+ROUNDING = 1e-5  # that is allowed in eps; rounding of the sum x + perturbation comes on top
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,8 @@ class Attack:
             raise ValueError(f"the attack must return inputs {tuple(x.shape)}, got {shape}")
         x_adv = x_adv.detach()
         largest = float(self.sizes(x, x_adv).max())
-        slack = ROUNDING * (self.eps + float(x.abs().max()))
+        entry = torch.finfo(x.dtype).eps * float(x.abs().max())
+        slack = ROUNDING * self.eps + entry * x[0].numel() ** (1 / NORMS[self.norm])
         if not largest <= self.eps + slack:
             raise ValueError(
                 f"the attack left its ball: a perturbation has the norm {largest:.6g}, allowed is "

@@ -126,6 +126,20 @@ def test_attacks_that_break_the_rules_are_refused(run, message):
         transfer({}, x, y, pgd(EPS, 1, EPS))
 
 
+@pytest.mark.parametrize("norm", ["inf", "2", "1"])
+def test_rounding_is_no_breach(norm):
+    x = torch.rand(3, 3, 32, 32)
+    direction = torch.randn_like(x).sign()
+    size = {"inf": 1, "2": 3072**0.5, "1": 3072}[norm]
+    attack = Attack(lambda m, x, y: x + factor * 0.1 / size * direction, 0.1, norm=norm)
+    model, y = nn.Sequential(nn.Flatten(), nn.Linear(3072, 2)), torch.zeros(3, dtype=torch.long)
+    factor = 1.0
+    attack(model, x, y)
+    factor = 1.02
+    with pytest.raises(ValueError, match="left its ball"):
+        attack(model, x, y)
+
+
 def test_an_attack_that_goes_nowhere_is_noticed():
     model, x, y = linear()
     for lazy in (Attack(lambda m, x, y: x, EPS), Attack(lambda m, x, y: x + EPS / 2, EPS)):
