@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from math import inf, isfinite
+from math import inf, isfinite, pi, tan
 from numbers import Rational, Real
+from random import Random
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,8 +22,8 @@ from torch_bridge._solver_set import SolverSet
 __all__ = ["SmoothedSolver", "SwitchedSolver"]
 
 DISTRIBUTIONS = {
-    "normal": lambda rng: rng.standard_normal(),
-    "cauchy": lambda rng: rng.standard_cauchy(),
+    "normal": lambda rng: rng.gauss(0, 1),
+    "cauchy": lambda rng: tan(pi * (rng.random() - 0.5)),
     "uniform": lambda rng: rng.uniform(-1, 1),
 }
 ATTEMPTS = 1000  # below one accepted draw in 1000 a distribution is not what was meant
@@ -101,8 +102,8 @@ class SmoothedSolver(DrawnSolver):
             self.center, self.radius = exact_box(family, center, radius)
         most = inf if radius is None else 10 * radius
         if not (isinstance(width, Real) and isfinite(width) and 0 <= width <= most):
-            rule = "finite and not negative" if radius is None else f"between 0 and {most}"
-            raise ValueError(f"`width` must be {rule}, 10 radius at most, got {width}")
+            rule = "finite" if radius is None else f"at most 10 radius = {most}"
+            raise ValueError(f"`width` must not be negative, and {rule}; got {width}")
         if distribution not in DISTRIBUTIONS:
             raise ValueError(
                 f"`distribution` must be one of {', '.join(DISTRIBUTIONS)}, got {distribution!r}"
@@ -139,10 +140,10 @@ class SmoothedSolver(DrawnSolver):
             f"choose a width below {self.width}, or a larger bound"
         )
 
-    def _deviation(self, rng: np.random.Generator) -> float:
+    def _deviation(self, rng: Random) -> float:
         draw = DISTRIBUTIONS[self.distribution]
         while True:
-            deviation = self.width * float(draw(rng))
+            deviation = self.width * draw(rng)
             if self.radius is None or abs(deviation) <= self.radius:
                 return deviation
 
@@ -214,7 +215,7 @@ class SwitchedSolver(DrawnSolver):
         """The method for one solve."""
         number = self.evaluation
         if self.is_drawing():
-            number = int(np.searchsorted(self._ends, self.next_draw().random(), side="right"))
+            number = bisect_right(self._ends, self.next_draw().random())
         return self.solvers(number, like)
 
     def extra_repr(self) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from random import Random
 
-import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 
@@ -64,7 +64,7 @@ class DrawnSolver(nn.Module):
             )
         return now
 
-    def next_draw(self) -> np.random.Generator:
+    def next_draw(self) -> Random:
         """Random numbers of the next draw, or of the one that a checkpoint repeats."""
         name = None if inside_torch_func() else int(torch.randint(2**62, (), device="cpu"))
         if in_backward():
@@ -85,7 +85,8 @@ class DrawnSolver(nn.Module):
                 self._named[name] = in_training, count
             if len(self._named) > REMEMBERED:
                 self._named.popitem(last=False)
-        return np.random.default_rng([self._seed, int(in_training), count])
+        # Python's generator, for its seed is set in a tenth of the time that NumPy's takes.
+        return Random(self._seed << 65 | in_training << 64 | count)  # noqa: S311
 
     def _agree(self) -> None:
         """Take seed and count of the first process, once there is a process group."""

@@ -150,7 +150,9 @@ def test_bad_boxes_are_refused(kind, center, radius, error, message):
 
 @pytest.mark.parametrize("width", [-0.1, 1.0, float("nan")])
 def test_bad_widths_are_refused(width):
-    with pytest.raises(ValueError, match="`width` must be between"):
+    with pytest.raises(
+        ValueError, match="`width` must not be negative, and at most 10 radius = 1/2"
+    ):
         SmoothedSolver(RK4, THIRDS, width=width, radius=RADIUS)
 
 
