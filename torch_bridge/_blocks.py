@@ -91,13 +91,13 @@ class NeuralODE(nn.Module):
 
     def forward(self, y0: Tensor, t: Tensor | None = None) -> Tensor:
         """Map the initial state to the final one, or, given times (n,), to the (n, ...) states."""
-        if torch.compiler.is_compiling() or not in_backward():
+        if self._last[0] is not self.replaced[0] or self._last[1] != self.replaced[1]:
+            if in_backward():
+                raise RuntimeError(
+                    "a checkpoint repeats this block with another solver than its forward pass "
+                    "had: checkpoint outside of SolvedBy, not inside"
+                )
             self._last = self.replaced
-        elif self._last[0] is not self.replaced[0] or self._last[1] != self.replaced[1]:
-            raise RuntimeError(
-                "a checkpoint repeats this block with another solver than its forward pass had: "
-                "checkpoint outside of SolvedBy, not inside"
-            )
         solver = self.solver if self.replaced[0] is None else self.replaced[0]
         if isinstance(solver, SolverEnsemble):
             if solver.batched and self.adjoint != "direct":

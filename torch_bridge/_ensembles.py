@@ -60,7 +60,7 @@ class SolverEnsemble(nn.Module):
 
     def forward(self, like: Tensor) -> tuple[Any, ...]:
         """The methods for one solve."""
-        return tuple(self.solvers(k, like) for k in range(len(self.solvers)))
+        return tuple(self.solvers.method(k, like) for k in range(len(self.solvers)))
 
     def average(self, solve: Solve, y0: Tensor) -> Tensor:
         """The weighted mean of `solve(method, y0)`."""

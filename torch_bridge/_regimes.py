@@ -216,7 +216,7 @@ class SwitchedSolver(DrawnSolver):
         number = self.evaluation
         if self.is_drawing():
             number = bisect_right(self._ends, self.next_draw().random())
-        return self.solvers(number, like)
+        return self.solvers.method(number, like)
 
     def extra_repr(self) -> str:
         """Show which one evaluation uses."""

@@ -55,13 +55,14 @@ class DrawnSolver(nn.Module):
         A checkpoint that repeats a pass after its mode has changed would see another solver.
         """
         now = self.training or self.draws_in_evaluation
-        if not in_backward():
+        if now != self._drew:
+            if in_backward():
+                raise RuntimeError(
+                    "a checkpoint repeats a solver that was drawn in its forward pass and is not "
+                    "now, or the reverse: run the backward pass in the same mode, inside `drawing` "
+                    "as well"
+                )
             self._drew = now
-        elif now != self._drew:
-            raise RuntimeError(
-                "a checkpoint repeats a solver that was drawn in its forward pass and is not now, "
-                "or the reverse: run the backward pass in the same mode, inside `drawing` as well"
-            )
         return now
 
     def next_draw(self) -> Random:

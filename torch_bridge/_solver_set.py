@@ -16,7 +16,7 @@ __all__ = ["SolverSet", "checked_weights", "coefficients_of"]
 
 
 class SolverSet(nn.Module):
-    """Solvers for given steps; `set(i, like)` is the method of number i for a state.
+    """Solvers for given steps; `method(i, like)` is the method of number i for a state.
 
     Raises
     ------
@@ -45,7 +45,7 @@ class SolverSet(nn.Module):
     def __len__(self) -> int:
         return len(self.fixed)
 
-    def forward(self, number: int, like: Tensor) -> Any:
+    def method(self, number: int, like: Tensor) -> Any:
         """Coefficients, or an Adams method."""
         fixed = self.fixed[number]
         return self.get_submodule(str(number))(like) if fixed is None else fixed
