@@ -22,6 +22,7 @@ __all__ = [
     "UncertifiedGradientWarning",
     "UnconvergedCorrectorWarning",
     "UnresolvedInterpolantWarning",
+    "WeakAttackWarning",
 ]
 
 
@@ -119,3 +120,7 @@ class CompileWarning(OdecoreWarning):
 
 class UnconvergedCorrectorWarning(OdecoreWarning):
     """The corrector of an Adams method did not reach its tolerance."""
+
+
+class WeakAttackWarning(OdecoreWarning):
+    """Samples withstood an attack that went nowhere near the edge of its ball."""

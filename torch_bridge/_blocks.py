@@ -12,6 +12,8 @@ from odecore.tableaux import ButcherTableau, Coefficients
 from torch_bridge import _normalization
 from torch_bridge._adjoint import odeint_adjoint
 from torch_bridge._certifier import Certifier
+from torch_bridge._draws import in_backward
+from torch_bridge._ensembles import SolverEnsemble
 from torch_bridge._methods import is_adaptive
 from torch_bridge._odeint import odeint
 
@@ -29,7 +31,7 @@ class NeuralODE(nn.Module):
         `func(t, y)` as for `odeint`.
     solver : str, ButcherTableau, Coefficients or Module, optional
         A method as for `odeint`, or a Module that makes `Coefficients` from a state at each call,
-        such as `TrainableSolver` and `SmoothedSolver`.
+        such as `TrainableSolver`, `SmoothedSolver` and `SwitchedSolver`, or a `SolverEnsemble`.
     t : sequence of float, optional
         Default output times, at least two; by default 0 and 1.
     steps : int, optional
@@ -84,15 +86,34 @@ class NeuralODE(nn.Module):
         self.rtol, self.atol = rtol, atol
         self.adjoint = adjoint
         self.nodes, self.certificate = nodes, certificate
+        self.replaced: tuple[Any, int] = (None, 1)  # a solver for now, and times as many steps
+        self._last = self.replaced
 
     def forward(self, y0: Tensor, t: Tensor | None = None) -> Tensor:
         """Map the initial state to the final one, or, given times (n,), to the (n, ...) states."""
-        method = self.solver(y0) if isinstance(self.solver, nn.Module) else self.solver
+        if self._last[0] is not self.replaced[0] or self._last[1] != self.replaced[1]:
+            if in_backward():
+                raise RuntimeError(
+                    "a checkpoint repeats this block with another solver than its forward pass "
+                    "had: checkpoint outside of SolvedBy, not inside"
+                )
+            self._last = self.replaced
+        solver = self.solver if self.replaced[0] is None else self.replaced[0]
+        if isinstance(solver, SolverEnsemble):
+            if solver.batched and self.adjoint != "direct":
+                raise ValueError(
+                    f'`batched` is for adjoint="direct", got {self.adjoint!r}; leave it out'
+                )
+            return solver.average(lambda method, y: self._solved(method, y, t), y0)
+        return self._solved(solver(y0) if isinstance(solver, nn.Module) else solver, y0, t)
+
+    def _solved(self, method: Any, y0: Tensor, t: Tensor | None) -> Tensor:
+        steps = None if self.steps is None else {"steps": self.steps * self.replaced[1]}
         arguments: dict[str, Any] = {
             "rtol": self.rtol,
             "atol": self.atol,
             "method": method,
-            "options": None if self.steps is None else {"steps": self.steps},
+            "options": steps,
         }
         times = torch.tensor(self.t, dtype=torch.float64) if t is None else t
         if self.adjoint == "direct":

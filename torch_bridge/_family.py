@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from fractions import Fraction
 from numbers import Rational
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from odecore.families import Family
 from odecore.tableaux import Coefficients, coefficients_at
 
-__all__ = ["TrainableSolver", "exact_box"]
+__all__ = ["TrainableSolver", "exact_box", "exact_center"]
 
 
 class TrainableSolver(nn.Module):
@@ -80,15 +81,26 @@ def exact_box(
     family: Family, center: Mapping[str, Rational], radius: Rational
 ) -> tuple[dict[str, Fraction], Fraction]:
     """Check a box of parameters and prove that the family is regular on it."""
-    values = family.values(dict(center))
-    for name, value in zip((*family.parameters, "radius"), (*values, radius), strict=True):
-        if not isinstance(value, Rational):
-            raise TypeError(
-                f"`{name}` must be exact, int or Fraction, got {value!r} of type "
-                f"{type(value).__name__}: the box is proved to be free of singular parameters"
-            )
+    middle = exact_center(family, center)
+    _require_exact("radius", radius)
     if radius <= 0:
         raise ValueError(f"`radius` must be positive, got {radius}")
-    middle, r = [Fraction(value) for value in values], Fraction(radius)
-    family.require_box([x - r for x in middle], [x + r for x in middle])
-    return dict(zip(family.parameters, middle, strict=True)), r
+    r = Fraction(radius)
+    family.require_box([x - r for x in middle.values()], [x + r for x in middle.values()])
+    return middle, r
+
+
+def exact_center(family: Family, center: Mapping[str, Rational]) -> dict[str, Fraction]:
+    """Check the parameters of a member, in the family's order."""
+    values = family.values(dict(center))
+    for name, value in zip(family.parameters, values, strict=True):
+        _require_exact(name, value)
+    return {name: Fraction(v) for name, v in zip(family.parameters, values, strict=True)}
+
+
+def _require_exact(name: str, value: Any) -> None:
+    if not isinstance(value, Rational):
+        raise TypeError(
+            f"`{name}` must be exact, int or Fraction, got {value!r} of type "
+            f"{type(value).__name__}: parameters are proved not to be singular"
+        )

@@ -15,6 +15,8 @@ from torch_bridge import (
     NeuralODE,
     SketchedLinear,
     SmoothedSolver,
+    SolverEnsemble,
+    SwitchedSolver,
     TrainableSolver,
     odeint,
     odeint_adjoint,
@@ -78,6 +80,8 @@ def test_sketched_linear(sketch, shape):
         ("direct", "rk4"),
         ("direct", "smoothed"),
         ("direct", "trained"),
+        ("direct", "switched"),
+        ("direct", "ensemble"),
         ("restored", "rk4"),
         ("restored", "smoothed"),
     ],
@@ -87,6 +91,8 @@ def test_a_whole_block(adjoint, solver):
         "rk4": "rk4",
         "smoothed": SmoothedSolver(RK4, THIRDS, width=0.01, radius=RADIUS),
         "trained": TrainableSolver(RK4, THIRDS, RADIUS),
+        "switched": SwitchedSolver(["euler", "rk4"]),
+        "ensemble": SolverEnsemble(["midpoint", "heun2"], batched=True),
     }[solver]
     block = NeuralODE(model(), solver=chosen, steps=4, adjoint=adjoint, nodes=5).to("meta")
     x = torch.empty(5, 8, device="meta", requires_grad=True)

@@ -103,9 +103,8 @@ def test_smoothing_draws_in_training_and_rests_in_evaluation():
 def test_draws_follow_the_truncated_normal_distribution():
     from scipy.stats import kstest, truncnorm
 
-    solver = SmoothedSolver(RK2, {"u": F(2, 3)}, width=0.05, radius=F(1, 20))
     generator = torch.Generator().manual_seed(3)
-    solver.generator = generator
+    solver = SmoothedSolver(RK2, {"u": F(2, 3)}, width=0.05, radius=F(1, 20), generator=generator)
     # b2 = 1/(2u) gives u back.
     draws = np.array([0.5 / solver(like).b[1] - 2 / 3 for _ in range(4000)])
     assert np.abs(draws).max() <= 0.05
@@ -151,7 +150,9 @@ def test_bad_boxes_are_refused(kind, center, radius, error, message):
 
 @pytest.mark.parametrize("width", [-0.1, 1.0, float("nan")])
 def test_bad_widths_are_refused(width):
-    with pytest.raises(ValueError, match="`width` must be between"):
+    with pytest.raises(
+        ValueError, match="`width` must not be negative, and at most 10 radius = 1/2"
+    ):
         SmoothedSolver(RK4, THIRDS, width=width, radius=RADIUS)
 
 

@@ -1,0 +1,289 @@
+"""Robust accuracy against closed forms of linear models; what an attack may do and leave behind."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from odecore.errors import WeakAttackWarning
+from odecore.families import RK2
+from torch_bridge import (
+    Accuracy,
+    Attack,
+    DenseField,
+    Expectation,
+    NeuralODE,
+    SmoothedSolver,
+    SolvedBy,
+    SwitchedSolver,
+    autoattack,
+    robustness,
+    transfer,
+)
+from verification.attacks import pgd
+
+EPS = 0.1
+
+
+def linear(seed=0):
+    """Two classes, inputs inside of [0.2, 0.8]: an attack moves x by eps against the signs of w."""
+    torch.manual_seed(seed)
+    model = nn.Linear(6, 2).double()
+    x = 0.2 + 0.6 * torch.rand(300, 6, dtype=torch.float64)
+    with torch.no_grad():
+        model.bias[1] += (model(x)[:, 0] - model(x)[:, 1]).mean()
+    return model, x, (model(x)[:, 1] > model(x)[:, 0]).long()
+
+
+def margins(model, x, y):
+    """Of the true class, and how much the attack in the largest norm can take of it."""
+    w = model.weight[0] - model.weight[1]
+    sign = 1 - 2 * y
+    return sign * (x @ w + model.bias[0] - model.bias[1]), w.abs().sum()
+
+
+def test_robust_accuracy_of_a_linear_model_is_exact():
+    model, x, y = linear()
+    y = torch.where(torch.arange(len(y)) < 20, 1 - y, y)  # wrong labels
+    margin, slope = margins(model, x, y)
+    found = robustness(model, x, y, pgd(EPS, 10, 0.03), batch=77)
+    assert found.clean.correct == int((margin > 0).sum()) == 280
+    assert found.robust.correct == int((margin > EPS * slope).sum())
+    assert 0 < found.robust.correct < 270
+    assert found.reach == pytest.approx(1)
+    assert "robust" in str(found)
+    # The twin: half of the ball leaves more of them.
+    half = robustness(model, x, y, pgd(EPS / 2, 10, 0.03))
+    assert half.robust.correct == int((margin > EPS / 2 * slope).sum()) > found.robust.correct
+
+
+def test_transfer_of_linear_models_is_exact():
+    models = {str(seed): linear(seed)[0] for seed in (0, 1)}
+    _, x, y = linear(0)
+    found = transfer(models, x, y, pgd(EPS, 10, 0.03))
+    for i, made in enumerate(models.values()):
+        w = made.weight[0] - made.weight[1]
+        moved = x - EPS * (1 - 2 * y)[:, None] * w.sign()
+        for j, tested in enumerate(models.values()):
+            clean, attacked = (margins(tested, z, y)[0] > 0 for z in (x, moved))
+            assert found.robust[i][j].correct == int((clean & attacked).sum())
+            assert found.clean[j].correct == int(clean.sum())
+    assert found.robust[0][1] != found.robust[1][0]
+    assert str(found).splitlines()[-1].split()[0] == "1"
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 10), (10, 10), (9, 10), (123, 360), (1, 10000)])
+@pytest.mark.parametrize("level", [0.9, 0.95])
+def test_intervals_are_those_of_wilson(k, n, level):
+    from scipy.stats import binomtest
+
+    wanted = binomtest(k, n).proportion_ci(level, method="wilson")
+    np.testing.assert_allclose(Accuracy(k, n).interval(level), tuple(wanted), atol=1e-12)
+
+
+def test_bad_intervals_are_refused():
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        Accuracy(1, 2).interval(95)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": 7, "step_size": 2 / 255, "eps": 0.3}, "reach 0.0549, not the ball's radius"),
+        ({"steps": 7}, "give both `steps` and `step_size`"),
+        ({"eps": 0.0}, "must be positive"),
+        ({"norm": "L2"}, "must be one of inf, 2, 1"),
+    ],
+)
+def test_attacks_that_are_none_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Attack(lambda model, x, y: x, **{"eps": EPS, **options})
+    Attack(lambda model, x, y: x, 0.3, steps=10, step_size=0.03)
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        (lambda model, x, y: x + 1.01 * EPS, "left its ball"),
+        (lambda model, x, y: x * float("nan"), "left its ball"),
+        (lambda model, x, y: x[1:], "must return inputs"),
+        (lambda model, x, y: None, "must return inputs"),
+    ],
+)
+def test_attacks_that_break_the_rules_are_refused(run, message):
+    model, x, y = linear()
+    with pytest.raises(ValueError, match=message):
+        robustness(model, x, y, Attack(run, EPS))
+    with pytest.raises(ValueError, match=r"left the valid inputs \[0, 0.8\]"):
+        robustness(model, x, y, Attack(lambda m, x, y: x + EPS, EPS, low=0.0, high=0.8))
+    with pytest.raises(ValueError, match="left its ball"):
+        robustness(model, x, y, Attack(lambda m, x, y: x + EPS / 2, EPS, norm="2"))
+    with pytest.raises(TypeError, match="must be an Attack"):
+        robustness(model, x, y, run)
+    with pytest.raises(ValueError, match="same number of samples"):
+        robustness(model, x, y[1:], pgd(EPS, 1, EPS))
+    with pytest.raises(ValueError, match="at least one model"):
+        transfer({}, x, y, pgd(EPS, 1, EPS))
+
+
+@pytest.mark.parametrize("norm", ["inf", "2", "1"])
+def test_rounding_is_no_breach(norm):
+    x = torch.rand(3, 3, 32, 32)
+    direction = torch.randn_like(x).sign()
+    size = {"inf": 1, "2": 3072**0.5, "1": 3072}[norm]
+    attack = Attack(lambda m, x, y: x + factor * 0.1 / size * direction, 0.1, norm=norm)
+    model, y = nn.Sequential(nn.Flatten(), nn.Linear(3072, 2)), torch.zeros(3, dtype=torch.long)
+    factor = 1.0
+    attack(model, x, y)
+    factor = 1.02
+    with pytest.raises(ValueError, match="left its ball"):
+        attack(model, x, y)
+
+
+def test_an_attack_that_goes_nowhere_is_noticed():
+    model, x, y = linear()
+    for lazy in (Attack(lambda m, x, y: x, EPS), Attack(lambda m, x, y: x + EPS / 2, EPS)):
+        with pytest.warns(WeakAttackWarning, match="withstood an attack"):
+            robustness(model, x, y, lazy)
+    with pytest.warns(WeakAttackWarning, match="withstood an attack"):
+        transfer({"a": model}, x, y, Attack(lambda m, x, y: x, EPS))
+
+
+class Mixed(nn.Module):
+    """A classifier with a part that is frozen in evaluation, batch statistics and a drawn solver."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4))
+        center = {"u": RK2.members[1][1][0]}
+        solver = SmoothedSolver(RK2, center, width=0.2, radius=center["u"] / 2)
+        self.block = NeuralODE(DenseField(4, 8), solver=solver, steps=1)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.head(self.block(self.stem(x)))
+
+
+def backward_attack(model, x, y):
+    """As many implementations do it: backward() fills the gradients of the parameters."""
+    assert not any(module.training for module in model.modules())
+    x.requires_grad_()
+    nn.functional.cross_entropy(model(x), y).backward()
+    return x + EPS * x.grad.sign()
+
+
+@pytest.mark.parametrize("draws", [0, 3])
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_evaluation_leaves_nothing_behind(draws, fails):
+    torch.manual_seed(0)
+    model = Mixed()
+    x, y = torch.randn(20, 6), torch.arange(20) % 2
+    model(x).square().sum().backward()
+    model.head.weight.grad = None
+    model.stem[1].eval()
+    gradients = [p.grad for p in model.parameters()]
+    values = [None if g is None else g.clone() for g in gradients]
+    modes = [module.training for module in model.modules()]
+    state = {k: v.clone() for k, v in model.state_dict().items()}
+
+    def run(model, x, y):
+        found = backward_attack(model, x, y)
+        return found + 1 if fails else found
+
+    attack = Attack(run, EPS)
+    with torch.no_grad():
+        if fails:
+            with pytest.raises(ValueError, match="left its ball"):
+                robustness(model, x, y, attack, draws=draws)
+        else:
+            assert robustness(model, x, y, attack, draws=draws).reach == pytest.approx(1, rel=1e-4)
+    assert all(p.grad is g for p, g in zip(model.parameters(), gradients, strict=True))
+    assert all(g is None or torch.equal(g, v) for g, v in zip(gradients, values, strict=True))
+    assert [module.training for module in model.modules()] == modes
+    assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+
+
+def test_an_expectation_averages_probabilities_over_draws():
+    names, probabilities = ["euler", "rk4"], [0.3, 0.7]
+    solver = SwitchedSolver(names, probabilities=probabilities)
+    torch.manual_seed(2)
+    field = DenseField(3, 8).double()
+    block = NeuralODE(lambda t, y: 4 * field(t, y), solver=solver, steps=1).eval()
+    x = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
+    each = [SolvedBy(block, name)(x).softmax(1) for name in names]
+    wanted = sum(p * y for p, y in zip(probabilities, each, strict=True))
+    found = Expectation(block, 400)(x).exp()
+    # Standard error of a mean of two values, and the twin with the probabilities exchanged.
+    error = (each[0] - each[1]).abs() * (0.3 * 0.7 / 400) ** 0.5
+    twin = 0.7 * each[0] + 0.3 * each[1]
+    assert ((found - wanted).abs() < 5 * error).all()
+    assert ((found - twin).abs() > 5 * error).all()
+    # Gradients follow the expectation as well.
+    gradients = [torch.autograd.grad(y[0, 0], x, retain_graph=True)[0] for y in (found, wanted)]
+    assert (gradients[0] - gradients[1]).norm() < 0.1 * gradients[1].norm()
+    assert torch.equal(block(x), block(x))  # at rest outside
+    with pytest.raises(ValueError, match="at least 1"):
+        Expectation(block, 0)
+
+
+def test_a_random_model_is_attacked_and_tested_over_its_draws():
+    solver = SwitchedSolver(["euler", "rk4"], probabilities=[0.5, 0.5])
+    seen = []
+
+    class Seen(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block = NeuralODE(lambda t, y: -y * y, solver=solver, steps=1)
+
+        def forward(self, x):
+            y = self.block(x)
+            seen.append(float(y[0, 0].detach()))
+            return y
+
+    x, y = torch.full((8, 2), 0.3), torch.zeros(8, dtype=torch.long)
+    robustness(Seen(), x, y, pgd(EPS, 2, EPS), draws=16)
+    assert len(seen) == 16 * 4
+    assert len(set(seen[:16])) == 2
+    seen.clear()
+    robustness(Seen(), x, y, pgd(EPS, 2, EPS))
+    assert len(seen) == 4
+    assert seen[0] == pytest.approx(0.21)  # Euler's, that of evaluation
+
+
+@pytest.fixture
+def short_attacks(monkeypatch):
+    """AutoAttack with few iterations, which are enough for linear models."""
+    module = pytest.importorskip("pyautoattack.autoattack")
+    whole = module.APGDAttack
+
+    def short(*args, **options):
+        return whole(*args, **{**options, "n_iter": 5, "n_restarts": 1})
+
+    monkeypatch.setattr(module, "APGDAttack", short)
+
+
+@pytest.mark.parametrize("shape", [(6,), (2, 3), (1, 2, 3)])
+@pytest.mark.parametrize("norm", ["inf", "2"])
+def test_autoattack_finds_the_closed_form(norm, shape, short_attacks):
+    model, x, y = linear()
+    model.float()
+    x, y = x[:60].float(), y[:60]
+    margin, slope = margins(model, x, y)
+    if norm == "2":
+        slope = (model.weight[0] - model.weight[1]).norm()
+    attack = autoattack(EPS, norm, version="custom", attacks=["apgd-ce"])
+    model = nn.Sequential(nn.Flatten(), model)
+    found = robustness(model, x.view(60, *shape), y, attack)
+    assert found.robust.correct == int((margin > EPS * slope).sum())
+    assert 0 < found.robust.correct < len(y)
+
+
+def test_autoattack_attacks_random_solvers_in_expectation(short_attacks):
+    torch.manual_seed(0)
+    solver = SwitchedSolver(["euler", "rk4"])
+    block = NeuralODE(DenseField(6, 8), solver=solver, steps=1)
+    model = nn.Sequential(block, nn.Linear(6, 4))
+    x = 0.2 + 0.6 * torch.rand(8, 6)
+    y = model.eval()(x).argmax(1)
+    found = robustness(model, x, y, autoattack(0.2, version="rand"), draws=1)
+    assert found.robust.correct < found.clean.correct

@@ -1,0 +1,211 @@
+"""Attacks as callables, checked: what they may do, what they can do, what they did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+from warnings import warn
+
+import torch
+from torch import Tensor, nn
+
+from odecore.errors import WeakAttackWarning
+from torch_bridge._ensembles import log_mean_probability
+from torch_bridge._evaluation import evaluating, untouched_gradients
+from torch_bridge._solver_draws import drawing
+
+__all__ = ["Attack", "Expectation", "autoattack"]
+
+NORMS = {"inf": inf, "2": 2.0, "1": 1.0}
+ROUNDING = 1e-5  # that is allowed in eps; rounding of the sum x + perturbation comes on top
+
+
+@dataclass(frozen=True)
+class Attack:
+    """Any attack, with the ball that it may search.
+
+    Parameters
+    ----------
+    run : callable
+        `run(model, x, y) -> x_adv`, of the shape of x; any library's, or yours.
+    eps : float
+        Radius of the ball.
+    norm : {"inf", "2", "1"}, optional
+        Of a sample's perturbation.
+    steps : int, optional
+    step_size : float, optional
+        Where the attack takes steps of at most this size in this norm. With both, an attack that
+        cannot leave the start by eps is refused.
+    low, high : float, optional
+        Bounds of valid inputs.
+
+    Raises
+    ------
+    ValueError
+        For eps that is not positive, unknown norms, one of steps and step_size without the other,
+        and where steps * step_size < eps: a published evaluation took 7 steps of 2/255 in a ball of
+        radius 0.3.
+
+    Examples
+    --------
+    >>> Attack(lambda model, x, y: x, 0.3, steps=7, step_size=2 / 255)
+    Traceback (most recent call last):
+        ...
+    ValueError: 7 steps of size 0.00784 reach 0.0549, not the ball's radius eps = 0.3: ...
+    """
+
+    run: Callable[[nn.Module, Tensor, Tensor], Tensor]
+    eps: float
+    norm: str = "inf"
+    steps: int | None = None
+    step_size: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        if not callable(self.run):
+            raise TypeError(f"`run` must be callable, got {type(self.run).__name__}")
+        if not 0 < self.eps < inf:
+            raise ValueError(f"`eps` must be positive and finite, got {self.eps}")
+        if self.norm not in NORMS:
+            raise ValueError(f"`norm` must be one of {', '.join(NORMS)}, got {self.norm!r}")
+        if (self.steps is None) != (self.step_size is None):
+            raise ValueError("give both `steps` and `step_size`, or neither")
+        if self.steps is not None and self.step_size is not None:
+            reach = self.steps * self.step_size
+            if not reach >= self.eps * (1 - 1e-9):
+                raise ValueError(
+                    f"{self.steps} steps of size {self.step_size:.3g} reach {reach:.3g}, not the "
+                    f"ball's radius eps = {self.eps:g}: take more steps, or larger ones"
+                )
+
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Attack; the model is in evaluation meanwhile, and its gradients stay what they were.
+
+        Raises
+        ------
+        ValueError
+            If the attack returns another shape, NaN, leaves its ball, or the valid inputs.
+        """
+        with evaluating(model), untouched_gradients(model), torch.enable_grad():
+            x_adv = self.run(model, x.detach().clone(), y)
+        if not isinstance(x_adv, Tensor) or x_adv.shape != x.shape:
+            shape = tuple(x_adv.shape) if isinstance(x_adv, Tensor) else type(x_adv).__name__
+            raise ValueError(f"the attack must return inputs {tuple(x.shape)}, got {shape}")
+        x_adv = x_adv.detach()
+        largest = float(self.sizes(x, x_adv).max())
+        entry = torch.finfo(x.dtype).eps * float(x.abs().max())
+        slack = ROUNDING * self.eps + entry * x[0].numel() ** (1 / NORMS[self.norm])
+        if not largest <= self.eps + slack:
+            raise ValueError(
+                f"the attack left its ball: a perturbation has the norm {largest:.6g}, allowed is "
+                f"eps = {self.eps:g} in norm {self.norm}"
+            )
+        low = -inf if self.low is None else self.low
+        high = inf if self.high is None else self.high
+        outside = float(torch.maximum(low - x_adv, x_adv - high).max())
+        if outside > slack:
+            raise ValueError(
+                f"the attack left the valid inputs [{low:g}, {high:g}] by {outside:.3g}; clamp them"
+            )
+        return x_adv
+
+    def sizes(self, x: Tensor, x_adv: Tensor) -> Tensor:
+        """The norm of each sample's perturbation, (batch,)."""
+        return torch.linalg.vector_norm((x_adv - x).flatten(1), NORMS[self.norm], dim=1)
+
+    def warn_if_weak(self, x: Tensor, x_adv: Tensor, survivors: int) -> float:
+        """Warn where samples withstood an attack that went nowhere near the edge of its ball.
+
+        Returns the largest perturbation in units of eps.
+        """
+        reach = float(self.sizes(x, x_adv).max()) / self.eps
+        if survivors and reach < 0.9:
+            warn(
+                f"{survivors} samples withstood an attack whose largest perturbation is only "
+                f"{reach:.2f} eps: it may be too weak to say anything; take more or larger steps",
+                WeakAttackWarning,
+                stacklevel=3,
+            )
+        return reach
+
+
+class Expectation(nn.Module):
+    """A model whose solvers are drawn, as the mean of its class probabilities over draws.
+
+    Parameters
+    ----------
+    model : Module
+        From x to logits (batch, classes).
+    draws : int
+        At each call, all of them new; also in evaluation.
+
+    Notes
+    -----
+    An attack that follows one draw's gradient attacks a solver that is gone at the next call.
+    Through this wrapper it follows the gradient of the expected probabilities. The result is their
+    logarithm and serves as logits.
+    """
+
+    def __init__(self, model: nn.Module, draws: int) -> None:
+        super().__init__()
+        if draws < 1:
+            raise ValueError(f"`draws` must be at least 1, got {draws}")
+        self.model, self.draws = model, draws
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logarithms of the mean probabilities."""
+        with drawing(self.model):
+            logits = [self.model(x) for _ in range(self.draws)]
+        return log_mean_probability(logits, (1 / self.draws,) * self.draws)
+
+    def extra_repr(self) -> str:
+        """Show the number of draws."""
+        return f"draws={self.draws}"
+
+
+def autoattack(
+    eps: float, norm: str = "inf", *, version: str = "standard", seed: int = 0, **options: Any
+) -> Attack:
+    """AutoAttack, by pyautoattack, for inputs in [0, 1].
+
+    Parameters
+    ----------
+    eps : float
+    norm : {"inf", "2", "1"}, optional
+    version : {"standard", "plus", "rand", "custom"}, optional
+        "rand" averages gradients over draws of a random model, and is the one for those.
+    seed : int, optional
+    **options
+        Further arguments of `pyautoattack.AutoAttack`, such as `attacks` for "custom".
+
+    Returns
+    -------
+    Attack
+
+    Raises
+    ------
+    ImportError
+        Without the extra `robust`: ``pip install odecore[robust]``.
+    """
+    try:
+        from pyautoattack import AutoAttack  # optional
+    except ImportError as error:
+        raise ImportError("install the extra: pip install odecore[robust]") from error
+
+    def run(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        wide = x[:, :, None] if x.ndim == 3 else x  # it takes three axes for one image
+        attack = AutoAttack(
+            lambda z: model(z.view(len(z), *x.shape[1:])),
+            eps=eps,
+            norm={"inf": "Linf", "2": "L2", "1": "L1"}[norm],
+            version=version,
+            seed=seed,
+            device=x.device,
+            **options,
+        )
+        return attack.run_standard_evaluation(wide, y, batch_size=len(x))[0].view_as(x)
+
+    return Attack(run, eps, norm, low=0.0, high=1.0)

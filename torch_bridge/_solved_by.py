@@ -1,0 +1,79 @@
+"""A model with another solver in its neural ODEs, and no change to the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from torch_bridge._blocks import NeuralODE
+from torch_bridge._methods import is_adaptive
+
+__all__ = ["SolvedBy"]
+
+
+class SolvedBy(nn.Module):
+    """A model whose neural ODEs are solved by another solver, or in finer steps.
+
+    Parameters
+    ----------
+    model : Module
+        With at least one `NeuralODE` in it. Weights are shared, not copied.
+    solver : optional
+        As for `NeuralODE`; by default each block's own.
+    refine : int, optional
+        How many times as many steps are taken.
+
+    Raises
+    ------
+    ValueError
+        Without a `NeuralODE` in the model, for `refine` below 1, or above 1 where a block has no
+        `steps`, and for a solver of fixed steps where a block has none.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch_bridge import DenseField
+    >>> block = NeuralODE(DenseField(2, 4), solver="euler", steps=4)
+    >>> x = torch.ones(3, 2)
+    >>> (block(x) - SolvedBy(block, refine=64)(x)).abs().max() > 0
+    tensor(True)
+    """
+
+    def __init__(self, model: nn.Module, solver: Any = None, *, refine: int = 1) -> None:
+        super().__init__()
+        blocks = _blocks_of(model)
+        if not blocks:
+            raise ValueError(f"no NeuralODE in this model, a {type(model).__name__}")
+        if not isinstance(refine, int) or refine < 1:
+            raise ValueError(f"`refine` must be a whole number from 1, got {refine!r}")
+        fixed = refine > 1 or (solver is not None and not is_adaptive(solver))
+        if fixed and any(block.steps is None for block in blocks):
+            raise ValueError(
+                "a block of the model has no `steps`, which finer steps and a solver of fixed "
+                "steps need; give it `steps`"
+            )
+        self.model, self.solver, self.refine = model, solver, refine
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the model."""
+        blocks = _blocks_of(self.model)
+        before = [block.replaced for block in blocks]
+        try:
+            for block, (solver, refine) in zip(blocks, before, strict=True):
+                chosen = solver if self.solver is None else self.solver
+                block.replaced = (chosen, refine * self.refine)
+            return self.model(*args, **kwargs)
+        finally:
+            for block, value in zip(blocks, before, strict=True):
+                block.replaced = value
+
+    def extra_repr(self) -> str:
+        """Show what is not a submodule."""
+        shown = f"refine={self.refine}"
+        fixed = self.solver is None or isinstance(self.solver, nn.Module)
+        return shown if fixed else f"solver={self.solver!r}, {shown}"
+
+
+def _blocks_of(model: nn.Module) -> list[NeuralODE]:
+    return [module for module in model.modules() if isinstance(module, NeuralODE)]

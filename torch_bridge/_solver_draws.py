@@ -1,0 +1,122 @@
+"""What solvers draw at random: the same in all processes, in a repeated pass, after a restart."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from random import Random
+
+import torch
+from torch import Tensor, distributed, nn
+
+from torch_bridge._draws import in_backward
+from torch_bridge._fields import inside_torch_func
+
+__all__ = ["DrawnSolver", "drawing"]
+
+REMEMBERED = 4096  # draws that a checkpoint may ask for again
+
+
+class DrawnSolver(nn.Module):
+    """Base of solvers that are drawn; draw number k of a seed is the same wherever it is made.
+
+    Parameters
+    ----------
+    generator : torch.Generator, optional
+        Gives the seed, once; by default torch's own, which `torch.manual_seed` sets.
+
+    Notes
+    -----
+    State is the seed and the number of draws in training; both are in `state_dict`, so that a
+    training that is resumed draws what it would have drawn. Draws in evaluation are counted apart
+    and leave those of training alone.
+
+    In a process group all draw what the first process draws: its seed and count are broadcast at
+    the first draw in training, and again after `load_state_dict`; each process must get there.
+
+    A checkpoint that runs a forward pass again restores torch's random state. Each draw takes one
+    number of that as its name, by which the repeated pass finds it.
+    """
+
+    def __init__(self, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        device = "cpu" if generator is None else generator.device
+        self._seed = int(torch.randint(2**62, (), generator=generator, device=device))
+        self._counts = {True: 0, False: 0}  # draws in training, and in evaluation
+        self._agreed = False
+        self._named: OrderedDict[int, tuple[bool, int]] = OrderedDict()
+        self.draws_in_evaluation = False
+        self._drew = True
+
+    def is_drawing(self) -> bool:
+        """Whether this call draws: in training, and inside `drawing`.
+
+        A checkpoint that repeats a pass after its mode has changed would see another solver.
+        """
+        now = self.training or self.draws_in_evaluation
+        if now != self._drew:
+            if in_backward():
+                raise RuntimeError(
+                    "a checkpoint repeats a solver that was drawn in its forward pass and is not "
+                    "now, or the reverse: run the backward pass in the same mode, inside `drawing` "
+                    "as well"
+                )
+            self._drew = now
+        return now
+
+    def next_draw(self) -> Random:
+        """Random numbers of the next draw, or of the one that a checkpoint repeats."""
+        name = None if inside_torch_func() else int(torch.randint(2**62, (), device="cpu"))
+        if in_backward():
+            if name not in self._named:
+                raise RuntimeError(
+                    "a solver is drawn in a backward pass, but no draw of a forward pass has this "
+                    "random state: checkpoint with preserve_rng_state=True, and at most "
+                    f"{REMEMBERED} draws between the passes"
+                )
+            in_training, count = self._named[name]
+        else:
+            in_training = self.training
+            if in_training and not self._agreed:
+                self._agree()
+            count = self._counts[in_training]
+            self._counts[in_training] += 1
+            if name is not None:
+                self._named[name] = in_training, count
+            if len(self._named) > REMEMBERED:
+                self._named.popitem(last=False)
+        # Python's generator, for its seed is set in a tenth of the time that NumPy's takes.
+        return Random(self._seed << 65 | in_training << 64 | count)  # noqa: S311
+
+    def _agree(self) -> None:
+        """Take seed and count of the first process, once there is a process group."""
+        if distributed.is_available() and distributed.is_initialized():
+            state = [self._seed, self._counts[True]]
+            distributed.broadcast_object_list(state, src=0)
+            self._seed, self._counts[True] = state
+            self._agreed = True
+
+    def get_extra_state(self) -> Tensor:
+        """Seed and number of draws in training, for `state_dict`."""
+        return torch.tensor([self._seed, self._counts[True]], device="cpu")
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Go on from where a `state_dict` was made."""
+        self._seed, self._counts[True] = state.tolist()
+        self._agreed = False
+        self._named.clear()
+
+
+@contextmanager
+def drawing(model: nn.Module) -> Iterator[None]:
+    """Let the solvers of a model draw in evaluation as well, for the body of a `with`."""
+    solvers = [m for m in model.modules() if isinstance(m, DrawnSolver)]
+    before = [solver.draws_in_evaluation for solver in solvers]
+    try:
+        for solver in solvers:
+            solver.draws_in_evaluation = True
+        yield
+    finally:
+        for solver, value in zip(solvers, before, strict=True):
+            solver.draws_in_evaluation = value
