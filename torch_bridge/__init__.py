@@ -1,10 +1,13 @@
 """odecore in torch: solves with gradients, trainable solvers, sketched layers, directions."""
 
+from torch_bridge._adapt_steps import StepChange, adapt_steps
 from torch_bridge._adjoint import odeint_adjoint
 from torch_bridge._attack import Attack, Expectation, autoattack
 from torch_bridge._blocks import DenseField, NeuralODE
 from torch_bridge._certified_step import StepCertificate, certified_step
 from torch_bridge._certifier import Certifier
+from torch_bridge._consistency import solver_consistency
+from torch_bridge._consistency_report import SolverConsistencyReport
 from torch_bridge._conversion import apply, revert
 from torch_bridge._convolution import SketchedConv2d
 from torch_bridge._counted_rows import counted_rows
@@ -17,6 +20,7 @@ from torch_bridge._noise_report import NoiseReport
 from torch_bridge._normalization import NORMALIZATIONS, normalization
 from torch_bridge._objectives import equiangular_backward
 from torch_bridge._odeint import odeint, odeint_event
+from torch_bridge._paired_gap import PairedGap
 from torch_bridge._plan import LayerPlan, SketchPlan, plan
 from torch_bridge._regimes import SmoothedSolver, SwitchedSolver
 from torch_bridge._robustness import (
@@ -49,18 +53,22 @@ __all__ = [
     "ModelEnsemble",
     "NeuralODE",
     "NoiseReport",
+    "PairedGap",
     "RobustnessReport",
     "SketchPlan",
     "SketchedConv2d",
     "SketchedLinear",
     "SmoothedSolver",
     "StepCertificate",
+    "StepChange",
     "SmoothingEffect",
     "SolvedBy",
+    "SolverConsistencyReport",
     "SolverEnsemble",
     "SwitchedSolver",
     "TrainableSolver",
     "TransferReport",
+    "adapt_steps",
     "apply",
     "certified_step",
     "counted_rows",
@@ -82,5 +90,6 @@ __all__ = [
     "sketched_linear",
     "smoothing_effect",
     "solve",
+    "solver_consistency",
     "transfer",
 ]

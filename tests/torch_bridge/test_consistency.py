@@ -1,0 +1,346 @@
+"""Solver consistency: the interval, the ladder, the report, and no false certificate."""
+
+import math
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binom, binomtest
+from torch import nn
+
+from odecore.tableaux import ButcherTableau
+from torch_bridge import (
+    DenseField,
+    NeuralODE,
+    PairedGap,
+    SolverConsistencyReport,
+    TrainableSolver,
+    adapt_steps,
+    solver_consistency,
+)
+from torch_bridge._paired_gap import samples_needed, share_interval
+from torch_bridge._step_ladder import ladder_bound
+
+
+# ------------------------------------------------------------------------------- intervals
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 500), st.data(), st.sampled_from([0.8, 0.95, 0.999]))
+def test_the_share_interval_is_scipys(total, data, level):
+    count = data.draw(st.integers(0, total))
+    expected = binomtest(count, total).proportion_ci(level, method="exact")
+    assert share_interval(count, total, level) == pytest.approx(tuple(expected), abs=1e-9)
+
+
+def test_the_test_is_scipys():
+    for lost, gained in ((0, 0), (1, 0), (7, 2), (3, 3), (40, 61)):
+        expected = 1.0 if lost + gained == 0 else binomtest(lost, lost + gained).pvalue
+        assert PairedGap(lost, gained, 200).p_value == pytest.approx(min(1, expected))
+
+
+def coverage(p_lost, p_gained, n, interval):
+    """Exact: the sum over all outcomes of the trinomial distribution."""
+    total = 0.0
+    for lost in range(n + 1):
+        first = binom.pmf(lost, n, p_lost)
+        if first < 1e-12:
+            continue
+        for gained in range(n - lost + 1):
+            low, high = interval(lost, gained, n)
+            if low <= p_lost - p_gained <= high:
+                total += first * binom.pmf(gained, n - lost, p_gained / (1 - p_lost))
+    return total
+
+
+def conditional(lost, gained, n):
+    """McNemar's interval given the number of discordant samples."""
+    m = lost + gained
+    if m == 0:
+        return 0.0, 0.0
+    low, high = share_interval(lost, m, 0.95)
+    return (2 * low - 1) * m / n, (2 * high - 1) * m / n
+
+
+@pytest.mark.parametrize("shares", [(0.1, 0.1), (0.02, 0.0), (0.3, 0.05)])
+def test_the_interval_covers_and_the_conditional_one_does_not(shares):
+    def ours(lost, gained, n):
+        return PairedGap(lost, gained, n).interval()
+
+    assert coverage(*shares, 40, ours) >= 0.95
+    if shares == (0.02, 0.0):  # the twin
+        assert coverage(*shares, 40, conditional) < 0.7
+
+
+def test_samples_needed_is_the_least_number():
+    n = samples_needed(0.005, 0.95)
+    assert PairedGap(0, 0, n).interval()[1] <= 0.005 < PairedGap(0, 0, n - 1).interval()[1]
+
+
+@pytest.mark.parametrize("bad", [(-1, 5, 0.9), (6, 5, 0.9), (0, 0, 0.9), (1, 5, 1.0)])
+def test_bad_shares_are_refused(bad):
+    with pytest.raises(ValueError, match="needs 0 <= count"):
+        share_interval(*bad)
+
+
+# ---------------------------------------------------------------------------------- ladder
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("order", [1, 2, 4])
+def test_the_bound_holds_for_errors_in_powers_of_the_step(dtype, order):
+    torch.manual_seed(0)
+    limit = torch.randn(50, 3, dtype=torch.float64)
+    lead, next_ = (torch.randn(50, 3, dtype=torch.float64) for _ in range(2))
+    h = [2.0**-k for k in range(5)]
+    rungs = [limit + 0.1 * lead * x**order + 0.05 * next_ * x ** (order + 1) for x in h]
+    found = ladder_bound([y.to(dtype) for y in rungs], order)
+    true = (rungs[0] - limit).abs().amax(1)
+    assert (found.bound >= true * (1 - 1e-3)).double().mean() > 0.9  # not proved: rungs may cancel
+    assert (found.bound <= 30 * true).all()
+    if dtype == torch.float64:
+        assert found.order.nanmedian() == pytest.approx(order, abs=0.3)
+
+
+def test_the_bound_is_infinite_where_changes_do_not_fall_or_are_not_finite():
+    steady = [torch.tensor([[float(k)]]) for k in range(5)]
+    assert ladder_bound(steady, 1).bound.isinf().all()
+    steady[3] = torch.tensor([[math.nan]])
+    assert ladder_bound(steady, 1).bound.isinf().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rounding_is_no_change_of_the_steps(dtype):
+    eps = torch.finfo(dtype).eps
+    outputs = [torch.tensor([[1.0 + k * eps]], dtype=dtype) for k in (0, 1, 0, 2, 0)]
+    found = ladder_bound(outputs, 4)
+    assert found.bound.item() < 1000 * eps
+    assert found.order.isnan().all()
+
+
+# ---------------------------------------------------------------------------------- report
+class Known(nn.Module):
+    """A right-hand side whose flow is known: y' = a y."""
+
+    def __init__(self, rate=1.0):
+        super().__init__()
+        self.rate = nn.Parameter(torch.tensor(rate))
+
+    def forward(self, t, y):
+        return self.rate * y
+
+
+def model_of(solver="euler", steps=4, rate=1.0):
+    return NeuralODE(Known(rate), solver=solver, steps=steps)
+
+
+@pytest.mark.parametrize(
+    ("solver", "order"),
+    [("euler", 1), ("midpoint", 2), ("heun3", 3), ("rk4", 4), (ButcherTableau(((),), (1.0,)), 1)],
+)
+def test_the_observed_order_is_the_solvers(solver, order):
+    torch.manual_seed(0)
+    x = torch.randn(40, 3, dtype=torch.float64)
+    report = solver_consistency(model_of(solver).double(), [x], order=order)
+    assert report.order == pytest.approx(order, abs=0.35)
+    assert report.expected_order == order
+    assert report.rungs == (1, 2, 4, 8, 16)
+    changes = report.changes
+    assert all(a > b for a, b in zip(changes, changes[1:], strict=False))
+
+
+def test_the_bound_of_a_known_flow():
+    x = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
+    report = solver_consistency(
+        model_of("euler", 8).double(), [x], task="regression", tolerance=1.0
+    )
+    true = 2 * (math.e - (1 + 1 / 8) ** 8)
+    assert true <= report.ratios[0] <= 1.3 * true
+
+
+def test_labels_give_accuracies_and_gaps():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(2, 3), model_of("euler", 1, rate=3.0), nn.Linear(3, 3))
+    x = torch.randn(300, 2)
+    with torch.no_grad():
+        y = model(x).argmax(1)
+    batches = [(x[:200], y[:200]), (x[200:], y[200:])]
+    report = solver_consistency(model, batches)
+    assert report.samples == 300
+    assert report.accuracy[0] == 1
+    assert len(report.gaps) == len(report.solvers) == 6
+    assert report.gap.difference == pytest.approx(1 - max(report.accuracy[1:]))
+    assert report.flipped >= max(gap.lost for gap in report.gaps) > 0
+    assert report.verdict == "map"
+    one = solver_consistency(model, [(x, y)])
+    assert replace(one, ratios=()) == replace(report, ratios=())
+    assert one.ratios == pytest.approx(report.ratios, rel=1e-3)
+
+
+@pytest.mark.parametrize("shape", [(), (1,)])
+def test_one_score_of_two_classes(shape):
+    class Scores(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block = model_of("rk4", 4)
+
+        def forward(self, x):
+            return self.block(x)[:, 0].reshape(-1, *shape)
+
+    x = torch.linspace(-1, 1, 1000)[:, None]
+    report = solver_consistency(Scores(), [(x, (x[:, 0] > 0).long())])
+    assert report.accuracy == (1.0,) * 7
+    assert report.flipped == 0
+    assert report.certified > 0.99
+
+
+def test_too_few_samples_are_undecided():
+    torch.manual_seed(0)
+    model, x = model_of("rk4", 8), torch.randn(1200, 2)
+    y = model(x).argmax(1)
+    few = solver_consistency(model, [(x[:300], y[:300])])
+    assert few.verdict == "undecided"
+    assert f"at least {few.samples_needed}" in str(few)
+    many = torch.randn(few.samples_needed, 2)
+    assert solver_consistency(model, [(many, model(many).argmax(1))]).verdict == "flow"
+
+
+def test_finer_solves_that_are_not_finite():
+    class Explodes(nn.Module):
+        def forward(self, t, y):
+            return torch.where((t > 0) & (t < 0.3) & (y > 1), float("inf"), y)
+
+    model = NeuralODE(Explodes(), solver="euler", steps=2, check="off")
+    x = torch.tensor([[0.1, 0.2], [2.0, 0.3], [0.3, 0.1]])
+    report = solver_consistency(model, [x])
+    assert report.nonfinite == 1
+    assert report.verdict == "map"
+    assert report.ratios[1] == math.inf
+    assert report.ratios[0] < math.inf
+    assert "not finite: 1" in str(report)
+    again = SolverConsistencyReport.from_json(report.to_json())
+    assert again == report
+
+
+def test_the_model_is_left_as_it_was():
+    model = nn.Sequential(nn.BatchNorm1d(3), nn.Dropout(0.5), model_of("euler", 2))
+    model.train()
+    model[0].eval()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    solver_consistency(model, [torch.randn(20, 3)])
+    assert model.training
+    assert not model[0].training
+    assert model[2].steps == 2
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_progress_and_picture():
+    seen = []
+    model = model_of("euler", 2)
+    report = solver_consistency(model, [torch.randn(9, 2)] * 4, progress=seen.append)
+    assert seen == [0.25, 0.5, 0.75, 1.0]
+    figure = report.plot()
+    assert report.verdict in figure.axes[1].get_title()
+    plt.close(figure)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"task": "ranking"}, "`task` must be"),
+        ({"task": "regression"}, "needs a positive `tolerance`"),
+        ({"tolerance": 0.1}, "needs a positive `tolerance`"),
+        ({"halvings": 1}, "whole number from 2"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        solver_consistency(model_of(), [torch.ones(2, 2)], **arguments)
+
+
+def test_bad_models_and_data():
+    x = torch.ones(2, 2)
+    with pytest.raises(ValueError, match="no NeuralODE"):
+        solver_consistency(nn.Linear(2, 2), [x])
+    with pytest.raises(ValueError, match="adaptive steps"):
+        solver_consistency(NeuralODE(Known()), [x])
+    with pytest.raises(ValueError, match="no batch"):
+        solver_consistency(model_of(), [])
+    with pytest.raises(TypeError, match="tensors or pairs"):
+        solver_consistency(model_of(), ["x"])
+    with pytest.raises(ValueError, match="class numbers"):
+        solver_consistency(model_of(), [(x, torch.ones(3))])
+    with pytest.raises(ValueError, match="flatten the rest"):
+        solver_consistency(model_of(), [torch.ones(2, 3, 4)])
+
+
+def test_a_trained_solver_counts_with_its_order():
+    from fractions import Fraction
+
+    from odecore.families import RK2
+
+    solver = TrainableSolver(RK2, {"u": Fraction(2, 3)}, Fraction(1, 10))
+    model = NeuralODE(Known(), solver=solver, steps=4).double()
+    report = solver_consistency(model, [torch.randn(50, 2, dtype=torch.float64)])
+    assert report.expected_order == 2
+    assert report.order == pytest.approx(2, abs=0.2)
+
+
+# ---------------------------------------------------------- models trained as flow and as map
+def spheres(count, seed):
+    """Two concentric rings in the plane, which no flow of the plane can separate by a line."""
+    generator = torch.Generator().manual_seed(seed)
+    angle = 2 * math.pi * torch.rand(count, generator=generator)
+    label = (torch.rand(count, generator=generator) < 0.5).long()
+    radius = torch.where(label == 1, 1.5, 0.5) + 0.1 * torch.randn(count, generator=generator)
+    return torch.stack([radius * angle.cos(), radius * angle.sin()], 1), label
+
+
+def trained(solver, steps, seed, epochs=60):
+    torch.manual_seed(seed)
+    model = nn.Sequential(NeuralODE(DenseField(2, 24), solver=solver, steps=steps), nn.Linear(2, 2))
+    x, y = spheres(400, seed)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    for _ in range(epochs):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    return model
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("solver_steps", [("euler", 1), ("euler", 2), ("rk4", 1), ("rk4", 16)])
+def test_no_false_certificate(solver_steps, seed):
+    model = trained(*solver_steps, seed)
+    report = solver_consistency(model, [spheres(1200, 100 + seed)])
+    x, y = spheres(4000, 200 + seed)
+    block = model[0]
+    own = (model(x).argmax(1) == y).double().mean()
+    block.solver, steps, block.steps = "rk4", block.steps, 256
+    fine = model(x).argmax(1)
+    true_gap = abs(float(own - (fine == y).double().mean()))
+    if report.verdict == "flow":
+        assert true_gap < 0.01
+    if solver_steps == ("rk4", 16):
+        assert report.verdict == "flow"
+    if true_gap > 0.02:
+        assert report.verdict == "map"
+    assert steps == solver_steps[1]
+
+
+def test_steps_follow_what_training_needs():
+    torch.manual_seed(0)
+    stiff = nn.Sequential(model_of("euler", 1, rate=2.0), nn.Linear(2, 2)).double()
+    x = torch.randn(64, 2, dtype=torch.float64)
+    seen = [1]
+    for _ in range(12):
+        seen.append(adapt_steps(stiff, x, target=0.9, most=1024).after[0])
+    assert seen[1] == 2
+    assert seen[-1] == seen[-2] > 8  # settled
+    assert stiff[0].steps == seen[-1]
+    stiff[0].steps = 4096
+    assert adapt_steps(stiff, x, target=0.9).after == (2048,)
+    with pytest.raises(ValueError, match="above 0"):
+        adapt_steps(stiff, x, target=0)
+    settled = model_of("rk4", 7)
+    assert adapt_steps(settled, x.float(), tolerance=0.1).after == (7,)  # odd: not halved

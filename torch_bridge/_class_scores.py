@@ -1,0 +1,43 @@
+"""Classes and margins from the scores of a classifier."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["classes_of", "labels_of", "margin_of"]
+
+
+def classes_of(output: Tensor) -> Tensor:
+    scores = _scores(output)
+    return (scores > 0).long() if scores.ndim == 1 else scores.argmax(1)
+
+
+def margin_of(output: Tensor) -> Tensor:
+    """Difference of the two largest scores; twice the score of two classes."""
+    scores = _scores(output).double()
+    if scores.ndim == 1:
+        return 2 * scores.abs()
+    top = scores.topk(2, dim=1).values
+    return top[:, 0] - top[:, 1]
+
+
+def _scores(output: Tensor) -> Tensor:
+    if output.ndim > 2:
+        raise ValueError(
+            "for classification the output must be (n, classes), (n, 1) or (n,), got "
+            f"{tuple(output.shape)}; move the classes last and flatten the rest into samples"
+        )
+    return output[:, 0] if output.ndim == 2 and output.shape[1] == 1 else output
+
+
+def labels_of(y: Any, classes: Tensor) -> Tensor:
+    labels = torch.as_tensor(y, device=classes.device).reshape(-1)
+    if labels.shape != classes.shape or (labels != labels.long()).any():
+        raise ValueError(
+            f"labels must be {len(classes)} class numbers, one for each sample, got a tensor of "
+            f"shape {tuple(torch.as_tensor(y).shape)} and dtype {labels.dtype}"
+        )
+    return labels.long()

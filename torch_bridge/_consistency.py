@@ -1,0 +1,255 @@
+"""Is a trained model the flow's, or its solver's?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import inf, isnan
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from odecore.errors import SolveError
+from odecore.solve import Newton
+from torch_bridge._blocks import NeuralODE
+from torch_bridge._class_scores import classes_of, labels_of, margin_of
+from torch_bridge._consistency_report import SolverConsistencyReport
+from torch_bridge._evaluation import evaluating
+from torch_bridge._methods import solver_of
+from torch_bridge._paired_gap import PairedGap
+from torch_bridge._solved_by import SolvedBy
+from torch_bridge._step_ladder import LadderBound, ladder_bound
+
+__all__ = ["ladder_of", "order_of", "solver_consistency"]
+
+SHARE_SEEN = 0.05  # of samples whose order must show for the order to count
+
+
+def solver_consistency(
+    model: nn.Module,
+    loader: Iterable[Any],
+    *,
+    task: str = "classification",
+    tolerance: float | None = None,
+    solvers: Sequence[Any] = ("rk4", "dopri5"),
+    halvings: int = 4,
+    order: float | None = None,
+    progress: bool | Callable[[float], None] = False,
+) -> SolverConsistencyReport:
+    """Compare a model with what more powerful solvers make of its right-hand sides.
+
+    Parameters
+    ----------
+    model : Module
+        With at least one `NeuralODE`, in given `steps`; all of them are refined together.
+    loader : iterable
+        Of batches (x, y), or of x alone: a DataLoader, a list. For classification y holds class
+        numbers (n,), and the model's output is (n, classes), or (n,) or (n, 1) of two classes.
+    task : {"classification", "regression"}, optional
+    tolerance : float, optional
+        For regression: the change of an entry that does not matter.
+    solvers : sequence, optional
+        More powerful solvers besides the model's own in finer steps, as for `NeuralODE`; they take
+        four times as many steps as the model.
+    halvings : int, optional
+        How often the steps are halved, at least 2.
+    order : float, optional
+        Of the model's solver, where it is not known; of several, the smallest.
+    progress : bool or callable, optional
+        Show a bar (needs tqdm), or call the callable with the fraction of batches done.
+
+    Returns
+    -------
+    SolverConsistencyReport
+
+    Raises
+    ------
+    ValueError, TypeError
+        For input that breaks a rule above, an empty loader, and a model without a `NeuralODE` or
+        with adaptive steps: those already depend on the tolerance only.
+    odecore.errors.SolveError
+        If the model's own solve fails; a more powerful one that fails counts as not finite.
+
+    Notes
+    -----
+    The model is evaluated without gradients, in evaluation, and is left as it was. Ott et al. 2021
+    (arXiv 2007.15386) call a model a valid flow if accuracy does not drop under a more powerful
+    solver. That passes a model whose accuracy rises, and one on which errors cancel; and accuracy
+    is not monotone in the number of steps, so that one solver says little. Here all of them must
+    agree, and nearly all samples must have a margin beyond what finer steps can still change.
+
+    Examples
+    --------
+    >>> from torch_bridge import DenseField, NeuralODE
+    >>> _ = torch.manual_seed(0)
+    >>> model = NeuralODE(DenseField(3, 8), solver="rk4", steps=8)
+    >>> report = solver_consistency(model, [torch.randn(2000, 3)])
+    >>> report.verdict
+    'flow'
+    """
+    if task not in ("classification", "regression"):
+        raise ValueError(f'`task` must be "classification" or "regression", got {task!r}')
+    if (task == "regression") != (tolerance is not None and tolerance > 0):
+        raise ValueError(
+            f"regression needs a positive `tolerance`, and only it: got {tolerance!r} for {task}"
+        )
+    if not isinstance(halvings, int) or halvings < 2:
+        raise ValueError(f"`halvings` must be a whole number from 2, got {halvings!r}")
+    expected = order_of(model) if order is None else float(order)
+    rungs = tuple(2**k for k in range(halvings + 1))
+    ladder = [SolvedBy(model, refine=rung) for rung in rungs]
+    others = [SolvedBy(model, solver, refine=4) for solver in solvers]
+    names = (*(f"{r} x steps" for r in rungs[1:]), *(f"{_name(s)}, 4 x steps" for s in solvers))
+    found: list[_Batch] = []
+    with evaluating(model), torch.no_grad():
+        for x, y in _batches(loader, model, progress):
+            outputs = [_called(solved, x) for solved in ladder]
+            more = [_called(solved, x) for solved in others]
+            found.append(_measured(outputs, more, y, expected, tolerance))
+    if not found:
+        raise ValueError("`loader` gave no batch")
+    return _report(found, task, rungs, names, expected)
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """What is kept of a batch: flags and numbers for each sample."""
+
+    correct: Tensor | None  # (solvers + 1, n)
+    flipped: Tensor
+    ratio: Tensor
+    ladder: LadderBound
+    nonfinite: Tensor
+
+
+def _measured(
+    outputs: list[Tensor], more: list[Tensor], y: Any, order: float, tolerance: float | None
+) -> _Batch:
+    everything = outputs + more
+    first = outputs[0]
+    ladder = ladder_bound(outputs, order)
+    finite = torch.stack([torch.isfinite(o.reshape(len(o), -1)).all(1) for o in everything])
+    correct = None
+    if tolerance is not None:
+        far = [(o - first).reshape(len(o), -1).abs().amax(1) > tolerance for o in everything[1:]]
+        flipped, ratio = torch.stack(far).any(0), ladder.bound / tolerance
+    else:
+        classes = torch.stack([classes_of(o) for o in everything])
+        classes = torch.where(finite, classes, -1)
+        flipped = (classes[1:] != classes[0]).any(0)
+        ratio = 2 * ladder.bound / margin_of(first)
+        correct = None if y is None else classes == labels_of(y, classes[0])
+    ratio = torch.where(torch.isnan(ratio), inf, ratio)
+    return _Batch(correct, flipped | ~finite.all(0), ratio, ladder, ~finite.all(0))
+
+
+def _report(
+    found: list[_Batch], task: str, rungs: tuple[int, ...], names: tuple[str, ...], expected: float
+) -> SolverConsistencyReport:
+    ratios = torch.cat([batch.ratio for batch in found]).tolist()
+    changes = torch.cat([batch.ladder.changes for batch in found], dim=1)
+    orders = [x for batch in found for x in batch.ladder.order.tolist() if not isnan(x)]
+    accuracy: tuple[float, ...] = ()
+    gaps: tuple[PairedGap, ...] = ()
+    if task == "classification" and all(batch.correct is not None for batch in found):
+        correct = torch.cat([batch.correct for batch in found if batch.correct is not None], dim=1)
+        own = correct[0]
+        accuracy = tuple(correct.double().mean(1).tolist())
+        gaps = tuple(
+            PairedGap(int((own & ~other).sum()), int((~own & other).sum()), len(ratios))
+            for other in correct[1:]
+        )
+    return SolverConsistencyReport(
+        task=task,
+        samples=len(ratios),
+        rungs=rungs,
+        solvers=names,
+        accuracy=accuracy,
+        gaps=gaps,
+        flipped=sum(int(batch.flipped.sum()) for batch in found),
+        ratios=tuple(ratios),
+        changes=tuple(float(row.median()) for row in torch.nan_to_num(changes, nan=inf)),
+        order=median(orders) if len(orders) > SHARE_SEEN * len(ratios) else None,
+        expected_order=expected,
+        nonfinite=sum(int(batch.nonfinite.sum()) for batch in found),
+    )
+
+
+def ladder_of(model: nn.Module, x: Tensor, rungs: Sequence[int]) -> list[Tensor]:
+    """Outputs of a model in so many times as many steps, not finite where a solve fails."""
+    return [_called(SolvedBy(model, refine=rung), x) for rung in rungs]
+
+
+def order_of(model: nn.Module) -> float:
+    """The smallest order of the solvers in a model.
+
+    Raises
+    ------
+    ValueError
+        Where a block has no `steps`, or the order of its solver is not known.
+    """
+    orders = []
+    for block in model.modules():
+        if not isinstance(block, NeuralODE):
+            continue
+        if block.steps is None:
+            raise ValueError(
+                "a block of the model takes adaptive steps, which already depend on the tolerance "
+                "only; give it `steps`"
+            )
+        solver = block.solver
+        with evaluating(block), torch.no_grad():
+            if isinstance(solver, nn.Module) and not hasattr(solver, "average"):
+                solver = solver(torch.zeros(()))
+        if not isinstance(solver, nn.Module):
+            solver = solver_of(solver, {"steps": 1}, 1e-6, 1e-6, Newton()).method
+        if getattr(solver, "order", None) is None:
+            raise ValueError(f"the order of {_name(block.solver)} is not known; give `order`")
+        orders.append(float(solver.order))
+    if not orders:
+        raise ValueError(f"no NeuralODE in this model, a {type(model).__name__}")
+    return min(orders)
+
+
+def _called(solved: SolvedBy, x: Tensor) -> Tensor:
+    """The output; for a finer solve that fails sample by sample, with NaN where it fails."""
+    try:
+        found = solved(x)
+    except SolveError:
+        if solved.solver is None and solved.refine == 1:
+            raise
+        if len(x) == 1:
+            like = SolvedBy(solved.model)(x)
+            return torch.full_like(like, float("nan"))
+        return torch.cat([_called(solved, row) for row in x.split(1)])
+    if not isinstance(found, Tensor) or not found.is_floating_point() or len(found) != len(x):
+        raise TypeError(
+            "the model must return one real tensor with a row for each sample, got "
+            f"{tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__}"
+        )
+    return found
+
+
+def _batches(
+    loader: Iterable[Any], model: nn.Module, progress: bool | Callable[[float], None]
+) -> Iterator[tuple[Tensor, Any]]:
+    """Batches on the device of the model, as inputs and labels."""
+    device = next((p.device for p in model.parameters()), None)
+    shown = loader
+    if progress is True:
+        from tqdm.auto import tqdm
+
+        shown = tqdm(loader, desc="solver consistency")
+    for k, batch in enumerate(shown):
+        x, y = (batch[0], batch[1]) if isinstance(batch, tuple | list) else (batch, None)
+        if not isinstance(x, Tensor):
+            raise TypeError(f"batches must be tensors or pairs (x, y), got {type(x).__name__}")
+        yield x.to(device), y
+        if callable(progress):
+            progress((k + 1) / len(loader) if hasattr(loader, "__len__") else k + 1)
+
+
+def _name(solver: Any) -> str:
+    return solver if isinstance(solver, str) else getattr(solver, "name", type(solver).__name__)

@@ -1,0 +1,162 @@
+"""What a comparison of solvers says of a model, and its verdict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from math import inf, isfinite
+from typing import Any
+
+from torch_bridge._paired_gap import PairedGap, samples_needed, share_interval
+
+__all__ = ["SolverConsistencyReport"]
+
+GAP = 0.005  # the largest difference in accuracy that still counts as none
+CERTIFIED = 0.95  # the smallest share of samples with a bound within their margin
+
+
+@dataclass(frozen=True)
+class SolverConsistencyReport:
+    """How a model depends on the solver that it was trained with.
+
+    Parameters
+    ----------
+    task : {"classification", "regression"}
+    samples : int
+    rungs : tuple of int
+        How many times as many steps each rung takes; the first is the model as it is.
+    solvers : tuple of str
+        The more powerful solvers: the finer rungs, and others.
+    accuracy : tuple of float
+        Of the model, then with each of `solvers`; empty for regression and without labels.
+    gaps : tuple of PairedGap
+        Of the model over each of `solvers`; empty like `accuracy`.
+    flipped : int
+        Samples whose class, or for regression whose value by more than the tolerance, changes under
+        at least one of `solvers`.
+    ratios : tuple of float
+        For each sample 2 E / margin, or E / tolerance, with the bound E of `ladder_bound`: below 1
+        a sample is certified. Infinite without a bound.
+    changes : tuple of float
+        Median over samples of the change from each rung to the next.
+    order : float or None
+        Median observed order; None where it is hidden by rounding for nearly all samples.
+    expected_order : float
+    nonfinite : int
+        Samples with an output that is not finite, under some solver.
+    """
+
+    task: str
+    samples: int
+    rungs: tuple[int, ...]
+    solvers: tuple[str, ...]
+    accuracy: tuple[float, ...]
+    gaps: tuple[PairedGap, ...]
+    flipped: int
+    ratios: tuple[float, ...]
+    changes: tuple[float, ...]
+    order: float | None
+    expected_order: float
+    nonfinite: int
+
+    @property
+    def gap(self) -> PairedGap | None:
+        """The accuracy of the model over that of the best of the more powerful solvers."""
+        return min(self.gaps, key=lambda gap: gap.difference) if self.gaps else None
+
+    @property
+    def flip_rate(self) -> float:
+        """Share of samples that are `flipped`."""
+        return self.flipped / self.samples
+
+    @property
+    def certified(self) -> float:
+        """Share of samples with a ratio below 1."""
+        return sum(ratio < 1 for ratio in self.ratios) / self.samples
+
+    @property
+    def largest_gap(self) -> tuple[float, float]:
+        """Largest difference in accuracy to any of `solvers`, either way, and its upper bound.
+
+        Without accuracies, those of the flip rate. All intervals hold at once with 95 %.
+        """
+        if not self.gaps:
+            return self.flip_rate, share_interval(self.flipped, self.samples)[1]
+        bounds = [gap.interval(self._level) for gap in self.gaps]
+        return (
+            max(abs(gap.difference) for gap in self.gaps),
+            max(max(-low, high) for low, high in bounds),
+        )
+
+    @property
+    def _level(self) -> float:
+        return 1 - 0.05 / max(1, len(self.gaps))
+
+    @property
+    def verdict(self) -> str:
+        """One of "flow", "map" and "undecided".
+
+        "flow" if the upper bound of the largest gap is at most 0.005, at least 95 % of the samples
+        are certified, the observed order is at most 1/2 below the solver's, and all is finite;
+        "undecided" if only the bound is in the way, which more samples bring down; else "map".
+        """
+        difference, bound = self.largest_gap
+        converges = self.order is None or self.order >= self.expected_order - 0.5
+        if self.nonfinite or not converges or self.certified < CERTIFIED or difference > GAP:
+            return "map"
+        return "flow" if bound <= GAP else "undecided"
+
+    @property
+    def samples_needed(self) -> int:
+        """Samples from which on a model without any gap can be called the flow's."""
+        return samples_needed(GAP, self._level)
+
+    def __str__(self) -> str:
+        """A few lines."""
+        difference, bound = self.largest_gap
+        name = "largest gap in accuracy" if self.gaps else "share that changes"
+        order = "hidden by rounding" if self.order is None else f"{self.order:.2f}"
+        lines = [
+            f"verdict: {self.verdict} ({self.samples} samples)",
+            f"{name}: {100 * difference:.2f} %, at most {100 * bound:.2f} %",
+            f"changed under a more powerful solver: {100 * self.flip_rate:.2f} %",
+            f"certified: {100 * self.certified:.1f} %",
+            f"observed order: {order}, of the solver {self.expected_order:g}",
+        ]
+        if self.nonfinite:
+            lines.append(f"not finite: {self.nonfinite} samples")
+        if self.verdict == "undecided":
+            lines.append(f"too few samples: give at least {self.samples_needed}")
+        return "\n".join(lines)
+
+    def to_json(self) -> str:
+        """The fields as JSON, with null for infinite ratios."""
+        fields = asdict(self)
+        for name in ("ratios", "changes"):
+            fields[name] = [x if isfinite(x) else None for x in fields[name]]
+        return json.dumps(fields, allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> SolverConsistencyReport:
+        """The report from `to_json`."""
+        fields = json.loads(text)
+        fields["gaps"] = [PairedGap(**gap) for gap in fields["gaps"]]
+        for name in ("ratios", "changes"):
+            fields[name] = [inf if x is None else x for x in fields[name]]
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+
+    def plot(self, axes: Sequence[Any] | None = None) -> Any:
+        """Draw changes against steps, and the distribution of ratios; needs matplotlib.
+
+        Parameters
+        ----------
+        axes : (2,) sequence of Axes, optional
+
+        Returns
+        -------
+        Figure
+        """
+        from torch_bridge._consistency_plot import plot_consistency
+
+        return plot_consistency(self, axes)

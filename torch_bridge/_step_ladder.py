@@ -1,0 +1,79 @@
+"""From the outputs of a model in ever finer steps to a bound of what finer steps still change."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["LadderBound", "ladder_bound"]
+
+FASTEST_TAIL = 0.9  # ratio of changes from which on their sum is not bounded
+ROUNDING = 32  # eps of the largest entry: below, a change is not one of the steps
+
+
+class LadderBound(NamedTuple):
+    """What a ladder says of each sample.
+
+    Parameters
+    ----------
+    changes : (K, n) Tensor
+        float64: largest change of an entry from one rung to the next.
+    bound : (n,) Tensor
+        Of the distance to the flow's output, infinite where the changes do not fall.
+    order : (n,) Tensor
+        log2 of the ratio of the last two changes, NaN where they are rounding or not finite.
+    """
+
+    changes: Tensor
+    bound: Tensor
+    order: Tensor
+
+
+def ladder_bound(outputs: list[Tensor], order: float) -> LadderBound:
+    """Bound the distance of the first output to the limit of the ladder.
+
+    E = sum_k d_k + d_(K-1) r / (1 - r) with the changes d_k from rung to rung, each of twice as
+    many steps, and r = max(2^-p, d_(K-1) / d_(K-2)): beyond the last rung changes are taken to fall
+    no faster than they did last, nor than the order allows. Without a bound where r >= 0.9.
+
+    Parameters
+    ----------
+    outputs : list of (n, ...) Tensor
+        At least three.
+    order : float
+        p, of the solver.
+
+    Notes
+    -----
+    Two rungs alone (Richardson's estimate d_0 / (1 - 2^-p)) rely on the order before it shows. The
+    bound relies on it beyond the last rung only, and is no proof: a model can be made that changes
+    its mind at the next. Changes of less than 32 eps of the largest entry are rounding; they count
+    as that large, and their ratio as the order's.
+    """
+    flat = [y.detach().reshape(len(y), -1) for y in outputs]
+    eps = torch.finfo(flat[0].dtype).eps
+    flat = [y.double() for y in flat]
+    changes = torch.stack([_largest(b - a) for a, b in pairwise(flat)])
+    floor = ROUNDING * eps * _largest(torch.stack(flat).amax(0).abs() + flat[0].abs())
+    last, before = changes[-1], changes[-2]
+    rounding = last <= floor
+    least = 2.0**-order
+    ratio = torch.where(rounding, least, last / before.clamp_min(1e-300)).clamp_min(least)
+    size = torch.maximum(changes, floor)
+    bound = size.sum(0) + size[-1] * ratio / (1 - ratio)
+    known = torch.isfinite(changes).all(0) & (ratio < FASTEST_TAIL)
+    observed = torch.log2(before / last)
+    seen = ~rounding & torch.isfinite(observed)
+    nothing = torch.full_like(bound, float("nan"))
+    return LadderBound(
+        changes,
+        torch.where(known, bound, float("inf")),
+        torch.where(seen, observed, nothing),
+    )
+
+
+def _largest(x: Tensor) -> Tensor:
+    return x.abs().amax(1)
