@@ -62,9 +62,11 @@ class TimeBatchNorm(nn.Module):
     with the batch's mean mu asks for mu_l <- (1 - eta w_l) mu_l + eta w_l mu. The evaluations
     t_k of one solve are one update together, to the mean of the mu(t_k) weighted with w_l(t_k),
     with weight min(1, sum of w_l(t_k)): for one evaluation, and for one at each of the times,
-    that is the formula above, but more stages do not make the statistics move faster. Likewise
-    the variances, which are the unbiased ones, as in torch. Inside torch.func nothing is recorded,
-    since functions there have no side effects; a compiler leaves its graph here in training.
+    that is the formula above, but more stages do not make the statistics move faster. Stages
+    between the times smooth the statistics over an interval, on one side only at the first and the
+    last time. Likewise the variances, which are the unbiased ones, as in torch. Inside torch.func
+    nothing is recorded, since functions there have no side effects; a compiler leaves its graph
+    here in training.
 
     Examples
     --------

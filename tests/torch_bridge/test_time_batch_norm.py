@@ -127,7 +127,9 @@ def test_statistics_converge_to_those_of_the_flow():
     exact = odeint(func.eval(), torch.zeros(1, 2), t, rtol=1e-6)[:, 0]
     spread = math.e**0.5 / (64 * 2 / 0.05) ** 0.5  # of a mean over about 2 / 0.05 batches
     error = (func.norm.running_mean - exact).abs()
-    assert error.max() < 5 * spread + 0.02  # the second: four stages around each time
+    # Four stages around each time, on one side only at the ends: to first order in the interval.
+    assert error[1:-1].max() < 5 * spread + 0.02
+    assert error.max() < 5 * spread + 4 / 32
     variance = torch.exp(t)[:, None]
     assert ((func.norm.running_var - variance) / variance).abs().max() < 0.25
     assert (plain.running_mean - exact).abs().max() > 20 * spread  # one mean serves all times

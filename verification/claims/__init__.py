@@ -1,6 +1,13 @@
 """Claims with their evidence: each states, measures and compares; each can be made to fail."""
 
-from verification.claims import _adjoints, _directions, _runge_kutta, _sketching, _solving
+from verification.claims import (
+    _adjoints,
+    _directions,
+    _normalization,
+    _runge_kutta,
+    _sketching,
+    _solving,
+)
 from verification.claims._claim import Claim, Outcome
 
 CLAIMS = (
@@ -9,6 +16,7 @@ CLAIMS = (
     *_adjoints.CLAIMS,
     *_sketching.CLAIMS,
     *_directions.CLAIMS,
+    *_normalization.CLAIMS,
 )
 
 __all__ = ["CLAIMS", "Claim", "Outcome"]
