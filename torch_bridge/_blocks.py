@@ -107,7 +107,7 @@ class NeuralODE(nn.Module):
 
     def forward(self, y0: Tensor, t: Tensor | None = None) -> Tensor:
         """Map the initial state to the final one, or, given times (n,), to the (n, ...) states."""
-        self._check(self.t[0] if t is None else t[0], y0)
+        self._check(y0, t)
         method = self.solver(y0) if isinstance(self.solver, nn.Module) else self.solver
         arguments: dict[str, Any] = {
             "rtol": self.rtol,
@@ -131,13 +131,14 @@ class NeuralODE(nn.Module):
             )
         return y[-1] if t is None else y
 
-    def _check(self, t: Any, y0: Tensor) -> None:
+    def _check(self, y0: Tensor, t: Tensor | None) -> None:
         """Look at the right-hand side once in each mode."""
         if self.check == "off" or self.training in self._checked:
             return
-        if not can_be_checked(self.func, y0):
+        times = torch.tensor(self.t[:1], dtype=torch.float64) if t is None else t
+        if not can_be_checked(self.func, times, y0):
             return
-        report = check_rhs(self.func, t, y0)
+        report = check_rhs(self.func, times[0], y0)
         if self.check == "raise":
             report.raise_if_any()
         self._checked = (*self._checked, self.training)

@@ -88,7 +88,8 @@ def check_rhs(func: Any, t: Any, y: Any, /) -> RightHandSideReport:
     Parameters
     ----------
     func : Module or callable
-        As for `odeint`. Of a callable only the values are looked at.
+        As for `odeint`. Of a callable that is no Module only the values are looked at, and what it
+        hides is not put back.
     t : float or 0-d Tensor
     y : Tensor or tuple of Tensor
         A typical state, a whole batch where there are such.
@@ -181,14 +182,18 @@ def _remedy(func: Any, where: str, otherwise: str) -> str:
     return next((remedy for name, remedy in REMEDIES if name in kind), otherwise)
 
 
-def can_be_checked(func: Any, y: Any) -> bool:
-    """Whether a check may run now: nobody traces, records or watches, and all is there.
+def can_be_checked(func: Any, t: Any, y: Any) -> bool:
+    """Whether a check may run now, at the first of the times (n,).
 
-    Not in a backward pass either, where a checkpoint repeats what went without a check.
+    That is if nobody traces, records or watches, and the arguments are what a solve takes. Not in a
+    backward pass, where a checkpoint repeats what went without a check, nor in a replica of
+    DataParallel, which would not remember it.
     """
     if inside_transform() or in_backward() or torch.jit.is_tracing() or _len_torch_dispatch_stack():
         return False
     if not isinstance(y, Tensor) or not (y.is_floating_point() or y.is_complex()):
+        return False
+    if not isinstance(t, Tensor) or t.ndim != 1 or not len(t) or hasattr(func, "_is_replica"):
         return False
     if y.is_cuda and torch.cuda.is_current_stream_capturing():
         return False

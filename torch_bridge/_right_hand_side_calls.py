@@ -40,18 +40,21 @@ class Calls:
         }
         with ExitStack() as stack:
             device = self.first.device
-            cuda = [device.index or 0] if device.type == "cuda" else []
-            stack.enter_context(torch.random.fork_rng(devices=cuda))
+            kind = "xpu" if device.type == "xpu" else "cuda"
+            devices = [device.index or 0] if device.type == kind else []
+            stack.enter_context(torch.random.fork_rng(devices, device_type=kind))
             stack.enter_context(torch.inference_mode(False))
             # Gradients also where there are none: autocast keeps the weights that it converts.
             stack.enter_context(torch.enable_grad())
             # What these calls save is no concern of a checkpoint around them.
             stack.enter_context(saved_tensors_hooks(lambda x: x, lambda x: x))
             stack.enter_context(one_solve(records=False))
+            dtype = self.first.dtype.to_real()
+            self.t = torch.as_tensor(self.t, dtype=dtype, device=device).detach()
+            several = isinstance(self.y, tuple)
+            parts = tuple(x.detach().clone() for x in (self.y if several else (self.y,)))
+            self.y = parts if several else parts[0]
             self.stack = stack.pop_all()
-        clone = [x.detach().clone() for x in (self.y if isinstance(self.y, tuple) else (self.y,))]
-        self.y = tuple(clone) if isinstance(self.y, tuple) else clone[0]
-        self.t = torch.as_tensor(self.t, dtype=self.first.dtype.to_real(), device=device).detach()
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -156,6 +156,10 @@ def test_bad_arguments():
         check_rhs(3, 0.0, y)
     with pytest.raises(TypeError, match="must be a tensor or a tuple of tensors, got list"):
         check_rhs(lambda t, y: y, 0.0, [1.0])
+    with pytest.raises(ValueError, match="at least one time"):
+        NeuralODE(DenseField(4, 4))(y, torch.zeros(0))
+    with pytest.raises(TypeError, match="one-dimensional"):
+        NeuralODE(DenseField(4, 4))(y, 1.0)
     with pytest.raises(ValueError, match="`check` must be one of warn, raise, off, got 'no'"):
         NeuralODE(DenseField(2, 4), check="no")
 
