@@ -196,3 +196,25 @@ def test_bad_weight_normalizations():
         weight_normalization(nn.Linear(2, 2), "batch")
     with pytest.raises(TypeError, match="Tanh has no `weight`"):
         weight_normalization(nn.Tanh(), "weight")
+
+
+@pytest.mark.parametrize("name", ["weight", "spectral"])
+def test_frozen_weights_under_a_compiler_and_torch_func(name):
+    field, y = DenseField(4, 8, weights=name), torch.randn(5, 4)
+    optimizer = torch.optim.SGD(field.parameters(), lr=0.5)
+    field(ZERO, y).square().sum().backward()
+    optimizer.step()
+    before = [x.clone() for x in field.buffers()]
+    torch.compiler.reset()
+    found = torch.compile(field, backend="eager", fullgraph=True)(ZERO, y)
+
+    def value(parameters):
+        return torch.func.functional_call(field, parameters, (ZERO, y)).square().sum()
+
+    gradients = torch.func.grad(value)(dict(field.named_parameters()))
+    assert all(map(torch.equal, field.buffers(), before))
+    field.eval()  # without a step of the power iteration, as the two above
+    torch.testing.assert_close(field(ZERO, y), found)
+    wanted = torch.autograd.grad(field(ZERO, y).square().sum(), list(field.parameters()))
+    for one, other in zip(gradients.values(), wanted, strict=True):
+        torch.testing.assert_close(one, other)
