@@ -161,7 +161,7 @@ class TimeBatchNorm(nn.Module):
             return None
         if torch.is_autocast_enabled(w.device.type):  # which would round a product of matrices
             return (w[:, None] * values).sum(0)
-        return w @ values
+        return torch.mv(values.t(), w)
 
     @torch.compiler.disable
     def _record(self, w: Tensor, mean: Tensor, var: Tensor) -> None:
