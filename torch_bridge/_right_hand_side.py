@@ -160,9 +160,9 @@ def _differences(func: Any, calls: Calls, first: Any) -> list[RightHandSideFindi
 
 
 def _dead(func: Any, value: Any) -> list[RightHandSideFinding]:
-    if not isinstance(func, nn.Module):
-        return []
     parts = value if isinstance(value, tuple) else (value,)
+    if not isinstance(func, nn.Module) or not all(isinstance(part, Tensor) for part in parts):
+        return []  # no value of a right-hand side is what a solve refuses itself
     alive = {id(leaf) for part in parts for leaf in leaves_of(part)}
     return [
         RightHandSideFinding(

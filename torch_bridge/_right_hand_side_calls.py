@@ -147,4 +147,4 @@ def deviation(one: Any, other: Any) -> float:
     both = a.isnan() & b.isnan()
     size = float(torch.maximum(a.abs(), b.abs()).nan_to_num().max())
     apart = float(torch.where(both, 0, a - b).abs().nan_to_num(nan=torch.inf).max())
-    return 0.0 if apart <= unit * size else apart / size
+    return 0.0 if apart <= unit * size else apart / (size or 1.0)

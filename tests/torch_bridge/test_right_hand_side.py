@@ -147,6 +147,8 @@ def test_rounding_is_no_difference():
     assert check_rhs(lambda t, y: y * (1 + next(noise)), 0.0, y)
     larger = itertools.count(1, 1e-3)
     assert not check_rhs(lambda t, y: y * next(larger), 0.0, y)
+    turns = itertools.cycle([0.0, torch.nan])
+    assert not check_rhs(lambda t, y: 0 * y + next(turns), 0.0, y)
     nan = torch.where(y > 0, y, torch.nan)
     assert check_rhs(lambda t, y: nan, 0.0, y)
 
@@ -156,6 +158,13 @@ def test_bad_arguments():
         check_rhs(3, 0.0, y)
     with pytest.raises(TypeError, match="must be a tensor or a tuple of tensors, got list"):
         check_rhs(lambda t, y: y, 0.0, [1.0])
+
+    class Wrong(nn.Linear):
+        def forward(self, t, y):
+            return [super().forward(y)]
+
+    with pytest.raises(TypeError, match="list"):  # by the solve, whose message says more
+        NeuralODE(Wrong(4, 4))(y)
     with pytest.raises(ValueError, match="at least one time"):
         NeuralODE(DenseField(4, 4))(y, torch.zeros(0))
     with pytest.raises(TypeError, match="one-dimensional"):
