@@ -42,6 +42,7 @@ verify: $(VENV)/test.installed $(VENV)/text.installed ## the long tests, the cla
 	$(BIN)/python -m verification.experiments.text_training
 	$(BIN)/python -m verification.experiments.direction_training
 	$(BIN)/python -m verification.experiments.regime_training
+	$(BIN)/python -m verification.experiments.normalization_training
 	$(BIN)/python -m verification demo
 
 lint: $(VENV)/lint.installed ## format and style
@@ -60,6 +61,7 @@ bench: $(VENV)/bench.installed ## ratios to peers, measured in one run
 	$(BIN)/python -m verification.benchmarks.linear
 	OMP_NUM_THREADS=1 $(BIN)/python -m verification.benchmarks.directions
 	OMP_NUM_THREADS=1 $(BIN)/python -m verification.benchmarks.regimes
+	OMP_NUM_THREADS=1 $(BIN)/python -m verification.benchmarks.normalization
 
 clean: ## remove what the other targets made, the environment included
 	rm -rf $(VENV) build docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis

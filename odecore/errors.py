@@ -15,6 +15,8 @@ __all__ = [
     "NonfiniteInputError",
     "NonfiniteRHSError",
     "OdecoreWarning",
+    "RightHandSideError",
+    "RightHandSideWarning",
     "SingularParameterError",
     "SolveError",
     "StepUnderflowError",
@@ -76,6 +78,10 @@ class UncertifiedGradientError(RuntimeError):
     """A gradient whose estimated error is above the limit, where that was asked to be an error."""
 
 
+class RightHandSideError(ValueError):
+    """A right-hand side that is not a function of its arguments and parameters."""
+
+
 class FreedGraphError(RuntimeError):
     """An objective whose history was freed by an earlier pass through it."""
 
@@ -108,6 +114,10 @@ class UnresolvedInterpolantWarning(OdecoreWarning):
 
 class UncertifiedGradientWarning(OdecoreWarning):
     """A gradient whose estimated error is above the limit."""
+
+
+class RightHandSideWarning(OdecoreWarning):
+    """A right-hand side that is not a function of its arguments and parameters."""
 
 
 class NearSingularWarning(OdecoreWarning):

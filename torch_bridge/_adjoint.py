@@ -21,6 +21,7 @@ from torch_bridge._jacobian import newton_of
 from torch_bridge._methods import Method, Solver, solver_of
 from torch_bridge._odeint import Prepared, odeint, prepare
 from torch_bridge._once import once_only
+from torch_bridge._one_solve import one_solve
 from torch_bridge._restored_adjoint import Restored
 from torch_bridge._step_adjoints import Discrete, Reversed
 from torch_bridge._times import shifted_outputs, shifted_start
@@ -148,7 +149,8 @@ def odeint_adjoint(
             odeint_adjoint, adjoint_params=adjoint_params, nodes=nodes, memory=memory,
             adjoint=adjoint, certificate=certificate, compile=compile, **forward, **given,
         )  # fmt: skip
-        return solved_again(partial(odeint, **forward), solve, func, y0, t, event_fn)
+        with one_solve():
+            return solved_again(partial(odeint, **forward), solve, func, y0, t, event_fn)
     _refuse_unused(adjoint, given, nodes, memory)
     if compile and (adjoint != "restored" or inside_torch_func()):
         found = "torch.func" if adjoint == "restored" else f"adjoint={adjoint!r}"
@@ -173,18 +175,19 @@ def odeint_adjoint(
             norm = kind.setting.adjoint_options.get("norm")
             return _gradients(kind, certifier, saved, y_grad, norm)
 
-        return transformed(make, pulled, func, y0, t, adjoint_params, NO_SECOND_DERIVATIVE)
+        with one_solve():
+            return transformed(make, pulled, func, y0, t, adjoint_params, NO_SECOND_DERIVATIVE)
     kind: Restored | Reversed | Discrete = make(func, y0, t, adjoint_params)
     setting = kind.setting
     problem = setting.problem
     if len(problem.times) == 1:
         return problem.layout.state(problem.y0[None])
-    start = shifted_start(problem.y0, t, problem.field)
-    with setting.autocast.suspended():
+    with setting.autocast.suspended(), one_solve():
+        start = shifted_start(problem.y0, t, problem.field)
         y, *saved = _Solve.apply(kind, certifier, start, *setting.parameters)
         if y.device.type == "cpu" and not inside_transform():
             kind.warn_of_trajectory([x.detach() for x in saved])
-    return problem.layout.state(shifted_outputs(y, problem.y0, t, problem.field))
+        return problem.layout.state(shifted_outputs(y, problem.y0, t, problem.field))
 
 
 class _Solve(torch.autograd.Function):
@@ -221,7 +224,7 @@ def _gradients(
 ) -> Gradients:
     """Solve backward, and look how good that is."""
     setting, cotangents = kind.setting, list(y_grad.unbind())
-    with torch.no_grad(), Autocast.current(y_grad.device).suspended():
+    with torch.no_grad(), Autocast.current(y_grad.device).suspended(), one_solve():
         found: Gradients = kind.gradients(saved, cotangents, norm)
         if y_grad.device.type == "cpu":
             kind.warn_of_gradients(found)

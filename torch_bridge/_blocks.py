@@ -9,17 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from odecore.tableaux import ButcherTableau, Coefficients
-from torch_bridge import _normalization
 from torch_bridge._adjoint import odeint_adjoint
 from torch_bridge._certifier import Certifier
 from torch_bridge._draws import in_backward
 from torch_bridge._ensembles import SolverEnsemble
 from torch_bridge._methods import is_adaptive
+from torch_bridge._normalization import normalization as normalization_layer
+from torch_bridge._normalization import normalized
 from torch_bridge._odeint import odeint
+from torch_bridge._right_hand_side import can_be_checked, check_rhs
+from torch_bridge._weight_normalization import weight_normalization
 
 __all__ = ["DenseField", "NeuralODE"]
 
 ADJOINTS = ("direct", "restored", "reversed", "discrete")
+CHECKS = ("warn", "raise", "off")
 
 
 class NeuralODE(nn.Module):
@@ -45,11 +49,22 @@ class NeuralODE(nn.Module):
         For the restored adjoint.
     certificate : Certifier, float or bool, optional
         As for `odeint_adjoint`.
+    check : {"warn", "raise", "off"}, optional
+        What to do if `check_rhs` finds something at the first solve, and at the first one in the
+        other mode of training: two calls of `func` each, unless somebody watches its calls by
+        forward hooks or dispatch modes, compiles or transforms it; then at a later solve.
 
     Raises
     ------
     ValueError
-        For another value of `adjoint`, fewer than two times, or missing `steps`.
+        For another value of `adjoint` or `check`, fewer than two times, or missing `steps`.
+    odecore.errors.RightHandSideError
+        At the first call, with `check="raise"`.
+
+    Warns
+    -----
+    odecore.errors.RightHandSideWarning
+        At the first call, with `check="warn"`.
 
     Examples
     --------
@@ -71,8 +86,11 @@ class NeuralODE(nn.Module):
         adjoint: str = "direct",
         nodes: int | None = None,
         certificate: Certifier | float | bool | None = None,
+        check: str = "warn",
     ) -> None:
         super().__init__()
+        if check not in CHECKS:
+            raise ValueError(f"`check` must be one of {', '.join(CHECKS)}, got {check!r}")
         if adjoint not in ADJOINTS:
             raise ValueError(f"`adjoint` must be one of {', '.join(ADJOINTS)}, got {adjoint!r}")
         if len(t) < 2:
@@ -86,11 +104,14 @@ class NeuralODE(nn.Module):
         self.rtol, self.atol = rtol, atol
         self.adjoint = adjoint
         self.nodes, self.certificate = nodes, certificate
+        self.check = check
+        self._checked: tuple[bool, ...] = ()  # the modes in which it was
         self.replaced: tuple[Any, int] = (None, 1)  # a solver for now, and times as many steps
         self._last = self.replaced
 
     def forward(self, y0: Tensor, t: Tensor | None = None) -> Tensor:
         """Map the initial state to the final one, or, given times (n,), to the (n, ...) states."""
+        self._check(y0, t)
         if self._last[0] is not self.replaced[0] or self._last[1] != self.replaced[1]:
             if in_backward():
                 raise RuntimeError(
@@ -131,6 +152,19 @@ class NeuralODE(nn.Module):
             )
         return y[-1] if t is None else y
 
+    def _check(self, y0: Tensor, t: Tensor | None) -> None:
+        """Look at the right-hand side once in each mode."""
+        if self.check == "off" or self.training in self._checked:
+            return
+        times = torch.tensor(self.t[:1], dtype=torch.float64) if t is None else t
+        if not can_be_checked(self.func, times, y0):
+            return
+        report = check_rhs(self.func, times[0], y0)
+        if self.check == "raise":
+            report.raise_if_any()
+        self._checked = (*self._checked, self.training)
+        report.warn(stacklevel=5)
+
     def extra_repr(self) -> str:
         """Show what is not a submodule."""
         shown = f"adjoint={self.adjoint!r}, t={self.t}, steps={self.steps}"
@@ -145,13 +179,17 @@ class DenseField(nn.Module):
     width : int
         Size of the state.
     hidden : int
-    normalization : {"none", "layer", "group", "batch"}, optional
+    normalization : {"none", "layer", "group", "batch", "time batch"}, optional
         Applied to the hidden features; see `torch_bridge.normalization`.
+    weights : {"none", "weight", "spectral"}, optional
+        Applied to both matrices; see `torch_bridge.weight_normalization`.
     groups : int, optional
         For "group".
     linear : callable, optional
         Makes a linear layer from two sizes; `torch.nn.Linear` by default, or for example
         ``functools.partial(SketchedLinear, ratio=0.2)``.
+    **options
+        Of `TimeBatchNorm`, for "time batch".
     """
 
     def __init__(
@@ -160,15 +198,17 @@ class DenseField(nn.Module):
         hidden: int,
         normalization: str = "none",
         *,
+        weights: str = "none",
         groups: int = 4,
         linear: Callable[[int, int], nn.Module] = nn.Linear,
+        **options: Any,
     ) -> None:
         super().__init__()
-        self.inner = linear(width, hidden)
+        self.inner = weight_normalization(linear(width, hidden), weights)
         self.drift = nn.Parameter(torch.zeros(hidden))
-        self.norm = _normalization.normalization(normalization, hidden, groups=groups)
-        self.outer = linear(hidden, width)
+        self.norm = normalization_layer(normalization, hidden, groups=groups, **options)
+        self.outer = weight_normalization(linear(hidden, width), weights)
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
         """Evaluate the field."""
-        return self.outer(torch.tanh(self.norm(self.inner(y) + t * self.drift)))
+        return self.outer(torch.tanh(normalized(self.norm, t, self.inner(y) + t * self.drift)))

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from torch import nn
+from typing import Any
 
-__all__ = ["NORMALIZATIONS", "normalization"]
+from torch import Tensor, nn
 
-NORMALIZATIONS = ("none", "layer", "group", "batch")
+from torch_bridge._time_batch_norm import TimeBatchNorm
+
+__all__ = ["NORMALIZATIONS", "normalization", "normalized"]
+
+NORMALIZATIONS = ("none", "layer", "group", "instance", "batch", "time batch")
 
 
-def normalization(name: str, channels: int, *, groups: int = 4, dimensions: int = 0) -> nn.Module:
+def normalization(
+    name: str, channels: int, *, groups: int = 4, dimensions: int = 0, **options: Any
+) -> nn.Module:
     """Make a normalization layer for features of shape (batch, channels, ...).
 
     Parameters
     ----------
-    name : {"none", "layer", "group", "batch"}
-        "layer" is GroupNorm with one group. "batch" changes its statistics at every evaluation of
-        the right-hand side, so that two solves of one batch differ and evaluation uses one mean for
-        all times: it is here to be compared, not recommended (arXiv 2004.09222).
+    name : {"none", "layer", "group", "instance", "batch", "time batch"}
+        "layer" is GroupNorm with one group, "instance" with one for each channel. "batch" changes
+        its statistics at every evaluation of the right-hand side, and evaluation uses one mean for
+        all times: it is here to be compared, not recommended (arXiv 2004.09222). "time batch" is
+        `TimeBatchNorm`, which is called with the time, as layer(t, x).
     channels : int
     groups : int, optional
         For "group"; must divide `channels`.
     dimensions : {0, 1, 2, 3}, optional
-        Number of axes after the channels; BatchNorm has a class for each.
+        Number of axes after the channels; BatchNorm has a class for each, and "instance" needs one.
+    **options
+        Of `TimeBatchNorm`.
 
     Returns
     -------
@@ -31,18 +40,32 @@ def normalization(name: str, channels: int, *, groups: int = 4, dimensions: int 
     Raises
     ------
     ValueError
-        For another name, groups that do not divide the channels, or unknown dimensions.
+        For another name, groups that do not divide the channels, unknown dimensions, or options
+        that the layer does not have.
     """
     if name not in NORMALIZATIONS:
         raise ValueError(f"`name` must be one of {', '.join(NORMALIZATIONS)}, got {name!r}")
+    if options and name != "time batch":
+        raise ValueError(f"{', '.join(options)}: options of 'time batch', not of {name!r}")
+    if dimensions not in range(4):
+        raise ValueError(f"`dimensions` must be 0, 1, 2 or 3, got {dimensions!r}")
     if name == "none":
         return nn.Identity()
+    if name == "time batch":
+        return TimeBatchNorm(channels, **options)
     if name == "batch":
-        kinds = (nn.BatchNorm1d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-        if dimensions not in range(len(kinds)):
-            raise ValueError(f"`dimensions` must be 0, 1, 2 or 3, got {dimensions!r}")
-        return kinds[dimensions](channels)
-    groups = 1 if name == "layer" else groups
+        return (nn.BatchNorm1d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)[dimensions](
+            channels
+        )
+    if name == "instance" and not dimensions:
+        raise ValueError("'instance' needs axes after the channels: of one number nothing is left")
+    groups = {"layer": 1, "instance": channels}.get(name, groups)
     if groups < 1 or channels % groups:
         raise ValueError(f"`groups` must divide the {channels} channels, got {groups}")
     return nn.GroupNorm(groups, channels)
+
+
+def normalized(layer: nn.Module, t: Tensor, x: Tensor) -> Tensor:
+    """Call a normalization layer, with the time if that is what it needs."""
+    found: Tensor = layer(t, x) if isinstance(layer, TimeBatchNorm) else layer(x)
+    return found

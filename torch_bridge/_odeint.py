@@ -17,6 +17,7 @@ from torch_bridge._events import moved_to_event, until_event
 from torch_bridge._fields import as_field, inside_transform, times_of
 from torch_bridge._jacobian import newton_of
 from torch_bridge._methods import Method, Solver, solver_of
+from torch_bridge._one_solve import one_solve
 from torch_bridge._scipy import scipy_solve
 from torch_bridge._states import Layout, layout_of
 from torch_bridge._times import shifted_outputs, shifted_start
@@ -109,18 +110,8 @@ def odeint(
     torch.Size([3, 2])
     """
     problem = prepare(func, y0, t, rtol, atol, method, options, compile)
-    if event_fn is not None:
-        return problem.until(event_fn)
-    start = shifted_start(problem.y0, t, problem.field)
-    if len(problem.times) == 1:
-        return problem.layout.state(start[None])
-    if problem.solver.method is None:
-        y = scipy_solve(problem.field, start, problem.times, problem.solver.options)
-    else:
-        span = problem.times[0], problem.times[-1]
-        arguments = problem.arguments("linear")
-        y = solve_ivp(problem.field, span, start, t_eval=problem.times, **arguments).y
-    return problem.layout.state(shifted_outputs(y, problem.y0, t, problem.field))
+    with one_solve():
+        return problem.until(event_fn) if event_fn is not None else problem.outputs()
 
 
 @dataclass(frozen=True)
@@ -148,6 +139,18 @@ class Prepared:
         if self.solver.per_interval is not None:  # one solve goes through all intervals
             found["max_steps"] = self.solver.per_interval * max(1, len(self.times) - 1)
         return {**found, "observe": observer_of(self.func, self.layout)}
+
+    def outputs(self) -> Any:
+        """Solve, and give the states at all times."""
+        start = shifted_start(self.y0, self.t, self.field)
+        if len(self.times) == 1:
+            return self.layout.state(start[None])
+        if self.solver.method is None:
+            y = scipy_solve(self.field, start, self.times, self.solver.options)
+        else:
+            span, arguments = (self.times[0], self.times[-1]), self.arguments("linear")
+            y = solve_ivp(self.field, span, start, t_eval=self.times, **arguments).y
+        return self.layout.state(shifted_outputs(y, self.y0, self.t, self.field))
 
     def until(self, event_fn: Callable[[Tensor, Any], Tensor]) -> tuple[Tensor, Any]:
         """Solve until an event."""
@@ -260,10 +263,12 @@ def odeint_event(
     layout = layout_of(y0)
     vector = layout.vector(y0)
     field = as_field(layout.field(func), vector)
-    start = shifted_start(vector, first, field)
-    event_t, solution = odeint_interface(
-        func, layout.state(start), t.detach(), event_fn=event_fn, **kwargs
-    )
-    end = solution[-1] if layout.shapes is None else layout.vector(tuple(s[-1] for s in solution))
-    event_t, end = moved_to_event(field, layout.function(event_fn), event_t, end)
+    with one_solve():
+        start = shifted_start(vector, first, field)
+        event_t, solution = odeint_interface(
+            func, layout.state(start), t.detach(), event_fn=event_fn, **kwargs
+        )
+        whole = layout.shapes is None
+        end = solution[-1] if whole else layout.vector(tuple(s[-1] for s in solution))
+        event_t, end = moved_to_event(field, layout.function(event_fn), event_t, end)
     return event_t, layout.state(torch.stack([vector, end]))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from odecore.adjoint import Panel, Pull, node_by_node
 
-__all__ = ["Products"]
+__all__ = ["Products", "leaves_of"]
 
 Field = Callable[[Any, Any], Any]
 
@@ -158,6 +158,11 @@ def _pull_back(value: Tensor, inputs: tuple[Tensor, ...], a: Tensor) -> tuple[Te
     return tuple(
         torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)
     )
+
+
+def leaves_of(value: Tensor) -> list[Tensor]:
+    """The leaves that a value depends on."""
+    return list(_unlisted(value, ()).values())
 
 
 def _unlisted(value: Tensor, listed: Sequence[Tensor]) -> dict[int, Tensor]:

@@ -14,6 +14,7 @@ from torch_bridge._fields import as_field
 from torch_bridge._jacobian import newton_of
 from torch_bridge._methods import Method
 from torch_bridge._odeint import prepare
+from torch_bridge._one_solve import one_solve
 from torch_bridge._states import layout_of
 from torch_bridge._times import shifted
 
@@ -56,7 +57,8 @@ def odeint_dense(
     if problem.solver.method is None:
         raise ValueError("SciPy's solvers have no dense output here; choose another method")
     arguments = problem.arguments()
-    found = solve_ivp(problem.field, problem.times, problem.y0, dense=True, **arguments)
+    with one_solve():
+        found = solve_ivp(problem.field, problem.times, problem.y0, dense=True, **arguments)
 
     def solution(t: Any) -> Any:
         times = t.detach().cpu().double().numpy() if isinstance(t, Tensor) else t
@@ -112,7 +114,8 @@ def solve(
     method = options.get("method", "dopri5")
     if _is_implicit(method):
         options.setdefault("newton", newton_of(field))
-    return solve_ivp(field if layout.shapes is None else user_field, t_span, y0, **options)
+    with one_solve():
+        return solve_ivp(field if layout.shapes is None else user_field, t_span, y0, **options)
 
 
 def _is_implicit(method: Any) -> bool:

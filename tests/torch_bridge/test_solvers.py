@@ -21,6 +21,7 @@ from torch_bridge import (
     TrainableSolver,
     normalization,
     odeint,
+    one_solve,
 )
 
 F = Fraction
@@ -224,15 +225,19 @@ def test_bad_blocks_are_refused():
 @pytest.mark.parametrize("shape", [(6, 8), (6, 8, 5), (6, 8, 5, 4), (6, 8, 3, 5, 4)])
 def test_normalization_by_name(name, shape):
     x = 3 + 2 * torch.randn(shape)
+    if name == "instance" and len(shape) == 2:
+        with pytest.raises(ValueError, match="of one number nothing is left"):
+            normalization(name, 8)
+        return
     layer = normalization(name, 8, groups=2, dimensions=len(shape) - 2)
-    y = layer(x)
+    with one_solve():
+        y = layer(torch.tensor(0.3), x) if name == "time batch" else layer(x)
     assert y.shape == shape
     if name == "none":
         assert torch.equal(y, x)
         return
-    axes = {"batch": (0, *range(2, len(shape)))}.get(name)
-    groups = {"layer": 1, "group": 2}.get(name)
-    flat = y.transpose(0, 1).flatten(1) if axes else y.reshape(6 * groups, -1)
+    groups = {"layer": 1, "group": 2, "instance": 8}.get(name)
+    flat = y.transpose(0, 1).flatten(1) if "batch" in name else y.reshape(6 * groups, -1)
     torch.testing.assert_close(flat.mean(1), torch.zeros(len(flat)), rtol=0, atol=1e-4)
     torch.testing.assert_close(flat.var(1, correction=0), torch.ones(len(flat)), rtol=0, atol=1e-2)
 
@@ -240,7 +245,7 @@ def test_normalization_by_name(name, shape):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("instance", 8), "must be one of none, layer"),
+        (("batches", 8), "must be one of none, layer"),
         (("group", 7), "must divide the 7 channels, got 4"),
     ],
 )
@@ -254,6 +259,8 @@ def test_bad_normalization_options_are_refused():
         normalization("group", 8, groups=0)
     with pytest.raises(ValueError, match="`dimensions` must be"):
         normalization("batch", 8, dimensions=4)
+    with pytest.raises(ValueError, match="intervals: options of 'time batch', not of 'layer'"):
+        normalization("layer", 8, intervals=3)
 
 
 @pytest.mark.parametrize("family", [RK2, RK3, RK4], ids=lambda f: f.name)
@@ -295,7 +302,7 @@ def test_options_of_a_block_reach_the_solve():
 
     def count(**options):
         calls.clear()
-        NeuralODE(Counted(2, 4), **options)(torch.ones(3, 2))
+        NeuralODE(Counted(2, 4), check="off", **options)(torch.ones(3, 2))
         return len(calls)
 
     assert count(rtol=1e-2, atol=1e-2) < count(rtol=1e-6, atol=1e-7)

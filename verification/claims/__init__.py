@@ -1,6 +1,14 @@
 """Claims with their evidence: each states, measures and compares; each can be made to fail."""
 
-from verification.claims import _adjoints, _directions, _regimes, _runge_kutta, _sketching, _solving
+from verification.claims import (
+    _adjoints,
+    _directions,
+    _normalization,
+    _regimes,
+    _runge_kutta,
+    _sketching,
+    _solving,
+)
 from verification.claims._claim import Claim, Outcome
 
 CLAIMS = (
@@ -10,6 +18,7 @@ CLAIMS = (
     *_sketching.CLAIMS,
     *_directions.CLAIMS,
     *_regimes.CLAIMS,
+    *_normalization.CLAIMS,
 )
 
 __all__ = ["CLAIMS", "Claim", "Outcome"]

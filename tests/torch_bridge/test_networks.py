@@ -1,0 +1,220 @@
+"""Networks with ODE blocks, the choice of normalization for each place, and frozen weights."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from torch_bridge import (
+    DenseField,
+    NeuralODE,
+    ODENet4,
+    ODENet10,
+    ResidualField,
+    check_rhs,
+    odeint,
+    weight_normalization,
+)
+
+TIMES = torch.tensor([0.0, 1.0])
+ZERO = torch.zeros(())
+PLACES = ["none", "layer", "group", "instance", "batch", "weight", "spectral", ("layer", "weight")]
+
+
+@pytest.mark.parametrize("activation", ["post", "pre"])
+@pytest.mark.parametrize("choice", [*PLACES, "time batch"])
+def test_every_choice_trains_all_parameters(choice, activation):
+    residual = "group" if choice == "time batch" else choice
+    model = ODENet10(
+        3, 5, width=8, first=residual, residual=residual, ode=choice, activation=activation,
+        steps=2, check="off" if choice == "batch" else "raise",
+    )  # fmt: skip
+    x = torch.randn(4, 3, 9, 8)
+    y = model(x)
+    assert y.shape == (4, 5)
+    y.square().sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+    model.eval()(x)
+
+
+@pytest.mark.parametrize("dimensions", [0, 1, 2, 3])
+@pytest.mark.parametrize("network", [ODENet4, ODENet10])
+def test_dimensions_and_layers(network, dimensions):
+    model = network(2, 3, width=4, dimensions=dimensions, check="raise")
+    assert model(torch.randn(5, 2, *[7, 6, 5][:dimensions])).shape == (5, 3)
+    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    layers = [m for name, m in model.named_modules() if isinstance(m, kinds)]
+    names = [name for name, m in model.named_modules() if isinstance(m, kinds)]
+    shortcuts = sum("shortcut" in name for name in names)
+    assert len(layers) - shortcuts == {"ODENet4": 4, "ODENet10": 10}[network.__name__]
+    blocks = [m for m in model.modules() if isinstance(m, NeuralODE)]
+    assert {(b.solver, b.steps) for b in blocks} == {("euler", 8)}
+    assert len(blocks) == {"ODENet4": 1, "ODENet10": 2}[network.__name__]
+
+
+def test_the_field_is_its_formula():
+    field = ResidualField(4, "layer", dimensions=0)
+    y = torch.randn(3, 4)
+
+    def norm(x):
+        return (x - x.mean(1, keepdim=True)) / (x.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
+
+    wanted = norm(field.conv2(norm(field.conv1(y)).relu()))
+    torch.testing.assert_close(field(ZERO, y), wanted)
+    pre = ResidualField(4, "layer", dimensions=0, activation="pre")
+    wanted = pre.conv2(norm(pre.conv1(norm(y).relu())).relu())
+    torch.testing.assert_close(pre(ZERO, y), wanted)
+
+
+def test_the_time_reaches_the_statistics_over_the_span_of_the_solve():
+    model = ODENet4(2, 3, width=4, ode="time batch", intervals=2, t=(0.0, 2.0), steps=4)
+    model(torch.randn(5, 2, 6, 6))
+    norm = next(m for m in model.modules() if isinstance(m, NeuralODE)).func.norm1
+    assert norm.span == (0.0, 2.0)
+    assert norm.running_mean.any(dim=1).tolist() == [True, True, True]
+    assert int(norm.num_batches_tracked) == 1
+
+
+@pytest.mark.parametrize("place", ["first", "residual"])
+def test_no_time_outside_of_ode_blocks(place):
+    with pytest.raises(ValueError, match="outside of them there is no time"):
+        ODENet10(3, 5, **{place: "time batch"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"ode": "batches"}, "a normalization is one of outputs"),
+        ({"ode": ("weight", "none")}, r"got \('weight', 'none'\)"),
+        ({"activation": "both"}, "`activation` must be 'post' or 'pre', got 'both'"),
+        ({"dimensions": 4}, "`dimensions` must be 0, 1, 2 or 3"),
+        ({"groups": 3}, "must divide"),
+        ({"adjoint": "none"}, "`adjoint` must be one of"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ODENet4(3, 5, **{"width": 8, **arguments})
+
+
+# Frozen weights.
+
+
+def solved(field, y0, **options):
+    return NeuralODE(field, solver="euler", steps=4, **options)(y0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_spectral_weights_are_frozen_between_steps_of_an_optimizer(dtype):
+    field = DenseField(4, 8, weights="spectral").to(dtype)
+    y0 = torch.randn(5, 4, dtype=dtype)
+    optimizer = torch.optim.SGD(field.parameters(), lr=0.5)
+    u = field.inner.parametrizations.weight[0]._u
+    for _ in range(3):
+        before = u.clone()
+        y = solved(field, y0)
+        after = u.clone()
+        assert torch.equal(y, solved(field, y0))
+        optimizer.zero_grad()
+        y.square().sum().backward()
+        with torch.no_grad():
+            assert torch.equal(y, solved(field, y0))
+        assert torch.equal(after, u)
+        optimizer.step()
+    assert not torch.equal(before, after)  # one iteration after each step
+    for _ in range(50):
+        with torch.no_grad():
+            field.inner.parametrizations.weight.original.mul_(1)
+        solved(field, y0)
+    norm = torch.linalg.matrix_norm(field.inner.weight.detach(), 2)
+    assert float(norm) == pytest.approx(1, rel=1e-3)
+
+
+def test_torchs_own_spectral_norm_moves_in_a_solve():
+    field = DenseField(4, 8)
+    for layer in (field.inner, field.outer):
+        nn.utils.parametrizations.spectral_norm(layer)
+        with torch.no_grad():
+            layer.parametrizations.weight.original.copy_(torch.randn_like(layer.weight))
+    y0 = torch.randn(5, 4)
+    assert not torch.equal(solved(field, y0, check="off"), solved(field, y0, check="off"))
+    assert not check_rhs(field, 0.0, y0)
+
+
+@pytest.mark.parametrize("name", ["weight", "spectral"])
+@pytest.mark.parametrize("adjoint", ["direct", "restored", "discrete"])
+def test_gradients_reach_the_originals(name, adjoint):
+    field = DenseField(3, 5, weights=name).double()
+    y0 = torch.randn(4, 3, dtype=torch.float64)
+    field.eval()
+    block = NeuralODE(field, rtol=1e-10, atol=1e-10, adjoint=adjoint)
+    found = torch.autograd.grad(block(y0).square().sum(), list(field.parameters()))
+    plain = DenseField(3, 5).double()
+    with torch.no_grad():
+        plain.load_state_dict(
+            {k: field.get_parameter(k) for k in ("drift", "inner.bias", "outer.bias")}
+            | {"inner.weight": field.inner.weight, "outer.weight": field.outer.weight}
+        )
+    y = NeuralODE(plain, rtol=1e-10, atol=1e-10)(y0)
+    through = torch.autograd.grad(y.square().sum(), [plain.inner.weight, plain.outer.weight])
+    weights = [field.inner.weight, field.outer.weight]
+    originals = [p for n, p in field.named_parameters() if "original" in n]
+    wanted = torch.autograd.grad(weights, originals, through)
+    names = [n for n, _ in field.named_parameters()]
+    by_name = dict(zip(names, found, strict=True))
+    others = [n for n in names if "original" in n]
+    for n, one in zip(others, wanted, strict=True):
+        torch.testing.assert_close(by_name[n], one, rtol=1e-6, atol=1e-8)
+
+
+def test_a_weight_is_computed_once_a_solve():
+    field = DenseField(3, 5, weights="weight")
+    calls = []
+    field.inner.parametrizations.weight[0].register_forward_hook(lambda *_: calls.append(1))
+    odeint(field, torch.randn(4, 3), TIMES, method="rk4", options={"steps": 5})
+    assert len(calls) == 1
+    with torch.no_grad():
+        field.inner.parametrizations.weight.original0.mul_(2)
+    odeint(field, torch.randn(4, 3), TIMES, method="rk4", options={"steps": 5})
+    assert len(calls) == 2
+
+
+def test_names_of_the_state_are_torchs():
+    ours, theirs = nn.Linear(3, 4), nn.Linear(3, 4)
+    weight_normalization(ours, "spectral")
+    nn.utils.parametrizations.spectral_norm(theirs)
+    theirs.load_state_dict(ours.state_dict())
+    torch.testing.assert_close(ours.eval().weight, theirs.eval().weight)
+    other = copy.deepcopy(ours)
+    assert torch.equal(other.weight, ours.weight)
+    assert weight_normalization(ours, "none") is ours
+
+
+def test_bad_weight_normalizations():
+    with pytest.raises(ValueError, match="must be one of none, weight, spectral, got 'batch'"):
+        weight_normalization(nn.Linear(2, 2), "batch")
+    with pytest.raises(TypeError, match="Tanh has no `weight`"):
+        weight_normalization(nn.Tanh(), "weight")
+
+
+@pytest.mark.parametrize("name", ["weight", "spectral"])
+def test_frozen_weights_under_a_compiler_and_torch_func(name):
+    field, y = DenseField(4, 8, weights=name), torch.randn(5, 4)
+    optimizer = torch.optim.SGD(field.parameters(), lr=0.5)
+    field(ZERO, y).square().sum().backward()
+    optimizer.step()
+    before = [x.clone() for x in field.buffers()]
+    torch.compiler.reset()
+    found = torch.compile(field, backend="eager", fullgraph=True)(ZERO, y)
+
+    def value(parameters):
+        return torch.func.functional_call(field, parameters, (ZERO, y)).square().sum()
+
+    gradients = torch.func.grad(value)(dict(field.named_parameters()))
+    assert all(map(torch.equal, field.buffers(), before))
+    field.eval()  # without a step of the power iteration, as the two above
+    torch.testing.assert_close(field(ZERO, y), found)
+    wanted = torch.autograd.grad(field(ZERO, y).square().sum(), list(field.parameters()))
+    for one, other in zip(gradients.values(), wanted, strict=True):
+        torch.testing.assert_close(one, other)

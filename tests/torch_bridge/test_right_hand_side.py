@@ -1,0 +1,307 @@
+"""The check of a right-hand side: what it finds, and that it leaves no trace."""
+
+import copy
+import itertools
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import FlopCounterMode
+
+from odecore.errors import RightHandSideError, RightHandSideWarning
+from tests.helpers.two_processes import in_two_processes
+from torch_bridge import DenseField, NeuralODE, ResidualField, check_rhs, saved_bytes
+
+
+class Field(nn.Module):
+    """An autonomous field from layers."""
+
+    def __init__(self, *layers):
+        super().__init__()
+        self.net = nn.Sequential(*layers)
+
+    def forward(self, t, y):
+        return self.net(y)
+
+
+class DeadConvolution(ResidualField):
+    """The published reference block: the result of the first convolution is overwritten."""
+
+    def forward(self, t, y):
+        self.norm1(self.conv1(y)).relu()
+        return self.norm2(self.conv2(y))
+
+
+class Counting(Field):
+    """A value that depends on how often it was called."""
+
+    def __init__(self):
+        super().__init__(nn.Linear(4, 4))
+        self.calls = 0
+
+    def forward(self, t, y):
+        self.calls += 1
+        return self.net(y) * self.calls
+
+
+def kinds(report):
+    return {(finding.kind, finding.where) for finding in report.findings}
+
+
+y = torch.linspace(-1, 2, 24).reshape(6, 4)
+
+
+@pytest.mark.parametrize("name", ["none", "layer", "group", "time batch"])
+@pytest.mark.parametrize("weights", ["none", "weight", "spectral"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_good_field_passes(name, weights, dtype):
+    field = DenseField(4, 8, name, weights=weights).to(dtype)
+    with torch.no_grad():
+        for p in field.parameters():
+            p.add_(0.1 * torch.randn_like(p))  # as an optimizer does
+    for mode in (True, False):
+        report = check_rhs(field.train(mode), 0.0, y.to(dtype))
+        assert report, str(report)
+        report.warn()
+        report.raise_if_any()
+
+
+def test_batch_norm():
+    report = check_rhs(Field(nn.Linear(4, 4), nn.BatchNorm1d(4)), 0.0, y)
+    assert kinds(report) == {("state changed", "net.1"), ("train and eval differ", "net.1")}
+    assert "running_mean, running_var" in str(report)
+    assert "TimeBatchNorm" in str(report)
+    assert check_rhs(Field(nn.Linear(4, 4), nn.BatchNorm1d(4)).eval(), 0.0, y)
+
+
+def test_dropouts_are_named_each():
+    field = Field(nn.Dropout(0.5), nn.Linear(4, 4), nn.Tanh(), nn.Dropout(0.1))
+    report = check_rhs(field, 0.0, y)
+    assert kinds(report) == {("outputs differ", "net.0"), ("outputs differ", "net.3")}
+    assert "one mask" in str(report)
+    assert check_rhs(field.eval(), 0.0, y)
+
+
+def test_a_moving_spectral_norm():
+    layer = nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4))
+    with torch.no_grad():
+        layer.parametrizations.weight.original.copy_(torch.randn(4, 4))
+    report = check_rhs(Field(layer), 0.0, y)
+    where = "net.0.parametrizations.weight.0"
+    assert ("state changed", where) in kinds(report)
+    assert "weight_normalization(layer, 'spectral')" in str(report)
+
+
+def test_dead_parameters_of_the_published_block():
+    options = {"dimensions": 1, "groups": 2}
+    x = torch.randn(3, 4, 8)
+    report = check_rhs(DeadConvolution(4, **options), 0.0, x)
+    dead = {"conv1.weight", "conv1.bias", "norm1.weight", "norm1.bias"}
+    assert kinds(report) == {("dead parameter", name) for name in dead}
+    assert check_rhs(ResidualField(4, **options), 0.0, x)
+
+
+def test_a_gradient_that_is_zero_is_not_dead():
+    field = DenseField(4, 8)
+    nn.init.zeros_(field.outer.weight)
+    assert check_rhs(field, 0.0, y)
+
+
+def test_hidden_state_and_functions_without_names():
+    report = check_rhs(Counting(), 0.0, y)
+    assert kinds(report) == {("outputs differ", "")}
+    assert "function of t, y and the parameters alone" in str(report)
+    field = Counting()
+    assert kinds(check_rhs(field, 0.0, y)) == {("outputs differ", "")}
+    assert check_rhs(lambda t, y: (y[1], -y[0]), 0.0, (y, y))
+    noisy = check_rhs(lambda t, y: (y[1], torch.rand_like(y[0])), 0.0, (y, y))
+    assert kinds(noisy) == {("outputs differ", "")}
+
+
+def test_long_reports_say_how_much_is_left_out():
+    field = Field(*(nn.Dropout(0.05) for _ in range(15)))
+    text = str(check_rhs(field, 0.0, y))
+    assert text.count("\n") == 13
+    assert "and 3 more, in `findings`" in text
+
+
+def test_no_trace_is_left():
+    field = Field(nn.BatchNorm1d(4), nn.Dropout(), nn.utils.spectral_norm(nn.Linear(4, 4)))
+    field.calls = 3
+    field.register_forward_pre_hook(lambda module, _: setattr(module, "calls", module.calls + 1))
+    before = copy.deepcopy(field.state_dict())
+    random = torch.get_rng_state()
+    assert len(check_rhs(field, 0.0, y).findings) > 3
+    after = field.state_dict()
+    assert all(torch.equal(after[name], x) for name, x in before.items())
+    assert torch.equal(torch.get_rng_state(), random)
+    assert field.calls == 3
+    assert all(module.training for module in field.modules())
+    assert not any(module._forward_hooks for module in field.modules())
+    assert all(p.grad is None for p in field.parameters())
+
+
+def test_rounding_is_no_difference():
+    noise = itertools.cycle([0.0, 1e-7])
+    assert check_rhs(lambda t, y: y * (1 + next(noise)), 0.0, y)
+    larger = itertools.count(1, 1e-3)
+    assert not check_rhs(lambda t, y: y * next(larger), 0.0, y)
+    turns = itertools.cycle([0.0, torch.nan])
+    assert not check_rhs(lambda t, y: 0 * y + next(turns), 0.0, y)
+    nan = torch.where(y > 0, y, torch.nan)
+    assert check_rhs(lambda t, y: nan, 0.0, y)
+
+
+def test_bad_arguments():
+    with pytest.raises(TypeError, match="must be callable"):
+        check_rhs(3, 0.0, y)
+    with pytest.raises(TypeError, match="must be a tensor or a tuple of tensors, got list"):
+        check_rhs(lambda t, y: y, 0.0, [1.0])
+
+    class Wrong(nn.Linear):
+        def forward(self, t, y):
+            return [super().forward(y)]
+
+    with pytest.raises(TypeError, match="list"):  # by the solve, whose message says more
+        NeuralODE(Wrong(4, 4))(y)
+    with pytest.raises(ValueError, match="at least one time"):
+        NeuralODE(DenseField(4, 4))(y, torch.zeros(0))
+    with pytest.raises(TypeError, match="one-dimensional"):
+        NeuralODE(DenseField(4, 4))(y, 1.0)
+    with pytest.raises(ValueError, match="`check` must be one of warn, raise, off, got 'no'"):
+        NeuralODE(DenseField(2, 4), check="no")
+
+
+# The first solve of a NeuralODE.
+
+
+def bad_block(**options):
+    return NeuralODE(Field(nn.BatchNorm1d(4)), solver="euler", steps=2, **options)
+
+
+def test_the_first_solve_of_each_mode_is_checked_once():
+    block = bad_block()
+    with pytest.warns(RightHandSideWarning, match=r"state changed: net.0") as caught:
+        block(y)
+    assert caught[0].filename == __file__  # where the block was called
+    block(y)  # warnings are errors here
+    other = copy.deepcopy(block)
+    other.load_state_dict(block.state_dict())
+    other(y)
+    other.eval()(y)
+    with pytest.raises(RightHandSideError, match=r"net.0"):
+        bad_block(check="raise")(y)
+    bad_block(check="off")(y)
+
+
+def test_the_cost_is_two_calls_once_in_each_mode():
+    calls = []
+
+    class Watched(DenseField):
+        def forward(self, t, y):
+            calls.append(t)
+            return super().forward(t, y)
+
+    block = NeuralODE(Watched(4, 8), solver="euler", steps=3)
+    counts = []
+    for mode in (True, True, False, False):
+        calls.clear()
+        block.train(mode)(y)
+        counts.append(len(calls))
+    assert counts == [5, 3, 5, 3]
+
+
+def test_a_check_changes_no_result():
+    def run(check):
+        torch.manual_seed(3)
+        layers = nn.BatchNorm1d(4), nn.Dropout(0.3), nn.Linear(4, 4)
+        block = NeuralODE(Field(*layers), solver="rk4", steps=2, check=check)
+        value = block(y)
+        value.square().sum().backward()
+        return value, block.state_dict(), [p.grad for p in block.parameters()]
+
+    with pytest.warns(RightHandSideWarning):
+        value, state, gradients = run("warn")
+    other, other_state, others = run("off")
+    assert torch.equal(value, other)
+    assert all(torch.equal(other_state[k], x) for k, x in state.items())
+    assert all(torch.equal(a, b) for a, b in zip(gradients, others, strict=True))
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_inside_a_checkpoint(reentrant):
+    block = NeuralODE(DenseField(4, 8), solver="euler", steps=2)
+    x = y.clone().requires_grad_()
+    checkpoint(block, x, use_reentrant=reentrant).sum().backward()
+    assert block._checked == (True,)
+    assert x.grad is not None
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_without_gradients(context):
+    block = NeuralODE(DeadConvolution(4, dimensions=0, groups=2), solver="euler", steps=2)
+    with context(), pytest.warns(RightHandSideWarning, match=r"dead parameter: conv1.weight"):
+        block(y + 0)
+
+
+def test_autocast_keeps_no_weights_without_gradient():
+    block = NeuralODE(DenseField(4, 8), solver="euler", steps=2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        value = block(y)
+    value.sum().backward()
+    assert block.func.inner.weight.grad.abs().sum() > 0
+
+
+def test_who_watches_is_not_disturbed():
+    block = NeuralODE(DenseField(4, 8), solver="euler", steps=2)
+    seen = []
+    handle = block.func.register_forward_hook(lambda *_: seen.append(1))
+    block(y)
+    handle.remove()
+    assert len(seen) == 2
+    with FlopCounterMode(display=False) as counter:
+        block(y)
+    assert counter.get_total_flops() == 2 * 2 * (6 * 4 * 8 * 2)
+    assert block._checked == ()  # later, then
+    kept = saved_bytes(lambda: block(y).sum())
+    assert block._checked == (True,)
+    assert kept == saved_bytes(lambda: block(y).sum())
+
+
+@pytest.mark.filterwarnings("ignore")  # of the compiler, about its own work
+def test_compiled_and_transformed():
+    block = bad_block()
+    torch.compiler.reset()
+    compiled = torch.compile(NeuralODE(DenseField(4, 8), solver="euler", steps=2), backend="eager")
+    assert compiled(y).shape == y.shape
+    good = NeuralODE(DenseField(4, 8), solver="euler", steps=2)
+    torch.func.vmap(good)(torch.randn(3, 5, 4))
+    torch.func.grad(lambda x: good(x).sum())(y)
+    assert good._checked == ()
+    meta = bad_block().to("meta")
+    meta(y.to("meta"))
+    lazy = NeuralODE(Field(nn.LazyLinear(4)), solver="euler", steps=2)
+    lazy(y)
+    assert lazy._checked == ()
+    lazy(y)
+    assert lazy._checked == (True,)
+    assert block._checked == ()
+
+
+def _distributed(rank):
+    torch.manual_seed(0)
+    block = NeuralODE(DenseField(4, 8, "time batch"), solver="euler", steps=2)
+    model = nn.parallel.DistributedDataParallel(block)
+    x = torch.randn(6, 4, generator=torch.Generator().manual_seed(rank))
+    for _ in range(2):
+        model(x).square().sum().backward()
+    norm = block.func.norm
+    return [float(p.grad.sum()) for p in block.parameters()], int(norm.num_batches_tracked)
+
+
+@pytest.mark.long
+def test_distributed():
+    (one, count), (other, _) = in_two_processes(_distributed)
+    assert one == other
+    assert count == 2

@@ -1,0 +1,85 @@
+"""The scope of one solve: what is computed once in it, and what is recorded until its end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+__all__ = ["current_solve", "one_solve"]
+
+_thread = threading.local()
+
+
+class one_solve:  # noqa: N801  a context manager, as torch.no_grad
+    """Context in which all evaluations of a right-hand side belong to one solve.
+
+    In it `weight_normalization` computes a weight once, and `TimeBatchNorm` collects the statistics
+    of its evaluations and moves its own once, at the end. `odeint`, `odeint_adjoint` and their
+    relatives enter it themselves; a solver of one's own is put into it. Inside of another one it
+    joins that. After an error nothing is recorded.
+
+    Parameters
+    ----------
+    records : bool, optional
+        With False this is an evaluation beside the solves, which leaves all state as it is.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch_bridge import TimeBatchNorm
+    >>> norm, y = TimeBatchNorm(3, intervals=2), torch.randn(10, 3)
+    >>> with one_solve():
+    ...     for k in range(4):
+    ...         y = y - 0.25 * norm(torch.tensor(k / 4), y)
+    >>> int(norm.num_batches_tracked)
+    1
+    """
+
+    def __init__(self, *, records: bool = True) -> None:
+        self.records = records
+        self.computed: dict[Any, Any] = {}
+        self.recorded: dict[int, tuple[Any, list[Any]]] = {}
+
+    @torch.compiler.disable  # whose graphs would not see the thread's solve
+    def __enter__(self) -> Self:
+        self.outer = current_solve()
+        self.joins = self.outer is not None and self.records
+        if not self.joins:
+            _thread.solve = self
+        return self
+
+    @torch.compiler.disable
+    def __exit__(self, kind: Any, *_: object) -> None:
+        if self.joins:
+            return
+        _thread.solve = self.outer
+        recorded = list(self.recorded.values())
+        self.computed, self.recorded = {}, {}
+        for layer, found in recorded if kind is None else ():
+            layer.move_statistics(found)
+
+    def once(
+        self, owner: Any, tensors: tuple[Tensor, ...], compute: Callable[[], Tensor]
+    ) -> Tensor:
+        """The value of a function of the owner's tensors, computed again only if these changed."""
+        versions = tuple(0 if x.is_inference() else x._version for x in tensors)
+        key = (id(owner), torch.is_grad_enabled(), versions, *map(id, tensors))
+        if key not in self.computed:
+            self.computed[key] = compute(), owner, tensors  # kept, so that no id comes again
+        value: Tensor = self.computed[key][0]
+        return value
+
+    def record(self, layer: Any, found: Any) -> None:
+        """Keep what `layer.move_statistics` will receive at the end, in a list."""
+        if self.records:
+            self.recorded.setdefault(id(layer), (layer, []))[1].append(found)
+
+
+def current_solve() -> one_solve | None:
+    """The solve that is running in this thread."""
+    found: one_solve | None = getattr(_thread, "solve", None)
+    return found

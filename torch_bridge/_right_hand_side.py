@@ -1,0 +1,204 @@
+"""What a solver takes for granted of a right-hand side, and whether it holds."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.utils._python_dispatch import _len_torch_dispatch_stack
+
+from odecore.errors import RightHandSideError, RightHandSideWarning
+from torch_bridge._draws import in_backward
+from torch_bridge._fields import inside_transform
+from torch_bridge._products import leaves_of
+from torch_bridge._right_hand_side_calls import Calls, deviation
+
+__all__ = ["RightHandSideFinding", "RightHandSideReport", "can_be_checked", "check_rhs"]
+
+REMEDIES = (
+    ("BatchNorm", "use GroupNorm, or TimeBatchNorm, which knows the time"),
+    ("Dropout", "leave it out of the right-hand side, or draw one mask for the whole solve"),
+    ("SpectralNorm", "use torch_bridge.weight_normalization(layer, 'spectral')"),
+)
+PURE = "make the value a function of t, y and the parameters alone"
+SHOWN = 12  # lines of a message
+
+
+@dataclass(frozen=True)
+class RightHandSideFinding:
+    """One way in which a right-hand side is not what a solver takes it for.
+
+    Parameters
+    ----------
+    kind : {"state changed", "outputs differ", "train and eval differ", "dead parameter"}
+    where : str
+        Path of the module or parameter; empty for the function itself.
+    detail, remedy : str
+    """
+
+    kind: str
+    where: str
+    detail: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.where or 'the function itself'}: {self.detail}; {self.remedy}"
+
+
+@dataclass(frozen=True)
+class RightHandSideReport:
+    """What `check_rhs` found; true if nothing was.
+
+    Parameters
+    ----------
+    findings : tuple of RightHandSideFinding
+    """
+
+    findings: tuple[RightHandSideFinding, ...]
+
+    def __bool__(self) -> bool:
+        return not self.findings
+
+    def __str__(self) -> str:
+        if self:
+            return "the right-hand side is a function of t, y and its parameters, and uses them all"
+        lines = [f"- {finding}" for finding in self.findings[:SHOWN]]
+        more = len(self.findings) - SHOWN
+        lines += [f"- and {more} more, in `findings`"] * (more > 0)
+        return "\n".join(["the right-hand side is not what a solver takes it for:", *lines])
+
+    def warn(self, stacklevel: int = 2) -> None:
+        """Give one RightHandSideWarning if something was found."""
+        if self.findings:
+            warnings.warn(str(self), RightHandSideWarning, stacklevel=stacklevel + 1)
+
+    def raise_if_any(self) -> None:
+        """Raise RightHandSideError if something was found."""
+        if self.findings:
+            raise RightHandSideError(str(self))
+
+
+def check_rhs(func: Any, t: Any, y: Any, /) -> RightHandSideReport:
+    """Look whether func(t, y) is a function of t, y and its parameters that uses all of them.
+
+    Parameters
+    ----------
+    func : Module or callable
+        As for `odeint`. Of a callable that is no Module only the values are looked at, and what it
+        hides is not put back.
+    t : float or 0-d Tensor
+    y : Tensor or tuple of Tensor
+        A typical state, a whole batch where there are such.
+
+    Returns
+    -------
+    RightHandSideReport
+        "state changed": buffers that a call changes. "outputs differ": modules that give two values
+        for one input. "train and eval differ": modules whose value depends on the mode (a
+        `TimeBatchNorm` may, and is left in its mode). "dead parameter": those that need a gradient
+        and get none at this t and y.
+
+    Raises
+    ------
+    TypeError
+        If func is not callable or y holds no tensor.
+
+    Notes
+    -----
+    It calls func twice, and more often only to find where two values part. Buffers, counters that
+    are numbers, modes and the random numbers of torch are put back. Values on the meta device can
+    not be compared, so that only dead parameters are found there. Differences below 100 units of
+    rounding are none: some kernels add in any order.
+
+    Examples
+    --------
+    >>> import torch
+    >>> func = torch.nn.BatchNorm1d(3)
+    >>> found = check_rhs(lambda t, y: func(y), 0.0, torch.randn(5, 3))  # a lambda hides it
+    >>> bool(found)
+    True
+    """
+    if not callable(func):
+        raise TypeError(f"`func` must be callable as func(t, y), got {type(func).__name__}")
+    tensors = y if isinstance(y, tuple) else (y,)
+    if not tensors or not all(isinstance(x, Tensor) for x in tensors):
+        raise TypeError(f"`y` must be a tensor or a tuple of tensors, got {type(y).__name__}")
+    with Calls(func, t, y) as calls:
+        first = calls.value()
+        found = [
+            RightHandSideFinding("state changed", where, detail, _remedy(func, where, PURE))
+            for where, detail in calls.changed()
+        ]
+        second = calls.value(training=False)
+        if deviation(first, second) > 0:
+            found += _differences(func, calls, first)
+    return RightHandSideReport((*found, *_dead(func, first)))
+
+
+def _differences(func: Any, calls: Calls, first: Any) -> list[RightHandSideFinding]:
+    """Where two calls part, or, if they agree, training and evaluation."""
+    kind, training = "outputs differ", True
+    if deviation(first, calls.value()) == 0:
+        kind, training = "train and eval differ", False
+    parted = calls.parted(training=training) or [
+        ("", deviation(first, calls.value(training=training)))
+    ]
+    between = "between two calls" if training else "between training and evaluation"
+    return [
+        RightHandSideFinding(
+            kind,
+            where,
+            f"its value changes by {size:.0%} {between}",
+            _remedy(func, where, PURE if training else "make the two modes agree"),
+        )
+        for where, size in parted
+    ]
+
+
+def _dead(func: Any, value: Any) -> list[RightHandSideFinding]:
+    parts = value if isinstance(value, tuple) else (value,)
+    if not isinstance(func, nn.Module) or not all(isinstance(part, Tensor) for part in parts):
+        return []  # no value of a right-hand side is what a solve refuses itself
+    alive = {id(leaf) for part in parts for leaf in leaves_of(part)}
+    return [
+        RightHandSideFinding(
+            "dead parameter",
+            name,
+            "no gradient reaches it",
+            "use it in forward, remove it, or give it requires_grad_(False)",
+        )
+        for name, parameter in func.named_parameters()
+        if parameter.requires_grad and parameter.is_leaf and id(parameter) not in alive
+    ]
+
+
+def _remedy(func: Any, where: str, otherwise: str) -> str:
+    module = func.get_submodule(where) if isinstance(func, nn.Module) else func
+    kind = type(module).__name__
+    return next((remedy for name, remedy in REMEDIES if name in kind), otherwise)
+
+
+def can_be_checked(func: Any, t: Any, y: Any) -> bool:
+    """Whether a check may run now, at the first of the times (n,).
+
+    That is if nobody traces, records or watches, and the arguments are what a solve takes. Not in a
+    backward pass, where a checkpoint repeats what went without a check, nor in a replica of
+    DataParallel, which would not remember it.
+    """
+    if inside_transform() or in_backward() or torch.jit.is_tracing() or _len_torch_dispatch_stack():
+        return False
+    if not isinstance(y, Tensor) or not (y.is_floating_point() or y.is_complex()):
+        return False
+    if not isinstance(t, Tensor) or t.ndim != 1 or not len(t) or hasattr(func, "_is_replica"):
+        return False
+    if y.is_cuda and torch.cuda.is_current_stream_capturing():
+        return False
+    modules = func.modules() if isinstance(func, nn.Module) else ()
+    return not any(
+        module._forward_hooks or any(is_lazy(p) for p in module.parameters(recurse=False))
+        for module in modules
+    )

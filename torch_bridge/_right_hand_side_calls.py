@@ -1,0 +1,150 @@
+"""Calls of a right-hand side that leave no trace, and where two of them part."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from torch_bridge._one_solve import one_solve
+from torch_bridge._time_batch_norm import TimeBatchNorm
+
+__all__ = ["Calls", "deviation"]
+
+ROUNDING = 100  # units in which two values may differ
+
+
+class Calls:
+    """Context in which a right-hand side is called at one t and y, and put back afterwards."""
+
+    def __init__(self, func: Any, t: Any, y: Any) -> None:
+        self.func, self.y = func, y
+        self.first = y[0] if isinstance(y, tuple) else y
+        self.t = t
+        self.modules = dict(func.named_modules()) if isinstance(func, nn.Module) else {}
+
+    def __enter__(self) -> Self:
+        named = self.modules.items()
+        self.buffers = {
+            (path, name): (buffer, buffer.detach().clone())
+            for path, module in named
+            for name, buffer in module._buffers.items()
+            if buffer is not None
+        }
+        self.numbers = {
+            path: {k: v for k, v in vars(module).items() if type(v) in (bool, int, float)}
+            for path, module in named
+        }
+        with ExitStack() as stack:
+            device = self.first.device
+            kind = "xpu" if device.type == "xpu" else "cuda"
+            devices = [device.index or 0] if device.type == kind else []
+            stack.enter_context(torch.random.fork_rng(devices, device_type=kind))
+            stack.enter_context(torch.inference_mode(False))
+            # Gradients also where there are none: autocast keeps the weights that it converts.
+            stack.enter_context(torch.enable_grad())
+            # What these calls save is no concern of a checkpoint around them.
+            stack.enter_context(saved_tensors_hooks(lambda x: x, lambda x: x))
+            stack.enter_context(one_solve(records=False))
+            dtype = self.first.dtype.to_real()
+            self.t = torch.as_tensor(self.t, dtype=dtype, device=device).detach()
+            several = isinstance(self.y, tuple)
+            parts = tuple(x.detach().clone() for x in (self.y if several else (self.y,)))
+            self.y = parts if several else parts[0]
+            self.stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with torch.no_grad():
+            for (path, name), (buffer, kept) in self.buffers.items():
+                self.modules[path]._buffers[name] = buffer
+                if buffer.device.type != "meta" and not torch.equal(buffer, kept):
+                    buffer.copy_(kept)
+        for path, numbers in self.numbers.items():
+            vars(self.modules[path]).update(numbers)
+        self.stack.__exit__(*error)
+
+    def value(self, *, training: bool = True) -> Any:
+        """The value, in the mode of the function or in evaluation."""
+        modes = {module: module.training for module in self.modules.values()}
+        try:
+            for module in modes:
+                if not training and not isinstance(module, TimeBatchNorm):
+                    module.training = False
+            return self.func(self.t, self.y)
+        finally:
+            for module, mode in modes.items():
+                module.training = mode
+
+    def changed(self) -> list[tuple[str, str]]:
+        """Modules whose buffers are not what they were, with the names of these."""
+        found: dict[str, list[str]] = {}
+        for (path, name), (_, kept) in self.buffers.items():
+            now = self.modules[path]._buffers.get(name)
+            if now is None or deviation(now, kept) > 0:
+                found.setdefault(path, []).append(name)
+        return [(path, f"a call changes {', '.join(names)}") for path, names in found.items()]
+
+    def parted(self, *, training: bool) -> list[tuple[str, float]]:
+        """Modules that got the same input in two calls and gave two values, and how far apart.
+
+        In the second call a module's value is replaced by that of the first, so that each module
+        is judged alone.
+        """
+        known: list[tuple[str, Any, Any]] = []
+        found: dict[str, float] = {}
+        position = iter(range(0))
+
+        def keep(path: str, given: Any, value: Any) -> None:
+            known.append((path, given, value))
+
+        def compare(path: str, given: Any, value: Any) -> Any:
+            k = next(position, None)
+            if k is None or known[k][0] != path or deviation(known[k][1], given) > 0:
+                return None
+            size = deviation(known[k][2], value)
+            if size > 0:
+                found[path] = max(size, found.get(path, 0.0))
+            return known[k][2]
+
+        self._watched(keep, training=True)
+        position = iter(range(len(known)))
+        self._watched(compare, training=training)
+        return list(found.items())
+
+    def _watched(self, hook: Any, *, training: bool) -> None:
+        handles = [
+            module.register_forward_hook(
+                lambda _, given, value, path=path: hook(path, given, value)
+            )
+            for path, module in self.modules.items()
+        ]
+        try:
+            self.value(training=training)
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+def deviation(one: Any, other: Any) -> float:
+    """Largest difference of two values relative to their size; 0 if rounding explains it."""
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return max(map(deviation, one, other), default=0.0)
+    if not isinstance(one, Tensor) or not isinstance(other, Tensor) or one.device.type == "meta":
+        return 0.0
+    if one.shape != other.shape:
+        return 1.0
+    a, b = one.detach(), other.detach()
+    if not a.numel() or torch.equal(a, b):
+        return 0.0
+    exact = not (a.is_floating_point() or a.is_complex())
+    unit = 0.0 if exact else ROUNDING * torch.finfo(a.dtype).eps
+    kind = torch.complex128 if a.is_complex() else torch.float64
+    a, b = a.to("cpu").to(kind), b.to("cpu").to(kind)
+    both = a.isnan() & b.isnan()
+    size = float(torch.maximum(a.abs(), b.abs()).nan_to_num().max())
+    apart = float(torch.where(both, 0, a - b).abs().nan_to_num(nan=torch.inf).max())
+    return 0.0 if apart <= unit * size else apart / (size or 1.0)

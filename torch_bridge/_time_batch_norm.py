@@ -1,0 +1,184 @@
+"""Batch normalization whose statistics and affine parameters depend on the time."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import batch_norm
+
+from odecore.errors import RightHandSideWarning
+from torch_bridge._draws import in_backward
+from torch_bridge._fields import inside_torch_func, inside_transform
+from torch_bridge._one_solve import current_solve
+
+__all__ = ["TimeBatchNorm"]
+
+
+class TimeBatchNorm(nn.Module):
+    """Batch normalization inside a right-hand side, called as `layer(t, x)`.
+
+    The features x are of shape (batch, channels, ...). Running statistics, scales and shifts are
+    given at M + 1 equidistant times and are linear in between. In training x is normalized by its
+    own batch, in evaluation by the running statistics at t. These move once a solve, so that
+    recomputation in an adjoint or a checkpoint, or more stages, change nothing.
+
+    Parameters
+    ----------
+    channels : int
+    intervals : int, optional
+        M. Solves keep their order where steps do not cross these times inside.
+    span : (float, float), optional
+        First and last time, increasing.
+    momentum : float, optional
+        eta in (0, 1].
+    eps : float, optional
+    affine : bool, optional
+        Whether there are scales and shifts.
+
+    Attributes
+    ----------
+    running_mean, running_var : (M + 1, channels) Tensor
+    weight, bias : (M + 1, channels) Parameter, or None
+    num_batches_tracked : 0-d Tensor
+        Number of solves that moved the statistics.
+
+    Raises
+    ------
+    ValueError
+        For values that break a rule above; on the CPU also for a time outside of the span.
+
+    Warns
+    -----
+    odecore.errors.RightHandSideWarning
+        In training outside of a solve, where nothing is recorded; see `one_solve`.
+
+    Notes
+    -----
+    With the weights w_l(t) of linear interpolation, of which two are not zero, an evaluation at t
+    with the batch's mean mu asks for mu_l <- (1 - eta w_l) mu_l + eta w_l mu. The evaluations
+    t_k of one solve are one update together, to the mean of the mu(t_k) weighted with w_l(t_k),
+    with weight min(1, sum of w_l(t_k)): for one evaluation, and for one at each of the times,
+    that is the formula above, but more stages do not make the statistics move faster. Stages
+    between the times smooth the statistics over an interval, on one side only at the first and the
+    last time. Likewise the variances, which are the unbiased ones, as in torch. Inside torch.func
+    nothing is recorded, since functions there have no side effects; a compiler leaves its graph
+    here in training.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch_bridge import one_solve
+    >>> layer = TimeBatchNorm(3, intervals=4)
+    >>> with one_solve():
+    ...     y = layer(torch.tensor(0.3), torch.randn(10, 3))
+    >>> layer.running_mean.any(dim=1)
+    tensor([False,  True,  True, False, False])
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        intervals: int = 8,
+        span: tuple[float, float] = (0.0, 1.0),
+        momentum: float = 0.1,
+        eps: float = 1e-5,
+        affine: bool = True,
+    ) -> None:
+        super().__init__()
+        start, end = map(float, span)
+        if intervals < 1:
+            raise ValueError(f"`intervals` must be at least 1, got {intervals}")
+        if not (math.isfinite(start) and math.isfinite(end) and start < end):
+            raise ValueError(f"`span` must be two finite increasing times, got {span}")
+        if not 0 < momentum <= 1:
+            raise ValueError(f"`momentum` must be in (0, 1], got {momentum}")
+        self.channels, self.intervals, self.span = channels, intervals, (start, end)
+        self.momentum, self.eps = momentum, eps
+        shape = intervals + 1, channels
+        self.register_buffer("running_mean", torch.zeros(shape))
+        self.register_buffer("running_var", torch.ones(shape))
+        self.register_buffer("num_batches_tracked", torch.tensor(0))
+        self.register_parameter("weight", nn.Parameter(torch.ones(shape)) if affine else None)
+        self.register_parameter("bias", nn.Parameter(torch.zeros(shape)) if affine else None)
+        self._warned = False
+
+    def forward(self, t: Tensor, x: Tensor) -> Tensor:
+        """Normalize features x (batch, channels, ...) at the time t, a 0-d tensor."""
+        w = self._interpolation(t)
+        scale, shift = self._at(w, self.weight), self._at(w, self.bias)
+        if not self.training:
+            mean, var = self._at(w, self.running_mean), self._at(w, self.running_var)
+            return batch_norm(x, mean, var, scale, shift, False, 0.0, self.eps)
+        if not torch.compiler.is_compiling() and inside_torch_func():
+            return batch_norm(x, None, None, scale, shift, True, 0.0, self.eps)
+        mean, var = (self.running_mean.new_zeros(self.channels) for _ in range(2))
+        y = batch_norm(x, mean, var, scale, shift, True, 1.0, self.eps)  # fills mean and var
+        self._record(w, mean, var)
+        return y
+
+    @torch.no_grad()
+    def move_statistics(self, found: list[tuple[Tensor, Tensor, Tensor]]) -> None:
+        """Make one update from the evaluations of a solve: weights, means and variances of each."""
+        w, mean, var = (torch.stack(parts) for parts in zip(*found, strict=True))
+        total = w.sum(0)
+        rate = self.momentum * total.clamp(max=1)
+        shares = w / total.clamp(min=torch.finfo(w.dtype).tiny)
+        for running, batch in ((self.running_mean, mean), (self.running_var, var)):
+            target = (shares[:, :, None] * batch[:, None]).sum(0)  # a product that autocast leaves
+            running.lerp_(target, rate[:, None].to(running.dtype))
+        self.num_batches_tracked += 1
+
+    def _interpolation(self, t: Tensor) -> Tensor:
+        """Weights (M + 1,) of linear interpolation: hat functions, which do not read t."""
+        if not isinstance(t, Tensor) or t.ndim:
+            found = f"shape {tuple(t.shape)}" if isinstance(t, Tensor) else type(t).__name__
+            raise ValueError(f"`t` must be a 0-d tensor, the time of the whole batch; got {found}")
+        start, end = self.span
+        rate, like = self.intervals / (end - start), self.running_mean
+        if t.device.type == "cpu" and not inside_transform():
+            time = float(t.detach())
+            slack = 4 * torch.finfo(t.dtype).eps * max(abs(start), abs(end))
+            if not start - slack <= time <= end + slack:
+                raise ValueError(
+                    f"the time {time:.6g} is outside of the span {self.span} of TimeBatchNorm; "
+                    "give it the `span` of the solve"
+                )
+            if not t.requires_grad:  # the same on the host, in a tenth of the time
+                s = min(max((time - start) * rate, 0.0), float(self.intervals))
+                hats = [max(0.0, 1 - abs(s - k)) for k in range(self.intervals + 1)]
+                return like.new_tensor(hats)
+        s = ((t - start) * rate).clamp(0, self.intervals).to(like.dtype)
+        return (1 - (s - torch.arange(self.intervals + 1, device=t.device)).abs()).clamp(min=0)
+
+    @staticmethod
+    def _at(w: Tensor, values: Any) -> Any:
+        if values is None:
+            return None
+        if torch.is_autocast_enabled(w.device.type):  # which would round a product of matrices
+            return (w[:, None] * values).sum(0)
+        return torch.mv(values.t(), w)
+
+    @torch.compiler.disable
+    def _record(self, w: Tensor, mean: Tensor, var: Tensor) -> None:
+        if in_backward():
+            return
+        solve = current_solve()
+        if solve is not None:
+            solve.record(self, (w.detach(), mean, var))
+        elif not self._warned:
+            self._warned = True
+            warnings.warn(
+                "TimeBatchNorm in training, outside of a solve: its statistics do not move; put "
+                "the evaluations of a solve into `with torch_bridge.one_solve():`",
+                RightHandSideWarning,
+                stacklevel=4,
+            )
+
+    def extra_repr(self) -> str:
+        """Show the arguments."""
+        return f"{self.channels}, intervals={self.intervals}, span={self.span}"

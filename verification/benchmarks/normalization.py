@@ -1,0 +1,73 @@
+"""What normalization costs in a training step, and a check of the right-hand side.
+
+`python -m verification.benchmarks.normalization` prints ratios to GroupNorm of the least of many
+wall times, all ways in turn, so that what else the machine does falls on all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from statistics import mean
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from torch_bridge import NeuralODE, ODENet4, check_rhs
+
+WAYS: dict[str, Any] = {
+    "GroupNorm": "group",
+    "none": "none",
+    "plain BatchNorm": "batch",
+    "TimeBatchNorm": "time batch",
+    "weight norm": "weight",
+    "spectral norm": "spectral",
+}
+#: Dimensions of the data and its shape, channels, batch.
+SIZES = {
+    "8 x 8, width 16, batch 64": (2, (8, 8), 16, 64),
+    "16 x 16, width 32, batch 32": (2, (16, 16), 32, 32),
+    "signals of 40, width 16, batch 64": (1, (40,), 16, 64),
+}
+LIMIT = 1.3  # of TimeBatchNorm
+
+
+def ratios(size: str, rounds: int) -> dict[str, float]:
+    """Of a forward and a backward pass through ODENet4 with eight steps of Euler's method."""
+    dimensions, shape, width, batch = SIZES[size]
+    torch.manual_seed(0)
+    x, y = torch.randn(batch, 1, *shape), torch.randint(10, (batch,))
+    more = {"width": width, "dimensions": dimensions, "check": "off"}
+    models = {name: ODENet4(1, 10, ode=ode, **more) for name, ode in WAYS.items()}
+    field = next(m for m in models["GroupNorm"].modules() if isinstance(m, NeuralODE)).func
+    state = torch.randn(batch, width, *shape)
+    least = dict.fromkeys([*WAYS, "one check_rhs"], float("inf"))
+    for _ in range(rounds):
+        for name in least:
+            start = time.perf_counter()
+            if name in models:
+                cross_entropy(models[name](x), y).backward()
+            else:
+                check_rhs(field, 0.0, state)
+            least[name] = min(least[name], time.perf_counter() - start)
+    return {name: seconds / least["GroupNorm"] for name, seconds in least.items()}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Print the table; 1 if TimeBatchNorm is beyond its limit in the mean over the sizes."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=60)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    found = {size: ratios(size, options.rounds) for size in SIZES}
+    print(
+        f"{'time / GroupNorm':36s}" + "".join(f"{name:>17s}" for name in (*WAYS, "one check_rhs"))
+    )
+    for size, row in found.items():
+        print(f"{size:36s}" + "".join(f"{ratio:17.2f}" for ratio in row.values()))
+    return int(mean(row["TimeBatchNorm"] for row in found.values()) > LIMIT)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
