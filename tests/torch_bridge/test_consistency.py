@@ -312,7 +312,7 @@ def trained(solver, steps, seed, epochs=60):
 @pytest.mark.parametrize("solver_steps", [("euler", 1), ("euler", 2), ("rk4", 1), ("rk4", 16)])
 def test_no_false_certificate(solver_steps, seed):
     model = trained(*solver_steps, seed)
-    report = solver_consistency(model, [spheres(1200, 100 + seed)])
+    report = solver_consistency(model, [spheres(2500, 100 + seed)])
     x, y = spheres(4000, 200 + seed)
     block = model[0]
     own = (model(x).argmax(1) == y).double().mean()
