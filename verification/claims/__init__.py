@@ -2,6 +2,7 @@
 
 from verification.claims import (
     _adjoints,
+    _consistency,
     _directions,
     _normalization,
     _regimes,
@@ -18,6 +19,7 @@ CLAIMS = (
     *_sketching.CLAIMS,
     *_directions.CLAIMS,
     *_regimes.CLAIMS,
+    *_consistency.CLAIMS,
     *_normalization.CLAIMS,
 )
 
