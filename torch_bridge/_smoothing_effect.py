@@ -62,6 +62,8 @@ def smoothing_effect(
     x : Tensor
         Inputs.
     draws : int, optional
+        The relative standard error of the perturbation is about (2 draws)^-1/2 for one normal
+        parameter: 18 % of 16 draws.
     refine : int, optional
         The reference takes so many times as many steps; with a method of order p it leaves out
         refine^-p of the truncation error.
