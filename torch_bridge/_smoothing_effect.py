@@ -80,8 +80,8 @@ def smoothing_effect(
     Notes
     -----
     The model is evaluated without gradients, and its mode restored. Draws of the training stay
-    what they were. arXiv 2103.08561 smooths RK2 with 8 steps and width 0.0125 (the ratio is far
-    below 1 there: `verification.claims`).
+    what they were. arXiv 2103.08561 smooths RK2 with 8 steps and a width of 0.0125: on a trained
+    classifier of digits the ratio is 1/35.
 
     Examples
     --------
