@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from torch_bridge._evaluation import evaluating
 from torch_bridge._solved_by import SolvedBy
-from torch_bridge._solver_draws import DrawnSolver, drawing
+from torch_bridge._solver_draws import drawing, require_drawn
 
 __all__ = ["SmoothingEffect", "smoothing_effect"]
 
@@ -96,10 +96,7 @@ def smoothing_effect(
     """
     if draws < 1 or refine < 2:
         raise ValueError(f"`draws` must be at least 1 and `refine` 2, got {draws} and {refine}")
-    if not any(isinstance(module, DrawnSolver) for module in model.modules()):
-        raise ValueError(
-            "no solver of this model is drawn: give a NeuralODE a SmoothedSolver or SwitchedSolver"
-        )
+    require_drawn(model)
     finer = SolvedBy(model, refine=refine)
     with evaluating(model), torch.no_grad():
         y = model(x)
