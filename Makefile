@@ -41,6 +41,7 @@ verify: $(VENV)/test.installed $(VENV)/text.installed ## the long tests, the cla
 	$(BIN)/python -m verification.experiments.adjoint_training
 	$(BIN)/python -m verification.experiments.text_training
 	$(BIN)/python -m verification.experiments.regime_training
+	$(BIN)/python -m verification.experiments.direction_training
 	$(BIN)/python -m verification demo
 
 lint: $(VENV)/lint.installed ## format and style

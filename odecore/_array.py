@@ -13,7 +13,7 @@ from array_api_compat import array_namespace, device, is_array_api_obj, is_jax_a
 __all__ = [
     "Add",
     "Combine",
-    "adder",
+    "adders",
     "all_finite",
     "as_float64",
     "as_state",
@@ -94,20 +94,37 @@ def as_state(value: Any, label: str, /) -> Any:
     return value
 
 
-def adder(like: Any, /) -> Add:
-    """The hot operation (y, scale, k) -> y + scale k, for arrays like this one.
+def adders(like: Any, /) -> tuple[Add, Add]:
+    """The hot operation (y, scale, k) -> y + scale k, for arrays like this one, in two forms.
 
-    torch multiplies and adds at once where the scale is a float.
+    The second may write into y, which saves memory that the first has to be given. torch multiplies
+    and adds at once where the scale is a float.
     """
-    return _add_torch if is_torch_array(like) else _add
+    return (_add_torch, _add_to_torch) if is_torch_array(like) else (_add, _add_to)
 
 
 def _add(y: Any, scale: Any, k: Any) -> Any:
     return y + scale * k
 
 
+def _add_to(y: Any, scale: Any, k: Any) -> Any:
+    if not isinstance(scale, float):  # an array may be larger than y
+        return y + scale * k
+    y += scale * k
+    return y
+
+
 def _add_torch(y: Any, scale: Any, k: Any) -> Any:
     return y.add(k, alpha=scale) if isinstance(scale, float) else y + scale * k
+
+
+def _add_to_torch(y: Any, scale: Any, k: Any) -> Any:
+    if not isinstance(scale, float):
+        return y + scale * k
+    try:
+        return y.add_(k, alpha=scale)
+    except RuntimeError:  # under torch.func.vmap, where k has a dimension that y has not
+        return y.add(k, alpha=scale)
 
 
 def combiner(like: Any, /) -> Combine:
@@ -115,12 +132,16 @@ def combiner(like: Any, /) -> Combine:
 
     Without y where that is None; weights that are the float 0 cost nothing.
     """
-    add = adder(like)
+    add, add_to = adders(like)
 
     def combine(y: Any, h: Any, weights: Sequence[Any], stages: Sequence[Any]) -> Any:
+        start = y
         for weight, stage in zip(weights, stages, strict=True):
             if not (isinstance(weight, float) and weight == 0.0):
-                y = (h * weight) * stage if y is None else add(y, h * weight, stage)
+                if y is None:
+                    y = (h * weight) * stage
+                else:
+                    y = (add if y is start else add_to)(y, h * weight, stage)
         return namespace(stages[0]).zeros_like(stages[0]) if y is None else y
 
     return combine

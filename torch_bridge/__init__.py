@@ -3,11 +3,13 @@
 from torch_bridge._adjoint import odeint_adjoint
 from torch_bridge._attack import Attack, Expectation, autoattack
 from torch_bridge._blocks import DenseField, NeuralODE
+from torch_bridge._certified_step import StepCertificate, certified_step
 from torch_bridge._certifier import Certifier
 from torch_bridge._conversion import apply, revert
 from torch_bridge._convolution import SketchedConv2d
 from torch_bridge._counted_rows import counted_rows
 from torch_bridge._descent import DescentReport, EquiangularDescent
+from torch_bridge._descent_flow import descent_flow
 from torch_bridge._ensembles import ModelEnsemble, SolverEnsemble
 from torch_bridge._family import TrainableSolver
 from torch_bridge._linear import SketchedLinear, sketch_rows, sketched_linear
@@ -55,12 +57,15 @@ __all__ = [
     "SmoothingEffect",
     "SolvedBy",
     "SolverEnsemble",
+    "StepCertificate",
     "SwitchedSolver",
     "TrainableSolver",
     "TransferReport",
     "apply",
     "autoattack",
+    "certified_step",
     "counted_rows",
+    "descent_flow",
     "drawing",
     "equiangular_backward",
     "normalization",

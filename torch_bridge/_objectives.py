@@ -20,7 +20,7 @@ from torch_bridge._objective_rows import (
     processes,
     wanted,
 )
-from torch_bridge._shared_features import checked_features, heads_only, through
+from torch_bridge._shared_features import checked_features, heads_only, reached, through
 
 __all__ = ["combine", "equiangular_backward", "objective_rows", "own_parameters"]
 
@@ -74,9 +74,10 @@ def equiangular_backward(
         themselves. Where a gradient overflows, `.grad` becomes not finite, so that the scaler
         skips the step, and the weights returned are NaN.
     synchronize : bool, optional
-        Average gradients over the processes where torch.distributed is initialised, before the
-        Gramian: all processes find one direction, that of the averaged losses. DDP's own hooks
-        do not see these passes.
+        Average gradients over all processes where torch.distributed is initialised, before the
+        Gramian: all find one direction, that of the averaged losses, as DDP would; its own hooks
+        do not see these passes. False where processes do not share these parameters, or train
+        models of their own: each then takes the direction of its own losses.
     retain_graph : bool, optional
         Keep the graph of the losses for further backward passes.
 
@@ -141,15 +142,13 @@ def objective_rows(
     """One gradient for each loss, through the features where there are any."""
     count = len(parameters)
     if shared is None:
-        found = differentiated(losses, (*parameters, *own), retain_graph=retain_graph, chunk=chunk)
+        every = (*parameters, *own)
+        found = differentiated(losses, every, retain_graph=retain_graph, chunk=chunk)
+        if chunk > 1:
+            found = [_touched(row, every, x) for row, x in zip(found, losses, strict=True)]
         for i, row in enumerate(found):
             if all(g is None for g in row[:count]):
                 raise ValueError(f"losses[{i}] depends on none of the `parameters`")
-        if chunk > 1:  # vmap returns zeros where a loss does not touch a parameter
-            found = [
-                (*row[:count], *(g if g is not None and g.any() else None for g in row[count:]))
-                for row in found
-            ]
     else:
         features = checked_features(shared)
         inner, heads = heads_only(losses, features, own, parameters, retain_graph=retain_graph)
@@ -158,6 +157,13 @@ def objective_rows(
     rows = Rows(found, (*parameters, *own), count, scale)
     _check_own(rows.gradients, count)
     return rows
+
+
+def _touched(row: Row, parameters: tuple[Tensor, ...], loss: Tensor) -> Row:
+    """None in place of the zeros that vmap returns where a loss does not touch a parameter."""
+    leaves = reached(loss)
+    pairs = zip(row, parameters, strict=True)
+    return tuple(g if id(p) in leaves or not p.is_leaf else None for g, p in pairs)
 
 
 def combine(

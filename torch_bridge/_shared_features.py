@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torch_bridge._objective_rows import Row, differentiated, naming_freed
 
-__all__ = ["checked_features", "heads_only", "through"]
+__all__ = ["checked_features", "heads_only", "reached", "through"]
 
 
 def checked_features(shared: Tensor | Iterable[Tensor]) -> tuple[Tensor, ...]:
@@ -64,7 +64,7 @@ def through(
         some = rows[start : start + chunk]
         keep = retain_graph or start + chunk < len(rows)
         columns = [
-            torch.stack([torch.zeros_like(z) if row[k] is None else row[k] for row in some])
+            [torch.zeros_like(z) if row[k] is None else row[k] for row in some]
             for k, z in enumerate(features)
         ]
         one = len(some) == 1
@@ -72,7 +72,7 @@ def through(
             grads = torch.autograd.grad(
                 features,
                 parameters,
-                [c[0] for c in columns] if one else columns,
+                [c[0] if one else torch.stack(c) for c in columns],
                 retain_graph=keep,
                 allow_unused=True,
                 is_grads_batched=not one,
@@ -91,21 +91,28 @@ def _check_no_way_around(
 ) -> None:
     """Refuse a loss that reaches a shared parameter without going through the features."""
     stops = {(z.grad_fn, z.output_nr) for z in features}
-    positions = {id(p): k for k, p in enumerate(parameters)}
     for i, loss in enumerate(losses):
-        waiting: list[Any] = [] if loss.grad_fn is None else [(loss.grad_fn, loss.output_nr)]
-        seen = set(waiting)
-        while waiting:
-            edge = waiting.pop()
-            if edge in stops:
-                continue
-            k = positions.get(id(getattr(edge[0], "variable", None)))
-            if k is not None:
+        found = reached(loss, stops)
+        for k, p in enumerate(parameters):
+            if id(p) in found:
                 raise ValueError(
                     f"losses[{i}] must reach the shared parameters through `shared` only, and "
                     f"reaches parameters[{k}] on another way; list that parameter in "
                     "`task_specific`, add the tensor on that way to `shared`, or leave it out"
                 )
-            new = [e for e in edge[0].next_functions if e[0] is not None and e not in seen]
-            seen.update(new)
-            waiting += new
+
+
+def reached(loss: Tensor, stops: Collection[Any] = (), /) -> set[int]:
+    """Identities of the leaves that the graph of a loss reaches, not through these edges."""
+    waiting: list[Any] = [] if loss.grad_fn is None else [(loss.grad_fn, loss.output_nr)]
+    seen = set(waiting)
+    leaves = set()
+    while waiting:
+        edge = waiting.pop()
+        if edge in stops:
+            continue
+        leaves.add(id(getattr(edge[0], "variable", None)))
+        new = [e for e in edge[0].next_functions if e[0] is not None and e not in seen]
+        seen.update(new)
+        waiting += new
+    return leaves

@@ -52,7 +52,8 @@ def equiangular_weights(
     the norm of g_i; gamma = 1/sum(alpha_i/n_i) and w_i = gamma alpha_i/n_i. The minimum is exact
     here, by closed form, block pivoting or active set, where the published code iterates
     approximately. Of dependent gradients d_u is unique but alpha, and so gamma, is not: we take
-    alpha of least norm, so that equal gradients have equal weights.
+    alpha of least norm, so that equal gradients have equal weights. They count as equal where their
+    cosine is 1 to about 1e-14: there alpha and gamma jump, d_u does not.
 
     Invariant to permutation, rotation and, in direction, to positive rescaling of any objective;
     d is homogeneous of degree 1 (of degree 0 with "unit"), and not linear.
@@ -75,9 +76,4 @@ def equiangular_weights(
         return EquiangularWeights.at_zero(norms)
     v = kept.astype(np.float64)
     alpha = smallest_among(kept, C, v)
-    least = float(norms[kept].min())
-    if scaling == "harmonic":
-        size = least / float(alpha[kept] @ (least / norms[kept]))
-    else:
-        size = least if scaling == "min" else 1.0
-    return EquiangularWeights(*directed(norms, C, precision, alpha, v, size))
+    return EquiangularWeights(*directed(norms, C, precision, alpha, v, scaling))

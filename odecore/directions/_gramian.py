@@ -12,6 +12,8 @@ from odecore._array import as_float64, limits, namespace
 
 __all__ = ["cosines", "gramian"]
 
+DOUBLE = float(np.finfo(np.float64).eps)
+
 
 def gramian(jacobian: Any, /) -> NDArray[np.float64]:
     """Inner products of the rows of a Jacobian, in float64 whatever its dtype.
@@ -73,23 +75,28 @@ def cosines(G: Any, /) -> tuple[NDArray[np.float64], NDArray[np.float64], float]
     inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
     C: NDArray[np.float64] = G * inverse[:, None] * inverse
     slack = max(1e-6, 64 * eps)
-    if np.abs(C - C.T).max() > slack:
-        raise ValueError("`gramian` must be symmetric")
-    C = (C + C.T) / 2
-    if np.abs(C).max() > 1 + slack:
+    skew = C - C.T
+    if skew.any():
+        if np.abs(skew).max() > slack:
+            raise ValueError("`gramian` must be symmetric")
+        C = (C + C.T) / 2
+    C.flat[:: len(C) + 1] = 1.0
+    largest = np.abs(C).max()
+    if largest > 1 + slack:
         i, j = np.unravel_index(np.abs(C).argmax(), C.shape)
         raise ValueError(
             "`gramian` must hold inner products, which the norms bound; that of objectives "
             f"{i} and {j} is {abs(C[i, j]):.3g} times the product of their norms"
         )
-    np.clip(C, -1.0, 1.0, out=C)
-    np.fill_diagonal(C, 1.0)
+    if largest > 1:
+        np.clip(C, -1.0, 1.0, out=C)
     m = len(C)
-    double = float(np.finfo(np.float64).eps)
     # Weights of sum 1 average the errors of the products: they do not grow with m, the solve's do.
-    precision = 64 * m * double + (16 * eps if eps > double else 0.0)
+    precision = 64 * m * DOUBLE + (16 * eps if eps > DOUBLE else 0.0)
+    shifted = C.copy()
+    shifted.flat[:: m + 1] += 64 * m * DOUBLE
     try:
-        np.linalg.cholesky(C + 64 * m * double * np.eye(m))
+        np.linalg.cholesky(shifted)
     except np.linalg.LinAlgError:
         values, vectors = np.linalg.eigh(C)
         if values[0] < -m * slack:
@@ -104,6 +111,8 @@ def cosines(G: Any, /) -> tuple[NDArray[np.float64], NDArray[np.float64], float]
 
 def _rounding(G: Any) -> float:
     """Unit roundoff of the numbers that a Gramian came in."""
+    if isinstance(G, np.ndarray) and G.dtype == np.float64:
+        return DOUBLE
     if is_array_api_obj(G) and namespace(G).isdtype(G.dtype, "real floating"):
         return float(limits(G).eps)
-    return float(np.finfo(np.float64).eps)
+    return DOUBLE

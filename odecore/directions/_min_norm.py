@@ -100,4 +100,4 @@ def min_norm_weights(
     v = np.zeros(len(norms))
     v[kept] = norms[kept].min() / norms[kept]
     b = smallest_among(kept, C, v)
-    return DirectionWeights(*directed(norms, C, precision, b, v, float(norms[kept].min())))
+    return DirectionWeights(*directed(norms, C, precision, b, v, "min"))

@@ -48,11 +48,11 @@ def _block_pivoting(M: Vector, target: Vector, free: Mask, rounds: int = PIVOTS)
     fewest, patience = m + 1, 3
     for _ in range(rounds):
         try:
-            if free.all():
+            index = free.nonzero()[0]
+            if len(index) == m:
                 a = np.linalg.solve(M, target)
             else:
                 a = np.zeros(m)
-                index = free.nonzero()[0]
                 a[index] = np.linalg.solve(M[index[:, None], index], target[index])
         except np.linalg.LinAlgError:
             return None
@@ -63,7 +63,7 @@ def _block_pivoting(M: Vector, target: Vector, free: Mask, rounds: int = PIVOTS)
         if np.abs(slope[free]).max(initial=0.0) > tolerance:
             return None
         wrong = np.where(free, a, slope) < -tolerance
-        count = int(wrong.sum())
+        count = int(np.count_nonzero(wrong))
         if count == 0:
             found: Vector = np.maximum(a, 0.0)
             return found
@@ -174,10 +174,13 @@ def least_norm_minimizer(M: Vector, target: Vector, a: Vector, /) -> Vector:
     m = len(target)
     slope = M @ a - target
     tight = slope <= 4 * _tolerance(m)
-    inside = M if tight.all() else M[np.ix_(tight, tight)]
+    index = tight.nonzero()[0]
+    inside = M if len(index) == m else M[index[:, None], index]
     small = _tolerance(len(inside))
+    shifted = inside.copy()
+    shifted.flat[:: len(inside) + 1] -= small
     try:
-        np.linalg.cholesky(inside - small * np.eye(len(inside)))
+        np.linalg.cholesky(shifted)
     except np.linalg.LinAlgError:
         pass
     else:

@@ -88,11 +88,12 @@ def kept_objectives(norms: Vector, on_zero: str) -> NDArray[np.bool_]:
 
 
 def directed(
-    norms: Vector, C: Vector, precision: float, b: Vector, v: Vector, size: float
+    norms: Vector, C: Vector, precision: float, b: Vector, v: Vector, scaling: str
 ) -> tuple[Any, ...]:
-    """Fields of the result for the direction size * sum_i b_i u_i, where b minimises on v^T b = 1.
+    """Fields of the result for the direction gamma sum_i b_i u_i, where b minimises on v^T b = 1.
 
-    u_i are the unit gradients, C their cosines; b and v are zero where an objective was dropped.
+    With `scaling` as of `equiangular_weights`; u_i are the unit gradients, C their cosines; b and v
+    are zero where an objective was dropped.
     """
     products = C @ b
     squared = float(b @ products)
@@ -101,12 +102,14 @@ def directed(
     # Against the smallest norm first, so that 1/norm can not overflow.
     least = float(norms[kept].min())
     ratios = b * np.divide(least, norms, out=np.zeros_like(norms), where=kept)
-    multipliers = ratios / ratios.sum()
+    total = float(ratios.sum())
+    multipliers = ratios / total
     # The products have an error of `precision`, the combination has weights of sum b.sum().
     if squared <= precision * float(b.sum()) ** 2:
         zero = np.zeros(len(norms))
         return zero, zero, gap, True, norms, multipliers, 0.0
-    angles = products / np.sqrt(squared)
+    angles = products / squared**0.5
     angles[norms == 0] = 0.0
-    weights = ratios * (size / least)
-    return weights, angles, gap, False, norms, multipliers, size * float(np.sqrt(squared))
+    size = {"harmonic": least / total, "min": least, "unit": 1.0}[scaling]
+    weights = multipliers * (size * total / least)
+    return weights, angles, gap, False, norms, multipliers, size * squared**0.5

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from odecore._array import adder, own
+from odecore._array import adders, own
 from odecore.solve._status import Status
 from odecore.tableaux import Coefficients
 
@@ -62,7 +62,7 @@ class ExplicitStep:
 
     def __init__(self, method: Coefficients, like: Any) -> None:
         assert method.c is not None  # valid once built
-        self.add = adder(like)
+        self.add, self.add_to = adders(like)
         self.rows = [
             (c, isinstance(c, float) and c == 1.0, _nonzero(row))
             for c, row in zip(method.c[1:], method.A[1:], strict=True)
@@ -76,20 +76,13 @@ class ExplicitStep:
         self, fun: Field, t: Any, y: Any, h: Any, first_stage: Any, t_new: Any = None
     ) -> Attempt:
         """Make one step; the arguments are those of `explicit_step`."""
-        add = self.add
         stages = [checked_stage(fun(t, y), y) if first_stage is None else first_stage]
         state = y
         for c, at_end, row in self.rows:
-            state = y
-            for j, weight in row:
-                state = add(state, h * weight, stages[j])
+            state = self._moved(y, h, row, stages)
             time = t_new if at_end and t_new is not None else t + c * h
             stages.append(checked_stage(fun(time, state), state))
-        y_new = state
-        if not self.last_is_first:
-            y_new = y
-            for j, weight in self.b:
-                y_new = add(y_new, h * weight, stages[j])
+        y_new = state if self.last_is_first else self._moved(y, h, self.b, stages)
         if y_new.dtype != y.dtype:
             raise TypeError(
                 f"the step turned dtype {y.dtype} into {y_new.dtype}: give the coefficients of the "
@@ -100,7 +93,7 @@ class ExplicitStep:
             j, weight = self.error[0]
             error = (h * weight) * stages[j]
             for j, weight in self.error[1:]:
-                error = add(error, h * weight, stages[j])
+                error = self.add_to(error, h * weight, stages[j])
         elif self.error is not None:
             error = stages[0] * 0.0
         return Attempt(
@@ -111,6 +104,14 @@ class ExplicitStep:
             len(stages) - (first_stage is not None),
             tuple(stages),
         )
+
+    def _moved(self, y: Any, h: Any, weights: list[tuple[int, Any]], stages: list[Any]) -> Any:
+        """Return y + h sum_j w_j k_j."""
+        add, moved = self.add, y
+        for j, weight in weights:
+            moved = add(moved, h * weight, stages[j])
+            add = self.add_to
+        return moved
 
 
 def _nonzero(weights: Sequence[Any]) -> list[tuple[int, Any]]:

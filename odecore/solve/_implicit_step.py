@@ -134,7 +134,11 @@ class _Work:
         self.scale = self._scale()
         # f and df/dy at the start of the step, once they are needed.
         self.slope: Any = None if slope is None else self._pack(constant(slope))
+        self.latest: Any = None  # slope of the stage before, from which the next one is looked for
         self.matrix: Any = None
+        self.inverse: Any = (
+            None  # of I - h A (x) J, which stages with one a_ii share, with that h A
+        )
         self.tracked = tracks(y) or (slope is not None and tracks(slope))
 
     def solve(self, times: list[float], bases: list[Any], A: list[list[float]]) -> list[Any]:
@@ -159,16 +163,17 @@ class _Work:
             places = zip(times, states(k), strict=True)
             return self._inverse(coupling, [self._jacobian(*at) for at in places])(residual(k))
 
-        slope = self._slope()
+        slope = self._slope() if self.latest is None else self.latest
         corrections = [newton]
         if direct:
-            inverse = self._inverse(coupling, [self._jacobian_at_start()] * s)
+            inverse = self._inverse_at_start(coupling, s)
             corrections.insert(0, lambda k: inverse(residual(k)))
         for correction in corrections:
             k, good = self._iterate(correction, xp.stack([slope] * s))
             if good is None and not bool(xp.all(xp.isfinite(residual(k)))):
                 self.failure = Status.NONFINITE_RHS  # and not a singular matrix
             if good:
+                self.latest = k[-1, ...]
                 return self._tracked(times, bases, A, k, states(k), coupling)
         return []
 
@@ -210,6 +215,12 @@ class _Work:
         if self.matrix is None:
             self.matrix = self._jacobian(self.t, self.start)
         return self.matrix
+
+    def _inverse_at_start(self, coupling: Any, s: int) -> Any:
+        if self.inverse is None or not bool(namespace(coupling).all(self.inverse[0] == coupling)):
+            made = self._inverse(coupling, [self._jacobian_at_start()] * s)
+            self.inverse = coupling, made
+        return self.inverse[1]
 
     def _jacobian(self, t: float, Y: Any) -> Any:
         given = self.step.newton.jacobian

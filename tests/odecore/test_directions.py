@@ -275,6 +275,19 @@ def test_weights_follow_a_permutation_also_of_dependent_gradients(m, seed, rando
     np.testing.assert_allclose(other.weights, found.weights[order], atol=1e-8)
 
 
+def test_weights_follow_a_permutation_of_almost_equal_gradients(rng):
+    # Between equal and different gradients the weights jump, but not by their order.
+    for distance in (1e-5, 1e-6, *np.geomspace(1e-7, 1e-6, 12), 3e-9, 1e-10, 1e-13, 1e-15):
+        for _ in range(10):
+            J = rng.standard_normal((5, 7)) + 0.5
+            J[1] = 2 * J[0] + distance * rng.standard_normal(7)
+            J[3] = J[2] + distance * rng.standard_normal(7)
+            order = rng.permutation(5)
+            found, other = (equiangular_weights(gramian(K)) for K in (J, J[order]))
+            np.testing.assert_allclose(other.weights, found.weights[order], atol=1e-10)
+            assert other.length == pytest.approx(found.length, rel=1e-10)
+
+
 @given(jacobians())
 def test_rates_are_the_products_with_the_direction(J):
     for found in (equiangular_weights(gramian(J)), min_norm_weights(gramian(J))):

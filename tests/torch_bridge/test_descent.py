@@ -68,6 +68,23 @@ def test_all_ways_give_one_direction(chunk, features):
             torch.testing.assert_close(p.grad, g)
 
 
+@pytest.mark.parametrize("chunk", [1, 2])
+def test_a_zero_gradient_is_a_gradient(chunk):
+    p, own = torch.tensor([1.0, 2.0], requires_grad=True), torch.ones(2, requires_grad=True)
+    elsewhere = torch.ones(2, requires_grad=True)
+    losses = lambda: [(p * own).sum(), p[0] * 3 + (0 * own).sum()]  # noqa: E731
+    with pytest.raises(ValueError, match=r"number 0 belongs to losses \[0, 1\]"):
+        equiangular_backward(losses(), [p], task_specific=[own], chunk=chunk)
+    with pytest.raises(ValueError, match=r"losses\[1\] depends on none of the `parameters`"):
+        equiangular_backward([p.sum(), elsewhere.sum()], [p], chunk=chunk)
+    assert p.grad is own.grad is None
+    inner = 2 * p
+    equiangular_backward(
+        [inner.sum(), (3 * inner[0]).sum()], [p], chunk=chunk, task_specific=[elsewhere]
+    )
+    torch.testing.assert_close(elsewhere.grad, torch.zeros(2))
+
+
 def test_weights_from_the_features_take_one_pass():
     model = Tasks()
     trunk = list(model.trunk.parameters())
@@ -331,6 +348,11 @@ def _rank(rank):
         )
         found.append((got.weights.tolist(), [p.grad.tolist() for p in model.parameters()]))
     model = Tasks()
+    alone = equiangular_backward(
+        model.losses(rows)[1], model.parameters(), synchronize=False
+    ).weights.tolist()
+    found.append((alone, [p.grad.tolist() for p in model.parameters()]))
+    model = Tasks()
     wrapped = nn.parallel.DistributedDataParallel(model.trunk)
     z = wrapped(model.x[rows])
     losses = [z[:, i].square().mean() for i in range(3)]
@@ -342,7 +364,14 @@ def _rank(rank):
 
 def test_two_processes_take_the_direction_of_the_whole_batch():
     first, second = in_two_processes(_rank)
+    alone = first.pop(2), second.pop(2)
     assert first == second
+    for (weights, grads), rows in zip(alone, (slice(0, 6), slice(6, 12)), strict=True):
+        model = Tasks()  # without synchronization each process takes its own direction
+        here = equiangular_backward(model.losses(rows)[1], model.parameters())
+        np.testing.assert_allclose(weights, here.weights, rtol=1e-9)
+        for p, g in zip(model.parameters(), grads, strict=True):
+            np.testing.assert_allclose(p.grad, g, atol=1e-12)
     for (weights, grads), options in zip(first[:2], ({}, {"gramian": "features"}), strict=True):
         model = Tasks()
         z, losses = model.losses()

@@ -455,6 +455,17 @@ def test_many_given_steps_may_be_asked_for():
     odeint(lambda t, y: -y, y0, t, method="euler", options={**options, "max_num_steps": 300})
 
 
+def test_vmap_over_a_parameter_that_only_later_stages_see():
+    def end(rate):
+        def field(t, y):
+            return torch.zeros_like(y) if t < 0.3 else rate * y
+
+        return odeint(field, torch.ones(2), TIMES[[0, -1]], method="rk4")[-1]
+
+    rates = torch.tensor([[0.5], [1.0]])
+    torch.testing.assert_close(torch.func.vmap(end)(rates), torch.stack([end(r) for r in rates]))
+
+
 @both
 def test_an_overwritten_value_of_the_field_is_refused(solve):
     more = {"adjoint_params": ()} if solve is odeint_adjoint else {}

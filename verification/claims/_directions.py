@@ -16,7 +16,7 @@ from odecore.directions import (
     min_norm_weights,
     pareto_stationarity,
 )
-from torch_bridge import equiangular_backward
+from torch_bridge import certified_step, equiangular_backward
 from verification.claims._claim import Claim
 
 __all__ = ["CLAIMS"]
@@ -117,6 +117,29 @@ def _scales(fault: bool) -> bool:
     return bool((found[0] - found[1]).norm() < 1e-5)
 
 
+def _beyond(fault: bool) -> int:
+    """How many of 40 steps to 0.999 of the certified limit raise a quadratic; of the fault, 1.001.
+
+    The quadratics have curvatures between 1e-3 and 1e3.
+    """
+    rng, rose = np.random.default_rng(9), 0
+    for _ in range(40):
+        A = rng.standard_normal((4, 6, 6)) * 10 ** rng.uniform(-1.5, 1.5, (4, 1, 1))
+        H = torch.tensor(A @ A.transpose(0, 2, 1))
+        centres = torch.tensor(rng.standard_normal((4, 6)))
+        x = torch.tensor(2 * rng.standard_normal(6), requires_grad=True)
+
+        def losses(x: torch.Tensor, H: torch.Tensor = H, c: torch.Tensor = centres) -> torch.Tensor:
+            return torch.einsum("mi,mij,mj->m", x - c, H, x - c) / 2
+
+        equiangular_backward(losses(x), [x])
+        limit = certified_step(losses, x, largest=1.0).limit
+        with torch.no_grad():
+            moved = x - limit * (1.001 if fault else 0.999) * x.grad
+            rose += bool((losses(moved) >= losses(x)).any())
+    return rose
+
+
 def _pareto_set(fault: bool) -> int:
     """On how many of 21 points between two minima, or beside them, the test says stationary."""
     first, second = np.array([1.0, 0.0, 2.0]), np.array([-1.0, 3.0, 0.0])
@@ -156,6 +179,13 @@ CLAIMS = (
         'with scaling="min", steps below 2/L lower every L-smooth objective',
         "own addition",
         _rises,
+        0,
+    ),
+    Claim(
+        "certified-step",
+        "steps below the limit of one second-order Taylor pass lower every quadratic",
+        "own addition",
+        _beyond,
         0,
     ),
     Claim(

@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 
-__all__ = ["Data", "digit_pairs", "digits"]
+__all__ = ["Data", "digit_pairs", "digits", "overlaid"]
 
 SPLIT_SEED = 0
 OVERLAP = 3  # columns that the two digits of a pair share
@@ -46,13 +46,18 @@ def digit_pairs(train: int, test: int) -> Data:
     single = digits()
     rng = np.random.default_rng(SPLIT_SEED)
 
-    def overlay(x: Tensor, y: Tensor, count: int) -> tuple[Tensor, Tensor]:
-        left, right = (torch.from_numpy(rng.integers(0, len(x), count)) for _ in range(2))
-        canvas = torch.zeros(2, count, 8, 16 - OVERLAP)
-        canvas[0, :, :, :8] = x[left].reshape(-1, 8, 8)
-        canvas[1, :, :, 8 - OVERLAP :] = x[right].reshape(-1, 8, 8)
-        return canvas.amax(0).flatten(1), torch.cat([y[left], y[right]], dim=1)
+    return Data(
+        *overlaid(single.train_x, single.train_y, train, rng),
+        *overlaid(single.test_x, single.test_y, test, rng),
+    )
 
-    train_x, train_y = overlay(single.train_x, single.train_y, train)
-    test_x, test_y = overlay(single.test_x, single.test_y, test)
-    return Data(train_x, train_y, test_x, test_y)
+
+def overlaid(
+    x: Tensor, y: Tensor, count: int, rng: np.random.Generator, /
+) -> tuple[Tensor, Tensor]:
+    """Random pairs of images (n, 64) with labels (n, 1); labels of the pairs are (count, 2)."""
+    left, right = (torch.from_numpy(rng.integers(0, len(x), count)) for _ in range(2))
+    canvas = torch.zeros(2, count, 8, 16 - OVERLAP)
+    canvas[0, :, :, :8] = x[left].reshape(-1, 8, 8)
+    canvas[1, :, :, 8 - OVERLAP :] = x[right].reshape(-1, 8, 8)
+    return canvas.amax(0).flatten(1), torch.cat([y[left], y[right]], dim=1)

@@ -1,0 +1,160 @@
+"""The certified step: exact for quadratics, measured for everything else."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from odecore.errors import NonfiniteGradientError
+from torch_bridge import certified_step, equiangular_backward
+
+
+def quadratics(seed, m, n):
+    """m convex quadratics in n dimensions, of very different scales, with a point."""
+    rng = np.random.default_rng(seed)
+    A = rng.standard_normal((m, n, n))
+    H = torch.tensor(A @ A.transpose(0, 2, 1) * 10 ** rng.uniform(-3, 3, (m, 1, 1)))
+    centres = torch.tensor(rng.standard_normal((m, n)))
+    x = torch.tensor(2 * rng.standard_normal(n), requires_grad=True)
+
+    def losses(x):
+        r = x - centres
+        return torch.einsum("mi,mij,mj->m", r, H, r) / 2
+
+    return H, losses, x
+
+
+@given(st.integers(0, 2**31), st.integers(1, 5), st.integers(2, 6), st.floats(0.01, 0.999))
+def test_of_quadratics_the_limit_is_exact(seed, m, n, part):
+    H, losses, x = quadratics(seed, m, n)
+    if equiangular_backward(losses(x), [x]).worst_cosine < 1e-3:
+        return
+    found = certified_step(losses, x, largest=1e12)
+    d = x.grad
+    np.testing.assert_allclose(found.curvatures, torch.einsum("i,mij,j->m", d, H, d), rtol=1e-9)
+    with torch.no_grad():
+        before = losses(x)
+        below, above = (losses(x - h * d) for h in (part * found.limit, 1.01 * found.limit))
+        assert (below < before).all()
+        assert (above > before).any()
+        # A limit that is wrong by a factor 2 would not be one.
+        assert (losses(x - found.limit / 2 * d) < before).all()
+        np.testing.assert_allclose(found.modelled(found.step), before - losses(x - found.step * d))
+    assert found.step == found.limit / 2
+    assert (found.decreases >= 0.499 * found.step * found.rates).all()
+
+
+def network(dtype):
+    torch.manual_seed(3)
+    model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)).to(dtype)
+    x, y = torch.randn(20, 4, dtype=dtype), torch.randint(0, 3, (20,))
+
+    def losses(parameters):
+        out = torch.func.functional_call(model, parameters, (x,))
+        return [nn.functional.cross_entropy(out, y), 100 * (out - 1).square().mean()]
+
+    return model, losses
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_of_a_network_it_is_the_second_order_model(dtype):
+    model, losses = network(dtype)
+    parameters = dict(model.named_parameters())
+    weights = equiangular_backward(losses(parameters), parameters.values())
+    found = certified_step(losses, parameters, largest=5.0)
+    tolerance = 1e-4 if dtype == torch.float32 else 1e-9
+    np.testing.assert_allclose(found.rates, weights.rates, rtol=tolerance)
+    d = [p.grad for p in parameters.values()]
+    for i, curvature in enumerate(found.curvatures):
+        grads = torch.autograd.grad(
+            losses(parameters)[i], list(parameters.values()), create_graph=True
+        )
+        slope = sum((g * v).sum() for g, v in zip(grads, d, strict=True))
+        second = torch.autograd.grad(slope, list(parameters.values()))
+        exact = sum((g * v).sum().item() for g, v in zip(second, d, strict=True))
+        assert curvature == pytest.approx(exact, rel=10 * tolerance)
+    assert found.step <= min(5.0, found.limit / 2)
+    assert (found.decreases >= found.step * found.rates / 4).all()
+    moved = {k: p - found.step * p.grad for k, p in parameters.items()}
+    pairs = zip(losses(parameters), losses(moved), strict=True)
+    np.testing.assert_allclose([(a - b).item() for a, b in pairs], found.decreases, rtol=1e-6)
+
+
+def test_the_model_is_of_second_order():
+    model, losses = network(torch.float64)
+    parameters = {k: p.detach() for k, p in model.named_parameters()}
+    direction = {k: torch.ones_like(p) for k, p in parameters.items()}
+    found = certified_step(losses, parameters, direction, largest=1.0)
+    errors = []
+    for h in (1e-2, 5e-3):
+        moved = losses({k: p - h for k, p in parameters.items()})
+        pairs = zip(losses(parameters), moved, strict=True)
+        errors.append(np.abs([(a - b).item() for a, b in pairs] - found.modelled(h)))
+    assert (errors[0] / errors[1] > 6).all()  # a third-order remainder falls by 8
+
+
+def test_where_the_model_is_wrong_the_step_is_halved():
+    def steep(x):
+        return [(x**4).sum() + x.sum()]
+
+    x = torch.tensor([0.0])
+    found = certified_step(steep, x, torch.tensor([1.0]), largest=100.0)
+    assert found.limit == float("inf")  # no curvature here, and much beyond
+    assert found.step == 100 / 2**7
+    assert found.decreases >= found.step / 4
+    assert steep(x - 2 * found.step)[0] > -2 * found.step / 4
+
+
+def test_steps_that_lower_not_all_are_none():
+    x = torch.tensor([1.0, 1.0])
+    found = certified_step(lambda p: [p[0][0], -p[0][1]], (x,), (torch.ones(2),), largest=1.0)
+    assert (found.step, found.limit) == (0.0, 0.0)
+    assert found.rates.tolist() == [1, -1]
+    assert found.decreases.tolist() == [0, 0]
+    at_rest = certified_step(lambda x: x.square(), x, torch.zeros(2), largest=1.0)
+    assert (at_rest.step, at_rest.limit) == (0.0, 0.0)
+    # The decrease is below the rounding of the loss.
+    small = certified_step(lambda x: [1e6 + x[0]], x, torch.tensor([1e-3, 0]), largest=1.0)
+    assert (small.step, small.limit) == (0.0, float("inf"))
+
+
+def test_parameters_without_a_gradient_stay():
+    p, q = torch.tensor([2.0], requires_grad=True), torch.tensor([1.0], requires_grad=True)
+    p.grad = torch.tensor([2.0])
+    found = certified_step(lambda pq: (pq[0] ** 2 + pq[1]).sum(), [p, q], largest=9.0)
+    assert (found.rates, found.curvatures) == (8, 8)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda x: certified_step(torch.sum, x, x, largest=0.0), ValueError, "positive and finite"),
+        (
+            lambda x: certified_step(torch.sum, x, x, largest=float("inf")),
+            ValueError,
+            "positive and finite, got inf",
+        ),
+        (lambda x: certified_step(torch.sum, [], [], largest=1.0), ValueError, "got none"),
+        (lambda x: certified_step(torch.sum, [3], [3], largest=1.0), TypeError, "got int"),
+        (lambda x: certified_step(torch.sum, x, [x], largest=1.0), ValueError, "the structure"),
+        (
+            lambda x: certified_step(torch.sum, x, x[:1], largest=1.0),
+            ValueError,
+            r"\[\(2,\)\]; got \[\(1,\)\]",
+        ),
+        (lambda x: certified_step(lambda x: [], x, x, largest=1.0), ValueError, "got none"),
+        (lambda x: certified_step(lambda x: [x], x, x, largest=1.0), TypeError, r"shape \(2,\)"),
+        (lambda x: certified_step(lambda x: [1.0], x, x, largest=1.0), TypeError, "is float"),
+    ],
+)
+def test_bad_arguments_are_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call(torch.ones(2))
+
+
+def test_what_is_not_finite_is_named():
+    with pytest.raises(NonfiniteGradientError, match=r"losses \[1\] are not") as caught:
+        certified_step(lambda x: [x, x.sqrt()], torch.tensor(0.0), torch.tensor(1.0), largest=1.0)
+    assert caught.value.objectives == (1,)

@@ -1,0 +1,196 @@
+"""How long a step may be so that every loss falls, from one second-order Taylor pass."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+
+from odecore.errors import NonfiniteGradientError
+
+__all__ = ["StepCertificate", "certified_step"]
+
+Vector = NDArray[np.float64]
+SUFFICIENT = 0.25  # of the first-order decrease; half the limit gives a half of it to quadratics
+
+
+@dataclass(frozen=True)
+class StepCertificate:
+    """How the losses fall along a step of size h against a direction d.
+
+    Parameters
+    ----------
+    step : float
+        A step at which all losses were measured to be lower; 0 where none was found.
+    limit : float
+        Below it the second-order model of every loss is lower than at 0, infinite where no model
+        turns up again, 0 where one does not fall. Exact for quadratic losses.
+    rates : (m,) ndarray of float64
+        g_i^T d: decrease per step size, at first order.
+    curvatures : (m,) ndarray of float64
+        d^T H_i d.
+    decreases : (m,) ndarray of float64
+        Measured at `step`.
+    """
+
+    step: float
+    limit: float
+    rates: Vector
+    curvatures: Vector
+    decreases: Vector
+
+    def modelled(self, step: float, /) -> Vector:
+        """Decrease of each loss at a step, at second order: h g_i^T d - h^2 d^T H_i d / 2."""
+        return step * self.rates - step**2 / 2 * self.curvatures
+
+
+def certified_step(
+    losses: Callable[[Any], Sequence[Tensor] | Tensor],
+    parameters: Any,
+    direction: Any = None,
+    *,
+    largest: float,
+) -> StepCertificate:
+    """The largest step along which all losses fall at second order, and one that was measured.
+
+    Parameters
+    ----------
+    losses : callable
+        From parameters like those given to m scalar tensors, or one of shape (m,); of a module,
+        by `torch.func.functional_call`. It must give the same losses each time, and allow forward
+        derivatives.
+    parameters : Tensor, or sequence or dict of Tensor
+        Where the step starts.
+    direction : like `parameters`, optional
+        The step is to parameters - h * direction. By default their `.grad`, where
+        `equiangular_backward` has put it; a parameter without one stays.
+    largest : float
+        No step above it is taken or measured, whatever the limit is.
+
+    Returns
+    -------
+    StepCertificate
+
+    Raises
+    ------
+    ValueError
+        If `largest` is not positive and finite, the direction has not the parameters' structure
+        and shapes, or there is no loss or no parameter.
+    TypeError
+        If parameters are no real tensors, or losses no real scalars.
+    odecore.errors.NonfiniteGradientError
+        If a loss, its rate or its curvature is not finite; it names the losses.
+
+    Notes
+    -----
+    limit = min_i 2 g_i^T d / max(d^T H_i d, 0), from a forward pass over a forward pass, of all
+    losses at once: no Hessian is formed and no graph kept. For quadratics every step below it
+    lowers all, and a step above raises one. For other losses that is the statement of the model
+    only, with an error of O(h^3), and kinks as of ReLU have no curvature. So `step` is measured:
+    from the lesser of `largest` and half the limit, where a quadratic falls by at least half of its
+    first-order decrease, it is halved until every loss falls by a quarter of its own: the rule of
+    Armijo for several objectives, Fliege and Svaiter, Math. Methods Oper. Res. 51 (2000), 479, with
+    beta = 1/4. Where a quarter is less than rounding of the loss, none is found and `step` is 0.
+
+    Examples
+    --------
+    >>> import torch
+    >>> x = torch.tensor([3.0, 1.0])
+    >>> found = certified_step(lambda x: [x[0] ** 2, 4 * x[1] ** 2], x, x, largest=10.0)
+    >>> found.limit, found.step, found.decreases.tolist()
+    (2.0, 1.0, [9.0, 4.0])
+    """
+    if not 0 < largest < float("inf"):
+        raise ValueError(f"`largest` must be positive and finite, got {largest}")
+    x, d, spec = _aligned(parameters, direction)
+
+    def values_at(*tensors: Tensor) -> Tensor:
+        return _stacked(losses(tree_unflatten(tensors, spec)))
+
+    def along(*tensors: Tensor) -> Any:
+        return torch.func.jvp(values_at, tensors, d)
+
+    with torch.no_grad():
+        with warnings.catch_warnings():  # torch warns of its own use, at its first forward pass
+            warnings.filterwarnings("ignore", r".*torch\.jit\.script", DeprecationWarning)
+            (values, rates), (_, curvatures) = torch.func.jvp(along, x, d)
+        eps = float(torch.finfo(values.dtype).eps)
+        values, rates, curvatures = (v.cpu().double().numpy() for v in (values, rates, curvatures))
+        _check_finite(values, rates, curvatures)
+        limit = _limit(rates, curvatures)
+        step = min(largest, limit / 2)
+        while (SUFFICIENT * step * rates > eps * np.abs(values)).all():
+            moved = values_at(*(p - step * v for p, v in zip(x, d, strict=True)))
+            decreases = values - moved.cpu().double().numpy()
+            if (decreases >= SUFFICIENT * step * rates).all():
+                return StepCertificate(step, limit, rates, curvatures, decreases)
+            step /= 2
+    return StepCertificate(0.0, limit, rates, curvatures, np.zeros_like(values))
+
+
+def _aligned(
+    parameters: Any, direction: Any
+) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], TreeSpec]:
+    """Parameters and direction as tuples of tensors of equal shapes."""
+    x, spec = tree_flatten(parameters)
+    if not x:
+        raise ValueError("`parameters` must hold at least one tensor, got none")
+    for p in x:
+        if not isinstance(p, Tensor) or not p.is_floating_point():
+            found = p.dtype if isinstance(p, Tensor) else type(p).__name__
+            raise TypeError(f"`parameters` must hold real tensors, got {found}")
+    if direction is None:
+        d = [torch.zeros_like(p) if p.grad is None else p.grad for p in x]
+    else:
+        d, other = tree_flatten(direction)
+        shapes = [getattr(v, "shape", None) for v in d]
+        if other != spec or shapes != [p.shape for p in x]:
+            raise ValueError(
+                "`direction` must have the structure and shapes of `parameters`, "
+                f"{[tuple(p.shape) for p in x]}; got {[s and tuple(s) for s in shapes]}"
+            )
+    return tuple(p.detach() for p in x), tuple(v.detach() for v in d), spec
+
+
+def _stacked(losses: Sequence[Tensor] | Tensor) -> Tensor:
+    """Losses as one vector, checked."""
+    listed = list(losses) if not isinstance(losses, Tensor) or losses.ndim else [losses]
+    if not listed:
+        raise ValueError("`losses` must return at least one loss, got none")
+    for i, loss in enumerate(listed):
+        if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.is_floating_point():
+            found = (
+                f"shape {tuple(loss.shape)} of {loss.dtype}"
+                if isinstance(loss, Tensor)
+                else type(loss).__name__
+            )
+            raise TypeError(f"`losses` must return real scalar tensors; losses[{i}] is {found}")
+    return torch.stack([loss.reshape(()) for loss in listed])
+
+
+def _check_finite(values: Vector, rates: Vector, curvatures: Vector) -> None:
+    finite = np.isfinite([values, rates, curvatures]).all(axis=0)
+    bad = tuple(np.flatnonzero(~finite).tolist())
+    if bad:
+        raise NonfiniteGradientError(
+            "losses and their derivatives along the direction must be finite; those of losses "
+            f"{list(bad)} are not: skip this step, or look for the cause with "
+            "torch.autograd.detect_anomaly",
+            bad,
+        )
+
+
+def _limit(rates: Vector, curvatures: Vector) -> float:
+    """Largest step below which all second-order models are lower."""
+    if rates.min() <= 0:
+        return 0.0
+    up = curvatures > 0
+    with np.errstate(over="ignore"):
+        return float((2 * rates[up] / curvatures[up]).min(initial=np.inf))
