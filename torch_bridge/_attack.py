@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from odecore.errors import WeakAttackWarning
 from torch_bridge._ensembles import log_mean_probability
 from torch_bridge._evaluation import evaluating, untouched_gradients
-from torch_bridge._solver_draws import drawing
+from torch_bridge._solver_draws import drawing, require_drawn
 
 __all__ = ["Attack", "Expectation", "autoattack"]
 
 NORMS = {"inf": inf, "2": 2.0, "1": 1.0}
+VERSIONS = ("standard", "plus", "rand", "custom")  # of AutoAttack
 ROUNDING = 1e-5  # that is allowed in eps; rounding of the sum x + perturbation comes on top
 
 
@@ -142,6 +143,11 @@ class Expectation(nn.Module):
     draws : int
         At each call, all of them new; also in evaluation.
 
+    Raises
+    ------
+    ValueError
+        For fewer than one draw, and if no solver of the model is drawn.
+
     Notes
     -----
     An attack that follows one draw's gradient attacks a solver that is gone at the next call.
@@ -153,6 +159,7 @@ class Expectation(nn.Module):
         super().__init__()
         if draws < 1:
             raise ValueError(f"`draws` must be at least 1, got {draws}")
+        require_drawn(model)
         self.model, self.draws = model, draws
 
     def forward(self, x: Tensor) -> Tensor:
@@ -187,9 +194,13 @@ def autoattack(
 
     Raises
     ------
+    ValueError
+        For another `version` or `norm`.
     ImportError
         Without the extra `robust`: ``pip install odecore[robust]``.
     """
+    if version not in VERSIONS:
+        raise ValueError(f"`version` must be one of {', '.join(VERSIONS)}, got {version!r}")
     try:
         from pyautoattack import AutoAttack  # optional
     except ImportError as error:
@@ -198,7 +209,7 @@ def autoattack(
     def run(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         wide = x[:, :, None] if x.ndim == 3 else x  # it takes three axes for one image
         attack = AutoAttack(
-            lambda z: model(z.view(len(z), *x.shape[1:])),
+            lambda z: model(z.reshape(len(z), *x.shape[1:])),
             eps=eps,
             norm={"inf": "Linf", "2": "L2", "1": "L1"}[norm],
             version=version,
@@ -206,6 +217,6 @@ def autoattack(
             device=x.device,
             **options,
         )
-        return attack.run_standard_evaluation(wide, y, batch_size=len(x))[0].view_as(x)
+        return attack.run_standard_evaluation(wide, y, batch_size=len(x))[0].reshape(x.shape)
 
     return Attack(run, eps, norm, low=0.0, high=1.0)

@@ -26,6 +26,7 @@ DISTRIBUTIONS = {
     "cauchy": lambda rng: tan(pi * (rng.random() - 0.5)),
     "uniform": lambda rng: rng.uniform(-1, 1),
 }
+USUAL = 1000  # coefficients above it are warned of
 ATTEMPTS = 1000  # below one accepted draw in 1000 a distribution is not what was meant
 
 
@@ -109,13 +110,16 @@ class SmoothedSolver(DrawnSolver):
                 f"`distribution` must be one of {', '.join(DISTRIBUTIONS)}, got {distribution!r}"
             )
         self.width, self.distribution = float(width), distribution
+        self._middle = [float(value) for value in self.center.values()]
+        self._plain = family.is_explicit and family.estimator is None
+        self._reach = inf if radius is None else float(radius)
         if bound is not None:
             self._require_bound(bound)
 
     def _require_bound(self, bound: float) -> None:
         if not self.family.is_explicit:
             raise TypeError(f"`bound` is for explicit families; {self.family.name} is implicit")
-        largest = self._largest(list(map(float, self.center.values())))
+        largest = _largest(*self.family.formula(*self._middle))
         if not largest <= bound:
             raise ValueError(
                 f"`bound` must allow the centre, whose largest coefficient is {largest:.4g}; "
@@ -124,42 +128,53 @@ class SmoothedSolver(DrawnSolver):
 
     def forward(self, like: Tensor) -> Coefficients:
         """Coefficients for one solve: drawn in training, those of the centre in evaluation."""
-        values = [float(value) for value in self.center.values()]
-        if self.is_drawing():
-            values = self._drawn(values)
+        return self._drawn() if self.is_drawing() else self._member(self._middle)
+
+    def _member(self, values: list[float]) -> Coefficients:
         return coefficients_at(self.family, **dict(zip(self.center, values, strict=True)))
 
-    def _drawn(self, center: list[float]) -> list[float]:
+    def _drawn(self) -> Coefficients:
         rng = self.next_draw()
         for _ in range(ATTEMPTS):
-            values = [middle + self._deviation(rng) for middle in center]
-            if self.bound is None or self._largest(values) <= self.bound:
-                return values
+            member = self._accepted([middle + self._deviation(rng) for middle in self._middle])
+            if member is not None:
+                return member
         raise RuntimeError(
             f"none of {ATTEMPTS} draws had coefficients within the bound {self.bound}; "
             f"choose a width below {self.width}, or a larger bound"
         )
 
+    def _accepted(self, values: list[float]) -> Coefficients | None:
+        """The member, or None above the bound; box or bound has made most checks already."""
+        if not self._plain and self.bound is None:
+            return self._member(values)
+        try:
+            rows, b = self.family.formula(*values)
+        except ZeroDivisionError:
+            return None
+        largest = _largest(rows, b)
+        if self.bound is not None and largest > self.bound:
+            return None
+        if self._plain and largest < USUAL:
+            return Coefficients(A=rows, b=b, order=self.family.order)
+        return self._member(values)
+
     def _deviation(self, rng: Random) -> float:
         draw = DISTRIBUTIONS[self.distribution]
         while True:
             deviation = self.width * draw(rng)
-            if self.radius is None or abs(deviation) <= self.radius:
+            if abs(deviation) <= self._reach:
                 return deviation
-
-    def _largest(self, values: list[float]) -> float:
-        """The largest coefficient of a member, infinite where there is none."""
-        try:
-            rows, b = self.family.formula(*values)
-        except ZeroDivisionError:
-            return inf
-        return float(max(abs(a) for row in (*rows, b) for a in row))
 
     def extra_repr(self) -> str:
         """Show the family and the distribution."""
         box = ", ".join(f"{name}={value}" for name, value in self.center.items())
         law = f"{self.distribution}, width={self.width}, radius={self.radius}, bound={self.bound}"
         return f"{self.family.name}, {box}, {law}"
+
+
+def _largest(rows: Any, b: Any) -> float:
+    return float(max(abs(a) for row in (*rows, b) for a in row))
 
 
 class SwitchedSolver(DrawnSolver):

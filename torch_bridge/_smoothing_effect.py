@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from torch_bridge._evaluation import evaluating
 from torch_bridge._solved_by import SolvedBy
-from torch_bridge._solver_draws import DrawnSolver, drawing
+from torch_bridge._solver_draws import drawing, require_drawn
 
 __all__ = ["SmoothingEffect", "smoothing_effect"]
 
@@ -62,6 +62,8 @@ def smoothing_effect(
     x : Tensor
         Inputs.
     draws : int, optional
+        The relative standard error of the perturbation is about (2 draws)^-1/2 for one normal
+        parameter: 18 % of 16 draws.
     refine : int, optional
         The reference takes so many times as many steps; with a method of order p it leaves out
         refine^-p of the truncation error.
@@ -78,8 +80,8 @@ def smoothing_effect(
     Notes
     -----
     The model is evaluated without gradients, and its mode restored. Draws of the training stay
-    what they were. arXiv 2103.08561 smooths RK2 with 8 steps and width 0.0125 (the ratio is far
-    below 1 there: `verification.claims`).
+    what they were. arXiv 2103.08561 smooths RK2 with 8 steps and a width of 0.0125: on a trained
+    classifier of digits the ratio is 1/35.
 
     Examples
     --------
@@ -94,10 +96,7 @@ def smoothing_effect(
     """
     if draws < 1 or refine < 2:
         raise ValueError(f"`draws` must be at least 1 and `refine` 2, got {draws} and {refine}")
-    if not any(isinstance(module, DrawnSolver) for module in model.modules()):
-        raise ValueError(
-            "no solver of this model is drawn: give a NeuralODE a SmoothedSolver or SwitchedSolver"
-        )
+    require_drawn(model)
     finer = SolvedBy(model, refine=refine)
     with evaluating(model), torch.no_grad():
         y = model(x)

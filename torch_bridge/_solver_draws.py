@@ -13,7 +13,7 @@ from torch import Tensor, distributed, nn
 from torch_bridge._draws import in_backward
 from torch_bridge._fields import inside_torch_func
 
-__all__ = ["DrawnSolver", "drawing"]
+__all__ = ["DrawnSolver", "drawing", "require_drawn"]
 
 REMEMBERED = 4096  # draws that a checkpoint may ask for again
 
@@ -120,3 +120,11 @@ def drawing(model: nn.Module) -> Iterator[None]:
     finally:
         for solver, value in zip(solvers, before, strict=True):
             solver.draws_in_evaluation = value
+
+
+def require_drawn(model: nn.Module) -> None:
+    """Raise ValueError unless a solver of the model is drawn."""
+    if not any(isinstance(module, DrawnSolver) for module in model.modules()):
+        raise ValueError(
+            "no solver of this model is drawn: give a NeuralODE a SmoothedSolver or SwitchedSolver"
+        )

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from odecore.errors import SingularParameterError
-from odecore.families import COLLOCATION2, RK2, RK4, chart
+from odecore.errors import NearSingularWarning, SingularParameterError
+from odecore.families import COLLOCATION2, RK2, RK4, RK4_PAIR, chart
 from odecore.tableaux import coefficients_at, tableau
 from tests.helpers.two_processes import in_two_processes
 from torch_bridge import (
@@ -75,6 +75,23 @@ def test_a_bound_on_the_coefficients_draws_again():
     assert 1.9 < largest.max() <= 2
     assert len(np.unique(largest[largest > 1])) > 50
     assert solver.eval()(like).A[1][0] == pytest.approx(2 / 3)
+
+
+def test_draws_are_the_members_of_their_family():
+    for solver in (
+        SmoothedSolver(RK4, THIRDS, width=0.02, radius=F(1, 20)),
+        SmoothedSolver(RK4, THIRDS, width=0.02, bound=9),
+    ):
+        for found in (solver(like), solver.eval()(like)):
+            wanted = coefficients_at(solver.family, u=found.c[1], v=found.c[2])
+            for row, other in zip((*found.A, found.b), (*wanted.A, wanted.b), strict=True):
+                np.testing.assert_allclose(row, other, rtol=1e-12, atol=1e-13)
+            assert found.order == 4
+    pair = SmoothedSolver(RK4_PAIR, {**THIRDS, "h": F(1, 10)}, width=0.01, bound=99)
+    assert pair(like).error is not None
+    near = SmoothedSolver(RK2, {"u": F(1, 10**4)}, width=1e-6, radius=F(1, 10**5))
+    with pytest.warns(NearSingularWarning):
+        near(like)
 
 
 def test_a_chart_reaches_the_classic_method():

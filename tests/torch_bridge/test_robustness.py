@@ -224,6 +224,8 @@ def test_an_expectation_averages_probabilities_over_draws():
     assert torch.equal(block(x), block(x))  # at rest outside
     with pytest.raises(ValueError, match="at least 1"):
         Expectation(block, 0)
+    with pytest.raises(ValueError, match="no solver of this model is drawn"):
+        Expectation(NeuralODE(field, solver="rk4", steps=1), 2)
 
 
 def test_a_random_model_is_attacked_and_tested_over_its_draws():
@@ -276,6 +278,13 @@ def test_autoattack_finds_the_closed_form(norm, shape, short_attacks):
     found = robustness(model, x.view(60, *shape), y, attack)
     assert found.robust.correct == int((margin > EPS * slope).sum())
     assert 0 < found.robust.correct < len(y)
+
+
+def test_unknown_forms_of_autoattack_are_refused():
+    with pytest.raises(ValueError, match="must be one of standard, plus"):
+        autoattack(EPS, version="random")
+    with pytest.raises(ValueError, match="must be one of inf, 2, 1"):
+        autoattack(EPS, "L2")
 
 
 def test_autoattack_attacks_random_solvers_in_expectation(short_attacks):
