@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import inf, isnan
 from statistics import median
 from typing import Any
@@ -28,13 +29,14 @@ SHARE_SEEN = 0.05  # of samples whose order must show for the order to count
 
 
 def solver_consistency(
-    model: nn.Module,
+    model: nn.Module | Callable[[Tensor, int], Tensor],
     loader: Iterable[Any],
     *,
     task: str = "classification",
     tolerance: float | None = None,
     solvers: Sequence[Any] = ("rk4", "dopri5"),
     halvings: int = 4,
+    steps: int | None = None,
     order: float | None = None,
     progress: bool | Callable[[float], None] = False,
 ) -> SolverConsistencyReport:
@@ -42,8 +44,10 @@ def solver_consistency(
 
     Parameters
     ----------
-    model : Module
-        With at least one `NeuralODE`, in given `steps`; all of them are refined together.
+    model : Module or callable
+        A Module with at least one `NeuralODE`, in given `steps`; all of them are refined together.
+        Or, of any library, `model(x, n)` with n steps; then give `steps` and `order`, and see to
+        evaluation mode.
     loader : iterable
         Of batches (x, y), or of x alone: a DataLoader, a list. For classification y holds class
         numbers (n,), and the model's output is (n, classes), or (n,) or (n, 1) of two classes.
@@ -52,9 +56,11 @@ def solver_consistency(
         For regression: the change of an entry that does not matter.
     solvers : sequence, optional
         More powerful solvers besides the model's own in finer steps, as for `NeuralODE`; they take
-        four times as many steps as the model.
+        four times as many steps as the model. Not for `model(x, n)`.
     halvings : int, optional
         How often the steps are halved, at least 2.
+    steps : int, optional
+        Of `model(x, n)` in training.
     order : float, optional
         Of the model's solver, where it is not known; of several, the smallest.
     progress : bool or callable, optional
@@ -97,16 +103,28 @@ def solver_consistency(
         )
     if not isinstance(halvings, int) or halvings < 2:
         raise ValueError(f"`halvings` must be a whole number from 2, got {halvings!r}")
-    expected = order_of(model) if order is None else float(order)
     rungs = tuple(2**k for k in range(halvings + 1))
-    ladder = [SolvedBy(model, refine=rung) for rung in rungs]
+    if isinstance(model, nn.Module):
+        if steps is not None:
+            raise ValueError("`steps` is for `model(x, n)`: the blocks of a Module have their own")
+        expected = order_of(model) if order is None else float(order)
+        ladder: list[Any] = [SolvedBy(model, refine=rung) for rung in rungs]
+    else:
+        if not callable(model) or steps is None or order is None or steps < 1 or order <= 0:
+            raise ValueError(
+                "a model that is no Module must be callable as `model(x, n)`, with positive "
+                f"`steps` and `order`; got {type(model).__name__}, {steps}, {order}"
+            )
+        solvers, expected = (), float(order)
+        ladder = [partial(_with_steps, model, rung * steps) for rung in rungs]
     others = [SolvedBy(model, solver, refine=4) for solver in solvers]
     names = (*(f"{r} x steps" for r in rungs[1:]), *(f"{_name(s)}, 4 x steps" for s in solvers))
     found: list[_Batch] = []
-    with evaluating(model), torch.no_grad():
-        for x, y in _batches(loader, model, progress):
-            outputs = [_called(solved, x) for solved in ladder]
-            more = [_called(solved, x) for solved in others]
+    module = model if isinstance(model, nn.Module) else nn.Identity()
+    with evaluating(module), torch.no_grad():
+        for x, y in _batches(loader, module, progress):
+            outputs = [_called(solved, x, ladder[0]) for solved in ladder]
+            more = [_called(solved, x, ladder[0]) for solved in others]
             found.append(_measured(outputs, more, y, expected, tolerance))
     if not found:
         raise ValueError("`loader` gave no batch")
@@ -179,7 +197,8 @@ def _report(
 
 def ladder_of(model: nn.Module, x: Tensor, rungs: Sequence[int]) -> list[Tensor]:
     """Outputs of a model in so many times as many steps, not finite where a solve fails."""
-    return [_called(SolvedBy(model, refine=rung), x) for rung in rungs]
+    own = SolvedBy(model, refine=1)
+    return [_called(SolvedBy(model, refine=r) if r > 1 else own, x, own) for r in rungs]
 
 
 def order_of(model: nn.Module) -> float:
@@ -213,17 +232,20 @@ def order_of(model: nn.Module) -> float:
     return min(orders)
 
 
-def _called(solved: SolvedBy, x: Tensor) -> Tensor:
+def _with_steps(model: Callable[[Tensor, int], Tensor], steps: int, x: Tensor) -> Tensor:
+    return model(x, steps)
+
+
+def _called(solved: Callable[[Tensor], Tensor], x: Tensor, own: Callable[..., Tensor]) -> Tensor:
     """The output; for a finer solve that fails sample by sample, with NaN where it fails."""
     try:
         found = solved(x)
     except SolveError:
-        if solved.solver is None and solved.refine == 1:
+        if solved is own:
             raise
         if len(x) == 1:
-            like = SolvedBy(solved.model)(x)
-            return torch.full_like(like, float("nan"))
-        return torch.cat([_called(solved, row) for row in x.split(1)])
+            return torch.full_like(own(x), float("nan"))
+        return torch.cat([_called(solved, row, own) for row in x.split(1)])
     if not isinstance(found, Tensor) or not found.is_floating_point() or len(found) != len(x):
         raise TypeError(
             "the model must return one real tensor with a row for each sample, got "

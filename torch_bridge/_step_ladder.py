@@ -24,7 +24,7 @@ class LadderBound(NamedTuple):
     bound : (n,) Tensor
         Of the distance to the flow's output, infinite where the changes do not fall.
     order : (n,) Tensor
-        log2 of the ratio of the last two changes, NaN where they are rounding or not finite.
+        log2 of the ratio of the last two changes that are not rounding, NaN where there are none.
     """
 
     changes: Tensor
@@ -65,14 +65,11 @@ def ladder_bound(outputs: list[Tensor], order: float) -> LadderBound:
     size = torch.maximum(changes, floor)
     bound = size.sum(0) + size[-1] * ratio / (1 - ratio)
     known = torch.isfinite(changes).all(0) & (ratio < FASTEST_TAIL)
-    observed = torch.log2(before / last)
-    seen = ~rounding & torch.isfinite(observed)
-    nothing = torch.full_like(bound, float("nan"))
-    return LadderBound(
-        changes,
-        torch.where(known, bound, float("inf")),
-        torch.where(seen, observed, nothing),
-    )
+    observed = torch.full_like(bound, float("nan"))
+    for a, b in pairwise(changes):
+        seen = (b > floor) & torch.isfinite(a)
+        observed = torch.where(seen, torch.log2(a / b), observed)
+    return LadderBound(changes, torch.where(known, bound, float("inf")), observed)
 
 
 def _largest(x: Tensor) -> Tensor:

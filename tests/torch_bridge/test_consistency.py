@@ -115,6 +115,9 @@ def test_rounding_is_no_change_of_the_steps(dtype):
     found = ladder_bound(outputs, 4)
     assert found.bound.item() < 1000 * eps
     assert found.order.isnan().all()
+    early = [1.0 + x for x in (0.1, 0.01, 0.001, eps, 0.0)]
+    found = ladder_bound([torch.tensor([[x]], dtype=dtype) for x in early], 4)
+    assert found.order.item() == pytest.approx(math.log2(9), rel=0.1)  # the last pair that shows
 
 
 # ---------------------------------------------------------------------------------- report
@@ -232,6 +235,22 @@ def test_the_model_is_left_as_it_was():
     assert model[2].steps == 2
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+def test_a_function_of_inputs_and_steps():
+    def model(x, n):  # Euler's method on y' = y, of any library
+        return x * (1 + 1 / n) ** n
+
+    x = torch.randn(60, 3, dtype=torch.float64)
+    found = solver_consistency(model, [x], steps=4, order=1)
+    expected = solver_consistency(model_of("euler", 4).double(), [x], solvers=())
+    assert found.ratios == pytest.approx(expected.ratios, rel=1e-6)
+    assert found.solvers == expected.solvers
+    for bad in ({}, {"steps": 4}, {"order": 1}, {"steps": 0, "order": 1}):
+        with pytest.raises(ValueError, match="with positive `steps` and `order`"):
+            solver_consistency(model, [x], **bad)
+    with pytest.raises(ValueError, match="have their own"):
+        solver_consistency(model_of(), [x.float()], steps=4)
 
 
 def test_progress_and_picture():
