@@ -37,7 +37,8 @@ test: $(VENV)/test.installed ## all tests but the long ones (under 10 minutes)
 
 verify: $(VENV)/test.installed $(VENV)/text.installed ## the long tests, the claims, the trainings, then the whole demo
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist worksteal -m long
-	$(BIN)/python -m verification run
+	$(BIN)/python -m verification run --full
+	$(BIN)/python -m verification run --planted-faults --out build/planted; test $$? -eq 1
 	$(BIN)/python -m verification.experiments.adjoint_training
 	$(BIN)/python -m verification.experiments.text_training
 	$(BIN)/python -m verification demo

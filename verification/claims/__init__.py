@@ -1,7 +1,7 @@
 """Claims with their evidence: each states, measures and compares; each can be made to fail."""
 
 from verification.claims import _adjoints, _directions, _runge_kutta, _sketching, _solving
-from verification.claims._claim import Claim, Outcome
+from verification.claims._claim import Claim, Draws, Finding, Outcome
 
 CLAIMS = (
     *_runge_kutta.CLAIMS,
@@ -11,4 +11,4 @@ CLAIMS = (
     *_directions.CLAIMS,
 )
 
-__all__ = ["CLAIMS", "Claim", "Outcome"]
+__all__ = ["CLAIMS", "Claim", "Draws", "Finding", "Outcome"]
