@@ -179,6 +179,7 @@ def test_outcomes_do_not_depend_on_the_workers(kind, tmp_path):
     assert found[0]["passed"] == len(LIGHT)
 
 
+@pytest.mark.long
 def test_a_worker_that_dies_costs_its_own_claim_only(tmp_path):
     script = (
         "import os, sys\n"

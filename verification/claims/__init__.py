@@ -1,6 +1,14 @@
 """Claims with their evidence: each states, measures and compares; each can be made to fail."""
 
-from verification.claims import _adjoints, _directions, _runge_kutta, _sketching, _solving
+from verification.claims import (
+    _adjoints,
+    _directions,
+    _orders,
+    _published,
+    _runge_kutta,
+    _sketching,
+    _solving,
+)
 from verification.claims._claim import Claim, Draws, Finding, Outcome
 
 CLAIMS = (
@@ -9,6 +17,8 @@ CLAIMS = (
     *_adjoints.CLAIMS,
     *_sketching.CLAIMS,
     *_directions.CLAIMS,
+    *_orders.CLAIMS,
+    *_published.CLAIMS,
 )
 
 __all__ = ["CLAIMS", "Claim", "Draws", "Finding", "Outcome"]
