@@ -113,7 +113,7 @@ CLAIMS = (
     ),
     Claim(
         "family-orders",
-        "random members of RK2, RK3 and RK4 show the proved order in floats, their median within 0.1",
+        "random members of RK2, RK3, RK4 show their proved order in floats, the median within 0.1",
         "arXiv 2103.08561",
         _members,
         True,
