@@ -52,6 +52,7 @@ types: $(VENV)/lint.installed ## static types of odecore
 
 docs: $(VENV)/docs.installed ## the documentation, offline, warnings are errors
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	$(BIN)/python docs/check_links.py docs/_build/html
 	@echo "open docs/_build/html/index.html"
 
 bench: $(VENV)/bench.installed ## ratios to peers, measured in one run
