@@ -61,4 +61,4 @@ bench: $(VENV)/bench.installed ## ratios to peers, measured in one run
 	OMP_NUM_THREADS=1 $(BIN)/python -m verification.benchmarks.directions
 
 clean: ## remove what the other targets made, the environment included
-	rm -rf $(VENV) build docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build docs/_build docs/tutorials .pytest_cache .mypy_cache .ruff_cache .hypothesis
