@@ -29,6 +29,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"\.py$",  # all of them are run
     "abort_on_example_error": True,
     "download_all_examples": False,
+    "capture_repr": (),  # what is printed is shown, not what the last line is
     "show_signature": False,
     "min_reported_time": 1e9,
     "write_computation_times": False,
