@@ -37,7 +37,8 @@ test: $(VENV)/test.installed ## all tests but the long ones (under 10 minutes)
 
 verify: $(VENV)/test.installed $(VENV)/text.installed ## the long tests, the claims, the trainings, then the whole demo
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist worksteal -m long
-	$(BIN)/python -m verification run
+	$(BIN)/python -m verification run --full
+	$(BIN)/python -m verification run --planted-faults --out build/planted; test $$? -eq 1
 	$(BIN)/python -m verification.experiments.adjoint_training
 	$(BIN)/python -m verification.experiments.text_training
 	$(BIN)/python -m verification.experiments.direction_training
@@ -55,6 +56,7 @@ types: $(VENV)/lint.installed ## static types of odecore
 
 docs: $(VENV)/docs.installed ## the documentation, offline, warnings are errors
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	$(BIN)/python docs/check_links.py docs/_build/html
 	@echo "open docs/_build/html/index.html"
 
 bench: $(VENV)/bench.installed ## ratios to peers, measured in one run
@@ -65,4 +67,4 @@ bench: $(VENV)/bench.installed ## ratios to peers, measured in one run
 	OMP_NUM_THREADS=1 $(BIN)/python -m verification.benchmarks.normalization
 
 clean: ## remove what the other targets made, the environment included
-	rm -rf $(VENV) build docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build docs/_build docs/tutorials .pytest_cache .mypy_cache .ruff_cache .hypothesis

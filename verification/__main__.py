@@ -1,4 +1,8 @@
-"""`python -m verification`: run the evidence."""
+"""`python -m verification`: run the evidence.
+
+Exit codes of `run` and `report`: 0, all claims passed; 1, some failed; 2, asked for wrongly; 130,
+interrupted. With --planted-faults 1 is right, all failed; 3 says that some claim passed.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,25 @@ import argparse
 import sys
 from pathlib import Path
 
+from tqdm import tqdm
+
 from odecore.__main__ import failed, write
-from verification.claims import CLAIMS
+from verification._page import write_page
+from verification._record import Conditions, Record
+from verification._runner import EXECUTORS, open_executor, run_claims
+from verification.claims import CLAIMS, Claim, Outcome
 from verification.demo import run_demo
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line and run; the result is the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m verification", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m verification",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = parser.add_subparsers(dest="command", required=True)
+    _claim_options(commands)
     demo = commands.add_parser(
         "demo",
         help="train a neural ODE on real handwritten digits with all five systems",
@@ -25,39 +39,126 @@ def main(arguments: list[str] | None = None) -> int:
     demo.add_argument("--seeds", type=_positive, default=3, help="runs of each row (default: 3)")
     demo.add_argument("--jobs", type=_positive, default=2, help="processes (default: 2)")
     demo.add_argument("--out", type=Path, default=Path("build/demo"), help="where the page goes")
-    run = commands.add_parser("run", help="measure the claims and compare")
-    run.add_argument("--only", metavar="NAME", help="claims whose name contains this")
-    commands.add_parser("list", help="list the claims")
     options = parser.parse_args(arguments)
-    if options.command != "demo":
-        try:
-            return _claims(options)
-        except BrokenPipeError:  # the reader, such as head, has seen enough
-            sys.stdout = None
-            return 0
-        except OSError as error:  # such as a full disk
-            sys.stdout = None
-            return failed(parser.prog, error)
-    return run_demo(options.out, seeds=options.seeds, jobs=options.jobs, quick=options.quick)
-
-
-def _claims(options: argparse.Namespace) -> int:
-    chosen = [c for c in CLAIMS if (getattr(options, "only", None) or "") in c.name]
-    if options.command == "list":
-        for claim in chosen:
-            write(f"{claim.name:20s} {claim.statement} ({claim.source})")
+    if options.command == "demo":
+        return run_demo(options.out, seeds=options.seeds, jobs=options.jobs, quick=options.quick)
+    try:
+        return {"list": _list, "run": _run, "report": _report}[options.command](options)
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        sys.stdout = None
         return 0
-    if not chosen:
-        print(f"no claim has {options.only!r} in its name; see `list`", file=sys.stderr)
-        return 2
-    failures = 0
+    except KeyboardInterrupt:
+        print("interrupted; what is finished is kept: add --resume to go on", file=sys.stderr)
+        return 130
+    except (ValueError, ImportError) as error:
+        return failed(parser.prog, error)
+    except OSError as error:  # such as a full disk
+        sys.stdout = None
+        return failed(parser.prog, error)
+
+
+def _claim_options(commands: argparse._SubParsersAction) -> None:
+    listed = commands.add_parser("list", help="list the claims")
+    run = commands.add_parser("run", help="measure the claims, compare, write a page")
+    report = commands.add_parser("report", help="write the page of a run again, as far as it got")
+    for command in (listed, run, report):
+        command.add_argument("--only", metavar="TEXT", default="", help="in the claim's name")
+    size = run.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="leave out claims of many seconds")
+    size.add_argument("--full", action="store_true", help="ten times the random draws")
+    run.add_argument("--seed", type=_natural, default=0, help="of all random draws (default: 0)")
+    run.add_argument("--jobs", type=_positive, default=2, help="workers (default: 2)")
+    run.add_argument(
+        "--executor", choices=EXECUTORS, default="spawn", help="what they are (default: spawn)"
+    )
+    run.add_argument("--resume", action="store_true", help="keep what an interrupted run finished")
+    run.add_argument(
+        "--planted-faults", action="store_true", help="corrupt the formulas: every claim must fail"
+    )
+    for command in (run, report):
+        command.add_argument(
+            "--out", type=Path, default=Path("build/claims"), help="folder of results and page"
+        )
+
+
+def _list(options: argparse.Namespace) -> int:
+    for claim in _chosen(options.only):
+        write(f"{claim.name:24s} {claim.statement} ({claim.source})")
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    chosen = [claim for claim in _chosen(options.only) if not (options.quick and claim.slow)]
+    conditions = Conditions(options.seed, options.full, options.planted_faults)
+    record = Record(options.out)
+    record.begin(conditions, resume=options.resume)
+    held = record.outcomes()
+    kept = sum(claim.name in held for claim in chosen)
+    if kept:
+        write(f"{kept} claims are kept from before")
+    with (
+        open_executor(options.executor, options.jobs) as executor,
+        tqdm(total=len(chosen), initial=kept, unit="claim", file=sys.stderr, disable=None) as bar,
+    ):
+
+        def seen(claim: Claim, outcome: Outcome) -> None:
+            with tqdm.external_write_mode(sys.stdout):
+                _verdict(claim, outcome)
+            bar.update()
+
+        run_claims(chosen, conditions, record, executor, seen=seen)
+    return _conclude(chosen, record)
+
+
+def _report(options: argparse.Namespace) -> int:
+    chosen, record = _chosen(options.only), Record(options.out)
+    outcomes = record.outcomes()
     for claim in chosen:
-        found = claim.run()
-        failures += not found.passed
-        verdict = "passed" if found.passed else "FAILED"
-        write(f"{verdict}  {claim.name:20s} {found.measured}  ({found.seconds:.1f} s)")
-    write(f"{len(chosen) - failures} passed, {failures} failed")
-    return int(failures > 0)
+        if claim.name in outcomes:
+            _verdict(claim, outcomes[claim.name])
+    return _conclude(chosen, record)
+
+
+def _conclude(chosen: list[Claim], record: Record) -> int:
+    """Write results and page, say how many passed and failed."""
+    conditions, outcomes = record.conditions(), record.outcomes()
+    record.conclude(chosen)
+    page = record.folder / "index.html"
+    write_page(page, chosen, record)
+    write(f"open {page}")
+    verdicts = [outcomes[claim.name].passed for claim in chosen if claim.name in outcomes]
+    passed = sum(verdicts)
+    if len(verdicts) < len(chosen):
+        write(f"{len(chosen) - len(verdicts)} not finished")
+    write(f"{passed} passed, {len(verdicts) - passed} failed")
+    if conditions.planted_faults:
+        return 3 if passed else 1
+    return int(passed < len(verdicts))
+
+
+def _verdict(claim: Claim, found: Outcome) -> None:
+    verdict = "passed" if found.passed else "FAILED"
+    write(f"{verdict}  {claim.name:24s} {found.measured}  ({found.seconds:.1f} s)")
+
+
+def _chosen(text: str) -> list[Claim]:
+    """The claims with this in their name.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    chosen = [claim for claim in CLAIMS if text in claim.name]
+    if not chosen:
+        raise ValueError(f"no claim has {text!r} in its name; see `list`")
+    return chosen
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number, at least 0; got {text!r}")
+    return int(text)
 
 
 def _positive(text: str) -> int:

@@ -1,7 +1,7 @@
-"""Does smoothing act, and do attacks made with one solver fool the model with another?
+"""Attack across solvers
+=====================
 
-Run with `python docs/examples/attack_across_solvers.py`.
-"""
+Does smoothing act, and do attacks made with one solver fool the model with another?"""
 
 from fractions import Fraction
 

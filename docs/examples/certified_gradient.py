@@ -1,4 +1,7 @@
-"""Is the gradient of a neural ODE right? Three adjoints, and an estimate of the error of each.
+"""Certify a gradient
+==================
+
+Is the gradient of a neural ODE right? Three adjoints, and an estimate of the error of each.
 
 Run with `python docs/examples/certified_gradient.py`.
 """

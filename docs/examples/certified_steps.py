@@ -1,4 +1,7 @@
-"""Train two tasks of very different scale on real digits, without a learning rate."""
+"""Train without a learning rate
+=============================
+
+Two tasks of very different scale on real digits, each step as long as its certificate allows."""
 
 import torch
 from sklearn.datasets import load_digits

@@ -1,7 +1,7 @@
-"""Is my right-hand side one? What a check finds in a network that was not written for a solver.
+"""Check a right-hand side
+=======================
 
-Run with `python docs/examples/check_a_right_hand_side.py`.
-"""
+What a check finds in a network that was not written for a solver."""
 
 import warnings
 

@@ -1,4 +1,7 @@
-"""Look at a family over its parameter plane, and take the member that is best for a purpose."""
+"""Choose a method of a family
+===========================
+
+Look at a family over its parameter plane, and take the member that is best for a purpose."""
 
 from fractions import Fraction
 
@@ -20,6 +23,7 @@ print("least principal error of RK3(u, v):", best.parameters)
 seen = atlas(RK3, (Fraction(1, 10), 1), (Fraction(1, 10), 1), points=10)
 for name, values in seen.values.items():
     print(f"{name}: from {np.nanmin(values):.3g} to {np.nanmax(values):.3g} over the plane")
+seen.plot()
 
 print(parametric_stability(SDIRK2))
 for name in ("classic", "dopri5", "ssp33"):

@@ -1,4 +1,7 @@
-"""What can a model forget between the passes, and what does that cost? Plan, apply, measure.
+"""Compress a model
+================
+
+What can a model forget between the passes, and what does that cost? Plan, apply, measure.
 
 Run with `python docs/examples/compress_a_model.py`.
 """

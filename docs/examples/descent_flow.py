@@ -1,5 +1,9 @@
-"""Follow the equiangular flow dx/dt = -d(x) to where no direction lowers all objectives."""
+"""Follow the equiangular flow
+===========================
 
+Follow the equiangular flow dx/dt = -d(x) to where no direction lowers all objectives."""
+
+import matplotlib.pyplot as plt
 import numpy as np
 
 from odecore.directions import equiangular_weights, gramian, pareto_stationarity
@@ -36,3 +40,8 @@ certificate = pareto_stationarity(gramian(jacobian(found.y[-1])), tolerance=0.01
 print(f"{found.status.name} at t = {found.t[-1]:.2f}: objectives {values[0]} -> {values[-1]}")
 print(f"all fall in every step: {falls}; stationary: {certificate.stationary}")
 print(f"multipliers {certificate.multipliers.round(4)}, cosine {certificate.worst_cosine:.4f}")
+
+figure, axes = plt.subplots(layout="constrained")
+axes.loglog(found.t[1:], values[1:] / values[0], label=["first", "second", "third"])
+axes.set(xlabel="t", ylabel="objective, relative to its start", title="The equiangular flow")
+axes.legend()

@@ -1,4 +1,7 @@
-"""Does my model depend on its solver? Digits, with 1 Euler step and with steps that adapt."""
+"""Does my model depend on its solver?
+===================================
+
+Digits, with one Euler step in training and with steps that adapt."""
 
 import torch
 from sklearn.datasets import load_digits

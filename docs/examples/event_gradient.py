@@ -1,4 +1,7 @@
-"""Throw a ball so that it lands where it should: the gradient of an event's state."""
+"""Differentiate an event
+======================
+
+Throw a ball so that it lands where it should: the gradient of an event's state."""
 
 import torch
 

@@ -1,4 +1,7 @@
-"""Robertson's reaction over eleven decades of time, with the implicit pairs of the catalogue."""
+"""Solve stiff chemistry
+=====================
+
+Robertson's reaction over eleven decades of time, with the implicit pairs of the catalogue."""
 
 import numpy as np
 

@@ -1,4 +1,7 @@
-"""Decide the order of a method exactly, find its misprint, and test running code against it."""
+"""Verify an order
+===============
+
+Decide the order of a method exactly, find its misprint, and test running code against it."""
 
 from dataclasses import replace
 from fractions import Fraction

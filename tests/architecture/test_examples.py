@@ -1,5 +1,6 @@
 """Every example that a user may copy runs: docstrings, README, documentation pages."""
 
+import ast
 import doctest
 import importlib
 import pkgutil
@@ -7,6 +8,7 @@ import re
 import runpy
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 
 import odecore
@@ -50,6 +52,15 @@ def test_documented_examples_run(block, tmp_path, monkeypatch):
 def test_example_scripts_run(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(path), run_name="__main__")
+    plt.close("all")
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "docs" / "examples").glob("*.py")), ids=lambda p: p.stem
+)
+def test_examples_have_titles_for_their_tutorials(path):
+    title, line = ast.get_docstring(ast.parse(path.read_text())).splitlines()[:2]
+    assert line == "=" * len(title)
 
 
 def test_the_readme_has_its_three_examples_in_one_screen():

@@ -5,12 +5,14 @@ from verification.claims import (
     _consistency,
     _directions,
     _normalization,
+    _orders,
+    _published,
     _regimes,
     _runge_kutta,
     _sketching,
     _solving,
 )
-from verification.claims._claim import Claim, Outcome
+from verification.claims._claim import Claim, Draws, Finding, Outcome
 
 CLAIMS = (
     *_runge_kutta.CLAIMS,
@@ -21,6 +23,8 @@ CLAIMS = (
     *_regimes.CLAIMS,
     *_consistency.CLAIMS,
     *_normalization.CLAIMS,
+    *_orders.CLAIMS,
+    *_published.CLAIMS,
 )
 
-__all__ = ["CLAIMS", "Claim", "Outcome"]
+__all__ = ["CLAIMS", "Claim", "Draws", "Finding", "Outcome"]

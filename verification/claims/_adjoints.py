@@ -108,6 +108,8 @@ CLAIMS = (
         "arXiv 2003.05271, theorem on the interpolated adjoint; odecore.adjoint.restored",
         _node_errors,
         True,
+        paper="2003.05271",
+        module="odecore.adjoint",
     ),
     Claim(
         "adjoint-certificate",
@@ -115,6 +117,8 @@ CLAIMS = (
         "odecore.adjoint.certify",
         _estimates,
         0,
+        paper="2003.05271",
+        module="odecore.adjoint",
     ),
     Claim(
         "adjoint-equilibrium",
@@ -122,5 +126,7 @@ CLAIMS = (
         "odecore.adjoint.certify",
         _equilibrium,
         True,
+        paper="2003.05271",
+        module="odecore.adjoint",
     ),
 )

@@ -3,21 +3,59 @@
 from __future__ import annotations
 
 import time
+import traceback
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import isclose
 from typing import Any
 
-__all__ = ["Claim", "Outcome"]
+import numpy as np
+
+__all__ = ["Claim", "Draws", "Finding", "Outcome"]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What a randomized claim may draw: from a generator of its own, so many samples."""
+
+    rng: np.random.Generator
+    count: int
+
+    def torch_seed(self) -> int:
+        """A seed for `torch.manual_seed`."""
+        return int(self.rng.integers(2**31))
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A measured value with the numbers behind it.
+
+    Parameters
+    ----------
+    value : object
+        Compared with what the claim expects.
+    text : str, optional
+        The numbers in words, shown in place of the value.
+    figure : str, optional
+        SVG.
+    """
+
+    value: Any
+    text: str = ""
+    figure: str = ""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a claim measured; a claim that crashed is a failed claim."""
+    """What a claim measured; a claim that crashed is a failed claim, with its traceback."""
 
     passed: bool
     measured: str
     seconds: float
+    samples: int | None = None
+    figure: str = ""
+    crash: str = ""
 
 
 @dataclass(frozen=True)
@@ -29,30 +67,50 @@ class Claim:
     name : str
     statement, source : str
     measure : callable
-        From a flag to what is measured. With the flag set, the formula under test is corrupted, and
-        the claim must then fail.
+        From a flag to what is measured, a value or a `Finding`. With the flag set, the formula
+        under test is corrupted, and the claim must then fail. Where `samples` is given, it gets
+        `Draws` as well.
     expected : object
         Compared with ==; floats up to `tolerance`, relative.
     tolerance : float, optional
+    paper : str, optional
+        The arXiv number of the paper that the claim is about, "" if it is about none of the five.
+    module : str, optional
+        Where the library holds it.
+    samples : int, optional
+        Random draws of one estimate; ten times as many in a full run.
+    slow : bool, optional
+        Left out of a quick run.
     """
 
     name: str
     statement: str
     source: str
-    measure: Callable[[bool], Any]
+    measure: Callable[..., Any]
     expected: Any
     tolerance: float = 0.0
+    paper: str = ""
+    module: str = ""
+    samples: int | None = None
+    slow: bool = False
 
-    def run(self, *, planted_fault: bool = False) -> Outcome:
-        """Measure and compare."""
-        start = time.perf_counter()
+    def run(self, *, planted_fault: bool = False, seed: int = 0, full: bool = False) -> Outcome:
+        """Measure and compare; the draws depend on the seed and the name alone."""
+        start, more, count = time.perf_counter(), (), None
+        if self.samples is not None:
+            count = self.samples * (10 if full else 1)
+            key = zlib.crc32(self.name.encode())
+            more = (Draws(np.random.default_rng([seed, key]), count),)
         try:
-            found = self.measure(planted_fault)
+            found = self.measure(planted_fault, *more)
+            if not isinstance(found, Finding):
+                found = Finding(found)
+            if self.tolerance:
+                passed = isclose(found.value, self.expected, rel_tol=self.tolerance)
+            else:
+                passed = bool(found.value == self.expected)
         except Exception as error:
-            seconds = time.perf_counter() - start
-            return Outcome(False, f"{type(error).__name__}: {error}", seconds)
-        if self.tolerance:
-            passed = isclose(found, self.expected, rel_tol=self.tolerance)
-        else:
-            passed = found == self.expected
-        return Outcome(passed, str(found), time.perf_counter() - start)
+            seconds, text = time.perf_counter() - start, f"{type(error).__name__}: {error}"
+            return Outcome(False, text, seconds, count, crash=traceback.format_exc())
+        seconds, text = time.perf_counter() - start, found.text or str(found.value)
+        return Outcome(passed, text, seconds, count, found.figure)

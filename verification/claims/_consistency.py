@@ -111,6 +111,7 @@ CLAIMS = (
         "own addition; McNemar's conditional interval does not",
         _coverage,
         True,
+        module="torch_bridge",
     ),
     Claim(
         "ladder-certificate",
@@ -118,6 +119,8 @@ CLAIMS = (
         "own addition; two-point Richardson errs more often",
         _false_certificates,
         True,
+        paper="2103.08561",
+        module="torch_bridge",
     ),
     Claim(
         "rising-accuracy",
@@ -126,6 +129,8 @@ CLAIMS = (
         PAPER,
         _broken,
         "map",
+        paper="2103.08561",
+        module="torch_bridge",
     ),
     Claim(
         "observed-order",
@@ -133,6 +138,8 @@ CLAIMS = (
         "own addition",
         _order,
         True,
+        paper="2103.08561",
+        module="torch_bridge",
     ),
     Claim(
         "adapted-steps",
@@ -140,5 +147,6 @@ CLAIMS = (
         f"after {PAPER}",
         _steps,
         True,
+        module="torch_bridge",
     ),
 )

@@ -17,18 +17,18 @@ from odecore.directions import (
     pareto_stationarity,
 )
 from torch_bridge import certified_step, equiangular_backward
-from verification.claims._claim import Claim
+from verification.claims._claim import Claim, Draws
 
 __all__ = ["CLAIMS"]
 
 Array = NDArray[np.float64]
 
 
-def _jacobians() -> Iterator[Array]:
+def _jacobians(sample: Draws) -> Iterator[Array]:
     """Random gradients of all kinds: scaled, dependent, more than dimensions."""
-    rng = np.random.default_rng(5)
+    rng = sample.rng
     for m, n in ((2, 2), (3, 40), (5, 5), (8, 6), (30, 30), (64, 40), (128, 128)):
-        for k in range(4):
+        for k in range(sample.count):
             J = (rng.standard_normal((m, n)) + 0.2) * 10 ** rng.uniform(-6, 6, (m, 1))
             J[-1] = J[0] * (2 if k % 2 else 1)
             yield J
@@ -42,10 +42,10 @@ def _weights(J: Array, fault: bool) -> DirectionWeights:
     return (min_norm_weights if fault else equiangular_weights)(gramian(J))
 
 
-def _unequal(fault: bool) -> int:
+def _unequal(fault: bool, sample: Draws) -> int:
     """In how many cases the active cosines differ by 1e-10, or another is smaller."""
     wrong = 0
-    for J in _jacobians():
+    for J in _jacobians(sample):
         found = _weights(J, fault)
         if not found.stationary:
             c = _cosines(J, J.T @ found.weights)
@@ -53,20 +53,20 @@ def _unequal(fault: bool) -> int:
     return wrong
 
 
-def _conflicts(fault: bool) -> int:
+def _conflicts(fault: bool, sample: Draws) -> int:
     """How many objectives rise at first order along the direction, or along that of the sum."""
     wrong = 0
-    for J in _jacobians():
+    for J in _jacobians(sample):
         found = equiangular_weights(gramian(J))
         weights = np.ones(len(J)) if fault else found.weights
         wrong += 0 if found.stationary else int((_cosines(J, J.T @ weights) <= 0).sum())
     return wrong
 
 
-def _enumerated(fault: bool) -> bool:
+def _enumerated(fault: bool, sample: Draws) -> bool:
     """Whether the worst cosine is the least norm over all sets that may be active."""
-    rng, closed = np.random.default_rng(2), True
-    for _ in range(40):
+    rng, closed = sample.rng, True
+    for _ in range(sample.count):
         m, n = rng.integers(2, 6), rng.integers(2, 6)
         J = rng.standard_normal((m, n)) + 0.3
         unit = J / np.linalg.norm(J, axis=1, keepdims=True)
@@ -82,15 +82,15 @@ def _enumerated(fault: bool) -> bool:
     return closed
 
 
-def _rises(fault: bool) -> int:
-    """How many of five quadratics rise in 100 single steps of 1.99/L; of the fault, of 2.05/L."""
-    rng, L = np.random.default_rng(8), np.array([1.0, 0.5, 1.0, 1.0, 0.9])
+def _rises(fault: bool, sample: Draws) -> int:
+    """How many of five quadratics rise in single steps of 1.99/L; of the fault, of 2.5/L."""
+    rng, L = sample.rng, np.array([1.0, 0.5, 1.0, 1.0, 0.9])
     rose = 0
-    for _ in range(100):
+    for _ in range(sample.count):
         centres, x = rng.standard_normal((5, 7)), 2 * rng.standard_normal(7)
         J = L[:, None] * (x - centres)
         d = J.T @ equiangular_weights(gramian(J), scaling="min").weights
-        moved = x - (2.05 if fault else 1.99) * d
+        moved = x - (2.5 if fault else 1.99) * d
         before, after = (L * ((p - centres) ** 2).sum(axis=1) for p in (x, moved))
         rose += int((after >= before).sum())
     return rose
@@ -159,6 +159,9 @@ CLAIMS = (
         "arXiv 2007.06937",
         _unequal,
         0,
+        samples=4,
+        paper="2007.06937",
+        module="odecore.directions",
     ),
     Claim(
         "equiangular-conflict",
@@ -166,6 +169,9 @@ CLAIMS = (
         "arXiv 2007.06937",
         _conflicts,
         0,
+        samples=4,
+        paper="2007.06937",
+        module="odecore.directions",
     ),
     Claim(
         "equiangular-optimum",
@@ -173,6 +179,9 @@ CLAIMS = (
         "own addition",
         _enumerated,
         True,
+        samples=40,
+        paper="2007.06937",
+        module="odecore.directions",
     ),
     Claim(
         "equiangular-monotone",
@@ -180,6 +189,9 @@ CLAIMS = (
         "own addition",
         _rises,
         0,
+        samples=100,
+        paper="2007.06937",
+        module="odecore.directions",
     ),
     Claim(
         "certified-step",
@@ -187,6 +199,8 @@ CLAIMS = (
         "own addition",
         _beyond,
         0,
+        paper="2007.06937",
+        module="torch_bridge",
     ),
     Claim(
         "equiangular-scales",
@@ -194,6 +208,8 @@ CLAIMS = (
         "arXiv 2007.06937",
         _scales,
         True,
+        paper="2007.06937",
+        module="torch_bridge",
     ),
     Claim(
         "pareto-stationarity",
@@ -201,5 +217,7 @@ CLAIMS = (
         "Gordan's theorem",
         _pareto_set,
         21,
+        paper="2007.06937",
+        module="odecore.directions",
     ),
 )

@@ -101,6 +101,8 @@ CLAIMS = (
         "arXiv 2004.09222, section 4; one update at each evaluation",
         _plain_updates,
         (16, 64),
+        paper="2004.09222",
+        module="torch_bridge",
     ),
     Claim(
         "time-norm-updates",
@@ -108,6 +110,8 @@ CLAIMS = (
         "torch_bridge.TimeBatchNorm",
         _time_aware_updates,
         (1, 1),
+        paper="2004.09222",
+        module="torch_bridge",
     ),
     Claim(
         "time-norm-flow",
@@ -115,6 +119,8 @@ CLAIMS = (
         "torch_bridge.TimeBatchNorm",
         _follows_the_flow,
         True,
+        paper="2004.09222",
+        module="torch_bridge",
     ),
     Claim(
         "spectral-norm-frozen",
@@ -122,6 +128,8 @@ CLAIMS = (
         "torch_bridge.weight_normalization; torch's own moves at each call",
         _frozen,
         True,
+        paper="2004.09222",
+        module="torch_bridge",
     ),
     Claim(
         "dead-convolution",
@@ -129,5 +137,7 @@ CLAIMS = (
         "the code of arXiv 2004.09222; torch_bridge.check_rhs",
         _dead,
         ("conv1.weight", "conv1.bias"),
+        paper="2004.09222",
+        module="torch_bridge",
     ),
 )

@@ -139,6 +139,8 @@ CLAIMS = (
         "arXiv 2103.08561's width",
         _hides,
         True,
+        paper="2103.08561",
+        module="torch_bridge",
     ),
     Claim(
         "smoothing-bound",
@@ -146,6 +148,8 @@ CLAIMS = (
         "own addition",
         _above,
         0,
+        paper="2103.08561",
+        module="torch_bridge",
     ),
     Claim(
         "draws-resumed",
@@ -153,6 +157,8 @@ CLAIMS = (
         "own addition",
         _resumes,
         True,
+        paper="2103.08561",
+        module="torch_bridge",
     ),
     Claim(
         "draws-repeated",
@@ -160,6 +166,8 @@ CLAIMS = (
         "own addition",
         _repeats,
         True,
+        paper="2103.08561",
+        module="torch_bridge",
     ),
     Claim(
         "ensemble-one-pass",
@@ -167,6 +175,8 @@ CLAIMS = (
         "own addition",
         _one_pass,
         True,
+        paper="2103.08561",
+        module="torch_bridge",
     ),
     Claim(
         "robust-accuracy",
@@ -174,6 +184,8 @@ CLAIMS = (
         "margin > eps |w|_1",
         _closed_form,
         True,
+        paper="2103.08561",
+        module="torch_bridge",
     ),
     Claim(
         "weak-attack",
@@ -181,6 +193,8 @@ CLAIMS = (
         "own addition",
         _weak,
         True,
+        paper="2103.08561",
+        module="torch_bridge",
     ),
     Claim(
         "accuracy-interval",
@@ -188,5 +202,7 @@ CLAIMS = (
         "Wilson 1927",
         _coverage,
         True,
+        paper="2103.08561",
+        module="torch_bridge",
     ),
 )

@@ -70,6 +70,7 @@ CLAIMS = (
         "the source that each entry names",
         _catalogue_orders,
         0,
+        module="odecore.order",
     ),
     Claim(
         "rk4-proof",
@@ -77,6 +78,8 @@ CLAIMS = (
         "Kutta (1901); arXiv 2103.08561",
         _family_proof,
         True,
+        paper="2103.08561",
+        module="odecore.families",
     ),
     Claim(
         "classic-in-chart",
@@ -84,6 +87,8 @@ CLAIMS = (
         "ours; arXiv 2103.08561 clamps there",
         _classic_in_its_chart,
         True,
+        paper="2103.08561",
+        module="odecore.families",
     ),
     Claim(
         "principal-error",
@@ -91,6 +96,7 @@ CLAIMS = (
         "Dormand, Prince (1980)",
         lambda fault: principal_error(_off(tableau("dopri5"), fault)),
         SquareRoot(F(16719, 324000**2)),
+        module="odecore.order",
     ),
     Claim(
         "rk3-optimum",
@@ -100,6 +106,8 @@ CLAIMS = (
             optimize(RK3, (0.1, 0.4 if fault else 0.95), (0.1, 1)).polynomials.get("u")
         ),
         "9*x^3 - 18*x^2 + 47*x - 20",
+        paper="2103.08561",
+        module="odecore.stability",
     ),
     Claim(
         "imaginary-interval",
@@ -108,6 +116,7 @@ CLAIMS = (
         lambda fault: imaginary_interval(_off(tableau("ssp104"), fault)).length,
         4.921453,
         1e-6,
+        module="odecore.stability",
     ),
     Claim(
         "chebyshev-interval",
@@ -115,6 +124,7 @@ CLAIMS = (
         "Hairer, Wanner II, IV.2",
         lambda fault: real_interval(tableau_at(rkc1(7), epsilon=F(int(fault), 20))).length,
         98.0,
+        module="odecore.stability",
     ),
     Claim(
         "sdirk-a-stability",
@@ -128,6 +138,8 @@ CLAIMS = (
             ).solution
         ),
         "gamma >= 1/4",
+        paper="2103.08561",
+        module="odecore.stability",
     ),
     Claim(
         "ssp-coefficient",
@@ -135,6 +147,7 @@ CLAIMS = (
         "Ketcheson (2008)",
         lambda fault: ssp_coefficient(_off(tableau("ssp104"), fault)),
         6,
+        module="odecore.stability",
     ),
     Claim(
         "misprint",
@@ -142,5 +155,6 @@ CLAIMS = (
         "ours",
         _typo,
         ["a[5][3]"],
+        module="odecore.order",
     ),
 )

@@ -32,7 +32,7 @@ from odecore.sketching import (
     variance,
 )
 from torch_bridge import apply, plan, saved_bytes
-from verification.claims._claim import Claim
+from verification.claims._claim import Claim, Draws
 
 __all__ = ["CLAIMS"]
 
@@ -56,14 +56,14 @@ SKETCHES = (
 )
 
 
-def _measured(fault: bool) -> int:
+def _measured(fault: bool, sample: Draws) -> int:
     """How many sketches have a measured error further than 5 standard errors from the claimed."""
-    rng = np.random.default_rng(7)
+    rng = sample.rng
     X = rng.standard_normal((40, 6)) * np.geomspace(1, 5, 40)[:, None] + 0.5
     Y = rng.standard_normal((40, 4)) + 0.3
     exact, wrong = X.T @ Y, 0
     for sketch in SKETCHES:
-        draws = (sketched_product(sketch, X, Y, rng) for _ in range(300))
+        draws = (sketched_product(sketch, X, Y, rng) for _ in range(sample.count))
         errors = [float(np.sum((draw - exact) ** 2)) for draw in draws]
         claimed = float(variance(sketch, X, Y)) * (2 if fault else 1)
         standard_error = np.std(errors, ddof=1) / len(errors) ** 0.5
@@ -104,14 +104,14 @@ def _published_bound(fault: bool) -> bool:
     return none and found.gaussian_ratio > bound and float(variance(CountSketch(2), X, Y)) > 0.1
 
 
-def _told_noise(fault: bool) -> bool:
+def _told_noise(fault: bool, sample: Draws) -> bool:
     """Whether ||X^T Y||^2 comes out of its sketch without bias, within 5 standard errors."""
-    rng = np.random.default_rng(3)
+    rng = sample.rng
     X, Y = rng.standard_normal((40, 6)) + 0.5, rng.standard_normal((40, 4)) + 0.3
     m, kinds = moments(X, Y), (UniformRows(8), BalancedCountSketch(8), GaussianSketch(8))
     found = []
     for sketch in kinds:
-        draws = [np.sum(sketched_product(sketch, X, Y, rng) ** 2) for _ in range(400)]
+        draws = [np.sum(sketched_product(sketch, X, Y, rng) ** 2) for _ in range(sample.count)]
         if not fault:
             kept = [replace(m, product=square) for square in draws]
             draws = [unsketched_moments(sketch, one).product for one in kept]
@@ -140,6 +140,9 @@ CLAIMS = (
         "odecore.sketching.variance",
         _measured,
         0,
+        samples=300,
+        paper="2201.13195",
+        module="odecore.sketching",
     ),
     Claim(
         "balanced-count-sketch",
@@ -147,6 +150,8 @@ CLAIMS = (
         "own addition",
         _every_balanced_draw,
         True,
+        paper="2201.13195",
+        module="odecore.sketching",
     ),
     Claim(
         "sketch-self-report",
@@ -154,6 +159,9 @@ CLAIMS = (
         "own addition",
         _told_noise,
         True,
+        samples=400,
+        paper="2201.13195",
+        module="odecore.sketching",
     ),
     Claim(
         "sketch-plan",
@@ -162,6 +170,8 @@ CLAIMS = (
         _planned_bytes,
         1.0,
         tolerance=0.02,
+        paper="2201.13195",
+        module="torch_bridge",
     ),
     Claim(
         "sketch-noise-ratio",
@@ -169,5 +179,7 @@ CLAIMS = (
         "against arXiv 2201.13195",
         _published_bound,
         True,
+        paper="2201.13195",
+        module="odecore.sketching",
     ),
 )

@@ -139,6 +139,8 @@ CLAIMS = (
         "Hairer, Norsett, Wanner I, theorem II.6.1; Enright, Jackson, Norsett, Thomsen 1986",
         _dense_orders,
         0,
+        module="odecore.solve",
+        slow=True,
     ),
     Claim(
         "global-errors",
@@ -146,6 +148,8 @@ CLAIMS = (
         "Lotka-Volterra, Brusselator, van der Pol, Kepler, Lorenz, Robertson; 1e-3 to 1e-10",
         _global_errors,
         True,
+        module="odecore.solve",
+        slow=True,
     ),
     Claim(
         "event-time",
@@ -154,6 +158,7 @@ CLAIMS = (
         _event,
         (5 + math.sqrt(25 + 2 * 9.81 * 10)) / 9.81,
         1e-12,
+        module="odecore.solve",
     ),
     Claim(
         "implicit-steps-damp",
@@ -161,6 +166,7 @@ CLAIMS = (
         "Hairer, Wanner II, proposition IV.3.1",
         _damping,
         0.0,
+        module="odecore.solve",
     ),
     Claim(
         "adams-on-unequal-steps",
@@ -168,6 +174,7 @@ CLAIMS = (
         "Hairer, Norsett, Wanner I, section III.5",
         _adams,
         True,
+        module="odecore.solve",
     ),
     Claim(
         "steps-per-sample",
@@ -175,5 +182,6 @@ CLAIMS = (
         "own addition",
         _per_sample,
         True,
+        module="odecore.solve",
     ),
 )

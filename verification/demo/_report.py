@@ -14,6 +14,8 @@ from verification._interval import Estimate
 from verification.demo._rows import Row
 from verification.demo._train import Run
 
+HERE = Path(__file__).parent
+
 __all__ = ["Line", "line", "page", "table", "verdicts", "warned"]
 
 
@@ -114,7 +116,7 @@ def warned(rows: Sequence[Row], groups: Sequence[Sequence[Run]]) -> list[str]:
 def page(path: Path, lines: Sequence[Line], texts: dict[str, object], svg: dict[str, str]) -> None:
     """Write the self-contained HTML page."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=select_autoescape(["j2"])
+        loader=FileSystemLoader([HERE, HERE.parent]), autoescape=select_autoescape(["j2"])
     )
     figures = {name: Markup(text[text.index("<svg") :]) for name, text in svg.items()}  # noqa: S704 - our own figures
     html = environment.get_template("page.html.j2").render(

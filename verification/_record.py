@@ -1,0 +1,137 @@
+"""The record of a run: its conditions, and each outcome in a file of its own, written at once.
+
+A process that is killed leaves whole files or none, so that a run can go on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+from verification.claims import Claim, Outcome
+
+__all__ = ["Conditions", "Record"]
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("odecore", "numpy", "scipy", "sympy", "torch")
+
+
+def _sources() -> str:
+    """A digest of the code that outcomes depend on."""
+    digest = hashlib.sha256()
+    for package in ("odecore", "torch_bridge", "verification"):
+        for path in sorted((ROOT / package).rglob("*")):
+            if path.suffix in {".py", ".json"}:
+                digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What outcomes depend on besides the claims' names."""
+
+    seed: int = 0
+    full: bool = False
+    planted_faults: bool = False
+    versions: dict[str, str] = field(default_factory=_versions)
+    sources: str = field(default_factory=_sources)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A folder with conditions.json, outcomes/NAME.json, and in the end results.json."""
+
+    folder: Path
+
+    def begin(self, conditions: Conditions, *, resume: bool) -> None:
+        """Start anew, or check that the run that stopped was under the same conditions.
+
+        Raises
+        ------
+        ValueError
+            If there is no run to go on with, or it had other conditions.
+        """
+        (self.folder / "outcomes").mkdir(parents=True, exist_ok=True)
+        if resume:
+            before, now = asdict(self.conditions()), asdict(conditions)
+            changed = [key for key in now if before[key] != now[key]]
+            if changed:
+                told = ", ".join(f"{key}: was {before[key]}, is {now[key]}" for key in changed)
+                raise ValueError(f"cannot resume under other conditions ({told}); run anew")
+            return
+        for path in (self.folder / "outcomes").glob("*.json*"):
+            path.unlink()
+        _write(self.folder / "conditions.json", asdict(conditions))
+
+    def conditions(self) -> Conditions:
+        """Those of the run.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds no run.
+        """
+        try:
+            found = json.loads((self.folder / "conditions.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ValueError(f"{self.folder} holds no run; start one with `run`") from None
+        return Conditions(**found)
+
+    def keep(self, name: str, outcome: Outcome) -> None:
+        """Write one outcome."""
+        _write(self.folder / "outcomes" / f"{name}.json", asdict(outcome))
+
+    def outcomes(self) -> dict[str, Outcome]:
+        """By the names of their claims."""
+        return {
+            path.stem: Outcome(**json.loads(path.read_text(encoding="utf-8")))
+            for path in sorted((self.folder / "outcomes").glob("*.json"))
+        }
+
+    def conclude(self, claims: Sequence[Claim]) -> None:
+        """Write results.json: conditions, and for each finished claim what is known of it."""
+        outcomes = self.outcomes()
+        finished = [claim for claim in claims if claim.name in outcomes]
+        told = [
+            {
+                "name": claim.name,
+                "statement": claim.statement,
+                "source": claim.source,
+                "paper": claim.paper,
+                "module": claim.module,
+                "expected": str(claim.expected),
+                "tolerance": claim.tolerance,
+                **asdict(outcomes[claim.name]),
+            }
+            for claim in finished
+        ]
+        passed = sum(outcomes[claim.name].passed for claim in finished)
+        _write(
+            self.folder / "results.json",
+            {
+                "conditions": asdict(self.conditions()),
+                "passed": passed,
+                "failed": len(finished) - passed,
+                "claims": told,
+            },
+        )
+
+
+def _write(path: Path, content: object) -> None:
+    """All or nothing, also if the process or the machine stops."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}")
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
