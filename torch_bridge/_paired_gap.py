@@ -27,7 +27,7 @@ class PairedGap:
     --------
     >>> gap = PairedGap(lost=4, gained=1, total=1000)
     >>> f"{gap.difference:.4f}", [round(x, 4) for x in gap.interval()]
-    ('0.0030', [-0.0046, 0.0109])
+    ('0.0030', [-0.0055, 0.0112])
     """
 
     lost: int
