@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from torch_bridge._blocks import NeuralODE
 from torch_bridge._class_scores import margin_of
-from torch_bridge._consistency import ladder_of, order_of
+from torch_bridge._consistency import ladder_of, most_steps, order_of
 from torch_bridge._evaluation import evaluating
 from torch_bridge._step_ladder import ladder_bound
 
@@ -95,7 +95,7 @@ def adapt_steps(
 
     def certified() -> float:
         outputs = ladder_of(model, x, (1, 2, 4, 8))
-        bound = ladder_bound(outputs, p).bound
+        bound = ladder_bound(outputs, p, most_steps(model)).bound
         room = margin_of(outputs[0]) / 2 if tolerance is None else tolerance
         return float((bound < room).double().mean())
 

@@ -23,7 +23,7 @@ from torch_bridge._paired_gap import PairedGap
 from torch_bridge._solved_by import SolvedBy
 from torch_bridge._step_ladder import LadderBound, ladder_bound
 
-__all__ = ["ladder_of", "order_of", "solver_consistency"]
+__all__ = ["ladder_of", "most_steps", "order_of", "solver_consistency"]
 
 SHARE_SEEN = 0.05  # of samples whose order must show for the order to count
 
@@ -108,6 +108,7 @@ def solver_consistency(
         if steps is not None:
             raise ValueError("`steps` is for `model(x, n)`: the blocks of a Module have their own")
         expected = order_of(model) if order is None else float(order)
+        steps = most_steps(model)
         ladder: list[Any] = [SolvedBy(model, refine=rung) for rung in rungs]
     else:
         if not callable(model) or steps is None or order is None or steps < 1 or order <= 0:
@@ -125,7 +126,7 @@ def solver_consistency(
         for x, y in _batches(loader, module, progress):
             outputs = [_called(solved, x, ladder[0]) for solved in ladder]
             more = [_called(solved, x, ladder[0]) for solved in others]
-            found.append(_measured(outputs, more, y, expected, tolerance))
+            found.append(_measured(outputs, more, y, expected, steps, tolerance))
     if not found:
         raise ValueError("`loader` gave no batch")
     return _report(found, task, rungs, names, expected)
@@ -143,11 +144,16 @@ class _Batch:
 
 
 def _measured(
-    outputs: list[Tensor], more: list[Tensor], y: Any, order: float, tolerance: float | None
+    outputs: list[Tensor],
+    more: list[Tensor],
+    y: Any,
+    order: float,
+    steps: int,
+    tolerance: float | None,
 ) -> _Batch:
     everything = outputs + more
     first = outputs[0]
-    ladder = ladder_bound(outputs, order)
+    ladder = ladder_bound(outputs, order, steps)
     finite = torch.stack([torch.isfinite(o.reshape(len(o), -1)).all(1) for o in everything])
     correct = None
     if tolerance is not None:
@@ -193,6 +199,11 @@ def _report(
         expected_order=expected,
         nonfinite=sum(int(batch.nonfinite.sum()) for batch in found),
     )
+
+
+def most_steps(model: nn.Module) -> int:
+    """Steps of the block with the most of them."""
+    return max(m.steps or 1 for m in model.modules() if isinstance(m, NeuralODE))
 
 
 def ladder_of(model: nn.Module, x: Tensor, rungs: Sequence[int]) -> list[Tensor]:

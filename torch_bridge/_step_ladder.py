@@ -11,7 +11,7 @@ from torch import Tensor
 __all__ = ["LadderBound", "ladder_bound"]
 
 FASTEST_TAIL = 0.9  # ratio of changes from which on their sum is not bounded
-ROUNDING = 32  # eps of the largest entry: below, a change is not one of the steps
+ROUNDING = 16  # eps of the largest entry and root of the steps: below, a change is not one of them
 
 
 class LadderBound(NamedTuple):
@@ -32,7 +32,7 @@ class LadderBound(NamedTuple):
     order: Tensor
 
 
-def ladder_bound(outputs: list[Tensor], order: float) -> LadderBound:
+def ladder_bound(outputs: list[Tensor], order: float, steps: int = 1) -> LadderBound:
     """Bound the distance of the first output to the limit of the ladder.
 
     E = sum_k d_k + d_(K-1) r / (1 - r) with the changes d_k from rung to rung, each of twice as
@@ -45,19 +45,23 @@ def ladder_bound(outputs: list[Tensor], order: float) -> LadderBound:
         At least three.
     order : float
         p, of the solver.
+    steps : int, optional
+        Of the first output: rounding adds up like the root of the last one's.
 
     Notes
     -----
     Two rungs alone (Richardson's estimate d_0 / (1 - 2^-p)) rely on the order before it shows. The
     bound relies on it beyond the last rung only, and is no proof: a model can be made that changes
-    its mind at the next. Changes of less than 32 eps of the largest entry are rounding; they count
-    as that large, and their ratio as the order's.
+    its mind at the next. Changes of under 16 sqrt(N) eps of the largest entry, N the last steps,
+    are rounding, whose errors in N steps add up like sqrt(N) as a rule of thumb (Higham 2002);
+    they count as that large, and their ratio as the order's.
     """
     flat = [y.detach().reshape(len(y), -1) for y in outputs]
     eps = torch.finfo(flat[0].dtype).eps
     flat = [y.double() for y in flat]
     changes = torch.stack([_largest(b - a) for a, b in pairwise(flat)])
-    floor = ROUNDING * eps * _largest(torch.stack(flat).amax(0).abs() + flat[0].abs())
+    finest = steps * 2 ** len(changes)
+    floor = ROUNDING * finest**0.5 * eps * _largest(torch.stack(flat).amax(0).abs() + flat[0].abs())
     last, before = changes[-1], changes[-2]
     rounding = last <= floor
     least = 2.0**-order

@@ -363,3 +363,15 @@ def test_steps_follow_what_training_needs():
         adapt_steps(stiff, x, target=0)
     settled = model_of("rk4", 7)
     assert adapt_steps(settled, x.float(), tolerance=0.1).after == (7,)  # odd: not halved
+
+
+@pytest.mark.parametrize("steps", [64, 256])
+@pytest.mark.parametrize("speed", [1.0, 6.0])
+def test_rounding_of_many_steps_in_float32_is_no_map(speed, steps):
+    def rotation(t, y):
+        return speed * torch.stack([-y[:, 1], y[:, 0]], 1)
+
+    angle = torch.arange(2000) * (2 * math.pi / 2000) + 0.001
+    x = torch.stack([angle.cos(), angle.sin()], 1)
+    model = NeuralODE(rotation, solver="rk4", steps=steps)
+    assert solver_consistency(model, [(x, model(x).argmax(1))]).verdict == "flow"
