@@ -129,6 +129,11 @@ def wanted(parameters: Iterable[Tensor], label: str = "parameters") -> tuple[Ten
     for p in listed:
         if not isinstance(p, Tensor):
             raise TypeError(f"`{label}` must hold tensors, got {type(p).__name__}")
+        if hasattr(p, "device_mesh"):  # a DTensor: gradients of shards never meet
+            raise TypeError(
+                f"`{label}` holds parameters in shards, as fully_shard makes them, whose gradient "
+                "for each loss no process has; use DistributedDataParallel, or a fixed sum"
+            )
     return tuple({id(p): p for p in listed if p.requires_grad}.values())
 
 
