@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from odecore.errors import SolveError
 from torch_bridge._blocks import NeuralODE
 from torch_bridge._class_scores import margin_of
-from torch_bridge._consistency import ladder_of, most_steps, order_of
+from torch_bridge._consistency import coarsest_eps, ladder_of, most_steps, order_of
 from torch_bridge._evaluation import evaluating
 from torch_bridge._step_ladder import ladder_bound
 
@@ -76,8 +77,8 @@ def adapt_steps(
     -----
     After Ott et al. 2021 (arXiv 2007.15386), who compare accuracies of a batch under two solvers;
     here each sample's bound from three halvings is compared with its margin, which sees that the
-    solver matters before the accuracy does. The steps are halved only if half of them would do.
-    Costs 15 to 23 forward passes of the model, without gradients.
+    solver matters before the accuracy does. The steps are halved only if all are even and
+    half would do. Costs 15 to 23 forward passes of the model, without gradients.
 
     Examples
     --------
@@ -89,13 +90,15 @@ def adapt_steps(
     """
     if not 0 < target <= 1:
         raise ValueError(f"`target` must be above 0 and at most 1, got {target}")
+    if (tolerance is not None and not tolerance > 0) or not len(x):
+        raise ValueError(f"needs samples, and a positive `tolerance`; got {len(x)}, {tolerance}")
     p = order_of(model) if order is None else float(order)
     blocks = [module for module in model.modules() if isinstance(module, NeuralODE)]
     before = tuple(int(block.steps or 0) for block in blocks)
 
     def certified() -> float:
         outputs = ladder_of(model, x, (1, 2, 4, 8))
-        bound = ladder_bound(outputs, p, most_steps(model)).bound
+        bound = ladder_bound(outputs, p, most_steps(model), coarsest_eps(model, x)).bound
         room = margin_of(outputs[0]) / 2 if tolerance is None else tolerance
         return float((bound < room).double().mean())
 
@@ -113,6 +116,8 @@ def adapt_steps(
             set_steps(half)
             try:
                 after = half if certified() >= target else before
+            except SolveError:
+                after = before
             finally:
                 set_steps(before)
     set_steps(after)

@@ -82,7 +82,8 @@ def certified_step(
     ------
     ValueError
         If `largest` is not positive and finite, the direction has not the parameters' structure
-        and shapes, or there is no loss or no parameter.
+        and shapes, it is not given and no parameter has a `.grad`, or there is no loss or no
+        parameter.
     TypeError
         If parameters are no real tensors, or losses no real scalars.
     odecore.errors.NonfiniteGradientError
@@ -147,8 +148,17 @@ def _aligned(
             found = p.dtype if isinstance(p, Tensor) else type(p).__name__
             raise TypeError(f"`parameters` must hold real tensors, got {found}")
     if direction is None:
+        if all(p.grad is None for p in x):
+            raise ValueError(
+                "without a `direction`, a parameter must have a `.grad`: call equiangular_backward "
+                "first, or give the direction"
+            )
         d = [torch.zeros_like(p) if p.grad is None else p.grad for p in x]
     else:
+        if isinstance(parameters, list) and isinstance(direction, tuple):
+            direction = list(direction)  # as torch.autograd.grad returns it
+        elif isinstance(parameters, dict) and isinstance(direction, dict):
+            direction = {k: direction[k] for k in parameters if k in direction}
         d, other = tree_flatten(direction)
         shapes = [getattr(v, "shape", None) for v in d]
         if other != spec or shapes != [p.shape for p in x]:

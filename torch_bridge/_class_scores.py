@@ -35,9 +35,9 @@ def _scores(output: Tensor) -> Tensor:
 
 def labels_of(y: Any, classes: Tensor) -> Tensor:
     labels = torch.as_tensor(y, device=classes.device).reshape(-1)
-    if labels.shape != classes.shape or (labels != labels.long()).any():
+    if labels.shape != classes.shape or (labels != labels.long()).any() or (labels < 0).any():
         raise ValueError(
-            f"labels must be {len(classes)} class numbers, one for each sample, got a tensor of "
-            f"shape {tuple(torch.as_tensor(y).shape)} and dtype {labels.dtype}"
+            f"labels must be {len(classes)} class numbers from 0, one for each sample, got a "
+            f"tensor of shape {tuple(torch.as_tensor(y).shape)} and dtype {labels.dtype}"
         )
     return labels.long()

@@ -125,7 +125,9 @@ class SolverConsistencyReport:
         if self.nonfinite:
             lines.append(f"not finite: {self.nonfinite} samples")
         if self.verdict == "undecided":
-            lines.append(f"too few samples: give at least {self.samples_needed}")
+            lines.append(
+                f"too few samples to be sure: {self.samples_needed} are the least, without any gap"
+            )
         return "\n".join(lines)
 
     def to_json(self) -> str:

@@ -68,7 +68,10 @@ def descent_flow(
     Notes
     -----
     d is not smooth where the set of active losses changes, and is not continuous at stationary
-    points, hence the positive `worst_cosine`.
+    points, hence the positive `worst_cosine`. At a minimum that all losses share, or the one of a
+    single loss, the worst cosine is no sign, and with "unit" the flow runs back and forth across it
+    in ever smaller steps: there use "harmonic", whose speed falls with the gradients. By default
+    the solve ends with an error after 2000 steps.
 
     Examples
     --------
@@ -114,6 +117,7 @@ def descent_flow(
     end = Event(lambda t, y: direction(y)[1] - worst_cosine, terminal=True, direction=-1)
     more = options.pop("events", None) or []
     events = [end, *more] if isinstance(more, Sequence) else [end, more]
+    options.setdefault("max_steps", 2000)
     return solve_ivp(
         lambda t, y: -direction(y)[0], (0.0, duration), y0.detach(), events=events, **options
     )

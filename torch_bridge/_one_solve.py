@@ -40,12 +40,15 @@ class one_solve:  # noqa: N801  a context manager, as torch.no_grad
     """
 
     def __init__(self, *, records: bool = True) -> None:
-        self.records = records
+        self.records, self.running = records, False
         self.computed: dict[Any, Any] = {}
         self.recorded: dict[int, tuple[Any, list[Any]]] = {}
 
     @torch.compiler.disable  # whose graphs would not see the thread's solve
     def __enter__(self) -> Self:
+        if self.running:
+            raise RuntimeError("this `one_solve` is entered already; make another one")
+        self.running = True
         self.outer = current_solve()
         self.joins = self.outer is not None and self.records
         if not self.joins:
@@ -54,6 +57,7 @@ class one_solve:  # noqa: N801  a context manager, as torch.no_grad
 
     @torch.compiler.disable
     def __exit__(self, kind: Any, *_: object) -> None:
+        self.running = False
         if self.joins:
             return
         _thread.solve = self.outer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from math import exp, lgamma, log, log1p
 
 __all__ = ["PairedGap", "samples_needed", "share_interval"]
@@ -59,6 +60,7 @@ class PairedGap:
         return min(1.0, 2 * exp(_log_at_most(k, n, 0.5))) if n else 1.0
 
 
+@lru_cache(maxsize=1024)
 def share_interval(count: int, total: int, level: float = LEVEL) -> tuple[float, float]:
     """The exact interval of a binomial's probability (Clopper and Pearson 1934)."""
     if not 0 <= count <= total or total < 1 or not 0 < level < 1:
@@ -67,10 +69,9 @@ def share_interval(count: int, total: int, level: float = LEVEL) -> tuple[float,
             f"{level}"
         )
     tail = log((1 - level) / 2)
+    # Of failures the same, mirrored; the shorter tail is the one that is summed.
+    low = 0.0 if count == 0 else _root(lambda p: _log_at_least(count, total, p) < tail)
     high = 1.0 if count == total else _root(lambda p: _log_at_most(count, total, p) > tail)
-    low = 0.0
-    if count > 0:  # mirrored: count or more successes are total - count or fewer failures
-        low = 1 - _root(lambda q: _log_at_most(total - count, total, q) > tail)
     return low, high
 
 
@@ -89,12 +90,22 @@ def _root(is_below: Callable[[float], bool]) -> float:
 
 def _log_at_most(k: int, n: int, p: float) -> float:
     """Log of P[at most k successes of n]."""
-    if p <= 0 or k >= n:
-        return 0.0
-    if p >= 1:
-        return float("-inf")
-    a, b = log(p), log1p(-p)
-    head = lgamma(n + 1)
-    terms = [head - lgamma(i + 1) - lgamma(n - i + 1) + i * a + (n - i) * b for i in range(k + 1)]
-    top = max(terms)
+    if 2 * k > n:
+        return log1p(-min(exp(_log_sum(range(k + 1, n + 1), n, p)), 1 - 1e-16))
+    return _log_sum(range(k + 1), n, p)
+
+
+def _log_at_least(k: int, n: int, p: float) -> float:
+    return _log_at_most(n - k, n, 1 - p)
+
+
+def _log_sum(counts: range, n: int, p: float) -> float:
+    """Log of the sum of binomial probabilities of these numbers of successes."""
+    if not 0 < p < 1:
+        return 0.0 if (0 if p <= 0 else n) in counts else float("-inf")
+    a, b, head = log(p), log1p(-p), lgamma(n + 1)
+    terms = [head - lgamma(i + 1) - lgamma(n - i + 1) + i * a + (n - i) * b for i in counts]
+    top = max(terms, default=float("-inf"))
+    if top == float("-inf"):
+        return top
     return top + log(sum(exp(term - top) for term in terms))

@@ -97,10 +97,10 @@ def check_rhs(func: Any, t: Any, y: Any, /) -> RightHandSideReport:
     Returns
     -------
     RightHandSideReport
-        "state changed": buffers that a call changes. "outputs differ": modules that give two values
-        for one input. "train and eval differ": modules whose value depends on the mode (a
-        `TimeBatchNorm` may, and is left in its mode). "dead parameter": those that need a gradient
-        and get none at this t and y.
+        "state changed": buffers, or y itself, that a call changes. "outputs differ": modules that
+        give two values for one input. "train and eval differ": for a function in training, modules
+        whose value depends on the mode (a `TimeBatchNorm` may, and is left in its mode). "dead
+        parameter": those that need a gradient and get none at this t and y.
 
     Raises
     ------
@@ -112,7 +112,8 @@ def check_rhs(func: Any, t: Any, y: Any, /) -> RightHandSideReport:
     It calls func twice, and more often only to find where two values part. Buffers, counters that
     are numbers, modes and the random numbers of torch are put back. Values on the meta device can
     not be compared, so that only dead parameters are found there. Differences below 100 units of
-    rounding are none: some kernels add in any order.
+    rounding (4 in half precision) are none: some kernels add in any order. Behind a reentrant
+    checkpoint parameters are not looked for.
 
     Examples
     --------
@@ -160,9 +161,11 @@ def _differences(func: Any, calls: Calls, first: Any) -> list[RightHandSideFindi
 
 
 def _dead(func: Any, value: Any) -> list[RightHandSideFinding]:
-    parts = value if isinstance(value, tuple) else (value,)
+    parts = value if isinstance(value, tuple | list) else (value,)
     if not isinstance(func, nn.Module) or not all(isinstance(part, Tensor) for part in parts):
         return []  # no value of a right-hand side is what a solve refuses itself
+    if any(_hides_parameters(part.grad_fn) for part in parts):
+        return []
     alive = {id(leaf) for part in parts for leaf in leaves_of(part)}
     return [
         RightHandSideFinding(
@@ -174,6 +177,20 @@ def _dead(func: Any, value: Any) -> list[RightHandSideFinding]:
         for name, parameter in func.named_parameters()
         if parameter.requires_grad and parameter.is_leaf and id(parameter) not in alive
     ]
+
+
+def _hides_parameters(node: Any) -> bool:
+    """Whether there is a reentrant checkpoint in a graph."""
+    seen, waiting = set(), [node]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        if node.name() == "CheckpointFunctionBackward":
+            return True
+        seen.add(node)
+        waiting += [behind for behind, _ in node.next_functions]
+    return False
 
 
 def _remedy(func: Any, where: str, otherwise: str) -> str:

@@ -15,6 +15,7 @@ from torch_bridge._time_batch_norm import TimeBatchNorm
 __all__ = ["Calls", "deviation"]
 
 ROUNDING = 100  # units in which two values may differ
+FEW = 4  # of them in half precision, where a hundred would be most of a value
 
 
 class Calls:
@@ -52,7 +53,10 @@ class Calls:
             dtype = self.first.dtype.to_real()
             self.t = torch.as_tensor(self.t, dtype=dtype, device=device).detach()
             several = isinstance(self.y, tuple)
-            parts = tuple(x.detach().clone() for x in (self.y if several else (self.y,)))
+            given = self.y if several else (self.y,)
+            # With a history, as reentrant checkpoints need one to record anything.
+            parts = tuple(x.detach().clone().requires_grad_().clone() for x in given)
+            self.kept = tuple(x.detach().clone() for x in parts)
             self.y = parts if several else parts[0]
             self.stack = stack.pop_all()
         return self
@@ -86,6 +90,9 @@ class Calls:
             now = self.modules[path]._buffers.get(name)
             if now is None or deviation(now, kept) > 0:
                 found.setdefault(path, []).append(name)
+        parts = self.y if isinstance(self.y, tuple) else (self.y,)
+        if any(deviation(*pair) > 0 for pair in zip(parts, self.kept, strict=True)):
+            found.setdefault("", []).append("y, in place")
         return [(path, f"a call changes {', '.join(names)}") for path, names in found.items()]
 
     def parted(self, *, training: bool) -> list[tuple[str, float]]:
@@ -131,7 +138,7 @@ class Calls:
 
 def deviation(one: Any, other: Any) -> float:
     """Largest difference of two values relative to their size; 0 if rounding explains it."""
-    if isinstance(one, tuple) and isinstance(other, tuple):
+    if isinstance(one, tuple | list) and isinstance(other, tuple | list):
         return max(map(deviation, one, other), default=0.0)
     if not isinstance(one, Tensor) or not isinstance(other, Tensor) or one.device.type == "meta":
         return 0.0
@@ -141,7 +148,8 @@ def deviation(one: Any, other: Any) -> float:
     if not a.numel() or torch.equal(a, b):
         return 0.0
     exact = not (a.is_floating_point() or a.is_complex())
-    unit = 0.0 if exact else ROUNDING * torch.finfo(a.dtype).eps
+    eps = 0.0 if exact else torch.finfo(a.dtype).eps
+    unit = (FEW if eps > 1e-4 else ROUNDING) * eps
     kind = torch.complex128 if a.is_complex() else torch.float64
     a, b = a.to("cpu").to(kind), b.to("cpu").to(kind)
     both = a.isnan() & b.isnan()

@@ -32,7 +32,9 @@ class LadderBound(NamedTuple):
     order: Tensor
 
 
-def ladder_bound(outputs: list[Tensor], order: float, steps: int = 1) -> LadderBound:
+def ladder_bound(
+    outputs: list[Tensor], order: float, steps: int = 1, eps: float = 0.0
+) -> LadderBound:
     """Bound the distance of the first output to the limit of the ladder.
 
     E = sum_k d_k + d_(K-1) r / (1 - r) with the changes d_k from rung to rung, each of twice as
@@ -47,6 +49,8 @@ def ladder_bound(outputs: list[Tensor], order: float, steps: int = 1) -> LadderB
         p, of the solver.
     steps : int, optional
         Of the first output: rounding adds up like the root of the last one's.
+    eps : float, optional
+        Of what the outputs were computed in, where that is coarser than they are.
 
     Notes
     -----
@@ -57,11 +61,11 @@ def ladder_bound(outputs: list[Tensor], order: float, steps: int = 1) -> LadderB
     they count as that large, and their ratio as the order's.
     """
     flat = [y.detach().reshape(len(y), -1) for y in outputs]
-    eps = torch.finfo(flat[0].dtype).eps
+    eps = max(eps, torch.finfo(flat[0].dtype).eps)
     flat = [y.double() for y in flat]
     changes = torch.stack([_largest(b - a) for a, b in pairwise(flat)])
     finest = steps * 2 ** len(changes)
-    floor = ROUNDING * finest**0.5 * eps * _largest(torch.stack(flat).amax(0).abs() + flat[0].abs())
+    floor = ROUNDING * finest**0.5 * eps * _largest(torch.stack(flat).abs().amax(0))
     last, before = changes[-1], changes[-2]
     rounding = last <= floor
     least = 2.0**-order

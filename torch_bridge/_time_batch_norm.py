@@ -118,7 +118,7 @@ class TimeBatchNorm(nn.Module):
             return batch_norm(x, None, None, scale, shift, True, 0.0, self.eps)
         mean, var = (self.running_mean.new_zeros(self.channels) for _ in range(2))
         y = batch_norm(x, mean, var, scale, shift, True, 1.0, self.eps)  # fills mean and var
-        self._record(w, mean, var)
+        self._record(w, mean, var, not x.numel())
         return y
 
     @torch.no_grad()
@@ -159,13 +159,16 @@ class TimeBatchNorm(nn.Module):
     def _at(w: Tensor, values: Any) -> Any:
         if values is None:
             return None
-        if torch.is_autocast_enabled(w.device.type):  # which would round a product of matrices
+        kind = w.device.type
+        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(
+            kind
+        ):  # which would round a product of matrices
             return (w[:, None] * values).sum(0)
         return torch.mv(values.t(), w)
 
     @torch.compiler.disable
-    def _record(self, w: Tensor, mean: Tensor, var: Tensor) -> None:
-        if in_backward():
+    def _record(self, w: Tensor, mean: Tensor, var: Tensor, empty: bool) -> None:
+        if in_backward() or empty:
             return
         solve = current_solve()
         if solve is not None:

@@ -46,7 +46,13 @@ def shifted(y: Tensor, t: Tensor, field: Callable[[Any, Any], Any]) -> Tensor:
 
 
 def _differentiated(t: Tensor) -> bool:
-    return (t.requires_grad and torch.is_grad_enabled()) or inside_torch_func()
+    if t.requires_grad and torch.is_grad_enabled():
+        return True
+    if torch.compiler.is_compiling() or not inside_torch_func():
+        return False
+    # A transformation may differentiate the times, or leave them as they are. That matters: nested
+    # forward passes lose the second derivative of what passes `_Shifted`.
+    return bool(torch._C._functorch.is_functorch_wrapped_tensor(t))
 
 
 class _Shifted(torch.autograd.Function):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 from torch.nn.utils.parametrize import ParametrizationList
 
 from torch_bridge._fields import inside_transform
-from torch_bridge._one_solve import current_solve
+from torch_bridge._one_solve import current_solve, one_solve
 
 __all__ = ["WEIGHT_NORMALIZATIONS", "weight_normalization"]
 
@@ -46,7 +47,10 @@ def weight_normalization(module: Layer, name: str) -> Layer:
     a solve the weight is computed once (see `one_solve`). And in training the power iteration
     takes its step once for each change of the weight, such as a step of an optimizer, not at each
     call: two solves of the same batch agree exactly, and the backward pass sees the weights of the
-    forward one. In torch.func and in compiled functions it stays.
+    forward one. Two sums of the weight tell a change, since fused optimizers leave no other trace;
+    on an accelerator this waits for the device, once a solve. In torch.func and in compiled
+    functions it stays. A checkpoint belongs around a solve: inside a right-hand side, where only
+    the first of its regions would compute the weight, torch refuses it.
 
     Examples
     --------
@@ -72,14 +76,15 @@ def weight_normalization(module: Layer, name: str) -> Layer:
         parametrizations.spectral_norm(module)
     parametrized: Any = module.parametrizations
     parametrized.weight.__class__ = _Frozen
-    parametrized.weight.seen = _version(weight)  # torch has just iterated
+    if name == "spectral":
+        parametrized.weight.seen = _sums(weight)  # torch has just iterated
     return module
 
 
 class _Frozen(ParametrizationList):
     """Torch's list of parametrizations, evaluated once a solve; powers once for each weight."""
 
-    seen: tuple[int, int]
+    seen: list[float] | None = None  # of powers only
 
     def forward(self) -> Tensor:
         """The weight."""
@@ -88,15 +93,23 @@ class _Frozen(ParametrizationList):
             return super().forward()
         tensors = tuple(self.parameters(recurse=False))
         solve = current_solve()
-        if solve is None or solve.records:
-            version = _version(tensors[-1])
-            self[0].training = self.training and self.seen != version
-            self.seen = version
-        else:
-            self[0].training = False
+        self[0].training = False
+        if self.training and self.seen is not None and (solve is None or solve.records):
+            self._iterate_if_changed(tensors[-1], solve)
         return super().forward() if solve is None else solve.once(self, tensors, super().forward)
 
+    def _iterate_if_changed(self, weight: Tensor, solve: one_solve | None) -> None:
+        if solve is not None and (id(self), "looked at") in solve.computed:
+            return
+        sums = _sums(weight)
+        self[0].training, self.seen = self.seen != sums, sums
+        if solve is not None:
+            solve.computed[id(self), "looked at"] = self
 
-def _version(weight: Tensor) -> tuple[int, int]:
-    """Another one after each change in place, and for another tensor."""
-    return weight.data_ptr(), 0 if weight.is_inference() else weight._version
+
+def _sums(weight: Tensor) -> list[float]:
+    """Others after each change of the values."""
+    if weight.device.type == "meta":
+        return []
+    with torch.no_grad():
+        return [float(weight.sum()), float(torch.linalg.vector_norm(weight))]

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from odecore.errors import NonfiniteGradientError
-from torch_bridge import certified_step, equiangular_backward
+from torch_bridge import certified_step, equiangular_backward, odeint
 
 
 def quadratics(seed, m, n):
@@ -158,3 +158,29 @@ def test_what_is_not_finite_is_named():
     with pytest.raises(NonfiniteGradientError, match=r"losses \[1\] are not") as caught:
         certified_step(lambda x: [x, x.sqrt()], torch.tensor(0.0), torch.tensor(1.0), largest=1.0)
     assert caught.value.objectives == (1,)
+
+
+@pytest.mark.parametrize("method", ["euler", "rk4"])
+def test_curvatures_through_a_solve(method):
+    torch.manual_seed(0)
+    y0, times = torch.randn(4, 2, dtype=torch.float64), torch.tensor([0.0, 0.7, 1.0])
+    w = torch.randn(2, 2, dtype=torch.float64)
+
+    def losses(w):
+        y = odeint(lambda t, y: torch.tanh(y @ w), y0, times, method=method)
+        return [y[1].square().sum(), (y[2] - 1).square().mean()]
+
+    d = torch.randn(2, 2, dtype=torch.float64)
+    found = certified_step(losses, w, d, largest=1.0)
+    for loss, curvature in zip((0, 1), found.curvatures, strict=True):
+        hessian = torch.autograd.functional.hessian(lambda w, k=loss: losses(w)[k], w)
+        expected = torch.einsum("ij,ijkl,kl->", d, hessian, d)
+        assert curvature == pytest.approx(float(expected), rel=1e-9)
+
+
+def test_a_missing_direction_is_told_and_tuples_serve():
+    x = [torch.tensor([3.0]), torch.tensor([1.0])]
+    with pytest.raises(ValueError, match=r"must have a `\.grad`"):
+        certified_step(lambda x: [x[0].sum() ** 2], x, largest=1.0)
+    found = certified_step(lambda x: [(x[0] ** 2).sum() + x[1].sum() ** 2], x, tuple(x), largest=9)
+    assert found.limit == 2

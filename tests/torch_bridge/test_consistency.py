@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from fractions import Fraction
 
 import matplotlib.pyplot as plt
 import pytest
@@ -11,11 +12,14 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 from torch import nn
 
+from odecore.families import RK2
 from odecore.tableaux import ButcherTableau
 from torch_bridge import (
     DenseField,
     NeuralODE,
     PairedGap,
+    SmoothedSolver,
+    SolvedBy,
     SolverConsistencyReport,
     TrainableSolver,
     adapt_steps,
@@ -202,7 +206,7 @@ def test_too_few_samples_are_undecided():
     y = model(x).argmax(1)
     few = solver_consistency(model, [(x[:300], y[:300])])
     assert few.verdict == "undecided"
-    assert f"at least {few.samples_needed}" in str(few)
+    assert f"{few.samples_needed} are the least" in str(few)
     many = torch.randn(few.samples_needed, 2)
     assert solver_consistency(model, [(many, model(many).argmax(1))]).verdict == "flow"
 
@@ -277,6 +281,46 @@ def test_bad_arguments(arguments, message):
         solver_consistency(model_of(), [torch.ones(2, 2)], **arguments)
 
 
+def test_loaders_and_solvers_of_other_kinds():
+    model, x = model_of("euler", 4), torch.randn(30, 2)
+    plain = solver_consistency(model, [x])
+    assert solver_consistency(model, [[x], x[:0]]) == plain  # as TensorDataset(x) makes them
+    solver = SmoothedSolver(RK2, {"u": Fraction(2, 3)}, width=0.1, bound=3)
+    before = solver.state_dict()
+    solver_consistency(model, [x, x], solvers=[solver])
+    assert str(solver.state_dict()) == str(before)
+    with pytest.raises(ValueError, match="SolvedBy"):
+        solver_consistency(SolvedBy(model, "rk4"), [x])
+
+
+def test_numbers_coarser_than_the_outputs():
+    class Widened(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block = model_of("rk4", 16)
+
+        def forward(self, x):
+            return self.block(x).double()
+
+    x = torch.randn(1000, 3)
+    assert solver_consistency(Widened(), [(x, x.argmax(1))]).verdict == "flow"
+
+
+def test_half_the_steps_may_fail():
+    class Stiff(nn.Module):
+        def forward(self, t, y):
+            return -40 * y**3
+
+    model = NeuralODE(Stiff(), solver="euler", steps=80)
+    assert adapt_steps(model, torch.full((8, 1), 1.5), tolerance=1.0).after == (80,)
+
+
+def test_large_intervals_take_no_time():
+    gap = PairedGap(20, 15, 60_000)
+    low, high = gap.interval()
+    assert low < gap.difference < high < 0.001
+
+
 def test_bad_models_and_data():
     x = torch.ones(2, 2)
     with pytest.raises(ValueError, match="no NeuralODE"):
@@ -294,10 +338,6 @@ def test_bad_models_and_data():
 
 
 def test_a_trained_solver_counts_with_its_order():
-    from fractions import Fraction
-
-    from odecore.families import RK2
-
     solver = TrainableSolver(RK2, {"u": Fraction(2, 3)}, Fraction(1, 10))
     model = NeuralODE(Known(), solver=solver, steps=4).double()
     report = solver_consistency(model, [torch.randn(50, 2, dtype=torch.float64)])

@@ -125,7 +125,7 @@ def test_spectral_weights_are_frozen_between_steps_of_an_optimizer(dtype):
     assert not torch.equal(before, after)  # one iteration after each step
     for _ in range(50):
         with torch.no_grad():
-            field.inner.parametrizations.weight.original.mul_(1)
+            field.inner.parametrizations.weight.original.mul_(1.01)
         solved(field, y0)
     norm = torch.linalg.matrix_norm(field.inner.weight.detach(), 2)
     assert float(norm) == pytest.approx(1, rel=1e-3)
@@ -218,3 +218,23 @@ def test_frozen_weights_under_a_compiler_and_torch_func(name):
     wanted = torch.autograd.grad(field(ZERO, y).square().sum(), list(field.parameters()))
     for one, other in zip(gradients.values(), wanted, strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("validated", [False, True])
+@pytest.mark.parametrize("fused", [False, True])
+def test_powers_are_iterated_whatever_the_optimizer(fused, validated):
+    torch.manual_seed(0)
+    block = NeuralODE(DenseField(6, 20, weights="spectral"), solver="euler", steps=2)
+    x, y = torch.randn(64, 6), 3 * torch.randn(64, 6)
+    optimizer = torch.optim.Adam(block.parameters(), 1e-2, fused=fused)
+    for _ in range(60):
+        block.train()
+        optimizer.zero_grad()
+        (block(x) - y).square().mean().backward()
+        optimizer.step()
+        if validated:
+            block.eval()(x)
+    twin = copy.deepcopy(block).train()
+    assert torch.equal(twin(x), block.train()(x))
+    norm = torch.linalg.matrix_norm(block.eval().func.inner.weight.detach(), 2)
+    assert float(norm) == pytest.approx(1, rel=0.1)

@@ -305,3 +305,32 @@ def test_distributed():
     (one, count), (other, _) = in_two_processes(_distributed)
     assert one == other
     assert count == 2
+
+
+def test_a_state_changed_in_place_is_found():
+    y = torch.tensor([-1.0, 2.0])
+    report = check_rhs(lambda t, y: -y.relu_(), 0.0, y)
+    assert [finding.kind for finding in report.findings] == ["state changed"]
+    assert "y, in place" in str(report)
+    assert torch.equal(y, torch.tensor([-1.0, 2.0]))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_noise_is_found_in_any_precision(dtype):
+    y = torch.randn(64, 8).to(dtype)
+    assert not check_rhs(lambda t, y: y * (1 + 0.5 * torch.rand_like(y)), 0.0, y)
+    assert check_rhs(lambda t, y: y * 1.5, 0.0, y)
+    drop = nn.Dropout()
+    assert not check_rhs(lambda t, y: [drop(a) for a in y], 0.0, (y, y))
+
+
+def test_parameters_behind_a_reentrant_checkpoint_are_not_called_dead():
+    class Field(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+
+        def forward(self, t, y):
+            return checkpoint(lambda z: torch.tanh(self.layer(z)), y, use_reentrant=True)
+
+    assert check_rhs(Field(), 0.0, torch.randn(5, 4))
