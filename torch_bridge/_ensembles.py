@@ -127,7 +127,7 @@ class ModelEnsemble(nn.Module):
     TypeError
         For no models, or what is no Module.
     ValueError
-        For weights that are none.
+        For weights that are none, and when called, for logits of a single class.
 
     Notes
     -----
@@ -162,5 +162,11 @@ class ModelEnsemble(nn.Module):
 
 def log_mean_probability(logits: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     """Return log sum_i w_i softmax(logits_i) over classes, axis 1."""
+    for y in logits:
+        if y.ndim < 2 or y.shape[1] < 2:
+            raise ValueError(
+                "models must return logits of at least two classes, (batch, classes, ...), got "
+                f"{tuple(y.shape)}; of two classes with one logit z make [-z / 2, z / 2]"
+            )
     pairs = [(y, w) for y, w in zip(logits, weights, strict=True) if w > 0]
     return torch.stack([y.log_softmax(1) + log(w) for y, w in pairs]).logsumexp(0)

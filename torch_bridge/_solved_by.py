@@ -30,6 +30,13 @@ class SolvedBy(nn.Module):
         Without a `NeuralODE` in the model, for `refine` below 1, or above 1 where a block has no
         `steps`, and for a solver of fixed steps where a block has none.
 
+    Notes
+    -----
+    Blocks are told their solver for the time of a call: not for two threads at once, and a
+    checkpoint belongs around a `SolvedBy`, not inside. Inside, its repetition in the backward pass
+    takes the solver of the last forward pass, and is refused only where that is another one than
+    the block has then.
+
     Examples
     --------
     >>> import torch

@@ -45,9 +45,8 @@ class DrawnSolver(nn.Module):
         self._seed = int(torch.randint(2**62, (), generator=generator, device=device))
         self._counts = {True: 0, False: 0}  # draws in training, and in evaluation
         self._agreed = False
-        self._named: OrderedDict[int, tuple[bool, int]] = OrderedDict()
+        self._named: OrderedDict[int, tuple[bool, int] | None] = OrderedDict()
         self.draws_in_evaluation = False
-        self._drew = True
 
     def is_drawing(self) -> bool:
         """Whether this call draws: in training, and inside `drawing`.
@@ -55,27 +54,26 @@ class DrawnSolver(nn.Module):
         A checkpoint that repeats a pass after its mode has changed would see another solver.
         """
         now = self.training or self.draws_in_evaluation
-        if now != self._drew:
-            if in_backward():
-                raise RuntimeError(
-                    "a checkpoint repeats a solver that was drawn in its forward pass and is not "
-                    "now, or the reverse: run the backward pass in the same mode, inside `drawing` "
-                    "as well"
-                )
-            self._drew = now
+        if not now and in_backward() and not inside_torch_func() and _next_name() in self._named:
+            raise RuntimeError(
+                "a checkpoint repeats a solver that was drawn in its forward pass and is not now: "
+                "run the backward pass in the same mode, inside `drawing` as well"
+            )
         return now
 
     def next_draw(self) -> Random:
         """Random numbers of the next draw, or of the one that a checkpoint repeats."""
         name = None if inside_torch_func() else int(torch.randint(2**62, (), device="cpu"))
         if in_backward():
-            if name not in self._named:
+            found = self._named.get(name)
+            if found is None:
                 raise RuntimeError(
                     "a solver is drawn in a backward pass, but no draw of a forward pass has this "
-                    "random state: checkpoint with preserve_rng_state=True, and at most "
-                    f"{REMEMBERED} draws between the passes"
+                    "random state, or more than one has: checkpoint with preserve_rng_state=True, "
+                    f"at most {REMEMBERED} draws between the passes, in the same mode, and no seed "
+                    "set twice"
                 )
-            in_training, count = self._named[name]
+            in_training, count = found
         else:
             in_training = self.training
             if in_training and not self._agreed:
@@ -83,7 +81,8 @@ class DrawnSolver(nn.Module):
             count = self._counts[in_training]
             self._counts[in_training] += 1
             if name is not None:
-                self._named[name] = in_training, count
+                # Two draws of one name, after a seed that was set twice, can not be told apart.
+                self._named[name] = None if name in self._named else (in_training, count)
             if len(self._named) > REMEMBERED:
                 self._named.popitem(last=False)
         # Python's generator, for its seed is set in a tenth of the time that NumPy's takes.
@@ -106,6 +105,14 @@ class DrawnSolver(nn.Module):
         self._seed, self._counts[True] = state.tolist()
         self._agreed = False
         self._named.clear()
+
+
+def _next_name() -> int:
+    """The number that the next draw would have for its name, which is left to it."""
+    state = torch.get_rng_state()
+    name = int(torch.randint(2**62, (), device="cpu"))
+    torch.set_rng_state(state)
+    return name
 
 
 @contextmanager

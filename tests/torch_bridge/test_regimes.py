@@ -482,3 +482,37 @@ def test_bad_questions_about_the_effect_are_refused():
         smoothing_effect(block, torch.ones(3, 2), draws=0)
     with pytest.raises(ValueError, match="no solver of this model is drawn"):
         smoothing_effect(NeuralODE(DenseField(2, 4)), torch.ones(3, 2))
+
+
+def test_a_checkpoint_is_refused_where_its_draw_can_not_be_known():
+    class Field(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 3)
+
+        def forward(self, t, y):
+            return torch.sin(3 * self.layer(y))
+
+    solver = SmoothedSolver(RK2, {"u": F(2, 3)}, width=0.3, bound=3)
+    block, x = NeuralODE(Field(), solver=solver, steps=2), torch.randn(5, 3, requires_grad=True)
+    out = checkpoint(block, x, use_reentrant=False).sum()
+    block.eval()(x.detach())  # an evaluation between the two passes
+    with pytest.raises(RuntimeError, match="not now"):
+        out.backward()
+    block.train()
+    total = 0
+    for _ in range(2):
+        torch.manual_seed(0)
+        total = total + checkpoint(block, x, use_reentrant=False).sum()
+    with pytest.raises(RuntimeError, match="more than one"):
+        total.backward()
+
+
+@pytest.mark.parametrize("shape", [(4, 1), (4,)])
+def test_a_single_logit_has_no_mean_probability(shape):
+    class One(nn.Module):
+        def forward(self, x):
+            return torch.zeros(shape)
+
+    with pytest.raises(ValueError, match="at least two classes"):
+        ModelEnsemble([One(), One()])(torch.ones(4, 2))
