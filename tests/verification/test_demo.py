@@ -151,7 +151,7 @@ def test_the_page_is_self_contained_and_escapes(tmp_path):
     html = (tmp_path / "index.html").read_text()
     assert "a &lt; b &amp; c" in html
     assert "&lt;b&gt;" in html
-    assert html.count("<svg") == 5
+    assert html.count("<svg") == 6
     assert 'class="lost"' in html
     assert not re.search(r"""(src|href)=["']https?:""", html)
     assert "<script" not in html

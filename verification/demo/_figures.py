@@ -10,9 +10,11 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from torch_bridge import SolverConsistencyReport
 from verification.demo._measure import Decreases, ErrorMap, NodeErrors, SketchNoise
 
 __all__ = [
+    "draw_consistency",
     "draw_curves",
     "draw_decreases",
     "draw_error_map",
@@ -132,6 +134,14 @@ def draw_decreases(found: Decreases) -> str:
         )
         ax.set_title(f"One small step, right loss scaled by {found.kappa:g}\n(per gradient norm)")
         ax.legend(frameon=False)
+        return _svg(figure)
+
+
+def draw_consistency(report: SolverConsistencyReport) -> str:
+    """Changes over ever finer steps, and which samples they leave in doubt."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(8.4, 3.6), layout="constrained")
+        report.plot(figure.subplots(1, 2))
         return _svg(figure)
 
 

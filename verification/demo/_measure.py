@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from odecore.errors import UnresolvedInterpolantWarning
 from odecore.families import RK4
@@ -26,7 +26,13 @@ from odecore.sketching import (
 )
 from odecore.solve import solve_ivp
 from odecore.tableaux import coefficients_at
-from torch_bridge import equiangular_backward, odeint, odeint_adjoint
+from torch_bridge import (
+    SolverConsistencyReport,
+    equiangular_backward,
+    odeint,
+    odeint_adjoint,
+    solver_consistency,
+)
 from verification.demo._data import Data, digit_pairs
 from verification.demo._rows import PAIR_ROWS, STEPS, Classifier, build
 from verification.demo._train import losses, step
@@ -36,6 +42,7 @@ __all__ = [
     "ErrorMap",
     "NodeErrors",
     "SketchNoise",
+    "consistency",
     "error_map",
     "node_errors",
     "relative_decreases",
@@ -77,6 +84,21 @@ def error_map(model: Classifier, data: Data, points: int) -> ErrorMap:
         ).y[-1]
         errors[i] = (end - exact).square().mean((1, 2)).sqrt().detach().numpy()
     return ErrorMap(grid, grid, errors)
+
+
+def consistency(model: Classifier, data: Data) -> SolverConsistencyReport:
+    """Whether the trained classifier is the flow's or its four steps', on all images."""
+
+    class First(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.model(x)[0]
+
+    x, y = torch.cat([data.train_x, data.test_x]), torch.cat([data.train_y, data.test_y])
+    return solver_consistency(First(), list(zip(x.split(512), y.split(512), strict=True)))
 
 
 @dataclass(frozen=True)

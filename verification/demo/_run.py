@@ -28,7 +28,7 @@ __all__ = ["run_demo"]
 
 ALL_ROWS = (*ROWS, *PAIR_ROWS)
 REQUIRED_ACCURACY = 0.96
-FIGURES = ("error_map", "node_errors", "sketch_noise", "decreases")
+FIGURES = ("error_map", "node_errors", "sketch_noise", "decreases", "consistency")
 
 
 def run_demo(out: Path, *, seeds: int = 3, jobs: int = 2, quick: bool = False) -> int:
@@ -146,6 +146,8 @@ def draw(name: str, weights: dict[str, np.ndarray], quick: bool) -> str:
         return _figures.draw_decreases(_measure.relative_decreases(pairs, steps))
     data = digits()
     model = _restore(weights, data)
+    if name == "consistency":
+        return _figures.draw_consistency(_measure.consistency(model, data))
     if name == "error_map":
         return _figures.draw_error_map(_measure.error_map(model, data, 25 if quick else 121))
     if name == "node_errors":
