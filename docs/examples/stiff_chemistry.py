@@ -3,6 +3,7 @@
 
 Robertson's reaction over eleven decades of time, with the implicit pairs of the catalogue."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 from odecore.solve import Newton, solve_ivp
@@ -35,3 +36,10 @@ for name in ("kvaerno32", "kvaerno43", "kvaerno54", "esdirk436_pair"):
         f"{name:16s} y = {found.y[-1]}, {counts.accepted} steps, {counts.evaluations} evaluations"
     )
     print("                 mass is kept to", abs(found.y.sum(axis=1) - 1).max())
+
+t = np.logspace(-5, 9, 400)
+figure, ax = plt.subplots(layout="constrained")
+ax.semilogx(t, found(t) * [1, 1e4, 1], label=["$y_1$", "$10^4 y_2$", "$y_3$"])
+ax.semilogx(found.t[1:], 0 * found.t[1:] - 0.04, "k|", label="steps")
+ax.set(xlabel="t", ylabel="concentration", title=f"Robertson's reaction by {name}")
+ax.legend()

@@ -93,11 +93,15 @@ class Atlas:
         """
         import matplotlib.pyplot as plt
 
-        n = len(self.values)
+        columns = min(len(self.values), 2)  # more in a row are not legible on a page
+        rows = -(-len(self.values) // columns)
+        size = (4.4 * columns, 3.8 * rows)
         figure, grid = plt.subplots(
-            1, n, figsize=(4.4 * n, 3.8), layout="constrained", squeeze=False
+            rows, columns, figsize=size, layout="constrained", squeeze=False
         )
-        for ax, (name, values) in zip(grid[0], self.values.items(), strict=True):
+        for ax in grid.flat[len(self.values) :]:
+            ax.remove()
+        for ax, (name, values) in zip(grid.flat, self.values.items(), strict=False):
             ax.set_title(f"{self.family}: {name}")
             ax.set_xlabel(self.parameters[0])
             if len(self.axes) == 1:
