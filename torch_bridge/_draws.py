@@ -15,7 +15,7 @@ from odecore.sketching import (
     RademacherSketch,
     UniformRows,
 )
-from torch_bridge._fields import inside_torch_func
+from torch_bridge._fields import inside_torch_func, inside_transform
 
 __all__ = [
     "SKETCHES",
@@ -100,7 +100,7 @@ def in_backward() -> bool:
 
 def not_drawn(layer: Tensor) -> None:
     """Remember a forward pass without gradients: a reentrant checkpoint will repeat it with."""
-    if not torch.compiler.is_compiling() and not inside_torch_func():
+    if not inside_transform():
         _not_drawn[layer] = True
 
 
@@ -113,7 +113,7 @@ def sketch_generator(layer: Tensor, device: torch.device) -> torch.Generator | N
     layers stays aligned, and is told from the last one by a count. None under torch.func, which
     draws for all samples itself, in compiled regions and on devices without data.
     """
-    if torch.compiler.is_compiling() or inside_torch_func() or device.type == "meta":
+    if inside_transform() or device.type == "meta":
         return None
     if in_backward() and layer in _not_drawn:
         state = torch.get_rng_state()

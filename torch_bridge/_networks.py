@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -106,7 +107,7 @@ class _Residual(nn.Module):
         return torch.relu(found) if self.branch.activation == "post" else found
 
 
-class _Network(nn.Module):
+class _Network(nn.Module, ABC):
     """Stem, blocks, mean over the axes after the channels, linear head."""
 
     def __init__(
@@ -141,8 +142,9 @@ class _Network(nn.Module):
         self.blocks, width = self._blocks(width)
         self.head = nn.Linear(width, classes)
 
+    @abstractmethod
     def _blocks(self, width: int) -> tuple[nn.Sequential, int]:
-        raise NotImplementedError
+        """The blocks after the stem, and their width."""
 
     def _flow(self, width: int) -> NeuralODE:
         return NeuralODE(ResidualField(width, **self._ode), **self._block)

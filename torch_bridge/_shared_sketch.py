@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from torch_bridge._counted_rows import mask_in_force
 from torch_bridge._draws import in_backward
-from torch_bridge._fields import inside_torch_func
+from torch_bridge._fields import inside_transform
 from torch_bridge._row_sketch import RowSketch
 
 __all__ = ["SharedSketch"]
@@ -42,7 +41,7 @@ class SharedSketch:
         self, input: Tensor, reader: object, options: Any, make: Callable[[], RowSketch]
     ) -> RowSketch:
         """The sketch of this tensor for a reader, made if the group has none of these options."""
-        if torch.compiler.is_compiling() or inside_torch_func() or input.is_inference():
+        if inside_transform() or input.is_inference():
             return make()
         mask, me = mask_in_force(), id(reader)
         state = (input._version, options, id(mask), None if mask is None else mask._version)
