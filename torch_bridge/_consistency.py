@@ -244,14 +244,15 @@ def order_of(model: nn.Module) -> float:
                 "only; give it `steps`"
             )
         solver = block.solver
-        with evaluating(block), torch.no_grad():
-            if isinstance(solver, nn.Module) and not hasattr(solver, "average"):
-                solver = solver(torch.zeros(()))
-        if not isinstance(solver, nn.Module):
-            solver = solver_of(solver, {"steps": 1}, 1e-6, 1e-6, Newton()).method
-        if getattr(solver, "order", None) is None:
-            raise ValueError(f"the order of {_name(block.solver)} is not known; give `order`")
-        orders.append(float(solver.order))
+        if isinstance(solver, nn.Module):
+            with evaluating(block), torch.no_grad():
+                methods = solver(torch.zeros(()))
+        else:
+            methods = solver_of(solver, {"steps": 1}, 1e-6, 1e-6, Newton()).method
+        for method in methods if type(methods) is tuple else (methods,):  # of an ensemble
+            if getattr(method, "order", None) is None:
+                raise ValueError(f"the order of {_name(solver)} is not known; give `order`")
+            orders.append(float(method.order))
     if not orders:
         raise ValueError(f"no NeuralODE in this model, a {type(model).__name__}")
     return min(orders)

@@ -21,6 +21,7 @@ from torch_bridge import (
     SmoothedSolver,
     SolvedBy,
     SolverConsistencyReport,
+    SolverEnsemble,
     TrainableSolver,
     adapt_steps,
     solver_consistency,
@@ -335,6 +336,14 @@ def test_bad_models_and_data():
         solver_consistency(model_of(), [(x, torch.ones(3))])
     with pytest.raises(ValueError, match="flatten the rest"):
         solver_consistency(model_of(), [torch.ones(2, 3, 4)])
+
+
+def test_an_ensemble_counts_with_the_least_order():
+    x = torch.randn(1000, 2)
+    for solvers, order in ((["heun2", "rk4"], 2), (["midpoint", "heun2"], 2), (["euler"], 1)):
+        report = solver_consistency(model_of(SolverEnsemble(solvers), 16), [(x, x.argmax(1))])
+        assert report.expected_order == order
+        assert report.order > order - 0.1
 
 
 def test_a_trained_solver_counts_with_its_order():
