@@ -22,7 +22,7 @@ def check_section() -> Section:
     sound = [name for name, report in reports.items() if report]
     return Section(
         "What must not stand inside a right-hand side",
-        "`check_rhs(func, t, y)` calls a right-hand side twice and says where it is no function of "
+        "check_rhs(func, t, y) calls a right-hand side twice and says where it is no function of "
         "t, y and its parameters; a NeuralODE does so at its first solve. Here on a batch of "
         "digits, with each normalization.",
         [f"Nothing is found in: {', '.join(sound)}. Of BatchNorm it says:"],

@@ -208,7 +208,7 @@ def draw_normalization(
         right.set_xticks([0, 1], ["running statistics", "own batches"])
         right.set_xlim(-0.4, 1.4)
         left.set(ylabel="test accuracy, %", ylim=(0, 102), xlabel="solver in the test")
-        left.legend(frameon=False, fontsize=9)
+        figure.legend(*left.get_legend_handles_labels(), loc="outside right upper", frameon=False)
         return _svg(figure)
 
 

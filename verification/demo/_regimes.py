@@ -17,8 +17,8 @@ __all__ = ["REGIMES", "Found"]
 
 NAMES = ("standalone", "switching", "smoothing, 0.2", "solver ensemble")
 BASE = NAMES[0]
-HEADER = ("regime", "clean, %", "difference", "robust, %", "difference", "draws / truncation",
-          "largest gap, %", "certified, %", "the model is")  # fmt: skip
+HEADER = ("regime", "clean, %", "difference", "robust, %", "difference", "effect",
+          "largest gap, %", "certified, %", "verdict")  # fmt: skip
 MEANINGS = {"flow": "the flow's", "map": "its solver's", "undecided": "undecided"}
 
 
@@ -51,8 +51,8 @@ def conclude(found: Mapping[str, list[Found]]) -> tuple[Section, str]:
         "differ: always Ralston's method (standalone), one of three methods drawn for each batch "
         "(switching), u drawn around 2/3 (smoothing), or the mean of three methods (ensemble). "
         f"Robust: after projected gradient descent in a ball of {EPS} in the largest entry. "
-        "The last three columns compare each model, on all images, with finer steps, RK4 and "
-        "Dormand–Prince: does it depend on its solver?",
+        "Effect: what draws change, by the truncation error. The last three columns compare each "
+        "model, on all images, with finer steps, RK4 and Dormand–Prince: is it the flow's, or its solver's?",
         [*_losses(seeds, clean, robust), _dependence(found)],
         HEADER,
         [_row(name, found[name], clean[name], robust[name]) for name in found],
@@ -112,9 +112,14 @@ def _losses(seeds: int, clean: Mapping[str, Estimate], robust: Mapping[str, Esti
 
 def _dependence(found: Mapping[str, list[Found]]) -> str:
     reports = [one.report for runs in found.values() for one in runs]
-    flows = sum(report.verdict == "flow" for report in reports)
+    counted = [
+        f"{meaning} of {sum(report.verdict == verdict for report in reports)}"
+        for verdict, meaning in MEANINGS.items()
+    ]
     changed = max(report.flip_rate for report in reports)
     return (
-        f"{flows} of {len(reports)} trained models are the flow's by `solver_consistency`; at most "
-        f"{100 * changed:.1f} % of the images change their class under a more powerful solver."
+        f"The verdict of solver_consistency on {len(reports)} models is {', '.join(counted)}; at "
+        f"most {100 * changed:.1f} % of the images change their class under a more powerful "
+        "solver. Undecided: nothing speaks against the flow, but so many images do not exclude a "
+        "difference in accuracy of 0.5 %."
     )
