@@ -470,6 +470,26 @@ def test_the_effect_of_drawing_is_measured():
     assert solver.training
 
 
+def test_looking_at_the_effect_disturbs_no_training():
+    torch.manual_seed(0)
+    solver = SmoothedSolver(RK2, {"u": Fraction(2, 3)}, width=0.1, bound=3)
+    block = NeuralODE(DenseField(2, 4), solver=solver, steps=2)
+    x, random = torch.randn(3, 2, requires_grad=True), torch.get_rng_state()
+
+    def gradient():  # of a pass whose draw a checkpoint finds by torch's random state
+        torch.set_rng_state(random)
+        checkpoint(block, x, use_reentrant=False).square().sum().backward()
+        return x.grad.clone()
+
+    effect = smoothing_effect(block, x, draws=3)
+    assert torch.equal(torch.get_rng_state(), random)
+    assert smoothing_effect(block, x, draws=3) != effect  # other draws
+    assert torch.equal(torch.get_rng_state(), random)
+    wanted = copy.deepcopy(block)(x).square().sum()
+    (wanted,) = torch.autograd.grad(wanted, x)
+    assert torch.equal(gradient(), wanted)
+
+
 def test_smoothing_does_nothing_on_linear_problems():
     matrix = torch.tensor([[0.0, 1.0], [-1.0, 0.0]], dtype=torch.float64)
     block = NeuralODE(lambda t, y: y @ matrix, solver=smoothed(), steps=4)
