@@ -81,6 +81,27 @@ def test_the_interval_covers_and_the_conditional_one_does_not(shares):
 def test_samples_needed_is_the_least_number():
     n = samples_needed(0.005, 0.95)
     assert PairedGap(0, 0, n).interval()[1] <= 0.005 < PairedGap(0, 0, n - 1).interval()[1]
+    n = samples_needed(0.005, 0.95, paired=False)
+    assert share_interval(0, n)[1] <= 0.005 < share_interval(0, n - 1)[1]
+
+
+@pytest.mark.parametrize("kind", ["labelled", "unlabelled", "regression"])
+def test_the_samples_that_are_asked_for_are_enough(kind):
+    torch.manual_seed(0)
+    model = model_of("rk4", 32).double()
+    options = {"task": "regression", "tolerance": 0.1} if kind == "regression" else {}
+
+    def verdict(n):
+        x = torch.randn(n, 3, dtype=torch.float64)
+        return solver_consistency(
+            model, [(x, x.argmax(1)) if kind == "labelled" else x], solvers=(), **options
+        )
+
+    few = verdict(100)
+    assert few.verdict == "undecided"
+    assert f"{few.samples_needed} are the least" in str(few)
+    assert verdict(few.samples_needed).verdict == "flow"
+    assert verdict(few.samples_needed - 1).verdict == "undecided"
 
 
 @pytest.mark.parametrize("bad", [(-1, 5, 0.9), (6, 5, 0.9), (0, 0, 0.9), (1, 5, 1.0)])
