@@ -52,7 +52,8 @@ def conclude(found: Mapping[str, list[Found]]) -> tuple[Section, str]:
         "(switching), u drawn around 2/3 (smoothing), or the mean of three methods (ensemble). "
         f"Robust: after projected gradient descent in a ball of {EPS} in the largest entry. "
         "Effect: what draws change, by the truncation error. The last three columns compare each "
-        "model, on all images, with finer steps, RK4 and Dormand–Prince: is it the flow's, or its solver's?",
+        "model, on all images, with finer steps, RK4 and Dormand–Prince: is it the flow's, or its "
+        "solver's?",
         [*_losses(seeds, clean, robust), _dependence(found)],
         HEADER,
         [_row(name, found[name], clean[name], robust[name]) for name in found],
