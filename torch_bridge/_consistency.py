@@ -87,7 +87,7 @@ def solver_consistency(
     is not monotone in the number of steps, so that one solver says little. Here all of them must
     agree, and nearly all samples must have a margin beyond what finer steps can still change.
     A field with kinks, as of ReLU, is a flow's, but a method of order 4 converges to it at order 2:
-    there give `order=2`, and read the observed one.
+    `order_remark` of the report says where it looks so. There give `order=2`.
 
     Examples
     --------

@@ -375,6 +375,62 @@ def test_a_trained_solver_counts_with_its_order():
     assert report.order == pytest.approx(2, abs=0.2)
 
 
+# ------------------------------------------------------------------- orders that do not show
+class Layers(nn.Module):
+    """A field of two layers."""
+
+    def __init__(self, activation, scale=1.0):
+        super().__init__()
+        torch.manual_seed(0)
+        self.inner, self.outer = nn.Linear(4, 32), nn.Linear(32, 4)
+        self.activation, self.scale = activation, scale
+
+    def forward(self, t, y):
+        return self.scale * self.outer(self.activation(self.inner(self.scale * y)))
+
+
+def report_of(field, solver, steps, dtype=torch.float64, **options):
+    model = NeuralODE(field, solver=solver, steps=steps).to(dtype)
+    x = torch.randn(900, 4, dtype=dtype, generator=torch.Generator().manual_seed(1))
+    return solver_consistency(model, [(x, x.argmax(1))], solvers=(), **options)
+
+
+@pytest.mark.parametrize(
+    ("activation", "order"),
+    [(torch.relu, 2), (torch.abs, 2), (nn.Hardtanh(), 2), (nn.ELU(), 3), (torch.sign, 1)],
+)
+def test_kinks_are_told(activation, order):
+    report = report_of(Layers(activation), "rk4", 16)
+    assert report.verdict == "map"
+    assert f"order={order} to judge it so" in report.order_remark
+    assert report.order_remark in str(report)
+    again = report_of(Layers(activation), "rk4", 16, order=order)
+    assert again.order_remark == ""
+    if order > 1:
+        assert again.verdict == "flow"
+
+
+@pytest.mark.parametrize("activation", [torch.tanh, nn.GELU(), nn.Softplus(), nn.SiLU()])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_smooth_fields_are_not_taken_for_kinks(activation, dtype):
+    for scale in (1.0, 4.0):
+        for solver in ("rk4", "bosh3"):
+            report = report_of(Layers(activation, scale), solver, 2, dtype)
+            assert "jumps" not in report.order_remark
+
+
+def test_kinks_are_told_in_single_precision():
+    assert "order=2" in report_of(Layers(torch.relu), "rk4", 2, torch.float32).order_remark
+
+
+def test_steps_that_are_too_large_and_noise_are_no_kinks():
+    report = report_of(Layers(nn.Softplus(), 6.0), "rk4", 1)
+    assert report.order < 3.5
+    assert "still rises along the rungs" in report.order_remark
+    noisy = report_of(lambda t, y: y + 0.1 * torch.sin(1e6 * y), "rk4", 4)
+    assert "more slowly than any order" in noisy.order_remark
+
+
 # ---------------------------------------------------------- models trained as flow and as map
 def spheres(count, seed):
     """Two concentric rings in the plane, which no flow of the plane can separate by a line."""
