@@ -38,7 +38,7 @@ def test_regimes_that_lose_are_red_and_named(regime):
     assert section.seen[0].startswith("“switching, robust” loses 10.0 points against “standalone”")
     assert [cell.text for cell in section.rows[1] if cell.lost] == ["-10.0 ± 0.0"]
     assert not any(cell.lost for cell in section.rows[0])
-    assert "on 6 models is the flow's of 0, its solver's of 6, undecided of 0" in section.seen[1]
+    assert "calls 0 of 6 models the flow's, 6 their solver's and 0 undecided" in section.seen[1]
     assert cells_of(section, "switching")["verdict"].text == "its solver's"
     assert svg.startswith("<?xml")
     found["switching"] = runs(0.1, 0.3, 0.5)

@@ -83,7 +83,10 @@ def _losses(found: Mapping[str, list[Accuracies]], seeds: int) -> list[str]:
     drops = [f"{name} {100 * d.mean:+.1f}" for name, d in finer.items() if d.is_loss]
     solver = f"Tested with RK4 these lose more than their interval, in points: {', '.join(drops)}."
     none = "No normalization loses more than its interval against none."
-    return [*(lost or [none]), solver if drops else "None loses more than its interval by RK4."]
+    return [
+        *(lost or [none]),
+        solver if drops else "Tested with RK4 none loses more than its interval.",
+    ]
 
 
 def _time_aware(found: Mapping[str, list[Accuracies]]) -> str:

@@ -113,14 +113,12 @@ def _losses(seeds: int, clean: Mapping[str, Estimate], robust: Mapping[str, Esti
 
 def _dependence(found: Mapping[str, list[Found]]) -> str:
     reports = [one.report for runs in found.values() for one in runs]
-    counted = [
-        f"{meaning} of {sum(report.verdict == verdict for report in reports)}"
-        for verdict, meaning in MEANINGS.items()
-    ]
+    verdicts = [report.verdict for report in reports]
+    flow, own, undecided = (verdicts.count(verdict) for verdict in MEANINGS)
     changed = max(report.flip_rate for report in reports)
     return (
-        f"The verdict of solver_consistency on {len(reports)} models is {', '.join(counted)}; at "
-        f"most {100 * changed:.1f} % of the images change their class under a more powerful "
-        "solver. Undecided: nothing speaks against the flow, but so many images do not exclude a "
-        "difference in accuracy of 0.5 %."
+        f"solver_consistency calls {flow} of {len(reports)} models the flow's, {own} their "
+        f"solver's and {undecided} undecided; at most {100 * changed:.1f} % of the images change "
+        "their class under a more powerful solver. Undecided: nothing speaks against the flow, but "
+        "so many images do not exclude a difference in accuracy of 0.5 %."
     )
