@@ -94,9 +94,8 @@ def run_demo(out: Path, *, seeds: int = 3, jobs: int = 2, quick: bool = False) -
         "cores": os.cpu_count(),
     }
     _report.page(out / "index.html", lines, sections, words, svg)
-    print(
-        "", _report.table(_report.HEADER, list(map(_report.cells, lines))), "", *verdicts, sep="\n"
-    )
+    rows = [_report.cells(found) for found in lines]
+    print("", _report.table(_report.HEADER, rows), "", *verdicts, sep="\n")
     for section in sections:
         texts = [[cell.text for cell in row] for row in section.rows]
         print("", _report.table(section.header, texts), "", *section.seen, sep="\n")
