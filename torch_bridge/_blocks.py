@@ -17,6 +17,7 @@ from torch_bridge._methods import is_adaptive
 from torch_bridge._normalization import normalization as normalization_layer
 from torch_bridge._normalization import normalized
 from torch_bridge._odeint import odeint
+from torch_bridge._one_solve import untraced
 from torch_bridge._right_hand_side import can_be_checked, check_rhs
 from torch_bridge._weight_normalization import weight_normalization
 
@@ -109,6 +110,7 @@ class NeuralODE(nn.Module):
         self.replaced: tuple[Any, int] = (None, 1)  # a solver for now, and times as many steps
         self._last = self.replaced
 
+    @untraced
     def forward(self, y0: Tensor, t: Tensor | None = None) -> Tensor:
         """Map the initial state to the final one, or, given times (n,), to the (n, ...) states."""
         self._check(y0, t)
@@ -163,7 +165,7 @@ class NeuralODE(nn.Module):
         if self.check == "raise":
             report.raise_if_any()
         self._checked = (*self._checked, self.training)
-        report.warn(stacklevel=5)
+        report.warn(stacklevel=6)
 
     def extra_repr(self) -> str:
         """Show what is not a submodule."""
