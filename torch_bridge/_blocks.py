@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ __all__ = ["DenseField", "NeuralODE"]
 
 ADJOINTS = ("direct", "restored", "reversed", "discrete")
 CHECKS = ("warn", "raise", "off")
+UNREPLACED: tuple[Any, int] = (None, 1)
 
 
 class NeuralODE(nn.Module):
@@ -107,21 +109,43 @@ class NeuralODE(nn.Module):
         self.nodes, self.certificate = nodes, certificate
         self.check = check
         self._checked: tuple[bool, ...] = ()  # the modes in which it was
-        self.replaced: tuple[Any, int] = (None, 1)  # a solver for now, and times as many steps
+        self._replaced: dict[int | None, tuple[Any, int]] = {}  # by thread; None: for all
         self._last = self.replaced
+
+    @property
+    def replaced(self) -> tuple[Any, int]:
+        """A solver in place of the block's for now, or None, and how many times as many steps.
+
+        Each thread has its own, so that it sees its own `SolvedBy` only.
+        """
+        return self._replaced.get(get_ident(), self._replaced.get(None, UNREPLACED))
+
+    @replaced.setter
+    def replaced(self, value: tuple[Any, int]) -> None:
+        if value == UNREPLACED:
+            self._replaced.pop(get_ident(), None)
+        else:
+            self._replaced[get_ident()] = value
+
+    def _replicate_for_data_parallel(self) -> Any:
+        """A replica, which another thread calls, has the solver of the thread that made it."""
+        replica: Any = super()._replicate_for_data_parallel()
+        replica._replaced = {} if self.replaced == UNREPLACED else {None: self.replaced}
+        return replica
 
     @untraced
     def forward(self, y0: Tensor, t: Tensor | None = None) -> Tensor:
         """Map the initial state to the final one, or, given times (n,), to the (n, ...) states."""
         self._check(y0, t)
-        if self._last[0] is not self.replaced[0] or self._last[1] != self.replaced[1]:
+        replaced = self.replaced
+        if self._last[0] is not replaced[0] or self._last[1] != replaced[1]:
             if in_backward():
                 raise RuntimeError(
                     "a checkpoint repeats this block with another solver than its forward pass "
                     "had: checkpoint outside of SolvedBy, not inside"
                 )
-            self._last = self.replaced
-        solver = self.solver if self.replaced[0] is None else self.replaced[0]
+            self._last = replaced
+        solver = self.solver if replaced[0] is None else replaced[0]
         if isinstance(solver, SolverEnsemble):
             if solver.batched and self.adjoint != "direct":
                 raise ValueError(
