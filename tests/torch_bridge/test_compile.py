@@ -9,7 +9,7 @@ from torch import nn
 from torch._dynamo.utils import counters
 
 from odecore.errors import CompileWarning, MaxStepsError, SolveError
-from torch_bridge import DenseField, NeuralODE, odeint, odeint_adjoint
+from torch_bridge import DenseField, NeuralODE, SwitchedSolver, odeint, odeint_adjoint
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -234,3 +234,25 @@ def test_a_right_hand_side_compiled_by_itself_stays_so_in_a_compiled_model():
     wanted = NeuralODE(field, solver="rk4", steps=3)(x)
     torch.testing.assert_close(torch.compile(block, backend=backend)(x), wanted)
     assert 1 <= len(traced) <= 2  # the time is a tensor: no program for each of its values
+
+
+@pytest.mark.parametrize("adjoint", ["direct", pytest.param("restored", marks=pytest.mark.long)])
+def test_a_compiled_block_is_the_block(adjoint):
+    field = Net(torch.float64)
+    blocks = [
+        NeuralODE(field, solver="dopri5", adjoint=adjoint, compile=compiles)
+        for compiles in (False, True)
+    ]
+    y0 = torch.randn(5, 3, dtype=torch.float64)
+    none = graphs()
+    wanted, found = (
+        torch.autograd.grad(block(y0).square().sum(), list(field.parameters())) for block in blocks
+    )
+    assert graphs() > none
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_a_block_that_can_not_be_compiled_is_refused():
+    for options in ({"adjoint": "discrete"}, {"solver": SwitchedSolver(["rk4"]), "steps": 2}):
+        with pytest.raises(ValueError, match="leave it out"):
+            NeuralODE(Net(), compile=True, **options)
