@@ -10,11 +10,18 @@ from torch import Tensor
 
 from odecore.errors import MaxStepsError
 from odecore.solve import Event, Status, solve_ivp
+from torch_bridge._once import first_only
 
 __all__ = ["moved_to_event", "solved_again", "until_event"]
 
-FARTHEST = 1e300  # the horizon of a solve that ends at an event
+FARTHEST = 1e300  # the horizon of a solve that ends at an event, where the dtype reaches as far
 SEGMENT = 1000  # given steps made at once
+MOST_STEPS = 100_000  # given steps, unless `max_num_steps` says more
+
+NO_SECOND_DERIVATIVE = (
+    "the gradient of an event's time can not be differentiated again; "
+    "differentiate it numerically, or solve to a fixed time"
+)
 
 
 def until_event(
@@ -24,6 +31,7 @@ def until_event(
     times: list[float],
     arguments: dict[str, Any],
     step_size: float | None,
+    most: int | None,
 ) -> tuple[float, Tensor]:
     """The time of the event and the state there, with the gradient of the state at a fixed time.
 
@@ -41,20 +49,24 @@ def until_event(
             return torch.min(function(_time(t, y), y) * signs)
 
     event = Event(value, terminal=True)
-    arguments = {k: v for k, v in arguments.items() if k not in ("grid", "steps")}
+    arguments = {k: v for k, v in arguments.items() if k not in ("grid", "steps", "max_steps")}
     if "rtol" in arguments:
-        span = (start, direction * FARTHEST)
-        found = solve_ivp(field, span, y0, events=event, t_eval=[start], **arguments)
+        horizon = direction * min(FARTHEST, torch.finfo(y0.dtype.to_real()).max / 4)
+        span = (start, horizon)
+        limit = {} if most is None else {"max_steps": most}
+        found = solve_ivp(field, span, y0, events=event, t_eval=[start], **limit, **arguments)
+        if found.status is not Status.EVENT:
+            raise MaxStepsError(f"no event up to t = {horizon:.3g}, where times end", found)
         return _end(found)
     if step_size is None:
         raise ValueError(
             "an event in given steps needs the option `step_size`: there is no last time to divide"
         )
-    left = arguments.pop("max_steps", None)
+    left = most or MOST_STEPS
     perturbs = arguments.pop("jump_at", None) is not None
     t, y = start, y0
-    while left is None or left > 0:
-        count = SEGMENT if left is None else min(SEGMENT, left)
+    while left > 0:
+        count = min(SEGMENT, left)
         grid = [t + direction * step_size * k for k in range(count + 1)]
         if perturbs:
             arguments["jump_at"] = grid
@@ -62,7 +74,7 @@ def until_event(
         if found.status is Status.EVENT:
             return _end(found)
         t, y = grid[-1], found.y[-1]
-        left = None if left is None else left - count
+        left -= count
     raise MaxStepsError(f"no event up to t = {t}; raise `max_num_steps`", found)
 
 
@@ -79,7 +91,7 @@ def moved_to_event(
     """The event's time and state with the gradients of the implicit function theorem.
 
     From g(t*, y(t*)) = 0: dt* = -(g_y dy + g_theta dtheta) / (g_t + g_y f), and the state moves
-    along f with t*. First derivatives only.
+    along f with t*. Second derivatives raise RuntimeError.
     """
     if not torch.is_grad_enabled():
         return t, y
@@ -94,6 +106,7 @@ def moved_to_event(
         rate = rate + (partial_y.conj() * slope).real.sum()
     g = function(t, y).reshape(-1)[active]
     moved = t - ((g - g.detach()) / rate.detach()).to(t.dtype)
+    moved = first_only(moved, NO_SECOND_DERIVATIVE)
     return moved, y + slope * (moved - moved.detach()).to(y.dtype)
 
 

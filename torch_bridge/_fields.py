@@ -72,7 +72,7 @@ def as_field(
                 value = called(t, y)
         else:
             value = called(t, y)
-        if isinstance(value, Tensor) and value.dtype != dtype and value.is_floating_point():
+        if isinstance(value, Tensor) and value.dtype != y.dtype and value.is_floating_point():
             return value.to(y.dtype)
         return value
 

@@ -60,6 +60,7 @@ FIXED_OPTIONS = (
 )  # fmt: skip
 WAYS = ("steps", "step_size", "grid_constructor")  # in which steps are given
 SCIPY_OPTIONS = ("solver", "min_step", "max_step", "first_step")
+MOST_GIVEN = 10_000_000  # steps that options and times may ask for without `max_num_steps`
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,8 @@ class Solver:
             arguments["interpolation"] = interpolation
         if self.per_interval is not None:
             arguments["max_steps"] = self.per_interval * (len(times) - 1)
+        elif not self.adaptive:
+            arguments["max_steps"] = MOST_GIVEN
         grid = self.grid(func, y0, t, times)
         if grid is not None:
             arguments["grid"] = grid
@@ -123,6 +126,8 @@ class Solver:
             found["jump_at"] = times if grid is None else grid
         if self.per_interval is not None:
             found["max_steps"] = self.per_interval
+        elif not self.adaptive:
+            found["max_steps"] = MOST_GIVEN
         return found
 
     @property
@@ -165,6 +170,12 @@ def is_adaptive(method: Method) -> bool:
     if isinstance(method, ButcherTableau):
         return method.b_hat is not None
     return getattr(method, "error", None) is not None
+
+
+def is_implicit(method: Any) -> bool:
+    """Whether a method, or the tableau of that name, solves for its stages."""
+    method = tableau(method) if isinstance(method, str) else method
+    return isinstance(method, ButcherTableau | Coefficients) and not method.is_explicit
 
 
 def equal_grid(start: float, end: float, step_size: float) -> list[float]:
@@ -286,6 +297,7 @@ def _method(method: Method, options: dict[str, Any], rtol: Any, atol: Any) -> tu
         given = {k: options.pop(k) for k in ("max_order", "max_iters") if k in options}
         if "max_iters" in given:
             given["max_iterations"] = given.pop("max_iters")
+        given["across_jumps"] = bool(options.get("perturb", False))
         return Adams(implicit=ADAMS[method], **given, rtol=rtol, atol=atol), {}
     chosen = tableau(METHODS[method]) if isinstance(method, str) else method
     if method == "fehlberg2":

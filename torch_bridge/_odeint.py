@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import torch
@@ -16,7 +17,8 @@ from torch_bridge._compiled import compiled_kernels
 from torch_bridge._events import moved_to_event, until_event
 from torch_bridge._fields import as_field, inside_transform, times_of
 from torch_bridge._jacobian import newton_of
-from torch_bridge._methods import Method, Solver, solver_of
+from torch_bridge._methods import Method, Solver, is_implicit, solver_of
+from torch_bridge._once import IMPLICIT, first_only
 from torch_bridge._one_solve import one_solve, untraced
 from torch_bridge._scipy import scipy_solve
 from torch_bridge._states import Layout, layout_of
@@ -97,7 +99,8 @@ def odeint(
 
     Notes
     -----
-    Gradients go through the steps, with their sizes held constant. Outputs of adaptive methods come
+    Gradients go through the steps, with their sizes held constant; second derivatives raise
+    RuntimeError through steps of implicit Runge-Kutta methods. Outputs of adaptive methods come
     from dense output of the method's full order.
 
     On an accelerator a solve in fixed steps never waits for the device: times there are not read
@@ -151,6 +154,7 @@ class Prepared:
         else:
             span, arguments = (self.times[0], self.times[-1]), self.arguments("linear")
             y = solve_ivp(self.field, span, start, t_eval=self.times, **arguments).y
+            y = self.derived(y)
         return self.layout.state(shifted_outputs(y, self.y0, self.t, self.field))
 
     def until(self, event_fn: Callable[[Tensor, Any], Tensor]) -> tuple[Tensor, Any]:
@@ -159,6 +163,11 @@ class Prepared:
             raise ValueError(
                 f"with `event_fn`, `t` must hold two times, the start and one in the direction to "
                 f"go; got {len(self.times)}"
+            )
+        if self.times[0] == self.times[1]:
+            raise ValueError(
+                "with `event_fn`, the second time of `t` says the direction to go, and must not be "
+                f"the first one, got {self.times}"
             )
         if self.solver.method is None:
             raise ValueError("SciPy's solvers do not look for events here; choose another method")
@@ -169,9 +178,14 @@ class Prepared:
             self.times,
             self.arguments(),
             self.solver.step_size,
+            self.solver.per_interval,
         )
         event_t = torch.tensor(time, dtype=self.t.dtype, device=self.t.device)
-        return event_t, self.layout.state(torch.stack([self.y0, y]))
+        return event_t, self.layout.state(torch.stack([self.y0, self.derived(y)]))
+
+    def derived(self, y: Tensor) -> Tensor:
+        """States whose second derivatives raise where they would be wrong."""
+        return first_only(y, IMPLICIT) if is_implicit(self.solver.method) else y
 
 
 def prepare(
@@ -256,12 +270,13 @@ def odeint_event(
     Notes
     -----
     Gradients of the time and of the state at it are those of the implicit function theorem: the
-    state moves along func as the event does. First derivatives only.
+    state moves along func as the event does. Second derivatives raise RuntimeError.
     """
     if not isinstance(t0, Tensor) or t0.numel() != 1:
         raise TypeError(f"`t0` must be a tensor with one time, got {t0!r}")
     first = t0.reshape(1)
-    t = torch.cat([first, first.detach() + (-1.0 if reverse_time else 1.0)])
+    toward = first.new_tensor([-inf if reverse_time else inf])
+    t = torch.cat([first, torch.nextafter(first.detach(), toward)])  # says the direction only
     layout = layout_of(y0)
     vector = layout.vector(y0)
     field = as_field(layout.field(func), vector)

@@ -7,7 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["once_only"]
+__all__ = ["first_only", "once_only"]
+
+IMPLICIT = (
+    "a gradient through the steps of an implicit method can not be differentiated again; use an "
+    "explicit method"
+)
 
 
 def once_only(gradient: Tensor, depends_on: Tensor, reason: str) -> Tensor:
@@ -22,6 +27,32 @@ def once_only(gradient: Tensor, depends_on: Tensor, reason: str) -> Tensor:
         Why there is no derivative, and the remedy.
     """
     return _Once.apply(gradient, depends_on, reason) if torch.is_grad_enabled() else gradient
+
+
+def first_only(y: Tensor, reason: str) -> Tensor:
+    """Return a value whose first derivatives are right; second ones raise RuntimeError."""
+    return _First.apply(y, reason) if torch.is_grad_enabled() else y
+
+
+class _First(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(y: Tensor, reason: str) -> Tensor:
+        return y.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        y, ctx.reason = inputs
+        ctx.save_for_backward(y)
+
+    @staticmethod
+    def backward(ctx: Any, y_grad: Tensor) -> tuple[Tensor, None]:
+        return once_only(y_grad, *ctx.saved_tensors, ctx.reason), None
+
+    @staticmethod
+    def jvp(ctx: Any, y_tangent: Tensor, _: Any) -> Tensor:
+        return y_tangent.clone()
 
 
 class _Once(torch.autograd.Function):

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from torch_bridge._fields import inside_torch_func
 from torch_bridge._once import once_only
@@ -47,6 +48,8 @@ def shifted(y: Tensor, t: Tensor, field: Callable[[Any, Any], Any]) -> Tensor:
 
 def _differentiated(t: Tensor) -> bool:
     if t.requires_grad and torch.is_grad_enabled():
+        return True
+    if forward_ad._current_level >= 0 and forward_ad.unpack_dual(t).tangent is not None:
         return True
     if torch.compiler.is_compiling() or not inside_torch_func():
         return False

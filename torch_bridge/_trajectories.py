@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from odecore.solve import Trajectory, solve_ivp
-from odecore.tableaux import tableau
+from odecore.solve import Trajectory, as_events, solve_ivp
 from torch_bridge._fields import as_field
 from torch_bridge._jacobian import newton_of
-from torch_bridge._methods import Method
+from torch_bridge._methods import Method, is_implicit
 from torch_bridge._odeint import prepare
+from torch_bridge._once import IMPLICIT, first_only
 from torch_bridge._one_solve import one_solve, untraced
 from torch_bridge._states import layout_of
 from torch_bridge._times import shifted
@@ -63,7 +64,7 @@ def odeint_dense(
 
     def solution(t: Any) -> Any:
         times = t.detach().cpu().double().numpy() if isinstance(t, Tensor) else t
-        y = found(times)
+        y = problem.derived(found(times))
         if isinstance(t, Tensor):
             y = shifted(y, t, problem.field)
         return problem.layout.state(y)
@@ -113,13 +114,28 @@ def solve(
         def user_field(t: Any, y: Any) -> Any:
             return layout.state(field(t, layout.vector(y)))
 
+    options["events"] = tuple(
+        replace(event, function=_with_tensors(event.function, vector))
+        for event in as_events(options.get("events"))
+    )
     method = options.get("method", "dopri5")
-    if _is_implicit(method):
+    implicit = is_implicit(method)
+    if implicit:
         options.setdefault("newton", newton_of(field))
     with one_solve():
-        return solve_ivp(field if layout.shapes is None else user_field, t_span, y0, **options)
+        found = solve_ivp(field if layout.shapes is None else user_field, t_span, y0, **options)
+    if not implicit:
+        return found
+    y = found.y
+    y = tuple(map(_first, y)) if isinstance(y, tuple) else _first(y)
+    return replace(found, y=y)
 
 
-def _is_implicit(method: Any) -> bool:
-    method = tableau(method) if isinstance(method, str) else method
-    return not getattr(method, "is_explicit", True)
+def _first(y: Tensor) -> Tensor:
+    return first_only(y, IMPLICIT)
+
+
+def _with_tensors(function: Callable[..., Any], like: Tensor) -> Callable[..., Any]:
+    """A function that gets its time as func does, as a 0-d tensor."""
+    dtype, device = like.dtype.to_real(), like.device
+    return lambda t, y: function(torch.as_tensor(t, dtype=dtype, device=device), y)

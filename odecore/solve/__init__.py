@@ -3,7 +3,7 @@
 from odecore.solve._adams import Adams
 from odecore.solve._controllers import StepControl
 from odecore.solve._dense_output import DenseOutput, DenseStep
-from odecore.solve._events import Event, EventRecord
+from odecore.solve._events import Event, EventRecord, as_events
 from odecore.solve._explicit_step import Attempt, explicit_step
 from odecore.solve._implicit_step import implicit_step
 from odecore.solve._integration import solve_ivp
@@ -31,6 +31,7 @@ __all__ = [
     "Trajectory",
     "adaptive_leap",
     "adaptive_step",
+    "as_events",
     "explicit_step",
     "given_steps",
     "implicit_step",

@@ -37,6 +37,9 @@ class Adams:
     rtol, atol : float or array, optional
         The corrector ends when no entry changes by more than atol + rtol abs(change of y), or than
         rounding.
+    across_jumps : bool, optional
+        Keep the slopes from before the times of `jump_at`, at which f is evaluated just beside; by
+        default the method begins anew there.
 
     Raises
     ------
@@ -54,6 +57,7 @@ class Adams:
     max_iterations: int = 4
     rtol: Any = 1e-7
     atol: Any = 1e-9
+    across_jumps: bool = False
 
     def __post_init__(self) -> None:
         if not 2 <= self.max_order <= 12:
@@ -98,8 +102,9 @@ class AdamsSteps:
 
     def forget(self) -> None:
         """Begin anew: behind a jump, earlier slopes belong to another right-hand side."""
-        self.times.clear()
-        self.slopes.clear()
+        if not self.method.across_jumps:
+            self.times.clear()
+            self.slopes.clear()
 
     def _step(
         self, fun: Any, t: Any, y: Any, h: Any, t_new: Any, known: Any, slopes: Any

@@ -61,6 +61,8 @@ class Event:
         """The function as a Python float; ValueError unless it is one real number."""
         found = constant(self.function(t, y))
         try:
+            if "complex" in str(getattr(found, "dtype", type(found))):
+                raise TypeError("a complex number has no sign")
             return float(found)
         except (TypeError, ValueError) as error:
             raise ValueError(

@@ -205,7 +205,8 @@ class March:
                 self.recorded.append((self.t, self.y))
             if report is not None:
                 report(self.t)
-        if arrived and (plan.every_step or stop.recorded):
+        cut = self.status is Status.EVENT and self.t != stop.t  # by the event
+        if arrived and (plan.every_step or (stop.recorded and not cut)):
             self.recorded.append((self.t, self.y))
         if arrived and stop.jump:
             self.behind_jump, self.slope = True, None

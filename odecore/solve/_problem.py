@@ -119,7 +119,8 @@ def given_stops(
     if sum(counts) > max_steps:
         raise ValueError(
             f"{'`step_size`' if step_size is not None else '`steps`'} asks for more than "
-            f"`max_steps` = {max_steps} steps; take fewer, or raise `max_steps`"
+            f"`max_steps` = {max_steps} steps; take fewer, or raise `max_steps` (`max_num_steps` "
+            "for each interval in torch_bridge.odeint)"
         )
     stops = []
     for (a, b), n in zip(pairwise(times), counts, strict=True):
@@ -185,15 +186,21 @@ def grid_stops(grid: Any, first: float, last: float, max_steps: int) -> list[Sto
     if len(times) - 1 > max_steps:
         raise ValueError(
             f"`grid` asks for more than `max_steps` = {max_steps} steps; take fewer, or raise "
-            "`max_steps`"
+            "`max_steps` (`max_num_steps` for each interval in torch_bridge.odeint)"
         )
     return [Stop(t, False) for t in times[1:]]
 
 
 def beside(t: float, toward: float, y: Any) -> float:
-    """The time next to t, in the precision of the state, on the side of another time."""
+    """The time next to t on the side of another one.
+
+    In the precision of the state, to which `fun` may convert times, unless that is a notable part
+    of the way: then in that of t.
+    """
     info = limits(y)
     gap = max(abs(t) * float(info.eps), float(info.smallest_normal))
+    if gap > 2**-14 * abs(toward - t):
+        gap = max(abs(t) * 2**-52, 2**-1022)
     return t + gap if toward > t else t - gap
 
 

@@ -317,3 +317,50 @@ def test_tolerances_for_each_array_of_complex_and_torch_states():
         assert solve_ivp(lambda t, y: (-y[0], -y[1]), (0, 1), y0, atol=atol).success
     y0 = array_api_strict.ones(2)
     assert solve_ivp(lambda t, y: -y, (0, 1), y0, atol=array_api_strict.asarray([1, 1])).success
+
+
+@pytest.mark.parametrize("start", [0.0, 1e5, 1e7, 1e9])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_jumps_far_from_zero_stay_inside_their_steps(start, dtype):
+    times = []
+
+    def fun(t, y):
+        times.append(t)
+        return np.full_like(y, math.cos(t - start) + 3 * (t > start + 0.5))
+
+    options = {"rtol": 1e-5, "atol": 1e-6, "jump_at": [start, start + 0.5]}
+    found = solve_ivp(fun, (start, start + 1), np.zeros(1, dtype), **options)
+    assert abs(found.y[-1, 0] - (math.sin(1) + 1.5)) < 1e-5
+    assert start <= min(times) < max(times) <= start + 1
+    assert start + 0.5 not in times
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_an_event_leaves_no_output_that_was_not_asked_for(steps):
+    event = Event(lambda t, y: y[0] - 1.3, terminal=True)
+    options = {"steps": steps, "events": event}
+    found = solve_ivp(lambda t, y: np.ones_like(y), (0, 2), [0.0], t_eval=[0, 1, 2], **options)
+    assert found.t.tolist() == [0, 1]
+    every = solve_ivp(lambda t, y: np.ones_like(y), (0, 2), [0.0], **options)
+    assert every.t[-1] == pytest.approx(1.3)
+    at_end = solve_ivp(lambda t, y: np.ones_like(y), (0, 1.3), [0.0], t_eval=[0, 1.3], **options)
+    assert at_end.t.tolist() == [0, 1.3]
+
+
+def test_adams_keeps_its_slopes_across_jumps_only_where_it_is_told():
+    def error(**options):
+        method = Adams(6, **options)
+        grid = np.linspace(0, 2, 41)
+        found = solve_ivp(lambda t, y: -y * np.cos(t), (0, 2), [1.0], method=method, grid=grid, jump_at=grid)  # fmt: skip
+        return abs(found.y[-1, 0] - math.exp(-math.sin(2)))
+
+    plain = solve_ivp(lambda t, y: -y * np.cos(t), (0, 2), [1.0], method=Adams(6), steps=40)
+    wanted = abs(plain.y[-1, 0] - math.exp(-math.sin(2)))
+    assert error(across_jumps=True) == pytest.approx(wanted, rel=1e-3)
+    runge_kutta = solve_ivp(lambda t, y: -y * np.cos(t), (0, 2), [1.0], method="three_eighths", steps=40)  # fmt: skip
+    assert error() == pytest.approx(abs(runge_kutta.y[-1, 0] - math.exp(-math.sin(2))), rel=1e-3)
+
+
+def test_complex_events_have_no_sign():
+    with pytest.raises(ValueError, match="one real number"):
+        solve_ivp(lambda t, y: 1j * y, (0, 5), [1 + 0j], events=lambda t, y: y[0])

@@ -5,9 +5,11 @@ import math
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 
+from odecore.errors import MaxStepsError
 from odecore.solve import Adams
-from torch_bridge import odeint, odeint_adjoint, odeint_event
+from torch_bridge import odeint, odeint_adjoint, odeint_event, solve
 
 D = torch.float64
 Y = torch.tensor([[0.3, -0.5], [1.0, 0.2]], dtype=D)
@@ -219,3 +221,107 @@ def test_the_trace_of_a_flow_may_drop_its_axis():
     torch.testing.assert_close(y[-1], exact, rtol=1e-6, atol=1e-9)
     with pytest.raises(ValueError, match="shapes of the state"):
         odeint(lambda t, y: (-y[0], y[0].sum()), (Y, torch.zeros(2, 1, dtype=D)), T)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, D])
+def test_a_search_for_an_event_that_never_comes_ends(dtype):
+    y0, t0 = torch.ones(1, dtype=dtype), torch.tensor(0.0, dtype=dtype)
+    search = {"event_fn": lambda t, y: y[0] - 2}
+    with pytest.raises(MaxStepsError, match="no event"):
+        odeint_event(lambda t, y: 0 * y, y0, t0, **search)
+    with pytest.raises(MaxStepsError, match="used up"):
+        odeint_event(lambda t, y: -y, y0, t0, **search, options={"max_num_steps": 300})
+    given = {"method": "euler", "options": {"step_size": 0.5, "max_num_steps": 3000}}
+    with pytest.raises(MaxStepsError, match=r"no event .* raise `max_num_steps`"):
+        odeint_event(lambda t, y: -y, y0, t0, **search, **given)
+    if dtype is D:  # a limit without one given
+        given["options"] = {"step_size": 0.5}
+        with pytest.raises(MaxStepsError, match=r"no event up to t = 50000.0"):
+            odeint_event(lambda t, y: 0 * y, y0, t0, **search, **given)
+
+
+@pytest.mark.parametrize("reverse_time", [False, True])
+def test_events_are_looked_for_in_the_direction_that_was_asked_for_at_any_time(reverse_time):
+    found = odeint_event(
+        lambda t, y: torch.ones_like(y),
+        torch.zeros(1, dtype=D),
+        torch.tensor(1e9),
+        event_fn=lambda t, y: (y[0] - 0.5) * (y[0] + 3),
+        reverse_time=reverse_time,
+    )
+    assert found[1][-1].item() == pytest.approx(-3 if reverse_time else 0.5)
+    with pytest.raises(ValueError, match="says the direction"):
+        odeint(lambda t, y: y, Y, torch.zeros(2), event_fn=lambda t, y: y[0, 0])
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
+@pytest.mark.parametrize("method", ["gl4", "radauIIA5", "implicit_euler", "trbdf2"])
+def test_second_derivatives_through_implicit_steps_are_refused(method):
+    def end(y0):
+        return odeint(lambda t, y: -(y**3), y0, T, method=method)[-1].sum()
+
+    y0 = torch.tensor([0.7], dtype=D, requires_grad=True)
+    (first,) = torch.autograd.grad(end(y0), y0, create_graph=True)
+    shift = torch.full_like(y0, 1e-5)
+    with torch.no_grad():
+        difference = (end(y0 + shift) - end(y0 - shift)) / 2e-5
+    torch.testing.assert_close(first[0], difference, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(torch.func.jacrev(end)(y0.detach()), first)
+    torch.testing.assert_close(torch.func.jacfwd(end)(y0.detach()), first)
+    with pytest.raises(RuntimeError, match="implicit method can not be differentiated again"):
+        torch.autograd.grad(first.sum(), y0)
+    found = solve(lambda t, y: -(y**3), (0, 1), y0, method="kvaerno43")
+    (first,) = torch.autograd.grad(found.y[-1].sum(), y0, create_graph=True)
+    with pytest.raises(RuntimeError, match="implicit method can not be differentiated again"):
+        torch.autograd.grad(first.sum(), y0)
+
+
+def test_second_derivatives_of_an_event_are_refused():
+    y0 = torch.tensor([1.0], dtype=D, requires_grad=True)
+    t, y = odeint_event(
+        lambda t, y: -(y**2), y0, torch.tensor(0.0, dtype=D), event_fn=lambda t, y: y[0] - 0.5
+    )
+    for value in (t, y[-1].sum() + y0.sum()):
+        (first,) = torch.autograd.grad(value, y0, create_graph=True, retain_graph=True)
+        assert first.item() == pytest.approx(1.0, abs=1e-6)  # t = 1/0.5 - 1/y0
+        with pytest.raises(RuntimeError, match="event's time can not be differentiated again"):
+            torch.autograd.grad(first.sum(), y0)
+
+
+def test_perturbed_steps_are_those_of_the_method():
+    def end(method, **options):
+        field, t = (lambda t, y: -y * torch.cos(t)), torch.tensor([0.0, 1.0], dtype=D)
+        return odeint(field, Y, t, method=method, options={"step_size": 0.05, **options})[-1]
+
+    for method in ("implicit_adams", "explicit_adams", "rk4"):
+        torch.testing.assert_close(end(method, perturb=True), end(method), rtol=1e-12, atol=1e-12)
+    assert (end("implicit_adams") - end("rk4")).abs().max() > 1e-9
+
+
+def test_events_of_solve_get_tensors_as_the_field_does():
+    found = solve(lambda t, y: -y, (0, 5), torch.ones(1), events=lambda t, y: torch.cos(t))
+    assert found.events[0].t == pytest.approx([math.pi / 2, 3 * math.pi / 2], abs=1e-5)
+    pair = (torch.ones(1), torch.ones(2))
+    found = solve(lambda t, y: (-y[0], -y[1]), (0, 5), pair, events=lambda t, y: y[1][0] - t / t * 0.5)  # fmt: skip
+    assert found.events[0].t == pytest.approx([math.log(2)], abs=1e-4)
+
+
+def test_a_real_value_for_a_complex_state_is_promoted():
+    y = odeint(lambda t, y: y.abs(), torch.ones(1, dtype=torch.complex64), torch.tensor([0.0, 1.0]))
+    assert y[-1].item() == pytest.approx(math.e, rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")
+def test_times_with_forward_derivatives():
+    with forward_ad.dual_level():
+        t = forward_ad.make_dual(T, torch.arange(6, dtype=D))
+        y = odeint(lambda t, y: -y, Y, t, method="rk4")
+        tangent = forward_ad.unpack_dual(y).tangent
+    wanted = -y * torch.arange(6, dtype=D)[:, None, None]
+    torch.testing.assert_close(tangent, wanted, rtol=1e-3, atol=1e-6)
+
+
+def test_as_many_fixed_steps_as_times_ask_for():
+    t = torch.linspace(0, 1, 100_002, dtype=D)
+    y = odeint(lambda t, y: -y, torch.ones(1, dtype=D), t, method="euler")
+    assert y[-1].item() == pytest.approx(math.exp(-1), rel=1e-4)
