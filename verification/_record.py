@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from verification._kept import sources, write_whole
-from verification.claims import Claim, Outcome
+from verification.claims import Claim, Outcome, told
 
 __all__ = ["Conditions", "Record"]
 
@@ -90,14 +90,14 @@ class Record:
         """Write results.json: conditions, and for each finished claim what is known of it."""
         outcomes = self.outcomes()
         finished = [claim for claim in claims if claim.name in outcomes]
-        told = [
+        entries = [
             {
                 "name": claim.name,
                 "statement": claim.statement,
                 "source": claim.source,
                 "paper": claim.paper,
                 "module": claim.module,
-                "expected": str(claim.expected),
+                "expected": told(claim.expected),
                 "tolerance": claim.tolerance,
                 **asdict(outcomes[claim.name]),
             }
@@ -110,6 +110,6 @@ class Record:
                 "conditions": asdict(self.conditions()),
                 "passed": passed,
                 "failed": len(finished) - passed,
-                "claims": told,
+                "claims": entries,
             },
         )
