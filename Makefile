@@ -59,12 +59,9 @@ docs: $(VENV)/docs.installed ## the documentation, offline, warnings are errors
 	$(BIN)/python docs/check_links.py docs/_build/html
 	@echo "open docs/_build/html/index.html"
 
-bench: $(VENV)/bench.installed ## ratios to peers, measured in one run
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest verification/benchmarks/*.py -q -m '' -p no:xdist
-	$(BIN)/python -m verification.benchmarks.linear
-	OMP_NUM_THREADS=1 $(BIN)/python -m verification.benchmarks.directions
-	OMP_NUM_THREADS=1 $(BIN)/python -m verification.benchmarks.regimes
-	OMP_NUM_THREADS=1 $(BIN)/python -m verification.benchmarks.normalization
+bench: $(VENV)/bench.installed ## ratios to peers in one run, written to docs/ratios.md (half an hour)
+	$(BIN)/python -m verification.benchmarks
+	cp build/bench/table.md docs/ratios.md
 
 clean: ## remove what the other targets made, the environment included
 	rm -rf $(VENV) build docs/_build docs/tutorials .pytest_cache .mypy_cache .ruff_cache .hypothesis

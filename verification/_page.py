@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from verification._papers import OWN, PAPERS
 from verification._record import Record
-from verification.claims import Claim, Outcome
+from verification.claims import Claim, Outcome, told
 
 __all__ = ["write_page"]
 
@@ -58,6 +58,7 @@ def write_page(path: Path, claims: Sequence[Claim], record: Record) -> None:
     html = environment.get_template("claims.html.j2").render(
         chapters=chapters([claim for claim, _ in rows]),
         outcomes=outcomes,
+        told=told,
         rows=rows,
         figures=[(claim, _svg(found)) for claim, found in rows if found.figure],
         crashes=[(claim, found.crash) for claim, found in rows if found.crash],

@@ -5,31 +5,19 @@ A process that is killed leaves whole files or none, so that a run can go on whe
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-from verification.claims import Claim, Outcome
+from verification._kept import sources, write_whole
+from verification.claims import Claim, Outcome, told
 
 __all__ = ["Conditions", "Record"]
 
-ROOT = Path(__file__).parents[1]
 PACKAGES = ("odecore", "numpy", "scipy", "sympy", "torch")
-
-
-def _sources() -> str:
-    """A digest of the code that outcomes depend on."""
-    digest = hashlib.sha256()
-    for package in ("odecore", "torch_bridge", "verification"):
-        for path in sorted((ROOT / package).rglob("*")):
-            if path.suffix in {".py", ".json"}:
-                digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 def _versions() -> dict[str, str]:
@@ -44,7 +32,7 @@ class Conditions:
     full: bool = False
     planted_faults: bool = False
     versions: dict[str, str] = field(default_factory=_versions)
-    sources: str = field(default_factory=_sources)
+    sources: str = field(default_factory=sources)
 
 
 @dataclass(frozen=True)
@@ -71,7 +59,7 @@ class Record:
             return
         for path in (self.folder / "outcomes").glob("*.json*"):
             path.unlink()
-        _write(self.folder / "conditions.json", asdict(conditions))
+        write_whole(self.folder / "conditions.json", asdict(conditions))
 
     def conditions(self) -> Conditions:
         """Those of the run.
@@ -89,7 +77,7 @@ class Record:
 
     def keep(self, name: str, outcome: Outcome) -> None:
         """Write one outcome."""
-        _write(self.folder / "outcomes" / f"{name}.json", asdict(outcome))
+        write_whole(self.folder / "outcomes" / f"{name}.json", asdict(outcome))
 
     def outcomes(self) -> dict[str, Outcome]:
         """By the names of their claims."""
@@ -102,36 +90,26 @@ class Record:
         """Write results.json: conditions, and for each finished claim what is known of it."""
         outcomes = self.outcomes()
         finished = [claim for claim in claims if claim.name in outcomes]
-        told = [
+        entries = [
             {
                 "name": claim.name,
                 "statement": claim.statement,
                 "source": claim.source,
                 "paper": claim.paper,
                 "module": claim.module,
-                "expected": str(claim.expected),
+                "expected": told(claim.expected),
                 "tolerance": claim.tolerance,
                 **asdict(outcomes[claim.name]),
             }
             for claim in finished
         ]
         passed = sum(outcomes[claim.name].passed for claim in finished)
-        _write(
+        write_whole(
             self.folder / "results.json",
             {
                 "conditions": asdict(self.conditions()),
                 "passed": passed,
                 "failed": len(finished) - passed,
-                "claims": told,
+                "claims": entries,
             },
         )
-
-
-def _write(path: Path, content: object) -> None:
-    """All or nothing, also if the process or the machine stops."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
-    with partial.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

@@ -10,7 +10,7 @@ import copy
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, ClassVar
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 import torch_bridge
+from verification.benchmarks._rows import Row, add_options, keep
 
 Solve = Callable[..., Any]
 
@@ -100,7 +101,7 @@ class Held:
 
 
 @dataclass
-class Row:
+class Measured:
     """One way to a gradient."""
 
     error: float
@@ -110,6 +111,16 @@ class Row:
     seconds_backward: float
     kept: int
     most: int
+
+    def numbers(self) -> dict[str, float]:
+        """By the heads of their columns."""
+        return {
+            "error": self.error,
+            "calls of f, forward": self.forward,
+            "calls of f, backward": self.backward,
+            "KiB kept": round(self.kept / 1024),
+            "KiB most": round(self.most / 1024),
+        }
 
 
 def _gradient(field: Field, y0: Tensor, times: Tensor, solve: Solve, **options: Any) -> Any:
@@ -124,7 +135,7 @@ def _gradient(field: Field, y0: Tensor, times: Tensor, solve: Solve, **options: 
     return vector, forward, field.calls, end - start, end - middle
 
 
-def measure(case: Case, dtype: torch.dtype, solve: Solve, rounds: int, **options: Any) -> Row:
+def measure(case: Case, dtype: torch.dtype, solve: Solve, rounds: int, **options: Any) -> Measured:
     """Measure one way against a solve at tolerance 1e-11 in float64."""
     field, y0, times = case.make(torch.float64)
     exact = _gradient(field, y0, times, torch_bridge.odeint, rtol=1e-11, atol=1e-12)[0]
@@ -138,7 +149,7 @@ def measure(case: Case, dtype: torch.dtype, solve: Solve, rounds: int, **options
         y = solve(again, y0, times, **options)[-1]
         kept = Held.bytes()
         torch.autograd.grad(y.square().sum(), [y0, *again.parameters()])
-    return Row(
+    return Measured(
         float((vector - exact).norm() / exact.norm()),
         forward,
         backward,
@@ -169,41 +180,54 @@ def ways() -> dict[str, tuple[Solve, dict[str, Any]]]:
     }
 
 
+def rows(options: argparse.Namespace) -> Iterator[Row]:
+    """Print the tables, hand over ratios and what each way needs besides."""
+    if options.quick:
+        options.cases, options.tolerances, options.rounds = ["tiny"], [1e-3], 1
+    for case, tolerance, name in product(CASES, options.tolerances, options.dtypes):
+        dtype = getattr(torch, name)
+        smallest = max(case.smallest, 10 * torch.finfo(dtype).eps)
+        if case.name in options.cases and tolerance >= smallest:
+            yield from _table(case, tolerance, dtype, options.rounds)
+
+
 def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Print the tables."""
+    parser = add_options(argparse.ArgumentParser(description=__doc__))
     parser.add_argument("--cases", nargs="*", default=[case.name for case in CASES])
     parser.add_argument("--tolerances", nargs="*", type=float, default=[1e-3, 1e-5, 1e-7])
     parser.add_argument("--dtypes", nargs="*", default=["float32", "float64"])
     parser.add_argument("--rounds", type=int, default=7)
-    arguments = parser.parse_args()
+    options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    for case, tolerance, name in product(CASES, arguments.tolerances, arguments.dtypes):
-        dtype = getattr(torch, name)
-        smallest = max(case.smallest, 10 * torch.finfo(dtype).eps)
-        if case.name in arguments.cases and tolerance >= smallest:
-            _table(case, tolerance, dtype, arguments.rounds)
+    keep(rows(options), options.rows)
 
 
-def _table(case: Case, tolerance: float, dtype: torch.dtype, rounds: int) -> None:
+def _table(case: Case, tolerance: float, dtype: torch.dtype, rounds: int) -> Iterator[Row]:
     print(f"\n{case.name}, tolerance {tolerance:.0e}, {dtype}")
     print(
         f"{'':22s} {'error':>8s} {'f fwd':>6s} {'f bwd':>6s} {'time':>6s} {'bwd':>6s} "
         f"{'KiB kept':>9s} {'KiB most':>9s}   (times: ratios to the first row)"
     )
-    first: Row | None = None
+    first: Measured | None = None
     for name, (solve, more) in ways().items():
         options = {"rtol": tolerance, "atol": tolerance, "method": "dopri5", **more}
-        row = measure(case, dtype, solve, rounds, **options)
-        first = first or row
+        found = measure(case, dtype, solve, rounds, **options)
+        first = first or found
+        whole = found.seconds / first.seconds
+        backward = found.seconds_backward / first.seconds_backward
         print(
-            f"{name:22s} {row.error:8.1e} {row.forward:6d} {row.backward:6d} "
-            f"{row.seconds / first.seconds:6.2f} "
-            f"{row.seconds_backward / first.seconds_backward:6.2f} "
-            f"{row.kept / 1024:9.0f} {row.most / 1024:9.0f}",
+            f"{name:22s} {found.error:8.1e} {found.forward:6d} {found.backward:6d} "
+            f"{whole:6.2f} {backward:6.2f} {found.kept / 1024:9.0f} {found.most / 1024:9.0f}",
             flush=True,
         )
+        table = f"Gradients at a tolerance of {tolerance:.0e}, {str(dtype).removeprefix('torch.')}"
+        line = f"{case.name}: {name}"
+        if not name.startswith("torchdiffeq"):
+            yield Row(table, line, "torchdiffeq", whole)
+            yield Row(table, line, "torchdiffeq, backward pass", backward)
+        yield Row(table, line, numbers=found.numbers())
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -18,6 +18,7 @@ import torchdiffeq
 from torch import Tensor
 
 import torch_bridge
+from verification.benchmarks._rows import Row, add_options, keep, versus
 from verification.benchmarks.solver import SIZES, Field, in_jax, problem
 
 REPEATS = 8  # calls of one way in a row, so that caches are warm
@@ -65,20 +66,13 @@ def measure(size: str, dtype: torch.dtype, rounds: int) -> dict[str, float]:
     return least
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", nargs="*", default=list(SIZES))
-    parser.add_argument("--dtypes", nargs="*", default=["float32", "float64"])
-    parser.add_argument("--rounds", type=int, default=12)
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    warnings.simplefilter("ignore")
+def rows(options: argparse.Namespace) -> Iterator[Row]:
+    """Print milliseconds, hand over ratios."""
     print(f"{'milliseconds':20s}" + "".join(f"{name:>13s}" for name in ("diffrax", *WAYS)), end="")
     print("   compiled / torchdiffeq, / diffrax, eager / torchdiffeq")
-    for size in arguments.sizes:
-        for name in arguments.dtypes:
-            found = measure(size, getattr(torch, name), arguments.rounds)
+    for size in options.sizes[:1] if options.quick else options.sizes:
+        for name in options.dtypes[:1] if options.quick else options.dtypes:
+            found = measure(size, getattr(torch, name), 1 if options.quick else options.rounds)
             ours, theirs, jitted = (found[k] for k in ("compiled", "torchdiffeq", "diffrax"))
             print(
                 f"{size + ', ' + name:20s}"
@@ -86,6 +80,22 @@ def main() -> None:
                 + f"{ours / theirs:15.2f}{ours / jitted:15.1f}{found['eager'] / theirs:15.2f}",
                 flush=True,
             )
+            table = "A solve and its gradients by the collocated adjoint"
+            for way in ("compiled", "eager"):
+                case = f"{size}, {name}: {way}"
+                yield from versus(table, case, found, ["torchdiffeq", "diffrax"], way)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = add_options(argparse.ArgumentParser(description=__doc__))
+    parser.add_argument("--sizes", nargs="*", default=list(SIZES))
+    parser.add_argument("--dtypes", nargs="*", default=["float32", "float64"])
+    parser.add_argument("--rounds", type=int, default=12)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    keep(rows(options), options.rows)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import argparse
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,14 @@ from torch import Tensor, nn
 
 from odecore.directions import equiangular_weights, min_norm_weights
 from torch_bridge import equiangular_backward
-from verification.benchmarks.linear import fastest
+from verification.benchmarks._rows import Row, add_options, keep, versus
+from verification.benchmarks._times import fastest
 
 OBJECTIVES = (2, 5, 10)
 #: Rows, width of the trunk of three layers.
 SIZES = ((64, 256), (256, 512), (1024, 512), (4096, 256))
+#: What others do; the rest of `steps` is ours.
+PEERS = ("m backward passes", "m calls of autograd.grad", "torchjd, MGDA")
 MANY = (5, 32, 128, 256)
 LIMITS = {5: 0.2, 32: 1.0, 128: 10.0, 256: 100.0}  # milliseconds
 ROUNDS = 9
@@ -90,28 +94,30 @@ def steps(model: Tasks) -> dict[str, Callable[[], object]]:
     return {name: cleared(run) for name, run in runs.items()}
 
 
-def step_table(rounds: int = ROUNDS) -> list[str]:
-    """Time of a step's gradients by that of one backward pass for each loss."""
-    lines = ["| m | rows, width | gradients | time / m backward passes |", "|---|---|---|---|"]
-    for m in OBJECTIVES:
-        for rows, width in SIZES:
-            times = fastest(steps(Tasks(m, rows, width)), rounds)
+def step_rows(quick: bool) -> Iterator[Row]:
+    """Time of a step's gradients by that of one backward pass for each loss, and others' ways."""
+    print("| m | rows, width | gradients | time / m backward passes |", "|---" * 4 + "|", sep="\n")
+    for m in OBJECTIVES[:1] if quick else OBJECTIVES:
+        for rows, width in ((16, 32),) if quick else SIZES:
+            times = fastest(steps(Tasks(m, rows, width)), 1 if quick else ROUNDS)
             for name, seconds in times.items():
                 ratio = seconds / times["m backward passes"]
-                lines.append(f"| {m} | {rows}, {width} | {name} | {ratio:.2f} |")
-    return lines
+                print(f"| {m} | {rows}, {width} | {name} | {ratio:.2f} |", flush=True)
+                if name not in PEERS:
+                    case = f"m = {m}; {rows}, {width}: {name}"
+                    yield from versus(
+                        "Gradients of m losses; rows, width", case, times, PEERS, name
+                    )
 
 
-def weights_table(rounds: int = ROUNDS) -> list[str]:
+def weights_rows(quick: bool) -> Iterator[Row]:
     """Milliseconds for weights; by those of TorchJD's MGDA; inequality of active cosines."""
     from torchjd.aggregation import MGDAWeighting
 
-    lines = [
-        "| m, n | weights | ms | limit | time / torchjd MGDA | error | torchjd's error |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    print("| m, n | weights | ms | limit | time / torchjd MGDA | error | torchjd's error |")
+    print("|---" * 7 + "|")
     peer = MGDAWeighting()
-    for m in MANY:
+    for m in MANY[:1] if quick else MANY:
         for n in (10 * m, m, m // 2 + 1):
             J = np.random.default_rng(m).standard_normal((m, n)) + 0.1
             G = J @ J.T
@@ -122,7 +128,7 @@ def weights_table(rounds: int = ROUNDS) -> list[str]:
                     "min-norm": _repeated(min_norm_weights, G),
                     "torchjd": _repeated(peer, tensor),
                 },
-                rounds,
+                1 if quick else ROUNDS,
             )
             theirs = _excess(G, peer(tensor).numpy())
             found = equiangular_weights(G)
@@ -132,11 +138,15 @@ def weights_table(rounds: int = ROUNDS) -> list[str]:
             }
             for name, error in errors.items():
                 ms, ratio = 1e3 * times[name] / CALLS, times[name] / times["torchjd"]
-                lines.append(
+                print(
                     f"| {m}, {n} | {name} | {ms:.2f} | {LIMITS[m]:g} | {ratio:.2f} | {error:.0e} "
-                    f"| {theirs:.0e} |"
+                    f"| {theirs:.0e} |",
+                    flush=True,
                 )
-    return lines
+                table, case = "Weights of m gradients in n dimensions", f"{m}, {n}: {name}"
+                gaps = {"duality gap": error, "its gap": theirs}
+                yield Row(table, case, "TorchJD's MGDA", ratio, gaps)
+                yield Row(table, case, "our limit", ms / LIMITS[m])
 
 
 def _repeated(weights: Callable[[Any], object], G: Any) -> Callable[[], None]:
@@ -155,9 +165,10 @@ def _excess(G: np.ndarray, alpha: np.ndarray) -> float:
 
 def main() -> None:
     """Print all tables."""
+    options = add_options(argparse.ArgumentParser(description=__doc__)).parse_args()
     torch.set_num_threads(1)
-    for table in (weights_table, step_table):
-        print(*table(), sep="\n", end="\n\n", flush=True)
+    rows = (row for table in (weights_rows, step_rows) for row in table(options.quick))
+    keep(rows, options.rows)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+import argparse
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from torch_bridge import SketchedConv2d, SketchedLinear, saved_bytes, sketch_rows
+from verification.benchmarks._rows import Row, add_options, keep
+from verification.benchmarks._times import fastest
 
 #: Rows, inputs, outputs; the last is the head of a language model.
 SIZES = ((4096, 768, 768), (4096, 768, 3072), (16384, 768, 768), (1024, 384, 30522))
@@ -55,18 +57,6 @@ def training_step(layer: nn.Module, x: Tensor, y_grad: Tensor) -> Callable[[], N
     return run
 
 
-def fastest(runs: dict[str, Callable[[], object]], rounds: int = ROUNDS) -> dict[str, float]:
-    """The least time of each, taken in turns."""
-    found = dict.fromkeys(runs, float("inf"))
-    for k in range(rounds + 2):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            if k > 1:
-                found[name] = min(found[name], time.perf_counter() - start)
-    return found
-
-
 class _Replaying(nn.Linear):
     def __init__(self, inputs: int, outputs: int, ratio: float) -> None:
         super().__init__(inputs, outputs)
@@ -90,10 +80,10 @@ def layers(inputs: int, outputs: int) -> dict[str, nn.Module]:
     return found
 
 
-def linear_table(rounds: int = ROUNDS) -> list[str]:
-    """Wall time by that of nn.Linear, and bytes kept a row of the input."""
-    lines = ["| rows, in, out | layer | time / nn.Linear | bytes kept / X |", "|---|---|---|---|"]
-    for rows, inputs, outputs in SIZES:
+def linear(sizes: Sequence[tuple[int, int, int]], rounds: int) -> Iterator[Row]:
+    """Wall time by that of nn.Linear, and bytes kept by those of the input."""
+    _head("rows, in, out | layer | time / nn.Linear | bytes kept / X")
+    for rows, inputs, outputs in sizes:
         torch.manual_seed(0)
         x, y_grad = torch.randn(rows, inputs), torch.randn(rows, outputs) / rows
         chosen = layers(inputs, outputs)
@@ -102,15 +92,27 @@ def linear_table(rounds: int = ROUNDS) -> list[str]:
             besides = layer.parameters()
             fed = x.clone().requires_grad_()
             kept = saved_bytes(lambda layer=layer, fed=fed: layer(fed), besides=besides)
-            ratio = times[name] / times["nn.Linear"]
+            share = kept / (4 * x.numel())
             size = f"{rows}, {inputs}, {outputs}"
-            lines.append(f"| {size} | {name} | {ratio:.2f} | {kept / (4 * x.numel()):.3f} |")
-    return lines
+            ratio = times[name] / times["nn.Linear"]
+            print(f"| {size} | {name} | {ratio:.2f} | {share:.3f} |", flush=True)
+            yield from _rows_of(size, name, times, share)
 
 
-def convolution_table(rounds: int = ROUNDS) -> list[str]:
+def _rows_of(size: str, name: str, times: dict[str, float], share: float) -> Iterator[Row]:
+    table, case = "A layer; rows, inputs, outputs", f"{size}: {name}"
+    numbers = {"bytes kept / those of the input": share}
+    if name == "nn.Linear" or "replayed" in name:  # theirs
+        yield Row(table, case, numbers=numbers)
+        return
+    published = f"dense, replayed {name.rsplit(maxsplit=1)[-1]}"
+    yield Row(table, case, "nn.Linear", times[name] / times["nn.Linear"], numbers)
+    yield Row(table, case, "dense, replayed", times[name] / times[published])
+
+
+def convolution(rounds: int, images: int) -> Iterator[Row]:
     """The same for a convolution of one pixel."""
-    images, inputs, outputs, side = PIXELS
+    _, inputs, outputs, side = PIXELS
     x, y_grad = torch.randn(images, inputs, side, side), torch.randn(images, outputs, side, side)
     chosen: dict[str, nn.Module] = {"nn.Conv2d": nn.Conv2d(inputs, outputs, 1)}
     for ratio in RATIOS:
@@ -119,34 +121,49 @@ def convolution_table(rounds: int = ROUNDS) -> list[str]:
                 inputs, outputs, ratio=ratio, sketch=sketch
             )
     times = fastest({k: training_step(v, x, y_grad) for k, v in chosen.items()}, rounds)
-    lines = [f"| convolution, {images} x {inputs} x {side}^2 | time / nn.Conv2d |", "|---|---|"]
-    return lines + [f"| {k} | {t / times['nn.Conv2d']:.2f} |" for k, t in times.items()]
+    size = f"{images} x {inputs} x {side}^2"
+    _head(f"convolution, {size} | time / nn.Conv2d")
+    peer = times.pop("nn.Conv2d")
+    for name, seconds in times.items():
+        print(f"| {name} | {seconds / peer:.2f} |", flush=True)
+        case = f"{size}: {name}"
+        yield Row("A convolution of one pixel", case, "nn.Conv2d", seconds / peer)
 
 
-def rows_table(rounds: int = ROUNDS) -> list[str]:
+def rows_of_sketches(rounds: int) -> Iterator[Row]:
     """Time of the sketch itself, for each row: constant where the cost is linear."""
     runs = {}
     for rows in ROWS:
         x = torch.randn(rows, 768)
         for sketch in CHEAP:
-            runs[f"{sketch} {rows}"] = lambda x=x, sketch=sketch: sketch_rows(
-                x, ratio=0.1, sketch=sketch
-            )
-    times = fastest(runs, rounds)
-    lines = ["| sketch | rows | time a row / that of 16384 |", "|---|---|---|"]
-    for sketch in CHEAP:
-        first = times[f"{sketch} {ROWS[0]}"] / ROWS[0]
-        for rows in ROWS:
-            share = times[f"{sketch} {rows}"] / rows / first
-            lines.append(f"| {sketch} | {rows} | {share:.2f} |")
-    return lines
+            runs[sketch, rows] = lambda x=x, sketch=sketch: sketch_rows(x, ratio=0.1, sketch=sketch)
+    times = {key: seconds / key[1] for key, seconds in fastest(runs, rounds).items()}
+    _head("sketch | rows | time a row / that of 16384")
+    for (sketch, rows), each in times.items():
+        share = each / times[sketch, ROWS[0]]
+        print(f"| {sketch} | {rows} | {share:.2f} |", flush=True)
+        if rows != ROWS[0]:
+            case = f"{sketch}, one of {rows} rows"
+            yield Row("A sketch alone; near 1 where cost is linear", case, "one of 16384", share)
+
+
+def _head(columns: str) -> None:
+    print(f"\n| {columns} |\n" + "|---" * (columns.count("|") + 1) + "|")
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    """All of them."""
+    rounds = 1 if quick else ROUNDS
+    yield from linear([(256, 64, 64)] if quick else SIZES, rounds)
+    yield from convolution(rounds, 1 if quick else PIXELS[0])
+    yield from rows_of_sketches(rounds)
 
 
 def main() -> None:
     """Print all tables."""
+    options = add_options(argparse.ArgumentParser(description=__doc__)).parse_args()
     torch.set_num_threads(2)
-    for table in (linear_table, convolution_table, rows_table):
-        print(*table(), sep="\n", end="\n\n", flush=True)
+    keep(rows(options.quick), options.rows)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,20 @@
-"""Exact analysis against its limits, and against nodepy in the same run."""
+"""Exact analysis against its limits, and against nodepy in the same run.
+
+`python -m verification.benchmarks.order_analysis` prints seconds, their limits, and ratios.
+"""
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from random import Random
-
-import pytest
+from statistics import median
 
 from odecore.families import RK4, prove_order
 from odecore.order import (
@@ -20,14 +24,11 @@ from odecore.order import (
     rooted_trees,
 )
 from odecore.tableaux import tableau
+from verification.benchmarks._rows import Row, add_options, keep, printed
 
-LIMITS: dict[str, tuple[float, float]] = {}
-
-
-def limited(case: str, limit: float, call: Callable[[], object], rounds: int = 5) -> None:
-    """Time the best of some calls and enter it beside its limit."""
-    best = min(_seconds(call) for _ in range(rounds))
-    LIMITS[case] = (best, limit)
+#: Names of a method here and in nodepy, and of nodepy's calls, of which the last takes seconds.
+METHODS = {"classic RK4": ("classic", "RK44", 15), "Gauss, 3 stages": ("gauss3", "GL3", 1)}
+ROUNDS = 5
 
 
 def _seconds(call: Callable[[], object]) -> float:
@@ -47,19 +48,7 @@ def _fresh(code: str, setup: str = "pass") -> float:
     return float(found.stdout)
 
 
-def test_order_proof() -> None:
-    """RK4(u, v), all conditions in Q(u, v), the certificate included."""
-    prove_order(RK4)  # loads SymPy
-    limited("order proof of RK4(u, v)", 0.3, lambda: prove_order(replace(RK4)))
-
-
-def test_fehlberg() -> None:
-    """200 conditions up to order 8."""
-    method = tableau("fehlberg78")
-    limited("Fehlberg 7(8), 200 conditions", 0.1, lambda: order_condition_residuals(method, 8))
-
-
-def test_thirteen_stages() -> None:
+def thirteen_stages() -> Callable[[], object]:
     """1,205 conditions up to order 10 of a method with 13 full stages."""
     random = Random(0)  # noqa: S311
     A = [
@@ -69,43 +58,57 @@ def test_thirteen_stages() -> None:
     b = [Fraction(random.randint(1, 99), 720) for _ in range(13)]
     trees = [tree for n in range(1, 11) for tree in rooted_trees(n)]
     assert len(trees) == 1205
-    limited("13 stages, 1,205 conditions", 0.5, lambda: elementary_weights(trees, A, b))
+    return partial(elementary_weights, trees, A, b)
 
 
-def test_trees_and_import() -> None:
-    """Enumeration and import, each in fresh processes."""
+def limited(rounds: int) -> Iterator[Row]:
+    """The best of some calls over its limit."""
+    prove_order(RK4)  # loads SymPy
+    residuals = partial(order_condition_residuals, tableau("fehlberg78"), 8)
     trees = "[rooted_trees(n) for n in range(1, 15)]"
     door = "from odecore.order import rooted_trees"
-    LIMITS["trees to order 14"] = (min(_fresh(trees, door) for _ in range(5)), 0.1)
-    LIMITS["import odecore"] = (min(_fresh("import odecore") for _ in range(5)), 0.3)
+    cases: dict[str, tuple[float, Callable[[], float]]] = {
+        "order proof of RK4(u, v)": (0.3, lambda: _seconds(lambda: prove_order(replace(RK4)))),
+        "Fehlberg 7(8), 200 conditions": (0.1, partial(_seconds, residuals)),
+        "13 stages, 1,205 conditions": (0.5, partial(_seconds, thirteen_stages())),
+        "trees to order 14": (0.1, partial(_fresh, trees, door)),
+        "import odecore": (0.3, partial(_fresh, "import odecore")),
+    }
+    print(f"seconds against their limits, best of {rounds}")
+    for case, (limit, measured) in cases.items():
+        best = min(measured() for _ in range(rounds))
+        print(f"{case:58s} {best:8.3f} {limit:8.1f}", flush=True)
+        yield Row("The limits that we hold ourselves to", case, "its limit", best / limit)
 
 
-@pytest.mark.parametrize("library", ["odecore", "nodepy"])
-def test_classic(timed: Callable[..., None], library: str) -> None:
-    """Exact order of the classic method."""
-    timed("exact order of classic RK4", library, _call("classic", "RK44", library))
-
-
-@pytest.mark.parametrize("library", ["odecore", "nodepy"])
-def test_gauss(timed: Callable[..., None], library: str) -> None:
-    """Exact order of the Gauss method with three stages; nodepy takes seconds."""
-    rounds = 15 if library == "odecore" else 1
-    timed("exact order of Gauss, 3 stages", library, _call("gauss3", "GL3", library), rounds)
-
-
-def _call(name: str, peer_name: str, library: str) -> Callable[[], object]:
-    if library == "odecore":
-        method = tableau(name)
-        return lambda: order_of_accuracy(method)
+def against_nodepy(rounds: int) -> Iterator[Row]:
+    """Exact order of a method; medians."""
     from nodepy import runge_kutta_method as rk
 
-    peer = rk.loadRKM(peer_name)
-    return lambda: peer.order(mode="exact")
+    for name, (ours, theirs, calls) in METHODS.items():
+        method, peer = tableau(ours), rk.loadRKM(theirs)
+        runs = [
+            (partial(order_of_accuracy, method), 3 * rounds),
+            (partial(peer.order, mode="exact"), min(calls, 3 * rounds)),
+        ]
+        times = []
+        for call, count in runs:
+            call()
+            times.append(median(_seconds(call) for _ in range(count)))
+        yield Row("Exact order", f"exact order of {name}", "nodepy", times[0] / times[1])
 
 
-def test_table(capsys: pytest.CaptureFixture[str]) -> None:
-    """Print the limits; last, so that all are there."""
-    with capsys.disabled():
-        print("\nseconds against their limits, best of five")
-        for case, (seconds, limit) in LIMITS.items():
-            print(f"{case:58s} {seconds:8.3f} {limit:8.1f}")
+def main() -> None:
+    """Print seconds and ratios."""
+    options = add_options(argparse.ArgumentParser(description=__doc__)).parse_args()
+    rounds = 1 if options.quick else ROUNDS
+
+    def rows() -> Iterator[Row]:
+        yield from limited(rounds)
+        yield from printed(against_nodepy(rounds))
+
+    keep(rows(), options.rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
+import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import partial
 from random import Random
@@ -26,6 +27,7 @@ from torch_bridge import (
     SwitchedSolver,
     TrainableSolver,
 )
+from verification.benchmarks._rows import Row, add_options, keep
 
 #: Rows, width, hidden features.
 SIZES = ((16, 8, 16), (64, 16, 64), (256, 64, 256))
@@ -98,27 +100,30 @@ def medians(runs: dict[str, Callable[[], None]], rounds: int) -> dict[str, float
     return {name: median(ratios) for name, ratios in found.items()}
 
 
-def table(rounds: int = ROUNDS) -> list[str]:
+def steps(quick: bool) -> Iterator[Row]:
     """Times of a step by that of the standalone solver."""
     names = ["standalone, again", *list(solvers(RK2))[1:]]
-    lines = [
-        f"| family | rows, width, hidden | {' | '.join(names)} |",
-        "|---" * (len(names) + 2) + "|",
-    ]
+    print(f"\n| family | rows, width, hidden | {' | '.join(names)} |")
+    print("|---" * (len(names) + 2) + "|")
     for family in (RK2, RK4):
-        for size in SIZES:
+        for size in SIZES[:1] if quick else SIZES:
             methods = solvers(family)
             methods["standalone, again"] = methods["standalone"]
             runs = {name: step_of(solver, *size) for name, solver in methods.items()}
-            found = medians(runs, rounds)
+            found = medians(runs, 1 if quick else ROUNDS)
             ratios = " | ".join(f"{found[name]:.2f}" for name in names)
-            lines.append(f"| {family.name} | {', '.join(map(str, size))} | {ratios} |")
-    return lines
+            numbers = ", ".join(map(str, size))
+            print(f"| {family.name} | {numbers} | {ratios} |", flush=True)
+            for name in names:
+                case = f"{family.name}; {numbers}: {name}"
+                table = "A training step; rows, width, hidden features"
+                yield Row(table, case, "the standalone solver", found[name])
 
 
-def draws_table(rounds: int = ROUNDS) -> list[str]:
+def draws(quick: bool) -> Iterator[Row]:
     """What making the coefficients of one solve costs, alone, and as a share of the least step."""
-    lines = ["| family | regime | microseconds | share of a step, % |", "|---|---|---|---|"]
+    rounds = 1 if quick else ROUNDS
+    print("| family | regime | microseconds | share of a step, % |", "|---" * 4 + "|", sep="\n")
     for family in (RK2, RK4):
         like = torch.zeros(SIZES[0][:2])
         makers = {k: v for k, v in solvers(family).items() if isinstance(v, DRAWN)}
@@ -127,10 +132,10 @@ def draws_table(rounds: int = ROUNDS) -> list[str]:
         whole = least(step, rounds)["step"]
         for name, seconds in least(runs, rounds).items():
             each = seconds / MANY
-            lines.append(
-                f"| {family.name} | {name} | {1e6 * each:.0f} | {100 * each / whole:.1f} |"
-            )
-    return lines
+            share = each / whole
+            print(f"| {family.name} | {name} | {1e6 * each:.0f} | {100 * share:.1f} |", flush=True)
+            table = "The coefficients of one solve, drawn"
+            yield Row(table, f"{family.name}: {name}", "a training step", share)
 
 
 def _many(solver: nn.Module, like: torch.Tensor) -> None:
@@ -140,9 +145,9 @@ def _many(solver: nn.Module, like: torch.Tensor) -> None:
 
 def main() -> None:
     """Print both tables."""
+    options = add_options(argparse.ArgumentParser(description=__doc__)).parse_args()
     torch.set_num_threads(1)
-    print(*draws_table(), sep="\n", end="\n\n")
-    print(*table(), sep="\n")
+    keep((row for table in (draws, steps) for row in table(options.quick)), options.rows)
 
 
 if __name__ == "__main__":

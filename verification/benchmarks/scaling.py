@@ -1,18 +1,25 @@
-"""Cost against the number of steps and of samples, and steps of their own for a mixed batch."""
+"""Cost against the number of steps and of samples, and steps of their own for a mixed batch.
+
+`python -m verification.benchmarks.scaling` prints ratios of median wall times on one thread.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import argparse
+from collections.abc import Callable, Iterator
+from functools import partial
 
-import pytest
 import torch
 from torch import Tensor
 
 from odecore.solve import solve_ivp, solve_per_sample
 from torch_bridge._fields import as_field
+from verification.benchmarks._rows import Row, add_options, keep, printed, versus
+from verification.benchmarks._times import medians
 
 STEPS = (100, 200, 400, 800)
 BATCHES = (1024, 2048, 4096, 8192)
+ROUNDS, ROUNDS_MIXED = 15, 3
 
 
 def network(width: int, hidden: int) -> Callable[[Tensor, Tensor], Tensor]:
@@ -23,56 +30,60 @@ def network(width: int, hidden: int) -> Callable[[Tensor, Tensor], Tensor]:
     return lambda t, y: torch.tanh(y @ inner) @ outer
 
 
-@pytest.mark.parametrize("steps", STEPS)
-def test_steps(timed: Callable[..., None], steps: int) -> None:
-    """Time one step of many: the ratio stays near 1 where cost is linear."""
+def steps(rounds: int) -> Iterator[Row]:
+    """One step of many."""
     y0, fun = torch.ones(16, 8), as_field(network(8, 32), torch.ones(16, 8))
-    library = "odecore" if steps == STEPS[0] else f"{steps} steps"
-    timed(
-        "one of 100 given steps, against one of",
-        library,
-        lambda: solve_ivp(fun, (0.0, 1.0), y0, method="classic", steps=steps, t_eval=[1.0]),
-        share=steps,
-    )
+    options = {"method": "classic", "t_eval": [1.0]}
+    runs = {n: partial(solve_ivp, fun, (0.0, 1.0), y0, steps=n, **options) for n in STEPS}
+    yield from _shares("given steps", runs, rounds)
 
 
-@pytest.mark.parametrize("batch", BATCHES)
-def test_batches(timed: Callable[..., None], batch: int) -> None:
-    """Time one sample of many."""
-    y0 = torch.randn(batch, 16, generator=torch.Generator().manual_seed(0))
-    fun = as_field(network(16, 64), y0)
-    library = "odecore" if batch == BATCHES[0] else f"{batch} samples"
-    timed(
-        "one of 1024 samples, against one of",
-        library,
-        lambda: solve_ivp(fun, (0.0, 1.0), y0, method="dopri5", steps=20, t_eval=[1.0]),
-        share=batch,
-    )
+def batches(rounds: int) -> Iterator[Row]:
+    """One sample of many."""
+    runs = {}
+    for n in BATCHES:
+        y0 = torch.randn(n, 16, generator=torch.Generator().manual_seed(0))
+        fun = as_field(network(16, 64), y0)
+        options = {"method": "dopri5", "steps": 20, "t_eval": [1.0]}
+        runs[n] = partial(solve_ivp, fun, (0.0, 1.0), y0, **options)
+    yield from _shares("samples", runs, rounds)
 
 
-@pytest.mark.parametrize("library", ["odecore", "joint steps", "torchode"])
-def test_mixed_stiffness(timed: Callable[..., None], library: str) -> None:
-    """Time a batch of which one sample in 64 is 100 times faster than the others."""
-    rates = torch.ones(2048, 1)
+def _shares(things: str, runs: dict[int, Callable[[], object]], rounds: int) -> Iterator[Row]:
+    times = {n: seconds / n for n, seconds in medians(runs, rounds).items()}
+    first, *others = times
+    for n in others:
+        ratio = times[n] / times[first]
+        case = f"one of {n} {things}"
+        yield Row(
+            f"Cost in the number of {things}: near 1 where it is linear",
+            case,
+            f"one of {first}",
+            ratio,
+        )
+
+
+def mixed_stiffness(samples: int, rounds: int) -> Iterator[Row]:
+    """A batch of which one sample in 64 is 100 times faster than the others."""
+    rates = torch.ones(samples, 1)
     rates[::64] = 100.0
-    y0, pull = torch.zeros(2048, 64), network(64, 64)
+    y0, pull = torch.zeros(samples, 64), network(64, 64)
 
     def fun(t: Tensor, y: Tensor, rates: Tensor = rates) -> Tensor:
         phase = t[:, None] if t.ndim else t
         return rates * (0.2 * pull(t, y) - y + torch.cos(phase))
 
-    def call() -> object:
-        with torch.no_grad():
-            if library == "odecore":
-                return solve_per_sample(
-                    fun, (0.0, 4.0), y0, args=(rates,), shrink=True, rtol=1e-4, atol=1e-6
-                )
-            if library == "joint steps":
-                joint = as_field(fun, y0)
-                return solve_ivp(joint, (0.0, 4.0), y0, rtol=1e-4, atol=1e-6, t_eval=[4.0])
-            return _torchode(fun, y0)
-
-    timed("a batch of mixed stiffness", library, call, rounds=3)
+    ends, options = (0.0, 4.0), {"rtol": 1e-4, "atol": 1e-6}
+    own = {"args": (rates,), "shrink": True}
+    runs = {
+        "odecore": partial(solve_per_sample, fun, ends, y0, **own, **options),
+        "joint steps": partial(solve_ivp, as_field(fun, y0), ends, y0, t_eval=[4.0], **options),
+        "torchode": partial(_torchode, fun, y0),
+    }
+    with torch.no_grad():
+        times = medians(runs, rounds)
+    case = f"{samples} samples of mixed stiffness"
+    yield from versus("Steps of its own for each sample", case, times, list(runs)[1:])
 
 
 def _torchode(fun: Callable[[Tensor, Tensor], Tensor], y0: Tensor) -> object:
@@ -83,3 +94,22 @@ def _torchode(fun: Callable[[Tensor, Tensor], Tensor], y0: Tensor) -> object:
     solver = torchode.AutoDiffAdjoint(torchode.Dopri5(term=term), control)
     ends = (torch.full((len(y0),), t, dtype=y0.dtype) for t in (0.0, 4.0))
     return solver.solve(torchode.InitialValueProblem(y0, *ends))
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    """All of them."""
+    rounds, rounds_mixed, samples = (1, 1, 128) if quick else (ROUNDS, ROUNDS_MIXED, 2048)
+    yield from steps(rounds)
+    yield from batches(rounds)
+    yield from mixed_stiffness(samples, rounds_mixed)
+
+
+def main() -> None:
+    """Print the ratios."""
+    options = add_options(argparse.ArgumentParser(description=__doc__)).parse_args()
+    torch.set_num_threads(1)
+    keep(printed(rows(options.quick)), options.rows)
+
+
+if __name__ == "__main__":
+    main()

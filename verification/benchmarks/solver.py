@@ -1,19 +1,26 @@
 """`odeint` and `odeint_adjoint` against peers: the same network, method and tolerance.
 
-The overhead of a solve is its time over that of its evaluations of f alone.
+`python -m verification.benchmarks.solver` prints ratios of median wall times on one thread, all
+libraries in turn. The overhead of a solve is its time over that of its evaluations of f alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import argparse
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import product
 from typing import Any
 
-import pytest
 import torch
 import torchdiffeq
 from torch import Tensor, nn
 
 import torch_bridge
+from odecore.errors import CompileWarning
+from verification.benchmarks._rows import Row, add_options, keep, printed, versus
+from verification.benchmarks._times import medians
 
 SIZES = {"tiny": (1, 2, 16), "small": (64, 16, 64), "medium": (256, 64, 256)}
 LIBRARIES = {"odecore": torch_bridge, "torchdiffeq": torchdiffeq}
@@ -22,11 +29,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "dopri5, 1e-6": {"method": "dopri5", "rtol": 1e-6, "atol": 1e-6},
 }
 END = torch.tensor([0.0, 1.0])
-
-pytestmark = [
-    pytest.mark.filterwarnings("ignore"),  # torch's compiler warns of torch
-    pytest.mark.filterwarnings("error::odecore.errors.CompileWarning"),
-]
+PEERS = ("torchdiffeq",)
+ROUNDS = 15
 
 
 class Field(nn.Module):
@@ -48,11 +52,8 @@ def problem(size: str) -> tuple[Field, Tensor]:
     return Field(width, hidden), torch.randn(batch, width)
 
 
-@pytest.mark.parametrize("library", ["f alone", *LIBRARIES])
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("size", SIZES)
-def test_forward(timed: Callable[..., None], size: str, method: str, library: str) -> None:
-    """Time a solve without gradients, and as many evaluations of f as odecore makes."""
+def forward(size: str, method: str, rounds: int) -> Iterator[Row]:
+    """A solve without gradients, and as many evaluations of f as odecore makes."""
     field, y0 = problem(size)
     options = METHODS[method]
     calls = []
@@ -62,46 +63,47 @@ def test_forward(timed: Callable[..., None], size: str, method: str, library: st
     field._forward_hooks.clear()
     t = torch.tensor(0.0)
 
-    def call() -> None:
-        with torch.no_grad():
-            if library == "f alone":
-                for _ in calls:
-                    field(t, y0)
-            else:
-                LIBRARIES[library].odeint(field, y0, END, **options)
+    def alone() -> None:
+        for _ in calls:
+            field(t, y0)
 
-    timed(f"forward, {method}, {size}", library, call)
+    runs: dict[str, Callable[[], object]] = {
+        name: partial(library.odeint, field, y0, END, **options)
+        for name, library in LIBRARIES.items()
+    }
+    with torch.no_grad():
+        times = medians(runs | {"f alone": alone}, rounds)
+    table = "A solve without gradients; over f alone 1 is the least possible"
+    yield from versus(table, f"forward, {method}, {size}", times, ["torchdiffeq", "f alone"])
 
 
-@pytest.mark.parametrize("library", ["odecore", "torchdiffeq"])
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("gradient", [False, True])
-def test_compiled(
-    timed: Callable[..., None], gradient: bool, size: str, method: str, library: str
-) -> None:
-    """Time compile=True against torchdiffeq, which runs eagerly, with and without gradients."""
+def compiled(size: str, method: str, gradient: bool, rounds: int) -> Iterator[Row]:
+    """compile=True against torchdiffeq, which runs eagerly, with and without gradients."""
     field, y0 = problem(size)
-    more = {"compile": True} if library == "odecore" else {}
 
-    def call() -> None:
+    def run(library: Any, more: dict[str, Any]) -> None:
         with torch.set_grad_enabled(gradient):
-            y = LIBRARIES[library].odeint(field, y0, END, **METHODS[method], **more)
+            y = library.odeint(field, y0, END, **METHODS[method], **more)
             if gradient:
                 y[-1].square().sum().backward()
 
-    timed(f"compiled{' + backward' * gradient}, {method}, {size}", library, call)
+    runs = {
+        name: partial(run, library, {"compile": True} if name == "odecore" else {})
+        for name, library in LIBRARIES.items()
+    }
+    case = f"compiled{' + backward' * gradient}, {method}, {size}"
+    yield from versus("compile=True; the peer is eager", case, medians(runs, rounds), PEERS)
 
 
-@pytest.mark.parametrize("library", ["odecore", "diffrax", "torchode"])
-@pytest.mark.parametrize("size", SIZES)
-def test_evaluation(timed: Callable[..., None], size: str, library: str) -> None:
-    """Time one evaluation in a solve with dopri5 at 1e-6: compiled, jitted and eager."""
+def evaluation(size: str, rounds: int) -> Iterator[Row]:
+    """One evaluation in a solve with dopri5 at 1e-6: compiled, jitted and eager."""
     field, y0 = problem(size)
-    call, evaluations = {"odecore": _odecore, "diffrax": _diffrax, "torchode": _torchode}[library](
-        field, y0
-    )
-    timed(f"one evaluation, dopri5, {size}", library, call, share=evaluations)
+    makers = {"odecore": _odecore, "diffrax": _diffrax, "torchode": _torchode}
+    calls = {name: make(field, y0) for name, make in makers.items()}
+    whole = medians({name: call for name, (call, _) in calls.items()}, rounds)
+    times = {name: whole[name] / evaluations for name, (_, evaluations) in calls.items()}
+    table = "One evaluation of a solve: compiled, jitted (diffrax) and eager (torchode)"
+    yield from versus(table, f"one evaluation, dopri5, {size}", times, ["diffrax", "torchode"])
 
 
 def _odecore(field: Field, y0: Tensor) -> tuple[Callable[[], object], int]:
@@ -167,19 +169,43 @@ def _torchode(field: Field, y0: Tensor) -> tuple[Callable[[], object], int]:
     return call, int(call().stats["n_f_evals"].max())
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("interface", ["odeint", "odeint_adjoint"])
-def test_gradient(
-    timed: Callable[..., None], interface: str, size: str, method: str, library: str
-) -> None:
-    """Time a solve and its backward pass; the adjoints differ (restored against reversed)."""
+def gradient(interface: str, size: str, method: str, rounds: int) -> Iterator[Row]:
+    """A solve and its backward pass; the adjoints differ (restored against reversed)."""
     field, y0 = problem(size)
-    solve = getattr(LIBRARIES[library], interface)
 
-    def call() -> None:
+    def run(library: Any) -> None:
         field.zero_grad()
+        solve = getattr(library, interface)
         solve(field, y0, END, **METHODS[method])[-1].square().sum().backward()
 
-    timed(f"{interface} + backward, {method}, {size}", library, call)
+    times = medians({name: partial(run, library) for name, library in LIBRARIES.items()}, rounds)
+    case = f"{interface} + backward, {method}, {size}"
+    yield from versus("A solve and its backward pass", case, times, PEERS)
+
+
+def rows(quick: bool) -> Iterator[Row]:
+    """All of them."""
+    sizes, methods, rounds = list(SIZES), list(METHODS), ROUNDS
+    if quick:
+        sizes, methods, rounds = sizes[:1], methods[:1], 1
+    for size, method in product(sizes, methods):
+        yield from forward(size, method, rounds)
+    for backward, size, method in product([False, True], sizes, methods):
+        yield from compiled(size, method, backward, rounds)
+    for size in sizes:
+        yield from evaluation(size, rounds)
+    for interface, size, method in product(["odeint", "odeint_adjoint"], sizes, methods):
+        yield from gradient(interface, size, method, rounds)
+
+
+def main() -> None:
+    """Print the ratios."""
+    options = add_options(argparse.ArgumentParser(description=__doc__)).parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")  # torch's compiler warns of torch
+    warnings.simplefilter("error", CompileWarning)
+    keep(printed(rows(options.quick)), options.rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -8,13 +8,14 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from odecore.solve import solve_ivp
+from verification.benchmarks._rows import Row, add_options, keep
 from verification.problems import PROBLEMS, Problem
 
 TOLERANCES = 10.0 ** -np.arange(3, 10)
@@ -117,6 +118,25 @@ RUNS: dict[bool, tuple[tuple[str, str, Callable[..., Callable[[], Any]]], ...]] 
 }
 
 
+#: A run of ours and one of a peer, and the head of the column that compares them.
+COMPARED: dict[tuple[str, str], str] = {
+    ("odecore dopri5", "scipy RK45"): "SciPy, same method",
+    ("odecore dop853", "scipy DOP853"): "SciPy, same method",
+    ("odecore dopri5", "diffrax Dopri5"): "diffrax, jitted, same order",
+    ("odecore dop853", "diffrax Dopri8"): "diffrax, jitted, same order",
+    ("torch_bridge dopri5", "torchdiffeq dopri5"): "torchdiffeq, same method",
+    **{
+        (f"odecore {own}", peer): column
+        for own in ("kvaerno43", "kvaerno54")
+        for peer, column in (
+            ("scipy Radau", "SciPy's Radau"),
+            ("scipy BDF", "SciPy's BDF"),
+            ("diffrax Kvaerno5", "diffrax's Kvaerno5, jitted"),
+        )
+    },
+}
+
+
 def reference(problem: Problem) -> np.ndarray:
     """The state at the end, from the tightest tolerance that rounding allows."""
     method = "kvaerno54" if problem.stiff else "verner98"
@@ -193,6 +213,14 @@ def interpolated(rows: list[dict[str, Any]], quantity: str, error: float) -> flo
     return math.exp(np.interp(math.log(error), x, [p[1] for p in pairs]))
 
 
+def needed(rows: list[dict[str, Any]], label: str, error: float) -> list[float]:
+    """Evaluations and seconds that a run needs for an error."""
+    own = [row for row in rows if row["run"] == label]
+    if not own:
+        return [math.nan, math.nan]
+    return [interpolated(own, quantity, error) for quantity in ("evaluations", "seconds")]
+
+
 def table(cells: dict[str, list[dict[str, Any]]]) -> str:
     """What each run needs for one error, relative to the first run of its problem."""
     errors = {problem.name: problem.error for problem in PROBLEMS}
@@ -200,13 +228,7 @@ def table(cells: dict[str, list[dict[str, Any]]]) -> str:
     for name, rows in cells.items():
         error = errors[name]
         labels = list(dict.fromkeys(row["run"] for row in rows))
-        needs = {
-            label: [
-                interpolated([r for r in rows if r["run"] == label], quantity, error)
-                for quantity in ("evaluations", "seconds")
-            ]
-            for label in labels
-        }
+        needs = {label: needed(rows, label, error) for label in labels}
         first = needs[labels[0]]
         for label in labels:
             shares = [
@@ -217,24 +239,41 @@ def table(cells: dict[str, list[dict[str, Any]]]) -> str:
     return "\n".join(lines)
 
 
+def rows(cells: dict[str, list[dict[str, Any]]]) -> Iterator[Row]:
+    """What each run of ours needs for one error, by the needs of its peers; none where unknown."""
+    for problem in (problem for problem in PROBLEMS if problem.name in cells):
+        for (own, peer), column in COMPARED.items():
+            needs = [needed(cells[problem.name], one, problem.error) for one in (own, peer)]
+            evaluations, seconds = (ours / theirs for ours, theirs in zip(*needs, strict=True))
+            case = f"{problem.name}, {problem.error:.0e}: {own}"
+            if not math.isnan(seconds):
+                yield Row("What one relative error costs", case, column, seconds)
+            if not math.isnan(evaluations):
+                shares = {f"evaluations / {column}": evaluations}
+                yield Row("What one relative error costs", case, numbers=shares)
+
+
 def main() -> None:
     """Run all cells."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("work_precision.svg"))
-    arguments = parser.parse_args()
+    parser = add_options(argparse.ArgumentParser(description=__doc__))
+    parser.add_argument(
+        "--out", type=Path, help="of the figure; by default work_precision.svg beside the rows"
+    )
+    options = parser.parse_args()
     cells: dict[str, list[dict[str, Any]]] = {}
-    for problem in PROBLEMS:
-        if problem.name == "Kepler":  # an orbit, as Arenstorf's, and an easier one
-            continue
+    problems = [p for p in PROBLEMS if p.name != "Kepler"]  # an orbit, as Arenstorf's, but easier
+    for problem in problems[:1] if options.quick else problems:
         exact = reference(problem)
         cells[problem.name] = [
             measure(problem, run, tolerance, exact)
             for run in RUNS[problem.stiff]
-            for tolerance in TOLERANCES
+            for tolerance in (TOLERANCES[2:5] if options.quick else TOLERANCES)
         ]
         print(f"{problem.name}: {len(cells[problem.name])} solves", flush=True)
-    draw(cells, arguments.out)
+    folder = options.rows.parent if options.rows else Path()
+    draw(cells, options.out or folder / "work_precision.svg")
     print(table(cells))
+    keep(rows(cells), options.rows)
 
 
 if __name__ == "__main__":

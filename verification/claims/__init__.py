@@ -12,6 +12,7 @@ from verification.claims import (
     _sketching,
     _solving,
 )
+from verification.claims._bound import told
 from verification.claims._claim import Claim, Draws, Finding, Outcome
 
 CLAIMS = (
@@ -27,4 +28,4 @@ CLAIMS = (
     *_published.CLAIMS,
 )
 
-__all__ = ["CLAIMS", "Claim", "Draws", "Finding", "Outcome"]
+__all__ = ["CLAIMS", "Claim", "Draws", "Finding", "Outcome", "told"]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 import traceback
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import isclose
 from typing import Any
 
 import numpy as np
+
+from verification.claims._bound import agrees, told
 
 __all__ = ["Claim", "Draws", "Finding", "Outcome"]
 
@@ -34,9 +35,9 @@ class Finding:
     Parameters
     ----------
     value : object
-        Compared with what the claim expects.
+        Compared with what the claim expects: a number with a bound, several by their names.
     text : str, optional
-        The numbers in words, shown in place of the value.
+        Shown after the numbers of a mapping, and in place of another value.
     figure : str, optional
         SVG.
     """
@@ -71,7 +72,8 @@ class Claim:
         under test is corrupted, and the claim must then fail. Where `samples` is given, it gets
         `Draws` as well.
     expected : object
-        Compared with ==; floats up to `tolerance`, relative.
+        A `Bound` holds a number, a mapping has one for each number's name; anything else is
+        compared with ==, floats up to `tolerance`, relative.
     tolerance : float, optional
     paper : str, optional
         The arXiv number of the paper that the claim is about, "" if it is about none of the five.
@@ -105,12 +107,11 @@ class Claim:
             found = self.measure(planted_fault, *more)
             if not isinstance(found, Finding):
                 found = Finding(found)
-            if self.tolerance:
-                passed = isclose(found.value, self.expected, rel_tol=self.tolerance)
-            else:
-                passed = bool(found.value == self.expected)
+            passed = agrees(found.value, self.expected, self.tolerance)
         except Exception as error:
             seconds, text = time.perf_counter() - start, f"{type(error).__name__}: {error}"
             return Outcome(False, text, seconds, count, crash=traceback.format_exc())
-        seconds, text = time.perf_counter() - start, found.text or str(found.value)
-        return Outcome(passed, text, seconds, count, found.figure)
+        text = found.text or told(found.value)
+        if found.text and isinstance(found.value, Mapping):
+            text = f"{told(found.value)} ({found.text})"
+        return Outcome(passed, text, time.perf_counter() - start, count, found.figure)

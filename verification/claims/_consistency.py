@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from torch_bridge import DenseField, NeuralODE, PairedGap, SolvedBy, adapt_steps, solver_consistency
-from verification.claims._claim import Claim
+from verification.claims._bound import at_least, at_most
+from verification.claims._claim import Claim, Finding
+from verification.claims._plots import curves, rows
 
 __all__ = ["CLAIMS"]
 
@@ -16,25 +18,29 @@ PAPER = "arXiv 2007.15386"
 TOYS = 40  # random classifiers of the plane, each on 300 points
 
 
-def _coverage(fault: bool) -> bool:
-    """Whether the interval of a paired difference covers in 95 %, by summing the trinomial."""
+def _coverage(fault: bool) -> Finding:
+    """How often the interval of a paired difference covers, by summing the trinomial."""
+    n, intervals = 20, {}
+    for lost in range(n + 1):
+        for gained in range(n - lost + 1):
+            ends = PairedGap(lost, gained, n).interval()
+            if fault and lost + gained == 0:  # conditional on the discordant ones, as McNemar's
+                ends = (0.0, 0.0)
+            intervals[lost, gained] = ends
 
-    def covers(gap: PairedGap, true: float) -> bool:
-        low, high = gap.interval()
-        if fault:  # conditional on the number of discordant samples, as McNemar's
-            low, high = (0.0, 0.0) if gap.lost + gap.gained == 0 else (low, high)
-        return low <= true <= high
+    def covered(p: float, q: float) -> float:
+        return sum(
+            comb(n, lost) * comb(n - lost, gained)
+            * p**lost * q**gained * (1 - p - q) ** (n - lost - gained)
+            for (lost, gained), (low, high) in intervals.items()
+            if low <= p - q <= high
+        )  # fmt: skip
 
-    n, least = 20, 1.0
-    for p, q in ((0.02, 0.0), (0.3, 0.05), (0.5, 0.4)):
-        total = 0.0
-        for lost in range(n + 1):
-            for gained in range(n - lost + 1):
-                if covers(PairedGap(lost, gained, n), p - q):
-                    ways = comb(n, lost) * comb(n - lost, gained)
-                    total += ways * p**lost * q**gained * (1 - p - q) ** (n - lost - gained)
-        least = min(least, total)
-    return least >= 0.95
+    least = min(covered(p, q) for p, q in ((0.02, 0.0), (0.3, 0.05), (0.5, 0.4)))
+    shares = [0.01 * k for k in range(1, 50, 2)]
+    lines = {f"gained {q:g}": (shares, [covered(p, q) for p in shares]) for q in (0.0, 0.05, 0.4)}
+    figure = curves(lines, "share lost", "probability to cover", log="", limits={"0.95": 0.95})
+    return Finding({"least coverage": least}, "20 samples", figure)
 
 
 def _toy(seed: int) -> tuple[nn.Module, Tensor]:
@@ -47,24 +53,37 @@ def _toy(seed: int) -> tuple[nn.Module, Tensor]:
     return nn.Sequential(block, nn.Linear(2, 2)).double(), torch.randn(300, 2).double()
 
 
-def _false_certificates(fault: bool) -> bool:
-    """Whether under 0.5 % of the certified points change their class; two rungs certify others."""
-    wrong = certified = 0
+def _false_certificates(fault: bool) -> Finding:
+    """The share of certified points that change their class; two rungs certify others."""
+    found: dict[str, list[Tensor]] = {"ladder": [], "two rungs": [], "changed": []}
     for seed in range(TOYS):
         model, x = _toy(seed)
         with torch.no_grad():
             first, second = model(x), SolvedBy(model, refine=2)(x)
             flow = SolvedBy(model, "rk4", refine=64)(x)
-        ratios = torch.tensor(solver_consistency(model, [x], solvers=()).ratios)
-        if fault:  # the first two rungs alone
-            bound = 2 * (second - first).abs().amax(1)
-            ratios = 2 * bound / (first[:, 0] - first[:, 1]).abs()
-        wrong += int(((ratios < 1) & (first.argmax(1) != flow.argmax(1))).sum())
-        certified += int((ratios < 1).sum())
-    return certified > 1000 and wrong / certified < 0.005
+        found["ladder"].append(torch.tensor(solver_consistency(model, [x], solvers=()).ratios))
+        bound = 2 * (second - first).abs().amax(1)
+        found["two rungs"].append(2 * bound / (first[:, 0] - first[:, 1]).abs())
+        found["changed"].append(first.argmax(1) != flow.argmax(1))
+    changed = torch.cat(found.pop("changed"))
+    ratios = {name: torch.cat(one).double() for name, one in found.items()}
+
+    def wrong(name: str, below: float) -> float:
+        certified = ratios[name] < below
+        return float(changed[certified].double().mean())
+
+    below = [2.0**k for k in range(-4, 5)]
+    lines = {name: (below, [wrong(name, one) for one in below]) for name in ratios}
+    figure = curves(
+        lines, "certified below this ratio of bound and margin", "share that changes class",
+        log="x", limits={"0.005, at a ratio of 1": 0.005},
+    )  # fmt: skip
+    name = "two rungs" if fault else "ladder"
+    certified = int((ratios[name] < 1).sum())
+    return Finding({"share that changes": wrong(name, 1.0), "certified": certified}, figure=figure)
 
 
-def _broken(fault: bool) -> str:
+def _broken(fault: bool) -> Finding:
     """The verdict on a model of 30 % accuracy that more powerful solvers only improve."""
     torch.manual_seed(0)
     block = NeuralODE(DenseField(2, 16), solver="euler", steps=1)
@@ -78,30 +97,43 @@ def _broken(fault: bool) -> str:
     y = torch.where(differ, fine, 1 - own)  # right where the solvers differ, wrong elsewhere
     y[~differ] = torch.where(torch.rand(int((~differ).sum())) < 0.4, own[~differ], y[~differ])
     report = solver_consistency(model, [(x, y)])
+    own_accuracy, best = report.accuracy[0], max(report.accuracy[1:])
+    verdict = report.verdict
     if fault:  # the published criterion
-        return "flow" if report.accuracy[0] <= max(report.accuracy[1:]) + 0.005 else "map"
-    return report.verdict if report.accuracy[0] < max(report.accuracy[1:]) - 0.01 else "?"
+        verdict = "flow" if own_accuracy <= best + 0.005 else "map"
+    names = ("as trained", *report.solvers)
+    figure = rows({n: (a, a, a) for n, a in zip(names, report.accuracy, strict=True)}, "accuracy")
+    numbers = {"verdict": verdict, "accuracy gained by solvers": best - own_accuracy}
+    return Finding(numbers, f"own {own_accuracy:.3f}", figure)
 
 
-def _order(fault: bool) -> bool:
-    """Whether the observed orders of four methods are theirs to a quarter."""
+def _order(fault: bool) -> Finding:
+    """How far the observed orders of four methods are from theirs."""
     torch.manual_seed(1)
     field, x = DenseField(3, 16).double(), torch.randn(200, 3).double()
-    found = []
+    found, off = {}, []
     for solver, order in (("euler", 1), ("midpoint", 2), ("heun3", 3), ("rk4", 4)):
         model = NeuralODE(field, solver=solver, steps=4)
         report = solver_consistency(model, [x], solvers=(), order=order + fault)
-        found.append(report.order is not None and abs(report.order - report.expected_order) < 0.25)
-    return all(found)
+        seen = float("inf") if report.order is None else report.order
+        found[solver] = (seen, seen, seen)
+        off.append(abs(seen - report.expected_order))
+    figure = rows(found, "observed order")
+    return Finding({"largest difference of orders": max(off)}, figure=figure)
 
 
-def _steps(fault: bool) -> bool:
+def _steps(fault: bool) -> Finding:
     """Whether steps that are adapted settle, where half as many would not certify the samples."""
     model, x = _toy(1)
-    for _ in range(0 if fault else 12):
-        adapt_steps(model, x, target=0.9, most=1024)
-    last = adapt_steps(model, x, target=0.9, most=1024)
-    return last.before == last.after and last.certified >= 0.9
+    told = [adapt_steps(model, x, target=0.9, most=1024) for _ in range(1 if fault else 13)]
+    last, calls = told[-1], range(1, len(told) + 1)
+    figure = curves(
+        {"certified share": (calls, [one.certified for one in told])},
+        "call", "share", log="", limits={"target": 0.9},
+    )  # fmt: skip
+    changed = sum(a != b for a, b in zip(last.before, last.after, strict=True))
+    text = f"steps {last.before}"
+    return Finding({"blocks changed": changed, "certified": last.certified}, text, figure)
 
 
 CLAIMS = (
@@ -110,7 +142,7 @@ CLAIMS = (
         "the interval of a difference in accuracy covers in 95 % at least, for 20 samples",
         "own addition; McNemar's conditional interval does not",
         _coverage,
-        True,
+        {"least coverage": at_least(0.95)},
         module="torch_bridge",
     ),
     Claim(
@@ -118,7 +150,7 @@ CLAIMS = (
         "under 0.5 % of the samples that a ladder of steps certifies change class under the flow",
         "own addition; two-point Richardson errs more often",
         _false_certificates,
-        True,
+        {"share that changes": at_most(0.005), "certified": at_least(1000)},
         paper="2103.08561",
         module="torch_bridge",
     ),
@@ -128,7 +160,7 @@ CLAIMS = (
         "criterion passes it",
         PAPER,
         _broken,
-        "map",
+        {"verdict": "map", "accuracy gained by solvers": at_least(0.01)},
         paper="2103.08561",
         module="torch_bridge",
     ),
@@ -137,7 +169,7 @@ CLAIMS = (
         "orders observed by a ladder are those of Euler, midpoint, Heun and RK4, to 1/4",
         "own addition",
         _order,
-        True,
+        {"largest difference of orders": at_most(0.25)},
         paper="2103.08561",
         module="torch_bridge",
     ),
@@ -146,7 +178,7 @@ CLAIMS = (
         "adapted steps settle at a number that certifies the samples",
         f"after {PAPER}",
         _steps,
-        True,
+        {"blocks changed": 0, "certified": at_least(0.9)},
         module="torch_bridge",
     ),
 )

@@ -17,7 +17,9 @@ from odecore.directions import (
     pareto_stationarity,
 )
 from torch_bridge import certified_step, equiangular_backward
-from verification.claims._claim import Claim, Draws
+from verification.claims._bound import at_most
+from verification.claims._claim import Claim, Draws, Finding
+from verification.claims._plots import curves
 
 __all__ = ["CLAIMS"]
 
@@ -42,30 +44,44 @@ def _weights(J: Array, fault: bool) -> DirectionWeights:
     return (min_norm_weights if fault else equiangular_weights)(gramian(J))
 
 
-def _unequal(fault: bool, sample: Draws) -> int:
-    """In how many cases the active cosines differ by 1e-10, or another is smaller."""
-    wrong = 0
+def _unequal(fault: bool, sample: Draws) -> Finding:
+    """How far active cosines are from each other, and any is below them."""
+    spreads, below = [], []
     for J in _jacobians(sample):
         found = _weights(J, fault)
         if not found.stationary:
             c = _cosines(J, J.T @ found.weights)
-            wrong += bool(np.ptp(c[found.active]) > 1e-10 or c.min() < found.worst_cosine - 1e-10)
-    return wrong
+            spreads.append(float(np.ptp(c[found.active])))
+            below.append(float(found.worst_cosine - c.min()))
+    numbers = {
+        "largest difference of active cosines": float(np.max(spreads)),
+        "any below": float(np.max(below)),
+    }
+    return Finding(numbers, f"{len(spreads)} cases")
 
 
-def _conflicts(fault: bool, sample: Draws) -> int:
+def _conflicts(fault: bool, sample: Draws) -> Finding:
     """How many objectives rise at first order along the direction, or along that of the sum."""
-    wrong = 0
+    wrong, worst, of_sum = 0, [], []
     for J in _jacobians(sample):
         found = equiangular_weights(gramian(J))
-        weights = np.ones(len(J)) if fault else found.weights
-        wrong += 0 if found.stationary else int((_cosines(J, J.T @ weights) <= 0).sum())
-    return wrong
+        if found.stationary:
+            continue
+        ours, sums = (_cosines(J, J.T @ w) for w in (found.weights, np.ones(len(J))))
+        wrong += int(((sums if fault else ours) <= 0).sum())
+        worst.append(float(ours.min()))
+        of_sum.append(float(sums.min()))
+    share = np.linspace(0, 1, len(worst))
+    figure = curves(
+        {"equiangular": (sorted(worst), share), "the sum's gradient": (sorted(of_sum), share)},
+        "worst cosine of a case", "share of cases below", log="",
+    )  # fmt: skip
+    return Finding(wrong, f"{wrong} rise in {len(worst)} cases", figure)
 
 
-def _enumerated(fault: bool, sample: Draws) -> bool:
-    """Whether the worst cosine is the least norm over all sets that may be active."""
-    rng, closed = sample.rng, True
+def _enumerated(fault: bool, sample: Draws) -> Finding:
+    """How far the worst cosine is from the least norm over all sets that may be active."""
+    rng, off = sample.rng, []
     for _ in range(sample.count):
         m, n = rng.integers(2, 6), rng.integers(2, 6)
         J = rng.standard_normal((m, n)) + 0.3
@@ -78,26 +94,34 @@ def _enumerated(fault: bool, sample: Draws) -> bool:
                     best = min(best, abs(a.sum()) ** -0.5)
         found = equiangular_weights(gramian(J))
         if not found.stationary:
-            closed &= bool(abs(found.worst_cosine - best) < 1e-7)
-    return closed
+            off.append(float(abs(found.worst_cosine - best)))
+    return Finding({"largest deviation": float(np.max(off))}, f"{len(off)} cases")
 
 
-def _rises(fault: bool, sample: Draws) -> int:
+def _rises(fault: bool, sample: Draws) -> Finding:
     """How many of five quadratics rise in single steps of 1.99/L; of the fault, of 2.5/L."""
     rng, L = sample.rng, np.array([1.0, 0.5, 1.0, 1.0, 0.9])
-    rose = 0
+    lengths = np.linspace(1.5, 2.5, 21)
+    rose, risen = 0, np.zeros(len(lengths))
     for _ in range(sample.count):
         centres, x = rng.standard_normal((5, 7)), 2 * rng.standard_normal(7)
         J = L[:, None] * (x - centres)
         d = J.T @ equiangular_weights(gramian(J), scaling="min").weights
-        moved = x - (2.5 if fault else 1.99) * d
-        before, after = (L * ((p - centres) ** 2).sum(axis=1) for p in (x, moved))
+        before, after, *others = (
+            L * ((x - h * d - centres) ** 2).sum(axis=1)
+            for h in (0, 2.5 if fault else 1.99, *lengths)
+        )
         rose += int((after >= before).sum())
-    return rose
+        risen += [(other >= before).any() for other in others]
+    figure = curves(
+        {"steps in which an objective rises": (lengths, risen / sample.count)},
+        "length of the step, by 1/L", "share", log="",
+    )  # fmt: skip
+    return Finding(rose, f"{rose} of {5 * sample.count} rise", figure)
 
 
-def _scales(fault: bool) -> bool:
-    """Whether losses scaled by 1, 1e-6 and 1e6 give a network the same direction, in float32."""
+def _scales(fault: bool) -> dict[str, float]:
+    """How far directions are by losses scaled by 1, 1e-6 and 1e6, of a network in float32."""
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(6, 16), torch.nn.Tanh(), torch.nn.Linear(16, 3))
     x, found = torch.randn(32, 6), []
@@ -114,15 +138,17 @@ def _scales(fault: bool) -> bool:
         grads = [p.grad for p in model.parameters() if p.grad is not None]
         d = torch.cat([g.flatten() for g in grads]).double()
         found.append(d / d.norm())
-    return bool((found[0] - found[1]).norm() < 1e-5)
+    return {"distance of unit directions": float((found[0] - found[1]).norm())}
 
 
-def _beyond(fault: bool) -> int:
+def _beyond(fault: bool) -> Finding:
     """How many of 40 steps to 0.999 of the certified limit raise a quadratic; of the fault, 1.001.
 
     The quadratics have curvatures between 1e-3 and 1e3.
     """
-    rng, rose = np.random.default_rng(9), 0
+    rng = np.random.default_rng(9)
+    lengths = (0.5, 0.7, 0.9, 0.99, 0.999, 1.001, 1.01, 1.1, 1.3, 1.5)
+    risen = dict.fromkeys(lengths, 0.0)
     for _ in range(40):
         A = rng.standard_normal((4, 6, 6)) * 10 ** rng.uniform(-1.5, 1.5, (4, 1, 1))
         H = torch.tensor(A @ A.transpose(0, 2, 1))
@@ -135,12 +161,18 @@ def _beyond(fault: bool) -> int:
         equiangular_backward(losses(x), [x])
         limit = certified_step(losses, x, largest=1.0).limit
         with torch.no_grad():
-            moved = x - limit * (1.001 if fault else 0.999) * x.grad
-            rose += bool((losses(moved) >= losses(x)).any())
-    return rose
+            before = losses(x)
+            for length in lengths:
+                risen[length] += bool((losses(x - limit * length * x.grad) >= before).any()) / 40
+    figure = curves(
+        {"steps in which a quadratic rises": (lengths, list(risen.values()))},
+        "length of the step, by the certified limit", "share", log="",
+    )  # fmt: skip
+    rose = round(40 * risen[1.001 if fault else 0.999])
+    return Finding(rose, f"{rose} of 40 steps", figure)
 
 
-def _pareto_set(fault: bool) -> int:
+def _pareto_set(fault: bool) -> Finding:
     """On how many of 21 points between two minima, or beside them, the test says stationary."""
     first, second = np.array([1.0, 0.0, 2.0]), np.array([-1.0, 3.0, 0.0])
     beside = np.array([3.0, 1.0, 0.0]) * (1e-2 if fault else 0)
@@ -149,7 +181,7 @@ def _pareto_set(fault: bool) -> int:
         x = (1 - t) * first + t * second + beside
         J = np.stack([x - first, 1e4 * (x - second)])
         count += pareto_stationarity(gramian(J)).stationary
-    return count
+    return Finding(count, f"{count} of 21 points")
 
 
 CLAIMS = (
@@ -158,7 +190,7 @@ CLAIMS = (
         "active objectives fall equally, to 1e-10 of their gradients' norms, the others faster",
         "arXiv 2007.06937",
         _unequal,
-        0,
+        {"largest difference of active cosines": at_most(1e-10), "any below": at_most(1e-10)},
         samples=4,
         paper="2007.06937",
         module="odecore.directions",
@@ -178,7 +210,7 @@ CLAIMS = (
         "the worst cosine is the least over all sets of active objectives, by enumeration",
         "own addition",
         _enumerated,
-        True,
+        {"largest deviation": at_most(1e-7)},
         samples=40,
         paper="2007.06937",
         module="odecore.directions",
@@ -207,7 +239,7 @@ CLAIMS = (
         "the direction does not depend on the scales of the losses, 1e-6 : 1 : 1e6 in float32",
         "arXiv 2007.06937",
         _scales,
-        True,
+        {"distance of unit directions": at_most(1e-5)},
         paper="2007.06937",
         module="torch_bridge",
     ),

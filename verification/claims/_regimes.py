@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from math import comb
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -23,15 +24,17 @@ from torch_bridge import (
 )
 from verification._digits import digits
 from verification.attacks import pgd
-from verification.claims._claim import Claim
+from verification.claims._bound import at_most
+from verification.claims._claim import Claim, Finding
+from verification.claims._plots import curves
 
 __all__ = ["CLAIMS"]
 
 F = Fraction
 
 
-def _hides(fault: bool) -> bool:
-    """Whether a trained classifier's draws hide behind the truncation error, 25 times and more."""
+def _hides(fault: bool) -> dict[str, float]:
+    """What draws change of a trained classifier's outputs, by the truncation error."""
     torch.manual_seed(0)
     width, radius = (0.25, F(1, 4)) if fault else (0.0125, F(1, 20))
     solver = SmoothedSolver(RK2, {"u": F(1, 2)}, width=width, radius=radius)
@@ -44,11 +47,11 @@ def _hides(fault: bool) -> bool:
         optimizer.zero_grad()
         cross_entropy(model(data.train_x[some]), data.train_y[some, 0]).backward()
         optimizer.step()
-    return smoothing_effect(model, data.test_x, draws=64).ratio < 1 / 25
+    return {"perturbation / truncation": smoothing_effect(model, data.test_x, draws=64).ratio}
 
 
-def _above(fault: bool) -> int:
-    """How many of 2000 Cauchy draws around RK4(1/3, 2/3) have a coefficient above 10."""
+def _above(fault: bool) -> Finding:
+    """The largest coefficient of 2000 Cauchy draws around RK4(1/3, 2/3)."""
     center = {"u": F(1, 3), "v": F(2, 3)}
     seed = torch.Generator().manual_seed(0)
     bound = 900 if fault else 10
@@ -56,20 +59,27 @@ def _above(fault: bool) -> int:
         RK4, center, width=0.05, distribution="cauchy", bound=bound, generator=seed
     )
     found = [solver(torch.zeros(1)) for _ in range(2000)]
-    return sum(max(abs(a) for row in (*m.A, m.b) for a in row) > 10 for m in found)
+    sizes = sorted(float(max(abs(a) for row in (*m.A, m.b) for a in row)) for m in found)
+    every = [*range(0, 1990, 50), *range(1990, 2000)]
+    figure = curves(
+        {"2000 draws": ([sizes[k] for k in every], [1 - k / 2000 for k in every])},
+        "largest coefficient", "share of draws above", log="xy",
+    )  # fmt: skip
+    return Finding({"largest coefficient": float(np.max(sizes))}, "2000 draws", figure)
 
 
-def _resumes(fault: bool) -> bool:
-    """Whether a solver that loads a state goes on with the draws that would have come."""
+def _resumes(fault: bool) -> Finding:
+    """How many draws of a solver that loads a state are not those that would have come."""
     first, second = (SmoothedSolver(RK2, {"u": F(2, 3)}, width=0.1, bound=3) for _ in range(2))
     [first(torch.zeros(1)) for _ in range(7)]
     if not fault:
         second.load_state_dict(first.state_dict())
-    return all(first(torch.zeros(1)).b == second(torch.zeros(1)).b for _ in range(20))
+    differ = sum(first(torch.zeros(1)).b != second(torch.zeros(1)).b for _ in range(20))
+    return Finding(differ, f"{differ} of 20 draws differ")
 
 
-def _repeats(fault: bool) -> bool:
-    """Whether a gradient through a checkpoint is that without; the fault draws another solver."""
+def _repeats(fault: bool) -> dict[str, float]:
+    """How far a gradient through a checkpoint is off; the fault draws another solver."""
     torch.manual_seed(0)
     solver = SmoothedSolver(RK2, {"u": F(2, 3)}, width=0.2, bound=3)
     block = NeuralODE(DenseField(4, 8), solver=solver, steps=1).double()
@@ -81,11 +91,12 @@ def _repeats(fault: bool) -> bool:
         y = block(x) if keep else checkpoint(block, x, use_reentrant=False)
         y.square().sum().backward()
         gradients.append(torch.cat([p.grad.ravel() for p in block.parameters()]))  # type: ignore[union-attr]
-    return bool((gradients[0] - gradients[1]).norm() < 1e-12 * gradients[0].norm())
+    off = (gradients[0] - gradients[1]).norm() / gradients[0].norm()
+    return {"relative difference of gradients": float(off)}
 
 
-def _one_pass(fault: bool) -> bool:
-    """Whether an ensemble in one pass gives the mean of its solves, to rounding."""
+def _one_pass(fault: bool) -> dict[str, float]:
+    """How far an ensemble in one pass is from the mean of its solves."""
     torch.manual_seed(0)
     field, x = DenseField(4, 8).double(), torch.randn(6, 4).double()
     nn.init.normal_(field.drift)
@@ -94,11 +105,11 @@ def _one_pass(fault: bool) -> bool:
     found = NeuralODE(field, solver=together, steps=3)(x)
     apart = [NeuralODE(field, solver=method, steps=3)(x) for method in methods]
     wanted = sum(w * y for w, y in zip(weights, apart, strict=True))
-    return bool((found - wanted).abs().max() < 1e-14)
+    return {"largest deviation": float((found - wanted).detach().abs().max())}
 
 
-def _closed_form(fault: bool) -> bool:
-    """Whether robust accuracy of a linear model is the share of margins above eps |w|_1, not 2."""
+def _closed_form(fault: bool) -> Finding:
+    """Robust samples of a linear model less those of a margin above eps |w|_1, not 2."""
     torch.manual_seed(0)
     model = nn.Linear(6, 2).double()
     x = 0.2 + 0.6 * torch.rand(400, 6).double()
@@ -109,20 +120,28 @@ def _closed_form(fault: bool) -> bool:
     margin = (z[:, 0] - z[:, 1]).abs()
     found = robustness(model, x, y, pgd(0.1, 10, 0.03))
     size = w.norm() if fault else w.abs().sum()
-    return found.robust.correct == int((margin > 0.1 * size).sum())
+    closed = int((margin > 0.1 * size).sum())
+    text = f"{found.robust.correct} of 400 are robust, {closed} by the closed form"
+    return Finding(found.robust.correct - closed, text)
 
 
-def _weak(fault: bool) -> bool:
-    """Whether 7 steps of 2/255 are refused in a ball of 0.3; the fault is a ball they reach."""
-    try:
-        Attack(lambda model, x, y: x, 0.05 if fault else 0.3, steps=7, step_size=2 / 255)
-    except ValueError:
-        return True
-    return False
+def _weak(fault: bool) -> dict[str, int]:
+    """In how many balls 7 steps of 2/255 are refused: of five in their reach, of five beyond.
+
+    The fault are steps ten times so large.
+    """
+    refused, size = {"refused within reach": 0, "beyond": 0}, (20 if fault else 2) / 255
+    for k in range(1, 6):
+        for where, eps in (("refused within reach", 0.0109 * k), ("beyond", 0.055 + 0.05 * k)):
+            try:
+                Attack(lambda model, x, y: x, eps, steps=7, step_size=size)
+            except ValueError:
+                refused[where] += 1
+    return refused
 
 
-def _coverage(fault: bool) -> bool:
-    """Whether 95 % intervals for 360 images cover within 2 %, exactly, at ten accuracies."""
+def _coverage(fault: bool) -> Finding:
+    """How far from 95 % the coverage of intervals for 360 images is, exactly, at ten accuracies."""
     n, level = 360, 0.9 if fault else 0.95
     intervals = [Accuracy(k, n).interval(level) for k in range(n + 1)]
 
@@ -130,7 +149,14 @@ def _coverage(fault: bool) -> bool:
         inside = (k for k, (low, high) in enumerate(intervals) if low <= p <= high)
         return sum(comb(n, k) * p**k * (1 - p) ** (n - k) for k in inside)
 
-    return all(abs(covered(0.05 + 0.1 * i) - 0.95) < 0.02 for i in range(10))
+    off = max(abs(covered(0.05 + 0.1 * i) - 0.95) for i in range(10))
+    p = [0.02 * k for k in range(1, 50)]
+    figure = curves(
+        {"Wilson's 95 % interval": (p, [covered(one) for one in p])},
+        "true accuracy", "probability to cover it", log="",
+        limits={"0.93 and 0.97": 0.93, "": 0.97},
+    )  # fmt: skip
+    return Finding({"largest distance from 0.95": off}, "ten accuracies", figure)
 
 
 CLAIMS = (
@@ -139,7 +165,7 @@ CLAIMS = (
         "width 0.0125 on 8 steps of RK2(u) changes outputs over 25 times less than truncation does",
         "arXiv 2103.08561's width",
         _hides,
-        True,
+        {"perturbation / truncation": at_most(1 / 25)},
         paper="2103.08561",
         module="torch_bridge",
     ),
@@ -148,7 +174,7 @@ CLAIMS = (
         "no member drawn has a coefficient above the bound, with Cauchy draws over singular sets",
         "own addition",
         _above,
-        0,
+        {"largest coefficient": at_most(10)},
         paper="2103.08561",
         module="torch_bridge",
     ),
@@ -157,7 +183,7 @@ CLAIMS = (
         "a training that is resumed draws the solvers it would have drawn",
         "own addition",
         _resumes,
-        True,
+        0,
         paper="2103.08561",
         module="torch_bridge",
     ),
@@ -166,7 +192,7 @@ CLAIMS = (
         "a pass repeated by a checkpoint sees the solver of the first, to 1e-12 of the gradient",
         "own addition",
         _repeats,
-        True,
+        {"relative difference of gradients": at_most(1e-12)},
         paper="2103.08561",
         module="torch_bridge",
     ),
@@ -175,7 +201,7 @@ CLAIMS = (
         "all solvers of an ensemble in one pass give the mean of their solves, to 1e-14",
         "own addition",
         _one_pass,
-        True,
+        {"largest deviation": at_most(1e-14)},
         paper="2103.08561",
         module="torch_bridge",
     ),
@@ -184,7 +210,7 @@ CLAIMS = (
         "robust accuracy of a linear model is its closed form, sample by sample",
         "margin > eps |w|_1",
         _closed_form,
-        True,
+        0,
         paper="2103.08561",
         module="torch_bridge",
     ),
@@ -193,7 +219,7 @@ CLAIMS = (
         "an attack whose steps cannot reach the edge of its ball is refused",
         "own addition",
         _weak,
-        True,
+        {"refused within reach": 0, "beyond": 5},
         paper="2103.08561",
         module="torch_bridge",
     ),
@@ -202,7 +228,7 @@ CLAIMS = (
         "intervals of 360 images cover with 93 to 97 %, by summing binomials",
         "Wilson 1927",
         _coverage,
-        True,
+        {"largest distance from 0.95": at_most(0.02)},
         paper="2103.08561",
         module="torch_bridge",
     ),

@@ -9,7 +9,9 @@ import numpy as np
 
 from odecore.solve import Adams, Event, Newton, solve_ivp, solve_per_sample
 from odecore.tableaux import catalogue, tableau
-from verification.claims._claim import Claim
+from verification.claims._bound import at_least, at_most
+from verification.claims._claim import Claim, Finding
+from verification.claims._plots import curves
 from verification.problems import PROBLEMS, Problem
 
 __all__ = ["CLAIMS"]
@@ -29,10 +31,10 @@ def _exact(t: Any) -> Any:
     return np.array([np.exp(np.sin(t)), np.cos(t)])
 
 
-def _dense_orders(fault: bool) -> int:
+def _dense_orders(fault: bool) -> Finding:
     """How many exact methods of the catalogue lose order between their steps."""
     times = np.linspace(0.05, 1.95, 37)
-    lost = 0
+    lost, orders, slopes = 0, [], []
     for method in catalogue().values():
         if method.uncertainty > 1e-8:
             continue
@@ -51,12 +53,19 @@ def _dense_orders(fault: bool) -> int:
             errors.append(np.abs(found(times) - _exact(times).T).max())
         slope = math.log2(errors[0] / errors[1])
         lost += slope < method.order - 0.6 and errors[1] > 2e-12
-    return lost
+        orders.append(method.order)
+        slopes.append(slope)
+    proved = sorted(set(orders))
+    figure = curves(
+        {"order between steps, observed": (orders, slopes), "order": (proved, proved)},
+        "order of the method", "observed order", log="", dots=True,
+    )  # fmt: skip
+    return Finding(lost, f"{lost} of {len(orders)} lose order", figure)
 
 
-def _global_errors(fault: bool) -> bool:
-    """Whether 95 % of the global errors are within 50 tolerances."""
-    within = cells = 0
+def _global_errors(fault: bool) -> Finding:
+    """The share of global errors that are within 50 tolerances."""
+    cells: dict[str, list[tuple[float, float]]] = {}
     for problem in PROBLEMS:
         if problem.name == "Arenstorf":  # whose orbit multiplies errors by 1e4
             continue
@@ -74,10 +83,15 @@ def _global_errors(fault: bool) -> bool:
                 loose = min(100 * tolerance, 0.05) if fault else tolerance
                 found = solve_ivp(field, span, y0, method=method, rtol=loose, atol=loose * smallest)
                 size = np.maximum(np.abs(reference), smallest)
-                error = np.max(np.abs(found.y[-1] - reference) / size)
-                within += error <= 50 * tolerance
-                cells += 1
-    return bool(within >= 0.95 * cells)
+                error = float(np.max(np.abs(found.y[-1] - reference) / size))
+                cells.setdefault(method, []).append((tolerance, error / tolerance))
+    ratios = [ratio for own in cells.values() for _, ratio in own]
+    figure = curves(
+        {name: tuple(zip(*own, strict=True)) for name, own in cells.items()},
+        "tolerance", "error / tolerance", log="xy", limits={"50": 50.0}, dots=True,
+    )  # fmt: skip
+    share = sum(ratio <= 50 for ratio in ratios) / len(ratios)
+    return Finding({"share of cells": share}, f"of {len(ratios)}", figure)
 
 
 def _event(fault: bool) -> float:
@@ -92,11 +106,11 @@ def _event(fault: bool) -> float:
     return float(found.events[0].t[0])
 
 
-def _damping(fault: bool) -> float:
+def _damping(fault: bool) -> dict[str, float]:
     """The largest distance of implicit steps at z = -1000/7 from the stability function."""
     from odecore.stability import stability_function
 
-    worst = 0.0
+    deviations = []
     for name, method in catalogue().items():
         if not method.is_explicit:
             factor = float(stability_function(method)(-1000 / 7))
@@ -105,31 +119,36 @@ def _damping(fault: bool) -> float:
                 lambda t, y: -1000 * y, (0, 1), [1.0], method=tableau(name), steps=steps
             )
             wanted = factor**7
-            worst = max(worst, abs(float(found.y[-1, 0]) - wanted) / max(1, abs(wanted)))
-    return round(worst, 6)
+            deviations.append(abs(float(found.y[-1, 0]) - wanted) / max(1, abs(wanted)))
+    return {"largest relative deviation": float(np.max(deviations))}
 
 
-def _adams(fault: bool) -> bool:
-    """Whether Adams-Bashforth keeps its order on unequal steps."""
-    errors = []
-    for n in (100, 200):
+def _adams(fault: bool) -> Finding:
+    """The order of Adams-Bashforth on unequal steps, and its evaluations."""
+    errors, evaluations, counts = [], [], (50, 100, 200)
+    for n in counts:
         grid = np.linspace(0, 2, n + 1)
         grid = grid + 0.2 * np.sin(np.pi * grid)
         grid[-1] = 2.0
         method = Adams(3 if fault else 5)  # with max_order 3 the rule of Kutta makes all steps
         found = solve_ivp(_pair, (0, 2), _exact(0.0), method=method, grid=grid)
-        errors.append(np.abs(found.y[-1] - _exact(2.0)).max())
-        if found.statistics.evaluations > 1.2 * n:
-            return False
-    return math.log2(errors[0] / errors[1]) > 3.6
+        errors.append(float(np.abs(found.y[-1] - _exact(2.0)).max()))
+        evaluations.append(found.statistics.evaluations / n)
+    fourth = [errors[-1] * (counts[-1] / n) ** 4 for n in counts]
+    figure = curves(
+        {"error": (counts, errors), "slope of order 4": (counts, fourth)},
+        "steps", "error at the end", log="xy",
+    )  # fmt: skip
+    found = {"order": math.log2(errors[1] / errors[2]), "evaluations a step": max(evaluations[1:])}
+    return Finding(found, figure=figure)
 
 
-def _per_sample(fault: bool) -> bool:
-    """Whether a slow sample beside a stiff one takes a twentieth of the steps."""
+def _per_sample(fault: bool) -> Finding:
+    """How many times as many steps a stiff sample takes as a slow one beside it."""
     rates = np.array([[0.3], [2.0 if fault else 500.0]])
     found = solve_per_sample(lambda t, y: -rates * (y - 1), (0, 10), np.zeros((2, 1)), rtol=1e-6)
-    slow, fast = found.samples.accepted
-    return bool(20 * slow < fast)
+    slow, fast = (int(n) for n in found.samples.accepted)
+    return Finding({"steps, stiff / slow": fast / slow}, f"{fast} and {slow}")
 
 
 CLAIMS = (
@@ -147,7 +166,7 @@ CLAIMS = (
         "Global errors stay within 50 tolerances in 95 % of cells of problem, method and tolerance",
         "Lotka-Volterra, Brusselator, van der Pol, Kepler, Lorenz, Robertson; 1e-3 to 1e-10",
         _global_errors,
-        True,
+        {"share of cells": at_least(0.95)},
         module="odecore.solve",
         slow=True,
     ),
@@ -165,7 +184,7 @@ CLAIMS = (
         "On a stiff linear problem each implicit method multiplies by its stability function",
         "Hairer, Wanner II, proposition IV.3.1",
         _damping,
-        0.0,
+        {"largest relative deviation": at_most(5e-7)},
         module="odecore.solve",
     ),
     Claim(
@@ -173,7 +192,7 @@ CLAIMS = (
         "Adams-Bashforth keeps its order on unequal steps, at one evaluation each",
         "Hairer, Norsett, Wanner I, section III.5",
         _adams,
-        True,
+        {"order": at_least(3.6), "evaluations a step": at_most(1.2)},
         module="odecore.solve",
     ),
     Claim(
@@ -181,7 +200,7 @@ CLAIMS = (
         "A stiff sample does not make the others of its batch take small steps",
         "own addition",
         _per_sample,
-        True,
+        {"steps, stiff / slow": at_least(20)},
         module="odecore.solve",
     ),
 )
