@@ -82,7 +82,7 @@ def test_the_record_tells_machine_date_and_load(fake):
     assert set(found) == {"first", "second"}
     part = found["first"]
     assert {"processor", "cores", "platform", "python", "torch", "numpy"} <= set(part["conditions"])
-    assert part["seconds"] > 0
+    assert 0 <= part["seconds"] < 60
     page = (fake / "out" / "table.md").read_text()
     for told in (
         part["date"],
