@@ -129,6 +129,9 @@ def run(
             parts[benchmark.name] = before
             print("kept from before")
             continue
+        if before and before.conditions != now:
+            changed = [key for key in now if before.conditions.get(key) != now[key]]
+            print(f"(what is kept had other {', '.join(changed)}) ", end="", flush=True)
         part = _measured(benchmark, out, now)
         write_whole(out / f"{benchmark.name}.json", asdict(part))
         parts[benchmark.name] = part

@@ -21,7 +21,7 @@ PIXELS = (16, 256, 256, 32)  # images, channels in and out, height and width
 ROWS = (16384, 32768, 65536)
 RATIOS = (0.1, 0.5)
 CHEAP, DENSE = ("uniform", "balanced"), ("rademacher", "gaussian")
-ROUNDS = 15
+ROUNDS = 6  # the dense sketches take most of the minutes
 
 
 class Replayed(torch.autograd.Function):
