@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from odecore.directions import EquiangularWeights
-from torch_bridge._objective_rows import Rows, checked_losses, wanted
+from torch_bridge._objective_rows import Rows, checked_losses, processes, wanted
 from torch_bridge._objectives import OnZero, Scaling, combine, objective_rows, own_parameters
 
 __all__ = ["DescentReport", "EquiangularDescent"]
@@ -111,21 +111,7 @@ class EquiangularDescent:
         retain_graph: bool = False,
     ) -> None:
         """Differentiate the losses and add their gradients to those accumulated, loss by loss."""
-        scalars = checked_losses(losses)
-        parameters, own = self._parameters()
-        scale = 1.0
-        if self.scaler is not None:
-            scalars = [self.scaler.scale(loss) for loss in scalars]
-            scale = float(self.scaler.get_scale())
-        rows = objective_rows(
-            scalars,
-            parameters,
-            own,
-            shared=shared,
-            chunk=self._chunk,
-            scale=scale,
-            retain_graph=retain_graph,
-        )
+        rows = self._rows(losses, shared=shared, retain_graph=retain_graph, formed=True)
         if self._pending is None:
             self._pending = rows
         else:
@@ -178,11 +164,37 @@ class EquiangularDescent:
         return DescentReport(weights, tuple(rows.decrease(moved)), decrease)
 
     def _evaluated(self, closure: Losses) -> list[Tensor]:
+        averaged = self._options["synchronize"] and processes() > 1
         with torch.enable_grad():
             losses = checked_losses(closure())
-            self.backward(losses)
+            self._pending = self._rows(losses, formed=self.report or averaged)
         self.combine()
         return [loss.detach() for loss in losses]
+
+    def _rows(
+        self,
+        losses: Iterable[Tensor],
+        *,
+        shared: Tensor | Iterable[Tensor] | None = None,
+        retain_graph: bool = False,
+        formed: bool,
+    ) -> Rows:
+        scalars = checked_losses(losses)
+        parameters, own = self._parameters()
+        scale = 1.0
+        if self.scaler is not None:
+            scalars = [self.scaler.scale(loss) for loss in scalars]
+            scale = float(self.scaler.get_scale())
+        return objective_rows(
+            scalars,
+            parameters,
+            own,
+            shared=shared,
+            chunk=self._chunk,
+            scale=scale,
+            retain_graph=retain_graph,
+            formed=formed,
+        )
 
     def _scalar(self, closure: Losses, before: list[Tensor]) -> Callable[[], Tensor]:
         """For the optimizer: one function, whose gradient is the direction at its first call."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge
 
 from odecore.errors import FreedGraphError
+from torch_bridge._unformed_gradients import UnformedWeight
 
 __all__ = [
     "Rows",
@@ -42,12 +44,22 @@ class Rows:
         How many share the direction.
     scale : float
         What the losses were multiplied by.
+    unformed : dict
+        By position, weights of which a row holds the gradient at their layer's output instead.
     """
 
     gradients: list[Row]
     parameters: tuple[Tensor, ...]
     shared: int
     scale: float = 1.0
+    unformed: dict[int, UnformedWeight] = field(default_factory=dict)
+
+    def gramian(self) -> Tensor:
+        """Inner products of the shared gradients, in float64."""
+        columns = [[row[k] for row in self.gradients] for k in range(self.shared)]
+        for k, weight in self.unformed.items():
+            columns[k] = weight.reduced(columns[k])
+        return gramian_of(list(zip(*columns, strict=True)), self.shared)
 
     def add(self, other: Rows) -> None:
         """Accumulate, as over micro-batches of one step."""
@@ -81,6 +93,8 @@ class Rows:
             column = [row[k] for row in self.gradients]
             terms = [(w, g) for w, g in zip(factors, column, strict=True) if g is not None and w]
             total = torch.zeros_like(parameter) if not terms else _combined(terms)
+            if terms and k in self.unformed:
+                total = self.unformed[k].formed(total)
             if parameter.grad is None:
                 parameter.grad = total
             else:
@@ -151,12 +165,12 @@ def checked_losses(losses: Iterable[Tensor]) -> list[Tensor]:
                 "`losses` must hold scalar tensors that depend on the parameters; losses"
                 f"[{i}] is {found} with requires_grad={getattr(loss, 'requires_grad', False)}"
             )
-    return [loss.sum() for loss in listed]
+    return [loss.sum() if loss.ndim or loss.is_leaf else loss for loss in listed]
 
 
 def differentiated(
     outputs: Sequence[Tensor],
-    inputs: Sequence[Tensor],
+    inputs: Sequence[Tensor | GradientEdge],
     *,
     retain_graph: bool,
     chunk: int = 1,
@@ -176,7 +190,9 @@ def differentiated(
     return rows
 
 
-def _one_pass(some: Sequence[Tensor], inputs: Sequence[Tensor], keep: bool) -> list[Row]:
+def _one_pass(
+    some: Sequence[Tensor], inputs: Sequence[Tensor | GradientEdge], keep: bool
+) -> list[Row]:
     if len(some) == 1:
         return [torch.autograd.grad(some[0], inputs, retain_graph=keep, allow_unused=True)]
     stacked = torch.stack(tuple(some))

@@ -21,6 +21,7 @@ from torch_bridge._objective_rows import (
     wanted,
 )
 from torch_bridge._shared_features import checked_features, heads_only, reached, through
+from torch_bridge._unformed_gradients import UnformedWeight, unformed_weights
 
 __all__ = ["combine", "equiangular_backward", "objective_rows", "own_parameters"]
 
@@ -104,7 +105,10 @@ def equiangular_backward(
     -----
     One backward pass for each loss and one m x m Gramian, summed in float64 and read to the host
     once; see `odecore.directions.equiangular_weights` for the weights and their source. What is
-    stored is one gradient for each loss. With `gramian="features"`, the bound of Sener and Koltun,
+    stored is one gradient for each loss. Of wide `nn.Linear` layers that few rows pass through, on
+    a CPU, it is that at the layer's output, from which the Gramian and one gradient of the weight
+    follow, to rounding as from all of them; hooks of such a weight see to it that its gradients are
+    formed, those of a view of it do not. With `gramian="features"`, the bound of Sener and Koltun,
     arXiv 1810.04650, equation (MGDA-UB), with equiangular weights in place of min-norm ones.
     """
     _check_options(gramian, chunk)
@@ -124,7 +128,14 @@ def equiangular_backward(
             scalars, chosen, own, features, factor, synchronize, retain_graph, options
         )
     rows = objective_rows(
-        scalars, chosen, own, shared=shared, chunk=chunk, scale=factor, retain_graph=retain_graph
+        scalars,
+        chosen,
+        own,
+        shared=shared,
+        chunk=chunk,
+        scale=factor,
+        retain_graph=retain_graph,
+        formed=synchronize and processes() > 1,
     )
     return combine(rows, synchronize=synchronize, **options)
 
@@ -138,23 +149,32 @@ def objective_rows(
     chunk: int,
     scale: float,
     retain_graph: bool,
+    formed: bool,
 ) -> Rows:
-    """One gradient for each loss, through the features where there are any."""
+    """One gradient for each loss, through the features where there are any.
+
+    Unless all are to be `formed`, weights of layers may be left as `UnformedWeight` describes, for
+    as long as nobody changes the layers' inputs.
+    """
     count = len(parameters)
+    features = () if shared is None else checked_features(shared)
+    unformed: dict[int, UnformedWeight] = {}
+    if chunk == 1 and not formed:
+        unformed = unformed_weights(features or losses, parameters, len(losses))
+    inputs = [unformed[k].output if k in unformed else p for k, p in enumerate(parameters)]
     if shared is None:
         every = (*parameters, *own)
-        found = differentiated(losses, every, retain_graph=retain_graph, chunk=chunk)
+        found = differentiated(losses, (*inputs, *own), retain_graph=retain_graph, chunk=chunk)
         if chunk > 1:
             found = [_touched(row, every, x) for row, x in zip(found, losses, strict=True)]
         for i, row in enumerate(found):
             if all(g is None for g in row[:count]):
                 raise ValueError(f"losses[{i}] depends on none of the `parameters`")
     else:
-        features = checked_features(shared)
         inner, heads = heads_only(losses, features, own, parameters, retain_graph=retain_graph)
-        trunk = through(features, inner, parameters, retain_graph=retain_graph, chunk=chunk)
+        trunk = through(features, inner, inputs, retain_graph=retain_graph, chunk=chunk)
         found = [(*a, *b) for a, b in zip(trunk, heads, strict=True)]
-    rows = Rows(found, (*parameters, *own), count, scale)
+    rows = Rows(found, (*parameters, *own), count, scale, unformed)
     _check_own(rows.gradients, count)
     return rows
 
@@ -177,8 +197,7 @@ def combine(
     """Weigh the rows and add their combination to `.grad`."""
     if synchronize:
         rows.synchronize()
-    G = gramian_of(rows.gradients, rows.shared)
-    return _put(rows, G, scaling=scaling, on_zero=on_zero, scaler=scaler)
+    return _put(rows, rows.gramian(), scaling=scaling, on_zero=on_zero, scaler=scaler)
 
 
 def _put(

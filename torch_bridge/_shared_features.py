@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import GradientEdge
 
 from torch_bridge._objective_rows import Row, differentiated, naming_freed
 
@@ -53,7 +54,7 @@ def heads_only(
 def through(
     features: tuple[Tensor, ...],
     rows: Sequence[Row],
-    parameters: tuple[Tensor, ...],
+    parameters: Sequence[Tensor | GradientEdge],
     *,
     retain_graph: bool,
     chunk: int = 1,

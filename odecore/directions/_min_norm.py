@@ -35,6 +35,8 @@ def smallest_in_hull(C: NDArray[np.float64], v: NDArray[np.float64], /) -> NDArr
     """
     if len(C) == 1:
         return 1.0 / v
+    if len(C) == 2 and v[0] == v[1]:
+        return 0.5 / v  # the bisector
     v = np.where(v > 1e-14, v, 0.0)  # what the slopes can not resolve
     M = C + np.outer(v, v)
     a = nonnegative_minimizer(M, v)

@@ -85,7 +85,7 @@ def _proximal(M: Vector, target: Vector) -> Vector | None:
     m = len(target)
     a, free = np.zeros(m), np.ones(m, dtype=bool)
     best, least = a, _tolerance(m)
-    for shift in (1.0, 0.1, 0.01, 1e-3, 1e-4, 1e-5, 1e-6, *[1e-8] * 8):
+    for shift in (0.1, 0.01, 1e-3, 1e-4, 1e-5, 1e-6, *[1e-8] * 8):
         found = _block_pivoting(M + shift * np.eye(m), target + shift * a, free)
         if found is None:
             return None
