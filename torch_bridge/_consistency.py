@@ -87,7 +87,7 @@ def solver_consistency(
     is not monotone in the number of steps, so that one solver says little. Here all of them must
     agree, and nearly all samples must have a margin beyond what finer steps can still change.
     A field with kinks, as of ReLU, is a flow's, but a method of order 4 converges to it at order 2:
-    there give `order=2`, and read the observed one.
+    `order_remark` of the report says where it looks so. There give `order=2`.
 
     Examples
     --------
@@ -244,14 +244,15 @@ def order_of(model: nn.Module) -> float:
                 "only; give it `steps`"
             )
         solver = block.solver
-        with evaluating(block), torch.no_grad():
-            if isinstance(solver, nn.Module) and not hasattr(solver, "average"):
-                solver = solver(torch.zeros(()))
-        if not isinstance(solver, nn.Module):
-            solver = solver_of(solver, {"steps": 1}, 1e-6, 1e-6, Newton()).method
-        if getattr(solver, "order", None) is None:
-            raise ValueError(f"the order of {_name(block.solver)} is not known; give `order`")
-        orders.append(float(solver.order))
+        if isinstance(solver, nn.Module):
+            with evaluating(block), torch.no_grad():
+                methods = solver(torch.zeros(()))
+        else:
+            methods = solver_of(solver, {"steps": 1}, 1e-6, 1e-6, Newton()).method
+        for method in methods if type(methods) is tuple else (methods,):  # of an ensemble
+            if getattr(method, "order", None) is None:
+                raise ValueError(f"the order of {_name(solver)} is not known; give `order`")
+            orders.append(float(method.order))
     if not orders:
         raise ValueError(f"no NeuralODE in this model, a {type(model).__name__}")
     return min(orders)

@@ -59,6 +59,7 @@ def as_field(
     dtype, device = like.dtype.to_real(), like.device
     autocast = autocast or Autocast.current(device)
     watched = func if inside_transform() else refusing_reuse(func, like)
+    enabled = autocast.enabled
 
     def field(t: Any, y: Tensor) -> Any:
         if isinstance(t, Tensor):
@@ -66,7 +67,7 @@ def as_field(
         else:
             t = torch.scalar_tensor(t, dtype=dtype, device=device)
         called = func if torch.compiler.is_compiling() else watched
-        if autocast.enabled:
+        if enabled:
             with autocast.entered():
                 value = called(t, y)
         else:

@@ -17,7 +17,7 @@ from torch_bridge._events import moved_to_event, until_event
 from torch_bridge._fields import as_field, inside_transform, times_of
 from torch_bridge._jacobian import newton_of
 from torch_bridge._methods import Method, Solver, solver_of
-from torch_bridge._one_solve import one_solve
+from torch_bridge._one_solve import one_solve, untraced
 from torch_bridge._scipy import scipy_solve
 from torch_bridge._states import Layout, layout_of
 from torch_bridge._times import shifted_outputs, shifted_start
@@ -25,6 +25,7 @@ from torch_bridge._times import shifted_outputs, shifted_start
 __all__ = ["odeint", "odeint_event", "prepare"]
 
 
+@untraced
 def odeint(
     func: Callable[[Tensor, Any], Any],
     y0: Any,
@@ -212,6 +213,7 @@ def prepare(
     return Prepared(func, y0, t, layout, vector, field, times, solver)
 
 
+@untraced
 def odeint_event(
     func: Callable[[Tensor, Any], Any],
     y0: Any,

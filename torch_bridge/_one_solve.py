@@ -9,9 +9,16 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-__all__ = ["current_solve", "one_solve"]
+__all__ = ["current_solve", "one_solve", "untraced"]
 
 _thread = threading.local()
+
+#: Decorator of functions at which `torch.compile` breaks its graph and runs them as they are: a
+#: solve evaluates as often as its values ask for, at times that are other numbers at each call.
+untraced = torch.compiler.disable(
+    reason="a solve is a loop that values steer; leave fullgraph=True out, and compile the solve "
+    "by `compile=True`, or the right-hand side by itself"
+)
 
 
 class one_solve:  # noqa: N801  a context manager, as torch.no_grad

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _global_forward_hooks, _global_forward_pre_hooks
 from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import _len_torch_dispatch_stack
 
@@ -56,24 +57,38 @@ class RightHandSideReport:
     Parameters
     ----------
     findings : tuple of RightHandSideFinding
+    left : tuple of str
+        Parameters and attributes that the calls of the check have changed and that could not be put
+        back; no finding, for a solve may not mind.
     """
 
     findings: tuple[RightHandSideFinding, ...]
+    left: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
         return not self.findings
 
     def __str__(self) -> str:
         if self:
-            return "the right-hand side is a function of t, y and its parameters, and uses them all"
-        lines = [f"- {finding}" for finding in self.findings[:SHOWN]]
+            lines = [
+                "the right-hand side is a function of t, y and its parameters, and uses them all"
+            ]
+        else:
+            lines = ["the right-hand side is not what a solver takes it for:"]
+        lines += [f"- {finding}" for finding in self.findings[:SHOWN]]
         more = len(self.findings) - SHOWN
         lines += [f"- and {more} more, in `findings`"] * (more > 0)
-        return "\n".join(["the right-hand side is not what a solver takes it for:", *lines])
+        if self.left:
+            lines.append(f"changed by the calls of this check, and not put back: {self._left()}")
+        return "\n".join(lines)
+
+    def _left(self) -> str:
+        more = len(self.left) - SHOWN
+        return ", ".join([*self.left[:SHOWN], *([f"and {more} more, in `left`"] * (more > 0))])
 
     def warn(self, stacklevel: int = 2) -> None:
-        """Give one RightHandSideWarning if something was found."""
-        if self.findings:
+        """Give one RightHandSideWarning if something was found, or was not put back."""
+        if self.findings or self.left:
             warnings.warn(str(self), RightHandSideWarning, stacklevel=stacklevel + 1)
 
     def raise_if_any(self) -> None:
@@ -109,8 +124,11 @@ def check_rhs(func: Any, t: Any, y: Any, /) -> RightHandSideReport:
 
     Notes
     -----
-    It calls func twice, and more often only to find where two values part. Buffers, counters that
-    are numbers, modes and the random numbers of torch are put back. Values on the meta device can
+    It calls func twice, and more often only to find where two values part. Buffers, attributes of
+    modules (numbers, tensors, torch's generators, lists, dictionaries), modes and the random
+    numbers of torch are put back, and what is seen to stay changed is named in `left`. State that
+    hides in closures, globals or other libraries is not seen. Hooks, also those of all modules, see
+    these calls. Values on the meta device can
     not be compared, so that only dead parameters are found there. Differences below 100 units of
     rounding (4 in half precision) are none: some kernels add in any order. Behind a reentrant
     checkpoint parameters are not looked for.
@@ -137,7 +155,7 @@ def check_rhs(func: Any, t: Any, y: Any, /) -> RightHandSideReport:
         second = calls.value(training=False)
         if deviation(first, second) > 0:
             found += _differences(func, calls, first)
-    return RightHandSideReport((*found, *_dead(func, first)))
+    return RightHandSideReport((*found, *_dead(func, first)), tuple(calls.left))
 
 
 def _differences(func: Any, calls: Calls, first: Any) -> list[RightHandSideFinding]:
@@ -215,6 +233,8 @@ def can_be_checked(func: Any, t: Any, y: Any) -> bool:
     if y.is_cuda and torch.cuda.is_current_stream_capturing():
         return False
     modules = func.modules() if isinstance(func, nn.Module) else ()
+    if _global_forward_hooks or _global_forward_pre_hooks:
+        return False
     return not any(
         module._forward_hooks or any(is_lazy(p) for p in module.parameters(recurse=False))
         for module in modules

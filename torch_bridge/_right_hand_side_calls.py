@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from torch_bridge._one_solve import one_solve
+from torch_bridge._right_hand_side_state import keep_attributes
 from torch_bridge._time_batch_norm import TimeBatchNorm
 
 __all__ = ["Calls", "deviation"]
@@ -35,10 +36,8 @@ class Calls:
             for name, buffer in module._buffers.items()
             if buffer is not None
         }
-        self.numbers = {
-            path: {k: v for k, v in vars(module).items() if type(v) in (bool, int, float)}
-            for path, module in named
-        }
+        self.put_back = keep_attributes(self.modules)
+        self.left: list[str] = []  # afterwards: what is not as it was
         with ExitStack() as stack:
             device = self.first.device
             kind = "xpu" if device.type == "xpu" else "cuda"
@@ -67,8 +66,7 @@ class Calls:
                 self.modules[path]._buffers[name] = buffer
                 if buffer.device.type != "meta" and not torch.equal(buffer, kept):
                     buffer.copy_(kept)
-        for path, numbers in self.numbers.items():
-            vars(self.modules[path]).update(numbers)
+        self.left = self.put_back()
         self.stack.__exit__(*error)
 
     def value(self, *, training: bool = True) -> Any:

@@ -32,10 +32,11 @@ class SolvedBy(nn.Module):
 
     Notes
     -----
-    Blocks are told their solver for the time of a call: not for two threads at once, and a
-    checkpoint belongs around a `SolvedBy`, not inside. Inside, its repetition in the backward pass
-    takes the solver of the last forward pass, and is refused only where that is another one than
-    the block has then.
+    Blocks are told their solver for the time of a call, each thread its own, so that threads may
+    share a model; threads that the model itself starts, except those of DataParallel, do not see
+    it. A checkpoint belongs around a `SolvedBy`, not inside. Inside, its repetition in the backward
+    pass takes the solver of the last forward pass, and is refused only where that is another one
+    than the block has then.
 
     Examples
     --------

@@ -13,7 +13,7 @@ from torch import Tensor, distributed, nn
 from torch_bridge._draws import in_backward
 from torch_bridge._fields import inside_torch_func
 
-__all__ = ["DrawnSolver", "drawing", "require_drawn"]
+__all__ = ["DrawnSolver", "beside_training", "drawing", "require_drawn"]
 
 REMEMBERED = 4096  # draws that a checkpoint may ask for again
 
@@ -127,6 +127,19 @@ def drawing(model: nn.Module) -> Iterator[None]:
     finally:
         for solver, value in zip(solvers, before, strict=True):
             solver.draws_in_evaluation = value
+
+
+@contextmanager
+def beside_training(model: nn.Module) -> Iterator[None]:
+    """Put back torch's random numbers, and the names by which checkpoints find draws."""
+    solvers = [m for m in model.modules() if isinstance(m, DrawnSolver)]
+    before = [solver._named.copy() for solver in solvers]
+    try:
+        with torch.random.fork_rng(devices=[]):  # names are drawn on the host
+            yield
+    finally:
+        for solver, named in zip(solvers, before, strict=True):
+            solver._named = named
 
 
 def require_drawn(model: nn.Module) -> None:

@@ -14,13 +14,14 @@ from torch_bridge._fields import as_field
 from torch_bridge._jacobian import newton_of
 from torch_bridge._methods import Method
 from torch_bridge._odeint import prepare
-from torch_bridge._one_solve import one_solve
+from torch_bridge._one_solve import one_solve, untraced
 from torch_bridge._states import layout_of
 from torch_bridge._times import shifted
 
 __all__ = ["odeint_dense", "solve"]
 
 
+@untraced
 def odeint_dense(
     func: Callable[[Tensor, Any], Any],
     y0: Any,
@@ -70,6 +71,7 @@ def odeint_dense(
     return solution
 
 
+@untraced
 def solve(
     func: Callable[[Tensor, Any], Any], t_span: Sequence[Any], y0: Any, /, **options: Any
 ) -> Trajectory:

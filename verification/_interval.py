@@ -28,6 +28,16 @@ class Estimate:
         quantile = student.ppf((1 + LEVEL) / 2, len(values) - 1)
         return cls(mean(values), float(quantile * stdev(values) / len(values) ** 0.5))
 
+    @classmethod
+    def paired(cls, values: Sequence[float], others: Sequence[float]) -> Estimate:
+        """Of differences, seed by seed."""
+        return cls.of([a - b for a, b in zip(values, others, strict=True)])
+
+    @property
+    def is_loss(self) -> bool:
+        """Whether the whole interval is below zero; never of a single seed."""
+        return self.half_width is not None and self.mean + self.half_width < 0
+
     def text(self, digits: int, sign: str = "") -> str:
         """With so many digits behind the point."""
         shown = f"{self.mean:{sign}.{digits}f}"

@@ -11,23 +11,31 @@ from torch_bridge import Attack
 __all__ = ["pgd"]
 
 
-def pgd(eps: float, steps: int, step_size: float, seed: int | None = None) -> Attack:
-    """Ascend the cross entropy by signs of gradients, in the ball of the largest entry in [0, 1].
+def pgd(
+    eps: float,
+    steps: int,
+    step_size: float,
+    seed: int | None = None,
+    *,
+    low: float = 0.0,
+    high: float = 1.0,
+) -> Attack:
+    """Ascend the cross entropy by signs of gradients, in the ball of the largest entry.
 
-    From a random point of the ball where a seed is given.
+    Between low and high, from a random point of the ball where a seed is given.
     """
 
     def run(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         x_adv = x.clone()
         if seed is not None:
             noise = torch.rand(x.shape, generator=torch.Generator().manual_seed(seed))
-            x_adv = (x + eps * (2 * noise - 1)).clamp(0, 1)
+            x_adv = (x + eps * (2 * noise - 1)).clamp(low, high)
         for _ in range(steps):
             x_adv.requires_grad_()
             loss = cross_entropy(model(x_adv), y, reduction="sum")
             (gradient,) = torch.autograd.grad(loss, x_adv)
             moved = x_adv.detach() + step_size * gradient.sign()
-            x_adv = torch.minimum(torch.maximum(moved, x - eps), x + eps).clamp(0, 1)
+            x_adv = torch.minimum(torch.maximum(moved, x - eps), x + eps).clamp(low, high)
         return x_adv
 
-    return Attack(run, eps, steps=steps, step_size=step_size, low=0.0, high=1.0)
+    return Attack(run, eps, steps=steps, step_size=step_size, low=low, high=high)

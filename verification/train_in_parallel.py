@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from torch_bridge import DenseField, NeuralODE, SketchedLinear, equiangular_backward
-from verification.demo._data import digits
+from verification._digits import digits
 
 __all__ = ["main", "network", "train"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from odecore._array import adders, own
+from odecore._array import mover, nonzero, own
 from odecore.solve._status import Status
 from odecore.tableaux import Coefficients
 
@@ -62,13 +62,13 @@ class ExplicitStep:
 
     def __init__(self, method: Coefficients, like: Any) -> None:
         assert method.c is not None  # valid once built
-        self.add, self.add_to = adders(like)
+        self.move = mover(like)
         self.rows = [
-            (c, isinstance(c, float) and c == 1.0, _nonzero(row))
+            (c, isinstance(c, float) and c == 1.0, nonzero(row))
             for c, row in zip(method.c[1:], method.A[1:], strict=True)
         ]
-        self.b = _nonzero(method.b)
-        self.error = None if method.error is None else _nonzero(method.error)
+        self.b = nonzero(method.b)
+        self.error = None if method.error is None else nonzero(method.error)
         # The last stage of a FSAL method is evaluated at the new state.
         self.last_is_first = method.last_stage_is_first
 
@@ -76,26 +76,22 @@ class ExplicitStep:
         self, fun: Field, t: Any, y: Any, h: Any, first_stage: Any, t_new: Any = None
     ) -> Attempt:
         """Make one step; the arguments are those of `explicit_step`."""
+        move = self.move
         stages = [checked_stage(fun(t, y), y) if first_stage is None else first_stage]
         state = y
         for c, at_end, row in self.rows:
-            state = self._moved(y, h, row, stages)
+            state = move(y, h, row, stages)
             time = t_new if at_end and t_new is not None else t + c * h
             stages.append(checked_stage(fun(time, state), state))
-        y_new = state if self.last_is_first else self._moved(y, h, self.b, stages)
+        y_new = state if self.last_is_first else move(y, h, self.b, stages)
         if y_new.dtype != y.dtype:
             raise TypeError(
                 f"the step turned dtype {y.dtype} into {y_new.dtype}: give the coefficients of the "
                 "method in the dtype of the state"
             )
         error = None
-        if self.error:
-            j, weight = self.error[0]
-            error = (h * weight) * stages[j]
-            for j, weight in self.error[1:]:
-                error = self.add_to(error, h * weight, stages[j])
-        elif self.error is not None:
-            error = stages[0] * 0.0
+        if self.error is not None:
+            error = move(None, h, self.error, stages) if self.error else stages[0] * 0.0
         return Attempt(
             y_new,
             error,
@@ -104,19 +100,6 @@ class ExplicitStep:
             len(stages) - (first_stage is not None),
             tuple(stages),
         )
-
-    def _moved(self, y: Any, h: Any, weights: list[tuple[int, Any]], stages: list[Any]) -> Any:
-        """Return y + h sum_j w_j k_j."""
-        add, moved = self.add, y
-        for j, weight in weights:
-            moved = add(moved, h * weight, stages[j])
-            add = self.add_to
-        return moved
-
-
-def _nonzero(weights: Sequence[Any]) -> list[tuple[int, Any]]:
-    """Weights with their indices, without those that are the float 0."""
-    return [(j, w) for j, w in enumerate(weights) if not (isinstance(w, float) and w == 0.0)]
 
 
 def explicit_step(

@@ -38,17 +38,19 @@ def refusing_reuse(fun: Callable[[Any, Any], Any], like: Any, /) -> Callable[[An
     def checked(t: Any, y: Any) -> Any:
         nonlocal last, version
         value = fun(t, y)
-        if not is_torch_array(value):
+        try:
+            base, now = value._base, value._version
+        except AttributeError:  # no tensor
             return value
-        if value.is_inference():  # keeps no count of its changes
+        except RuntimeError:  # a tensor of inference mode keeps no count of its changes
             return value.clone()
-        base = value if value._base is None else value._base
-        if last is not None and base is last() and base._version != version:
+        base = value if base is None else base
+        if last is not None and base is last() and now != version:
             raise ValueError(
                 "the right-hand side returned a tensor that it had returned before, overwritten; "
                 "return a new one at each call"
             )
-        last, version = ref(base), base._version
+        last, version = ref(base), now
         return value
 
     checked.refuses_reuse = True  # type: ignore[attr-defined]

@@ -1,5 +1,6 @@
 """`odeint(compile=True)`: the same results, and no compilation for other times or tolerances."""
 
+import warnings
 from dataclasses import dataclass
 
 import pytest
@@ -8,7 +9,7 @@ from torch import nn
 from torch._dynamo.utils import counters
 
 from odecore.errors import CompileWarning, MaxStepsError, SolveError
-from torch_bridge import odeint, odeint_adjoint
+from torch_bridge import DenseField, NeuralODE, SwitchedSolver, odeint, odeint_adjoint
 
 pytestmark = [
     pytest.mark.timeout(300),
@@ -168,8 +169,11 @@ def test_an_adjoint_as_a_whole(method):
             (odeint_adjoint, {"rtol": tolerance, "atol": tolerance, "compile": True}),
         ):
             options["method"] = method if solve is odeint_adjoint else "dopri5"
-            y = solve(f, y0, t, **options)[-1]
-            found.append(torch.autograd.grad(y.square().sum(), [y0, *f.parameters()]))
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", UserWarning)
+                warnings.simplefilter("error", FutureWarning)
+                y = solve(f, y0, t, **options)[-1]
+                found.append(torch.autograd.grad(y.square().sum(), [y0, *f.parameters()]))
         for exact, g in zip(*found, strict=True):
             assert (g - exact).norm() < 20 * tolerance * exact.norm()
         if before is None:
@@ -196,3 +200,65 @@ def test_other_adjoints_are_not_compiled(adjoint):
 def test_implicit_methods_are_refused():
     with pytest.raises(ValueError, match="explicit"):
         odeint(Net(), torch.ones(3), times(0, 1), method="implicit_euler", compile=True)
+
+
+@pytest.mark.parametrize("adjoint", ["direct", "restored", "discrete", "reversed"])
+def test_a_compiled_model_leaves_its_solves_alone(adjoint):
+    torch.compiler.reset()
+    options = {} if adjoint != "direct" else {"solver": "rk4", "steps": 4}
+    block = NeuralODE(DenseField(3, 8), adjoint=adjoint, **options)
+    model = nn.Sequential(nn.Linear(3, 3), block, nn.Tanh())
+    compiled = torch.compile(model, backend="aot_eager")
+    none = graphs()
+    for seed in range(4):
+        torch.manual_seed(seed)
+        x = torch.randn(5, 3)
+        (wanted,) = torch.autograd.grad(model(x).square().sum(), block.func.drift)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", "Dynamo detected")
+            (found,) = torch.autograd.grad(compiled(x).square().sum(), block.func.drift)
+        torch.testing.assert_close(found, wanted)
+    assert graphs() - none <= 3  # before the block and after it
+
+
+def test_a_whole_graph_with_a_solve_is_refused_with_a_reason():
+    model = torch.compile(NeuralODE(Net(torch.float32), check="off"), fullgraph=True)
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="compile the solve by `compile=True`"):
+        model(torch.ones(2, 3))
+
+
+def test_a_right_hand_side_compiled_by_itself_stays_so_in_a_compiled_model():
+    torch.compiler.reset()
+    field, traced = Net(torch.float32), []
+
+    def backend(graph, inputs):
+        traced.append(graph)
+        return graph.forward
+
+    block = NeuralODE(torch.compile(field, backend=backend), solver="rk4", steps=3)
+    x = torch.ones(2, 3)
+    wanted = NeuralODE(field, solver="rk4", steps=3)(x)
+    torch.testing.assert_close(torch.compile(block, backend=backend)(x), wanted)
+    assert 1 <= len(traced) <= 2  # the time is a tensor: no program for each of its values
+
+
+@pytest.mark.parametrize("adjoint", ["direct", pytest.param("restored", marks=pytest.mark.long)])
+def test_a_compiled_block_is_the_block(adjoint):
+    field = Net(torch.float64)
+    blocks = [
+        NeuralODE(field, solver="dopri5", adjoint=adjoint, compile=compiles)
+        for compiles in (False, True)
+    ]
+    y0 = torch.randn(5, 3, dtype=torch.float64)
+    none = graphs()
+    wanted, found = (
+        torch.autograd.grad(block(y0).square().sum(), list(field.parameters())) for block in blocks
+    )
+    assert graphs() > none
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_a_block_that_can_not_be_compiled_is_refused():
+    for options in ({"adjoint": "discrete"}, {"solver": SwitchedSolver(["rk4"]), "steps": 2}):
+        with pytest.raises(ValueError, match="leave it out"):
+            NeuralODE(Net(), compile=True, **options)

@@ -21,6 +21,7 @@ from torch_bridge import (
     SmoothedSolver,
     SolvedBy,
     SolverConsistencyReport,
+    SolverEnsemble,
     TrainableSolver,
     adapt_steps,
     solver_consistency,
@@ -80,6 +81,27 @@ def test_the_interval_covers_and_the_conditional_one_does_not(shares):
 def test_samples_needed_is_the_least_number():
     n = samples_needed(0.005, 0.95)
     assert PairedGap(0, 0, n).interval()[1] <= 0.005 < PairedGap(0, 0, n - 1).interval()[1]
+    n = samples_needed(0.005, 0.95, paired=False)
+    assert share_interval(0, n)[1] <= 0.005 < share_interval(0, n - 1)[1]
+
+
+@pytest.mark.parametrize("kind", ["labelled", "unlabelled", "regression"])
+def test_the_samples_that_are_asked_for_are_enough(kind):
+    torch.manual_seed(0)
+    model = model_of("rk4", 32).double()
+    options = {"task": "regression", "tolerance": 0.1} if kind == "regression" else {}
+
+    def verdict(n):
+        x = torch.randn(n, 3, dtype=torch.float64)
+        return solver_consistency(
+            model, [(x, x.argmax(1)) if kind == "labelled" else x], solvers=(), **options
+        )
+
+    few = verdict(100)
+    assert few.verdict == "undecided"
+    assert f"{few.samples_needed} are the least" in str(few)
+    assert verdict(few.samples_needed).verdict == "flow"
+    assert verdict(few.samples_needed - 1).verdict == "undecided"
 
 
 @pytest.mark.parametrize("bad", [(-1, 5, 0.9), (6, 5, 0.9), (0, 0, 0.9), (1, 5, 1.0)])
@@ -337,12 +359,76 @@ def test_bad_models_and_data():
         solver_consistency(model_of(), [torch.ones(2, 3, 4)])
 
 
+def test_an_ensemble_counts_with_the_least_order():
+    x = torch.randn(1000, 2)
+    for solvers, order in ((["heun2", "rk4"], 2), (["midpoint", "heun2"], 2), (["euler"], 1)):
+        report = solver_consistency(model_of(SolverEnsemble(solvers), 16), [(x, x.argmax(1))])
+        assert report.expected_order == order
+        assert report.order > order - 0.1
+
+
 def test_a_trained_solver_counts_with_its_order():
     solver = TrainableSolver(RK2, {"u": Fraction(2, 3)}, Fraction(1, 10))
     model = NeuralODE(Known(), solver=solver, steps=4).double()
     report = solver_consistency(model, [torch.randn(50, 2, dtype=torch.float64)])
     assert report.expected_order == 2
     assert report.order == pytest.approx(2, abs=0.2)
+
+
+# ------------------------------------------------------------------- orders that do not show
+class Layers(nn.Module):
+    """A field of two layers."""
+
+    def __init__(self, activation, scale=1.0):
+        super().__init__()
+        torch.manual_seed(0)
+        self.inner, self.outer = nn.Linear(4, 32), nn.Linear(32, 4)
+        self.activation, self.scale = activation, scale
+
+    def forward(self, t, y):
+        return self.scale * self.outer(self.activation(self.inner(self.scale * y)))
+
+
+def report_of(field, solver, steps, dtype=torch.float64, **options):
+    model = NeuralODE(field, solver=solver, steps=steps).to(dtype)
+    x = torch.randn(900, 4, dtype=dtype, generator=torch.Generator().manual_seed(1))
+    return solver_consistency(model, [(x, x.argmax(1))], solvers=(), **options)
+
+
+@pytest.mark.parametrize(
+    ("activation", "order"),
+    [(torch.relu, 2), (torch.abs, 2), (nn.Hardtanh(), 2), (nn.ELU(), 3), (torch.sign, 1)],
+)
+def test_kinks_are_told(activation, order):
+    report = report_of(Layers(activation), "rk4", 16)
+    assert report.verdict == "map"
+    assert f"order={order} to judge it so" in report.order_remark
+    assert report.order_remark in str(report)
+    again = report_of(Layers(activation), "rk4", 16, order=order)
+    assert again.order_remark == ""
+    if order > 1:
+        assert again.verdict == "flow"
+
+
+@pytest.mark.parametrize("activation", [torch.tanh, nn.GELU(), nn.Softplus(), nn.SiLU()])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_smooth_fields_are_not_taken_for_kinks(activation, dtype):
+    for scale in (1.0, 4.0):
+        for solver in ("rk4", "bosh3"):
+            report = report_of(Layers(activation, scale), solver, 2, dtype)
+            assert "jumps" not in report.order_remark
+
+
+def test_kinks_are_told_in_single_precision():
+    assert "order=2" in report_of(Layers(torch.relu), "rk4", 2, torch.float32).order_remark
+
+
+def test_steps_that_are_too_large_and_noise_are_no_kinks():
+    report = report_of(Layers(nn.Softplus(), 6.0), "rk4", 1)
+    assert report.order < 3.5
+    assert "still rises along the rungs" in report.order_remark
+    noisy = report_of(lambda t, y: y + 0.1 * torch.sin(1e6 * y), "rk4", 4)
+    assert "more slowly than any order" in noisy.order_remark
 
 
 # ---------------------------------------------------------- models trained as flow and as map

@@ -3,6 +3,8 @@
 import copy
 import io
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 import numpy as np
@@ -468,6 +470,71 @@ def test_the_effect_of_drawing_is_measured():
     assert "ratio" in str(found)
     assert block.training
     assert solver.training
+
+
+class Meeting(nn.Module):
+    """A layer in which so many threads wait for each other."""
+
+    def __init__(self, threads):
+        super().__init__()
+        self.barrier = threading.Barrier(threads, timeout=20)
+
+    def forward(self, x):
+        self.barrier.wait()
+        return x
+
+
+def test_threads_do_not_see_each_others_solvers():
+    block, x = NeuralODE(DenseField(2, 4), solver="euler", steps=2), torch.randn(3, 2)
+    calls = [lambda m: m, lambda m: SolvedBy(m, "rk4"), lambda m: SolvedBy(m, refine=8)]
+    wanted = [call(block)(x) for call in calls]
+    assert not torch.equal(wanted[0], wanted[2])
+    met = nn.Sequential(Meeting(len(calls)), block, Meeting(len(calls)), block)
+    twice = [call(nn.Sequential(block, block))(x) for call in calls]
+    with ThreadPoolExecutor(len(calls)) as pool:
+        found = list(pool.map(lambda call: call(met)(x), calls))
+    for one, other in zip(found, twice, strict=True):
+        assert torch.equal(one, other)
+    assert torch.equal(block(x), wanted[0])
+    assert block._replaced == {}
+
+
+def test_replicas_in_other_threads_take_the_solver():
+    class Replicated(nn.Module):  # as DataParallel does it, without its devices
+        def __init__(self, block):
+            super().__init__()
+            self.block = block
+
+        def forward(self, x):
+            replica = self.block._replicate_for_data_parallel()
+            replica.func = self.block.func
+            with ThreadPoolExecutor(1) as pool:
+                return pool.submit(replica, x).result()
+
+    block, x = NeuralODE(DenseField(2, 4), solver="euler", steps=2), torch.randn(3, 2)
+    for model in (Replicated(block), block):
+        assert torch.equal(SolvedBy(model, "rk4")(x), SolvedBy(block, "rk4")(x))
+        assert torch.equal(model(x), block(x))
+
+
+def test_looking_at_the_effect_disturbs_no_training():
+    torch.manual_seed(0)
+    solver = SmoothedSolver(RK2, {"u": Fraction(2, 3)}, width=0.1, bound=3)
+    block = NeuralODE(DenseField(2, 4), solver=solver, steps=2)
+    x, random = torch.randn(3, 2, requires_grad=True), torch.get_rng_state()
+
+    def gradient():  # of a pass whose draw a checkpoint finds by torch's random state
+        torch.set_rng_state(random)
+        checkpoint(block, x, use_reentrant=False).square().sum().backward()
+        return x.grad.clone()
+
+    effect = smoothing_effect(block, x, draws=3)
+    assert torch.equal(torch.get_rng_state(), random)
+    assert smoothing_effect(block, x, draws=3) != effect  # other draws
+    assert torch.equal(torch.get_rng_state(), random)
+    wanted = copy.deepcopy(block)(x).square().sum()
+    (wanted,) = torch.autograd.grad(wanted, x)
+    assert torch.equal(gradient(), wanted)
 
 
 def test_smoothing_does_nothing_on_linear_problems():

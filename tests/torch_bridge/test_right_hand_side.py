@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -140,6 +141,84 @@ def test_no_trace_is_left():
     assert all(module.training for module in field.modules())
     assert not any(module._forward_hooks for module in field.modules())
     assert all(p.grad is None for p in field.parameters())
+
+
+def test_what_modules_hold_is_put_back():
+    class Holding(Field):
+        """A field with state of many kinds, which does not change its value."""
+
+        def __init__(self):
+            super().__init__(nn.Linear(4, 4))
+            self.noise, self.calls, self.seen = None, torch.zeros(()), []
+            self.counts, self.generator = {"calls": torch.zeros(())}, torch.Generator()
+
+        def forward(self, t, y):
+            self.noise = torch.randn_like(y) if self.noise is None else self.noise
+            self.extra = self.calls
+            self.calls += 1
+            self.seen.append(float(t))
+            self.counts["calls"] += 1
+            self.counts["last"] = float(t)
+            torch.rand((), generator=self.generator)
+            return self.net(y)
+
+    field = Holding()
+    calls, seen, counts = field.calls, field.seen, field.counts
+    state = field.generator.get_state()
+    report = check_rhs(field, 0.0, y)
+    assert report
+    assert report.left == ()
+    assert field.noise is None
+    assert not hasattr(field, "extra")
+    assert field.calls is calls
+    assert field.counts is counts
+    assert field.seen is seen
+    assert (float(calls), seen, counts) == (0, [], {"calls": 0})
+    assert torch.equal(field.generator.get_state(), state)
+    block = NeuralODE(field, solver="euler", steps=3)
+    block(y)
+    assert float(field.calls) == 3
+
+
+def test_what_is_not_put_back_is_named():
+    class Drifting(Field):
+        def __init__(self):
+            super().__init__(nn.Linear(4, 4))
+            self.statistics = SimpleNamespace(calls=0, unused=1)
+
+        def forward(self, t, y):
+            self.statistics.calls += 1
+            with torch.no_grad():
+                self.net[0].bias.mul_(1)
+            return self.net(y)
+
+    report = check_rhs(Drifting(), 0.0, y)
+    assert report.left == ("statistics", "net.0.bias")
+    assert "not put back: statistics, net.0.bias" in str(report)
+    with pytest.warns(RightHandSideWarning, match="not put back: statistics"):
+        NeuralODE(Drifting(), solver="euler", steps=2)(y)
+
+
+def test_hooks_of_all_modules_do_not_see_the_check_of_a_block():
+    block, calls = NeuralODE(DenseField(4, 8), solver="euler", steps=2), []
+
+    def seen(module, *_):
+        calls.extend([1] * (module is block.func))
+
+    for register in (
+        nn.modules.module.register_module_forward_hook,
+        nn.modules.module.register_module_forward_pre_hook,
+    ):
+        handle = register(seen)
+        try:
+            block(y)
+        finally:
+            handle.remove()
+        assert len(calls) == 2
+        calls.clear()
+    assert block._checked == ()
+    block(y)
+    assert block._checked == (True,)
 
 
 def test_rounding_is_no_difference():

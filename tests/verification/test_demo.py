@@ -16,8 +16,9 @@ from odecore.families import RK4
 from odecore.tableaux import coefficients_at
 from torch_bridge import odeint
 from verification.__main__ import main
+from verification._digits import OVERLAP, digit_pairs, digits
 from verification.demo import _figures, _measure, _report, _run
-from verification.demo._data import OVERLAP, digit_pairs, digits
+from verification.demo._part import Cell, Section
 from verification.demo._rows import PAIR_ROWS, PLAIN, ROWS, build
 from verification.demo._train import Run, evaluations, saved_bytes, train
 
@@ -133,7 +134,7 @@ def test_warnings_of_a_row_are_told():
 
 def test_the_table_has_a_line_for_each_row():
     lines = [line_of(row, [0.96, 0.98], [0.97, 0.97]) for row in ROWS]
-    text = _report.table(lines).splitlines()
+    text = _report.table(_report.HEADER, list(map(_report.cells, lines))).splitlines()
     assert len(text) == 2 + len(ROWS)
     assert len({len(line) for line in text}) == 1
 
@@ -147,12 +148,19 @@ def test_the_page_is_self_contained_and_escapes(tmp_path):
         "versions": "", "minutes": "1", "cores": 2,
     }  # fmt: skip
     lines = [line_of(row, [0.1, 0.2], [0.9, 0.91])]
-    _report.page(tmp_path / "index.html", lines, texts, dict.fromkeys(names, curves))
+    table = ("name", "change"), [[Cell("x"), Cell("-1.0", lost=True)]]
+    section = Section("part", "about", ["a > b"], *table, "curves", "caption", "said <so>")
+    _report.page(tmp_path / "index.html", lines, [section], texts, dict.fromkeys(names, curves))
     html = (tmp_path / "index.html").read_text()
     assert "a &lt; b &amp; c" in html
     assert "&lt;b&gt;" in html
-    assert html.count("<svg") == 6
-    assert 'class="lost"' in html
+    assert html.count("<svg") == 6 + 1
+    assert html.count('class="lost"') == 2
+    assert "a &gt; b" in html
+    assert "<pre" in html
+    assert "said &lt;so&gt;" in html
+    for pointer in ("make docs", "docs/_build/html/index.html", "python -m verification run"):
+        assert pointer in html
     assert not re.search(r"""(src|href)=["']https?:""", html)
     assert "<script" not in html
 

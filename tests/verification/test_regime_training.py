@@ -5,17 +5,24 @@ import torch
 from torch import nn
 
 from torch_bridge import ModelEnsemble, NeuralODE
-from verification.attacks import pgd
-from verification.demo._data import Data
+from verification._digits import Data
 from verification.experiments import regime_training
-from verification.experiments.regime_training import DRAWN, REGIMES, Run, line, train
+from verification.experiments.regime_training import (
+    DRAWN,
+    PROBLEMS,
+    REGIMES,
+    Run,
+    line,
+    model_of,
+    train,
+)
 
 
 def test_all_regimes_start_from_the_same_weights():
     found = []
-    for make in REGIMES.values():
+    for name in REGIMES:
         torch.manual_seed(4)
-        model = make()
+        model = model_of(name, 64)
         found.append(model.models[0] if isinstance(model, ModelEnsemble) else model)
     for model in found:
         torch.testing.assert_close(model[0].weight, found[0][0].weight, rtol=0, atol=0)
@@ -32,17 +39,30 @@ def test_the_attack_finds_what_it_can_find():
         model.weight[1, 7] = 1.0
     x = torch.full((4, 64), 0.5)
     x[:, 7] = torch.tensor([0.3, 0.45, 0.55, 0.7])
-    y = torch.tensor([0, 0, 1, 1])
-    found = regime_training.judge(model, x, y, pgd(0.1, 20, 0.02), drawn=False)
+    data = Data(x, x, x, torch.tensor([0, 0, 1, 1])[:, None])
+    found = regime_training.judge("standalone", model, data, PROBLEMS["digits"].attack(20))
     assert found == Run(1.0, 0.5, None, None)
 
 
 def test_seeds_repeat_and_differ():
-    data = regime_training.digits()
-    data = Data(data.train_x, data.train_y, data.test_x[:30], data.test_y[:30])
-    options = {"steps": 4, "attack": pgd(0.1, 2, 0.05), "fgsm": True}
-    first, again, other = (train("smoothing, 0.2", data, s, **options) for s in (0, 0, 1))
-    assert first == again != other
+    problem = PROBLEMS["digits"]
+    data = problem.load()
+    first, again, other = (
+        train("smoothing, 0.2", problem, data, s, steps=4, fgsm=True)(data.test_x)
+        for s in (0, 0, 1)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_only_pixels_have_an_end():
+    def upwards(attack):  # of a loss that falls with every input
+        x_adv = attack(nn.Linear(3, 2), 0.99 * torch.ones(2, 3), torch.tensor([0, 1]))
+        return float(x_adv.max())
+
+    torch.manual_seed(0)
+    assert upwards(PROBLEMS["digits"].attack(20)) == 1.0
+    assert upwards(PROBLEMS["mnist1d"].attack(20)) == pytest.approx(1.09)
 
 
 def test_a_line_is_paired_by_seed():
@@ -58,7 +78,7 @@ def test_the_quick_form_runs(capsys):
     assert regime_training.main(["--quick"]) == 0
     text = capsys.readouterr().out
     for name in REGIMES:
-        assert text.count(f"| {name} |") == 2
+        assert text.count(f"| {name} |") == 2 * len(PROBLEMS)
     assert set(DRAWN) < set(REGIMES)
     with pytest.raises(SystemExit):
         regime_training.main(["--seeds", "none"])

@@ -21,9 +21,9 @@ from torch_bridge import (
     robustness,
     smoothing_effect,
 )
+from verification._digits import digits
 from verification.attacks import pgd
 from verification.claims._claim import Claim
-from verification.demo._data import digits
 
 __all__ = ["CLAIMS"]
 

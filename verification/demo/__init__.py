@@ -1,4 +1,4 @@
-"""The demo: all five systems on real handwritten digits."""
+"""The demo: five systems, solver regimes and normalization on real handwritten digits."""
 
 from verification.demo._run import run_demo
 

@@ -11,14 +11,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from torch_bridge import SolverConsistencyReport
+from verification._interval import Estimate
 from verification.demo._measure import Decreases, ErrorMap, NodeErrors, SketchNoise
 
 __all__ = [
     "draw_consistency",
     "draw_curves",
     "draw_decreases",
+    "draw_differences",
     "draw_error_map",
     "draw_node_errors",
+    "draw_normalization",
     "draw_sketch_noise",
 ]
 
@@ -163,6 +166,49 @@ def draw_curves(curves: Mapping[str, Sequence[float]]) -> str:
         ax.xaxis.get_major_locator().set_params(integer=True)
         ax.set_title("Test accuracy while training")
         ax.legend(frameon=False, fontsize=9, ncols=2, loc="lower right")
+        return _svg(figure)
+
+
+def draw_differences(kinds: Mapping[str, Mapping[str, Estimate]], base: str) -> str:
+    """Differences to a baseline with their intervals, a panel for each kind."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(8.4, 3.2), layout="constrained")
+        for ax, (kind, found) in zip(
+            figure.subplots(1, 2, sharey=True), kinds.items(), strict=True
+        ):
+            shown = {name: d for name, d in found.items() if name != base}
+            means = [100 * d.mean for d in shown.values()]
+            widths = [100 * (d.half_width or 0) for d in shown.values()]
+            ax.axvline(0, color="black", lw=0.8)
+            ax.errorbar(means, range(len(shown)), xerr=widths, fmt="o", capsize=4)
+            ax.set_yticks(range(len(shown)), list(shown))
+            ax.set_ylim(len(shown) - 0.5, -0.5)
+            ax.set(xlabel=f"points against {base}", title=f"{kind} accuracy")
+        return _svg(figure)
+
+
+def draw_normalization(
+    means: Mapping[str, Mapping[str, Estimate]], tests: Sequence[str], own: str
+) -> str:
+    """Accuracy by normalization: over the solvers of the test, and by whose statistics."""
+    with rc_context(STYLE):
+        figure = Figure(figsize=(8.4, 4.0), layout="constrained")
+        left, right = figure.subplots(1, 2, sharey=True, width_ratios=[3, 2])
+        for k, (name, found) in enumerate(means.items()):
+            shift = 0.06 * (k - (len(means) - 1) / 2)
+            for ax, chosen in ((left, tests), (right, (tests[0], own))):
+                shown = [found[test] for test in chosen]
+                ax.errorbar(
+                    [i + shift for i in range(len(shown))],
+                    [100 * one.mean for one in shown],
+                    yerr=[100 * (one.half_width or 0) for one in shown],
+                    marker="o", capsize=3, label=name,
+                )  # fmt: skip
+        left.set_xticks(range(len(tests)), tests)
+        right.set_xticks([0, 1], ["running statistics", "own batches"])
+        right.set_xlim(-0.4, 1.4)
+        left.set(ylabel="test accuracy, %", ylim=(0, 102), xlabel="solver in the test")
+        figure.legend(*left.get_legend_handles_labels(), loc="outside right upper", frameon=False)
         return _svg(figure)
 
 

@@ -33,7 +33,7 @@ from torch_bridge import (
     odeint_adjoint,
     solver_consistency,
 )
-from verification.demo._data import Data, digit_pairs
+from verification._digits import Data, digit_pairs
 from verification.demo._rows import PAIR_ROWS, STEPS, Classifier, build
 from verification.demo._train import losses, step
 

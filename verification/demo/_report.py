@@ -11,12 +11,13 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup
 
 from verification._interval import Estimate
+from verification.demo._part import ONE_SEED, Section, loss
 from verification.demo._rows import Row
 from verification.demo._train import Run
 
 HERE = Path(__file__).parent
 
-__all__ = ["Line", "line", "page", "table", "verdicts", "warned"]
+__all__ = ["HEADER", "Line", "cells", "line", "page", "table", "verdicts", "warned"]
 
 
 @dataclass(frozen=True)
@@ -35,21 +36,20 @@ class Line:
     @property
     def loses(self) -> bool:
         """Whether accuracy is below the baseline's by more than the interval."""
-        d = self.difference
-        return d is not None and d.half_width is not None and d.mean + d.half_width < 0
+        return self.difference is not None and self.difference.is_loss
 
 
 def line(row: Row, runs: Sequence[Run], baseline: str, against: Sequence[Run] | None) -> Line:
     """Summarise the runs of a row; the difference to the baseline is paired by seed."""
     difference = None
+    accuracies = [run.accuracy for run in runs]
     if against is not None:
-        pairs = zip(runs, against, strict=True)
-        difference = Estimate.of([run.accuracy - other.accuracy for run, other in pairs])
+        difference = Estimate.paired(accuracies, [other.accuracy for other in against])
     first = runs[0]
     return Line(
         row,
         baseline,
-        Estimate.of([run.accuracy for run in runs]),
+        Estimate.of(accuracies),
         difference,
         first.forward,
         first.backward,
@@ -75,9 +75,9 @@ def cells(found: Line) -> tuple[str, ...]:
     )
 
 
-def table(lines: Sequence[Line]) -> str:
-    """The table for a terminal."""
-    rows = [HEADER, *map(cells, lines)]
+def table(header: Sequence[str], found: Sequence[Sequence[str]]) -> str:
+    """A table for a terminal."""
+    rows = [header, *found]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     texts = [
         "  ".join(
@@ -92,10 +92,9 @@ def table(lines: Sequence[Line]) -> str:
 def verdicts(lines: Sequence[Line], seeds: int) -> list[str]:
     """Say which rows lose more than their interval."""
     if seeds == 1:
-        return ["One seed gives no interval: run more seeds before believing a difference."]
+        return [ONE_SEED]
     lost = [
-        f"“{found.row.name}” loses {-100 * found.difference.mean:.1f} points against "
-        f"“{found.baseline}”, more than its interval."
+        loss(found.row.name, found.difference, found.baseline)
         for found in lines
         if found.loses and found.difference is not None
     ]
@@ -113,7 +112,13 @@ def warned(rows: Sequence[Row], groups: Sequence[Sequence[Run]]) -> list[str]:
     return sentences
 
 
-def page(path: Path, lines: Sequence[Line], texts: dict[str, object], svg: dict[str, str]) -> None:
+def page(
+    path: Path,
+    lines: Sequence[Line],
+    sections: Sequence[Section],
+    texts: dict[str, object],
+    svg: dict[str, str],
+) -> None:
     """Write the self-contained HTML page."""
     environment = Environment(
         loader=FileSystemLoader([HERE, HERE.parent]), autoescape=select_autoescape(["j2"])
@@ -122,6 +127,7 @@ def page(path: Path, lines: Sequence[Line], texts: dict[str, object], svg: dict[
     html = environment.get_template("page.html.j2").render(
         header=HEADER,
         rows=[(found, cells(found)) for found in lines],
+        sections=sections,
         figures=figures,
         **texts,
     )

@@ -8,19 +8,23 @@ import sys
 import time
 import traceback
 import warnings
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from odecore.errors import OdecoreWarning
+from verification._digits import Data, digit_pairs, digits
 from verification.demo import _figures, _measure, _report
-from verification.demo._data import Data, digit_pairs, digits
+from verification.demo._checks import check_section
+from verification.demo._normalizations import NORMALIZATIONS
+from verification.demo._regimes import REGIMES
 from verification.demo._rows import PAIR_ROWS, PLAIN, ROWS, Classifier, build
 from verification.demo._train import BATCH, Run, train
 
@@ -29,6 +33,7 @@ __all__ = ["run_demo"]
 ALL_ROWS = (*ROWS, *PAIR_ROWS)
 REQUIRED_ACCURACY = 0.96
 FIGURES = ("error_map", "node_errors", "sketch_noise", "decreases", "consistency")
+PARTS = {"regimes": REGIMES, "normalization": NORMALIZATIONS}
 
 
 def run_demo(out: Path, *, seeds: int = 3, jobs: int = 2, quick: bool = False) -> int:
@@ -53,7 +58,7 @@ def run_demo(out: Path, *, seeds: int = 3, jobs: int = 2, quick: bool = False) -
     start = time.perf_counter()
     out.mkdir(parents=True, exist_ok=True)
     seeds = 1 if quick else seeds
-    runs, svg, failures = _train_and_draw(seeds, jobs, quick)
+    runs, parts, svg, failures = _train_and_draw(seeds, jobs, quick)
     if failures:
         print("\n".join(failures), file=sys.stderr)
         print(f"{len(failures)} tasks failed; no page was written", file=sys.stderr)
@@ -62,6 +67,9 @@ def run_demo(out: Path, *, seeds: int = 3, jobs: int = 2, quick: bool = False) -
     means = [np.mean([run.curve for run in group], axis=0) for group in groups]
     names = [row.name for row in ALL_ROWS]
     svg["curves"] = _figures.draw_curves(dict(zip(names, means, strict=True)))
+    concluded = {key: part.conclude(_by_name(parts, key, seeds)) for key, part in PARTS.items()}
+    sections = [*(section for section, _ in concluded.values()), check_section()]
+    svg |= {key: picture for key, (_, picture) in concluded.items()}
     for name, text in svg.items():
         (out / f"{name}.svg").write_text(text, encoding="utf-8")
 
@@ -75,7 +83,7 @@ def run_demo(out: Path, *, seeds: int = 3, jobs: int = 2, quick: bool = False) -
         )
     verdicts += _report.warned(ALL_ROWS, groups)
     minutes = f"{(time.perf_counter() - start) / 60:.1f}"
-    texts = {
+    words = {
         "summary": "This is the quick form: too short to compare accuracies." if quick else "",
         "verdicts": verdicts,
         "seeds": seeds,
@@ -85,37 +93,53 @@ def run_demo(out: Path, *, seeds: int = 3, jobs: int = 2, quick: bool = False) -
         "minutes": minutes,
         "cores": os.cpu_count(),
     }
-    _report.page(out / "index.html", lines, texts, svg)
-    print("", _report.table(lines), "", *verdicts, "", sep="\n")
+    _report.page(out / "index.html", lines, sections, words, svg)
+    print(
+        "", _report.table(_report.HEADER, list(map(_report.cells, lines))), "", *verdicts, sep="\n"
+    )
+    for section in sections:
+        texts = [[cell.text for cell in row] for row in section.rows]
+        print("", _report.table(section.header, texts), "", *section.seen, sep="\n")
+        print(section.quoted)
     print(f"{minutes} minutes; open {out / 'index.html'}")
     return 0 if enough else 1
 
 
 def _train_and_draw(
     seeds: int, jobs: int, quick: bool
-) -> tuple[dict[tuple[int, int], Run], dict[str, str], list[str]]:
-    """All runs by row and seed, the figures measured on the first, and what failed."""
+) -> tuple[dict[tuple[int, int], Run], dict[tuple[str, str, int], Any], dict[str, str], list[str]]:
+    """All runs by row and seed, those of the parts, the figures of the first, and what failed."""
     runs: dict[tuple[int, int], Run] = {}
+    parts: dict[tuple[str, str, int], Any] = {}
     svg: dict[str, str] = {}
     failures: list[str] = []
+    rows = [(k, seed) for seed in range(seeds) for k in range(len(ALL_ROWS))]
+    more = [(p, name, seed) for p in PARTS for name in PARTS[p].names for seed in range(seeds)]
     # Spawned, not forked: a fork after torch has started threads can hang.
     with (
         ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_one_thread) as pool,
-        tqdm(total=len(ALL_ROWS) * seeds + len(FIGURES), unit="task", file=sys.stderr) as bar,
+        tqdm(total=len(rows) + len(more) + len(FIGURES), unit="task", file=sys.stderr) as bar,
     ):
         bar.set_description("training")
-        trained: dict[Future, tuple[int, int]] = {
-            pool.submit(train_row, k, seed, quick): (k, seed)
-            for seed in range(seeds)
-            for k in range(len(ALL_ROWS))
-        }
-        _collect(trained, runs, failures, bar)
+        _collect({pool.submit(train_row, *row, quick): row for row in rows}, runs, failures, bar)
+        bar.set_description("parts")
+        _collect({pool.submit(measure, *one, quick): one for one in more}, parts, failures, bar)
         if (0, 0) in runs:
             bar.set_description("figures")
             weights = runs[0, 0].weights
             drawn = {pool.submit(draw, name, weights, quick): name for name in FIGURES}
             _collect(drawn, svg, failures, bar)
-    return runs, svg, failures
+    return runs, parts, svg, failures
+
+
+def measure(part: str, name: str, seed: int, quick: bool) -> Any:
+    """Run one row of a part with one seed, in a worker."""
+    return PARTS[part].measure(name, seed, quick)
+
+
+def _by_name(found: dict[tuple[str, str, int], Any], part: str, seeds: int) -> dict[str, list[Any]]:
+    """Results of a part, seed by seed."""
+    return {name: [found[part, name, seed] for seed in range(seeds)] for name in PARTS[part].names}
 
 
 def _lines(groups: list[list[Run]]) -> list[_report.Line]:

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 
 from torch_bridge import apply, equiangular_backward, plan
 from torch_bridge import saved_bytes as bytes_of
-from verification.demo._data import Data
+from verification._digits import Data
 from verification.demo._rows import Classifier, Row
 
 __all__ = ["Run", "saved_bytes", "train"]

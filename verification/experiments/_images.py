@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from verification.demo._data import digits
+from verification._digits import digits
 
 __all__ = ["DATA", "Labelled", "handwritten", "signals"]
 

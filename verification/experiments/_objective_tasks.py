@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from verification.demo._data import digits, overlaid
+from verification._digits import digits, overlaid
 
 __all__ = ["CLASSES", "Imbalanced", "Model", "Pairs", "Side", "class_counts"]
 

@@ -13,7 +13,7 @@ from sklearn.datasets import make_moons
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from verification.demo._data import digits
+from verification._digits import digits
 
 __all__ = ["TASKS", "Density", "Digits", "Task"]
 

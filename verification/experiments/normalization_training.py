@@ -23,7 +23,7 @@ from torch_bridge import ODENet4, ODENet10
 from verification._interval import Estimate
 from verification.experiments._images import DATA, Labelled
 
-__all__ = ["CHOICES", "Setting", "accuracies", "main", "train"]
+__all__ = ["CHOICES", "TESTS", "Setting", "accuracies", "main", "train"]
 
 CHOICES = ("none", "layer", "weight", "spectral", "batch", "time batch")
 EULER = (2, 8, 16)
@@ -131,12 +131,12 @@ HEADER = (
 
 def line(choice: str, euler: int, runs: Sequence[dict[str, float]]) -> str:
     """A line of the table; the last four are differences, paired by seed."""
-    first = Estimate.of([found["as trained"] for found in runs]).percent()
+    first = [found["as trained"] for found in runs]
     others = [
-        Estimate.of([found[name] - found["as trained"] for found in runs]).percent("+")
+        Estimate.paired([found[name] for found in runs], first).percent("+")
         for name in (*list(TESTS)[1:], "batches")
     ]
-    return f"| {choice} | {euler} | {' | '.join([first, *others])} |"
+    return f"| {choice} | {euler} | {' | '.join([Estimate.of(first).percent(), *others])} |"
 
 
 def main(arguments: list[str] | None = None) -> int:

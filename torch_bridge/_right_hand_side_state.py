@@ -1,0 +1,104 @@
+"""What the modules of a right-hand side hold besides buffers, kept and put back."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["keep_attributes"]
+
+Back = Callable[[], bool]  # puts contents back; false where they have changed and stay so
+OWN = frozenset(vars(nn.Module()))  # torch's attributes: registers, hooks, the mode
+DEEPEST = 2  # what containers in attributes hold, but not what containers in those do
+
+
+def keep_attributes(modules: Mapping[str, nn.Module]) -> Callable[[], list[str]]:
+    """Remember the attributes of modules; the result puts them back and names what it can not.
+
+    An attribute that was bound again is bound as before, and a new one is removed. Tensors, torch's
+    generators, lists, deques, sets and dictionaries hold again what they held. Parameters changed
+    in place, and other objects whose attributes have changed, are named. Of torch's own modules
+    numbers alone are looked at: distributed ones keep the rest of their state elsewhere too.
+    """
+    backs = [
+        back
+        for path, module in modules.items()
+        for back in (_of_parameters(path, module), _of_attributes(path, module))
+    ]
+    return lambda: [name for back in backs for name in back()]
+
+
+def _of_parameters(path: str, module: nn.Module) -> Callable[[], list[str]]:
+    versions = [
+        (_joined(path, name), p, p._version)
+        for name, p in module._parameters.items()
+        if type(p) is nn.Parameter and not p.is_inference()
+    ]
+    return lambda: [name for name, p, version in versions if p._version != version]
+
+
+def _of_attributes(path: str, module: nn.Module) -> Callable[[], list[str]]:
+    if type(module).__module__.startswith("torch."):
+        numbers = {k: v for k, v in vars(module).items() if type(v) in (bool, int, float)}
+        return lambda: vars(module).update(numbers) or []
+    bound = {name: value for name, value in vars(module).items() if name not in OWN}
+    contents = {name: _contents(value) for name, value in bound.items()}
+
+    def put_back() -> list[str]:
+        now = vars(module)
+        for name in now.keys() - bound.keys() - OWN:
+            del now[name]
+        now.update(bound)
+        return [_joined(path, name) for name, back in contents.items() if not back()]
+
+    return put_back
+
+
+def _contents(value: Any, depth: int = 0) -> Back:
+    """Remember what a value holds."""
+    if isinstance(value, Tensor):
+        return _of_tensor(value)
+    if isinstance(value, torch.Generator):
+        state = value.get_state()
+        return lambda: value.set_state(state) is not None
+    if isinstance(value, list | deque | set | dict | tuple) and depth < DEEPEST:
+        return _of_container(value, depth)
+    if isinstance(value, nn.Module | type) or not hasattr(value, "__dict__"):
+        return lambda: True
+    before = dict(vars(value))
+    return lambda: all(vars(value).get(name) is kept for name, kept in before.items())
+
+
+def _of_tensor(value: Tensor) -> Back:
+    kept = value.detach().clone()
+
+    def put_back() -> bool:
+        if value.device.type != "meta" and not torch.equal(value, kept):
+            with torch.no_grad():
+                value.copy_(kept)
+        return True
+
+    return put_back
+
+
+def _of_container(value: Any, depth: int) -> Back:
+    kept = dict(value) if isinstance(value, dict) else list(value)
+    items = kept.values() if isinstance(kept, dict) else kept
+    backs = [_contents(item, depth + 1) for item in items]
+
+    def put_back() -> bool:
+        if not isinstance(value, tuple):
+            value.clear()
+            (value.extend if isinstance(value, list | deque) else value.update)(kept)
+        done = [back() for back in backs]
+        return all(done)
+
+    return put_back
+
+
+def _joined(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
