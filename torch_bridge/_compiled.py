@@ -23,13 +23,16 @@ from odecore.solve import (
     adaptive_leap,
     adaptive_step,
     explicit_step,
+    given_run,
     given_steps,
 )
 from odecore.tableaux import Coefficients
+from torch_bridge._inductor import inductor
 
 __all__ = ["attempted", "compiled_kernels", "history_of"]
 
 OUTPUTS = 32  # recorded in one loop
+MOST = 64  # given steps in one loop
 CHUNK = 8  # steps; twice as many take twice as long to compile
 RECOMPILE_LIMIT = 256  # right-hand sides, methods, dtypes, shapes in one process
 FUNCTION_LIMIT = 12  # of these for one right-hand side
@@ -71,6 +74,16 @@ def compiled_kernels(
         known = slope if method.last_stage_is_first else None
         return attempted(func, given_steps, fun, method, _stacked(times), y, known)
 
+    def run(fun: Any, times: Sequence[float], y: Tensor, slope: Tensor) -> Any:
+        if _differentiated(y, slope):
+            return None
+        filled = _on_host([*times, *[times[-1]] * (MOST + 1 - len(times))])
+        count = torch.tensor([len(times) - 1])
+        found = attempted(func, _run, fun, method, filled, count, y, slope)
+        reuses = method.last_stage_is_first
+        evaluations = (len(times) - 1) * (len(method.b) - reuses)
+        return found and (found[0], found[1] if reuses else None, evaluations)
+
     def step(
         fun: Any, t: Any, y: Tensor, h: Any, slope: Any, t_new: Any, tolerances: Any
     ) -> Attempt | None:
@@ -85,7 +98,11 @@ def compiled_kernels(
             ratio=ratio,
         )  # fmt: skip
 
-    return Kernels(step, leap, chunk, CHUNK, OUTPUTS * method.last_stage_is_first)
+    def begins() -> bool:  # gradients show in the first evaluation, and errors of `func`
+        return not torch.is_grad_enabled() and history_of(func).compiled[_leap] > 0
+
+    outputs = OUTPUTS * method.last_stage_is_first
+    return Kernels(step, leap, begins, chunk, CHUNK, run, MOST, outputs)
 
 
 def _leap(
@@ -100,10 +117,15 @@ def _leap(
     outputs: Tensor | None,
     weights: Tensor | None,
 ) -> Leap:
-    apart = [number.clone() for number in numbers.unbind()]  # the loop takes no views
     return adaptive_leap(
-        _while_loop, fun, method, law, norm, y, slope, apart, tol, xp, outputs, weights
+        _while_loop, fun, method, law, norm, y, slope, numbers, tol, xp, outputs, weights
     )
+
+
+def _run(
+    fun: Any, method: Coefficients, times: Tensor, count: Tensor, y: Tensor, slope: Tensor
+) -> tuple[Tensor, Tensor]:
+    return given_run(_while_loop, fun, method, times, count, y, slope, xp)
 
 
 def _step(
@@ -122,24 +144,9 @@ def _step(
 
 
 def _while_loop(condition: Any, body: Any, carried: Any) -> Any:
-    """Torch's operator, on a named tuple that ends with a tuple."""
     from torch._higher_order_ops import while_loop
 
-    kind, count = type(carried), len(carried) - 1
-
-    def packed(parts: tuple[Tensor, ...]) -> Any:
-        return kind(*parts[:count], tuple(parts[count:]))
-
-    found = while_loop(
-        lambda *parts: condition(packed(parts)),
-        lambda *parts: _flat(body(packed(parts))),
-        _flat(carried),
-    )
-    return packed(found)
-
-
-def _flat(carried: Any) -> tuple[Tensor, ...]:
-    return (*carried[:-1], *carried[-1])
+    return while_loop(lambda *parts: condition(parts), lambda *parts: body(parts), carried)
 
 
 def _root_mean_square(error: Tensor) -> Tensor:
@@ -153,7 +160,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         fullgraph=True,
         dynamic=False,
         recompile_limit=RECOMPILE_LIMIT,
-        options=None if function in (given_steps, _step) else {"cpp_wrapper": True},
+        backend=inductor({} if function in (given_steps, _step) else {"cpp_wrapper": True}),
     )
 
 
@@ -221,7 +228,12 @@ def _refuse(history: History, function: Callable[..., Any], reason: str) -> None
     )
 
 
-NAMES = {_leap: "the loop of adaptive steps", given_steps: "a chunk of steps", _step: "the step"}
+NAMES = {
+    _leap: "the loop of adaptive steps",
+    _run: "the loop of given steps",
+    given_steps: "a chunk of steps",
+    _step: "the step",
+}
 
 
 def _differentiated(*tensors: Tensor | None) -> bool:

@@ -1,13 +1,14 @@
 """Initial value problems: one step, a controller, a trajectory with its status."""
 
 from odecore.solve._adams import Adams
+from odecore.solve._adaptive_leap import Leap, adaptive_leap, adaptive_step
 from odecore.solve._controllers import StepControl
 from odecore.solve._dense_output import DenseOutput, DenseStep
 from odecore.solve._events import Event, EventRecord, as_events
 from odecore.solve._explicit_step import Attempt, explicit_step
 from odecore.solve._implicit_step import implicit_step
 from odecore.solve._integration import solve_ivp
-from odecore.solve._kernels import Kernels, Leap, adaptive_leap, adaptive_step, given_steps
+from odecore.solve._kernels import Kernels, given_run, given_steps
 from odecore.solve._newton import Newton
 from odecore.solve._per_sample import solve_per_sample
 from odecore.solve._reuse import refusing_reuse
@@ -33,6 +34,7 @@ __all__ = [
     "adaptive_step",
     "as_events",
     "explicit_step",
+    "given_run",
     "given_steps",
     "implicit_step",
     "refusing_reuse",

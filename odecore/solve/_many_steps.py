@@ -12,23 +12,36 @@ from odecore.solve._explicit_step import Attempt
 from odecore.solve._problem import Stop
 
 if TYPE_CHECKING:
-    from odecore.solve._march import March
+    from odecore.solve._march import March, Plan
 
-__all__ = ["leap_to", "take_chunk"]
+__all__ = ["begins_compiled", "leap_to", "take_given"]
 
 FEW = 8  # outputs
+
+
+def begins_compiled(plan: Plan) -> bool:
+    """Whether the first of the compiled adaptive steps also finds its own size."""
+    begins = plan.kernels.begins
+    if begins is None or plan.first_step is not None or len(plan.stops) > 1:
+        return False
+    return _leaps(plan) and begins()
+
+
+def _leaps(plan: Plan) -> bool:
+    """Whether many adaptive steps may be taken at once."""
+    adaptive = isinstance(plan.controller, AdaptiveSteps) and plan.kernels.leap is not None
+    return adaptive and plan.passes_steps and not plan.every_step
 
 
 def leap_to(march: March, stop: Stop) -> bool:
     """Take the steps up to a stop in compiled loops, as far as they go; whether all the way."""
     plan, counts, controller = march.plan, march.counts, march.plan.controller
     leap = plan.kernels.leap
-    if not isinstance(controller, AdaptiveSteps) or leap is None:
-        return False
-    if not plan.passes_steps or plan.every_step:
+    if not _leaps(plan) or leap is None or not isinstance(controller, AdaptiveSteps):
         return False
     direction = 1.0 if stop.t > march.t else -1.0
     while march.t != stop.t:
+        begins = march.control.h == 0
         outputs, weights = _on_the_way(march)
         goal = stop.t
         if weights is None and outputs:
@@ -50,13 +63,18 @@ def leap_to(march: March, stop: Stop) -> bool:
             weights,
         )  # fmt: skip
         if found is None:
+            if begins:
+                march.begin()
             return False
         t, h, *ratios, accepted, rejected, rejects, forced, t_old = found.numbers.tolist()
+        if begins and accepted + rejected == 0:  # f is not finite
+            march.begin()
+            return False
         stages = found.stages
         reuses = found.slope is not None
         counts["accepted"] += int(accepted)
         counts["rejected"] += int(rejected)
-        counts["evaluations"] += int(accepted + rejected) * (len(stages) - reuses)
+        counts["evaluations"] += int(accepted + rejected) * (len(stages) - reuses) + 2 * begins
         march.control = Control(
             h,
             rejects=int(rejects) if rejects < inf else 0,
@@ -93,28 +111,57 @@ def _on_the_way(march: March) -> tuple[Sequence[float], Any]:
     return outputs, extension.weights
 
 
-def take_chunk(march: March, position: int) -> int:
+def take_given(march: March, position: int) -> int:
     """Take several given steps at once, if that is possible; how many."""
-    plan, kernels = march.plan, march.plan.kernels
-    if kernels.chunk is None or not plan.passes_steps:
+    plan = march.plan
+    if not plan.passes_steps:
         return 0
-    stops = plan.stops[position : position + kernels.length]
-    ends = [stop.t for stop in stops]
-    waiting = islice(plan.outputs, march.waiting, None)
-    passed = list(takewhile(lambda t: abs(t - march.t) <= abs(ends[-1] - march.t), waiting))
-    if len(stops) < kernels.length or not set(passed) <= set(ends):
+    made = _run(march, position) or _chunk(march, position)
+    if made is None:
         return 0
-    found = kernels.chunk(plan.fun, [march.t, *ends], march.y, march.slope)
-    if found is None:
-        return 0
-    states, march.slope, evaluations = found
-    march.waiting += len(passed)
-    for stop, y in zip(stops, states, strict=True):
-        if plan.every_step or stop.recorded or stop.t in passed:
+    stops, states, march.slope, evaluations = made
+    for stop, y in zip(stops[-len(states) :], states, strict=True):
+        waited = plan.outputs[march.waiting : march.waiting + 1] == [stop.t]
+        march.waiting += waited
+        if plan.every_step or stop.recorded or waited:
             march.recorded.append((stop.t, y))
-    march.t, march.y = ends[-1], states[-1]
+    march.t, march.y = stops[-1].t, states[-1]
     march.counts["accepted"] += len(stops)
     march.counts["evaluations"] += evaluations
     if plan.report is not None:
         plan.report(march.t)
     return len(stops)
+
+
+_Made = tuple[Sequence[Stop], Sequence[Any], Any, int]  # the last states, f there, evaluations
+
+
+def _run(march: March, position: int) -> _Made | None:
+    """Steps of which only the last state is recorded, if they are many."""
+    plan, kernels = march.plan, march.plan.kernels
+    if kernels.run is None or plan.every_step:
+        return None
+    stops = plan.stops[position : position + kernels.most]
+    recorded = [i for i, stop in enumerate(stops) if stop.recorded]
+    stops = stops[: recorded[0] + 1] if recorded else stops
+    for output in plan.outputs[march.waiting : march.waiting + 1]:
+        stops = [stop for stop in stops if abs(stop.t - march.t) <= abs(output - march.t)]
+    if len(stops) < kernels.length:
+        return None
+    found = kernels.run(plan.fun, [march.t, *(stop.t for stop in stops)], march.y, march.slope)
+    return None if found is None else (stops, found[:1], *found[1:])
+
+
+def _chunk(march: March, position: int) -> _Made | None:
+    """Steps of which any state may be recorded."""
+    plan, kernels = march.plan, march.plan.kernels
+    stops = plan.stops[position : position + kernels.length]
+    if kernels.chunk is None or len(stops) < kernels.length:
+        return None
+    ends = [stop.t for stop in stops]
+    waiting = islice(plan.outputs, march.waiting, None)
+    passed = set(takewhile(lambda t: abs(t - march.t) <= abs(ends[-1] - march.t), waiting))
+    if not passed <= set(ends):
+        return None
+    found = kernels.chunk(plan.fun, [march.t, *ends], march.y, march.slope)
+    return None if found is None else (stops, *found)

@@ -23,7 +23,7 @@ from odecore.solve._events import Event, EventRecord, find_root
 from odecore.solve._explicit_step import Attempt, checked_stage
 from odecore.solve._first_step import first_step_size
 from odecore.solve._kernels import Kernels
-from odecore.solve._many_steps import leap_to, take_chunk
+from odecore.solve._many_steps import begins_compiled, leap_to, take_given
 from odecore.solve._problem import Stop, beside, checked_field
 from odecore.solve._status import Statistics, Status
 from odecore.solve._trajectory import Trajectory
@@ -134,11 +134,16 @@ class March:
     compiled: bool = False  # whether there are compiled steps, until the compiler refuses one
 
     def start(self) -> None:
+        """Record the initial state, and begin, unless compiled steps do."""
+        self.recorded.append((self.t, self.y))
+        self.found = [([], []) for _ in self.plan.events]
+        self.behind_jump = self.plan.jump_at_start
+        if not begins_compiled(self.plan):
+            self.begin()
+
+    def begin(self) -> None:
         """Evaluate fun at the start, check what it returns, and find the first step."""
         plan = self.plan
-        self.recorded.append((self.t, self.y))
-        self.found = [([], []) for _ in plan.events]
-        self.behind_jump = plan.jump_at_start
         t = beside(self.t, plan.stops[-1].t, self.y) if plan.jump_at_start else self.t
         self.slope = checked_field(plan.fun, t, self.y)
         self.counts["evaluations"] += 1
@@ -161,7 +166,7 @@ class March:
         stops, position = self.plan.stops, 0
         try:
             while position < len(stops) and self.status is Status.SUCCESS:
-                taken = self.plan.kernels.chunk is not None and take_chunk(self, position)
+                taken = take_given(self, position)
                 if not taken:
                     self._go_to(stops[position])
                 position += taken or 1

@@ -8,7 +8,7 @@ import pytest
 
 from odecore._array import namespace
 from odecore.errors import SolveError
-from odecore.solve import Kernels, StepControl, adaptive_leap, given_steps, solve_ivp
+from odecore.solve import Kernels, StepControl, adaptive_leap, given_run, given_steps, solve_ivp
 from odecore.tableaux import tableau
 
 
@@ -37,14 +37,14 @@ def root_mean_square(x):
     return (abs(x) ** 2).mean() ** 0.5
 
 
-def kernels_of(method, y0, calls=None):
+def kernels_of(method, y0, calls=None, begins=False, runs=None):
     coefficients, xp = tableau(method).coefficients, namespace(y0)
     calls = [] if calls is None else calls
 
     def leap(fun, law, tolerances, y, slope, numbers, outputs, weights):
         calls.append(numbers)
         slope = y * 0 if slope is None else slope
-        given = [xp.asarray(number) for number in numbers]
+        given = xp.asarray(numbers, dtype=xp.float64)
         recorded = () if outputs is None else (xp.asarray(outputs), weights)
         return adaptive_leap(
             python_loop, fun, coefficients, law, root_mean_square, y, slope, given, tolerances, xp,
@@ -56,7 +56,16 @@ def kernels_of(method, y0, calls=None):
         slope = slope if coefficients.last_stage_is_first else None
         return given_steps(fun, coefficients, np.asarray(times), y, slope)
 
-    return Kernels(leap=leap, chunk=chunk, outputs=12 * coefficients.last_stage_is_first)
+    def run(fun, times, y, slope):
+        calls.append(times)
+        reuses, n = coefficients.last_stage_is_first, len(times) - 1
+        filled, count = np.asarray([*times, *[times[-1]] * 3]), np.asarray([n])
+        given = y, slope if reuses else y * 0
+        y, slope = given_run(python_loop, fun, coefficients, filled, count, *given, xp)
+        return y, slope if reuses else None, n * (len(coefficients.b) - reuses)
+
+    outputs = 12 * coefficients.last_stage_is_first
+    return Kernels(leap=leap, chunk=chunk, begins=lambda: begins, outputs=outputs, run=runs and run)
 
 
 @pytest.mark.parametrize("controller", ["I", "PI", "PID"])
@@ -69,7 +78,7 @@ def test_a_leap_takes_the_steps_of_the_loop(problem, method, controller):
     times = np.concatenate([[0.0], np.linspace(0.05, 0.9, 17), [end]])
     for t_eval in (times, [end]):
         calls = []
-        kernels = kernels_of(method, y0, calls)
+        kernels = kernels_of(method, y0, calls, begins=controller != "PI")
         plain = solve_ivp(fun, (0.0, end), y0, t_eval=t_eval, **options)
         leaps = solve_ivp(fun, (0.0, end), y0, t_eval=t_eval, kernels=kernels, **options)
         recorded_inside = method in ("dopri5", "bosh3")  # 17 outputs in loops of 12, then 6 singly
@@ -87,26 +96,29 @@ def test_bounds_of_the_step_hold_in_a_leap(backward):
     for options in ({"max_step": 0.01}, {"min_step": 0.1}, {"step_at": [0.35]}):
         plain = solve_ivp(fun, span, y0, t_eval=[span[1]], **options)
         calls = []
-        kernels = kernels_of("dopri5", y0, calls)
+        kernels = kernels_of("dopri5", y0, calls, begins=True)
         leaps = solve_ivp(fun, span, y0, t_eval=[span[1]], kernels=kernels, **options)
         assert calls
         assert leaps.statistics == plain.statistics
         np.testing.assert_allclose(leaps.y, plain.y, rtol=1e-9)
 
 
+@pytest.mark.parametrize("begins", [False, True])
 @pytest.mark.parametrize(
     ("fun", "options"),
     [
         (lambda t, y: y**2, {}),
+        (lambda t, y: y * np.nan, {}),
+        (lambda t, y: np.where(t > 0, np.nan, 1.0) * y, {}),
         (lambda t, y: np.where(t > 0.5, np.nan, 1.0) * y, {}),
         (lambda t, y: np.cos(50 * t) * y, {"max_steps": 7}),
         (lambda t, y: np.where(t > 0.5, np.inf, 1.0) * y, {"min_step": 0.2}),
     ],
 )
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_failures_have_the_status_of_the_loop(fun, options):
+def test_failures_have_the_status_of_the_loop(fun, options, begins):
     found = []
-    for kernels in (None, kernels_of("dopri5", np.ones(1))):
+    for kernels in (None, kernels_of("dopri5", np.ones(1), begins=begins)):
         with pytest.raises(SolveError) as caught:
             solve_ivp(fun, (0.0, 2.0), [1.0], t_eval=[0.1, 2.0], kernels=kernels, **options)
         trajectory = caught.value.trajectory
@@ -114,17 +126,20 @@ def test_failures_have_the_status_of_the_loop(fun, options):
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("runs", [None, True])
 @pytest.mark.parametrize("method", ["classic", "dopri5", "euler"])
 @pytest.mark.parametrize("grid", [np.linspace(0, 1, 41), np.linspace(0, 1, 20) ** 2])
-def test_chunks_are_the_steps(method, grid):
+def test_many_given_steps_are_the_steps(method, grid, runs):
     fun, y0, _ = PROBLEMS["van der Pol"]
     calls = []
-    kernels = kernels_of(method, y0, calls)
+    kernels = kernels_of(method, y0, calls, runs=runs)
     for t_eval in ([1.0], [grid[3], grid[8], 1.0], [0.5 * grid[9] + 0.5 * grid[10], 1.0], grid):
         options = {"method": method, "grid": grid.tolist(), "t_eval": t_eval}
         plain = solve_ivp(fun, (0.0, 1.0), y0, **options)
         chunks = solve_ivp(fun, (0.0, 1.0), y0, kernels=kernels, **options)
         assert calls
+        if runs and len(t_eval) == 1:
+            assert len(calls) == 1
         calls.clear()
         assert chunks.t.tolist() == plain.t.tolist()
         np.testing.assert_allclose(chunks.y, plain.y, rtol=1e-12)
@@ -166,7 +181,7 @@ def test_a_leap_under_jit_of_jax():
     def solve(y, slope, numbers, tolerances):
         return adaptive_leap(
             jax.lax.while_loop, lambda t, y: -y + jnp.cos(t), method, law, root_mean_square,
-            y, slope, tuple(numbers), tolerances, namespace(y),
+            y, slope, numbers, tolerances, namespace(y),
         )  # fmt: skip
 
     y0 = jnp.ones(1)

@@ -84,6 +84,12 @@ def test_single_steps_carry_the_gradient_of_an_adaptive_solve():
     y = odeint(f, y0, 2 * t, compile=True, rtol=1e-5)
     y.sum().backward()
     assert graphs() == before
+    with torch.no_grad():
+        odeint(f, y0, t, compile=True, rtol=1e-6)  # as a whole
+    f.zero_grad()
+    y = odeint(f, y0.detach(), t, compile=True, rtol=1e-6)
+    y.square().sum().backward()
+    torch.testing.assert_close(f.net[0].weight.grad, found[0][1], rtol=1e-8, atol=1e-10)
 
 
 def test_chunks_of_given_steps_and_their_gradient():
