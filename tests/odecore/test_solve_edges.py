@@ -317,3 +317,21 @@ def test_tolerances_for_each_array_of_complex_and_torch_states():
         assert solve_ivp(lambda t, y: (-y[0], -y[1]), (0, 1), y0, atol=atol).success
     y0 = array_api_strict.ones(2)
     assert solve_ivp(lambda t, y: -y, (0, 1), y0, atol=array_api_strict.asarray([1, 1])).success
+
+
+@pytest.mark.parametrize("place", ["first", "second", "third"])
+def test_nan_in_any_array_of_a_structure_rejects_the_step(place):
+    # log(u) is NaN where a step goes below 0.
+    def field(t, y):
+        return {
+            key: -np.log(part) * (50.0 if t > 5 else 0.0) if key == place else -0.01 * part
+            for key, part in y.items()
+        }
+
+    y0 = {key: np.full(1, 0.02 if key == place else 1.0) for key in ("first", "second", "third")}
+    with np.errstate(invalid="ignore"):
+        found = solve_ivp(field, (0, 10), y0)
+    assert found.statistics.rejected > 0
+    for key, part in found.y.items():
+        wanted = 1.0 if key == place else math.exp(-0.1)
+        assert part[-1, 0] == pytest.approx(wanted, abs=1e-5)
