@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from math import isfinite
 from typing import Any
@@ -23,6 +23,7 @@ __all__ = [
     "is_like",
     "is_readable",
     "is_torch_array",
+    "largest",
     "limits",
     "mover",
     "namespace",
@@ -186,6 +187,11 @@ def as_float64(array: Any, label: str, /) -> np.ndarray:
     if np.iscomplexobj(array):
         raise TypeError(f"`{label}` must be real, got complex numbers; view them as real pairs")
     return np.array(array, dtype=np.float64)
+
+
+def largest(numbers: Iterable[Any], /) -> float:
+    """The largest of numbers: NaN if one of them is, unlike `max`, and 0 if there is none."""
+    return float(np.max([float(x) for x in numbers], initial=0.0))
 
 
 def own(array: Any, /) -> Any:

@@ -86,15 +86,14 @@ class Layout:
             return norm
         if norm is not None:
             return lambda error: norm(self.state(error))
-        return lambda error: max(
-            float(part.abs().square().mean().sqrt()) for part in self.state(error) if part.numel()
-        )
+        largest = self.tensor_norm(None)
+        return None if largest is None else lambda error: float(largest(error))
 
     def tensor_norm(self, norm: Callable[[Any], Any] | None) -> Callable[[Tensor], Any] | None:
         """The same norms with values that are tensors; None for the root mean square of all."""
         if norm is not None:
             return lambda error: torch.as_tensor(norm(self.state(error)))
-        if self.shapes is None:
+        if self.shapes is None or not any(shape.numel() for shape in self.shapes):
             return None
         return lambda error: torch.stack(
             [part.abs().square().mean().sqrt() for part in self.state(error) if part.numel()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from odecore._array import namespace
+from odecore._array import largest, namespace
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize
 from odecore.adjoint._sweep import product
@@ -113,7 +113,7 @@ def backsolve(
 def _of_state_and_adjoint(state: tuple[Any, ...]) -> Any:
     """The larger root mean square of the first two parts."""
     xp = namespace(state[0])
-    return max(float(xp.mean(xp.abs(part) ** 2)) ** 0.5 for part in state[:2])
+    return largest(float(xp.mean(xp.abs(part) ** 2)) ** 0.5 for part in state[:2])
 
 
 def _like(x: Any, parameter: Any, xp: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from array_api_compat import device
 
-from odecore._array import combiner, constant, constant_like, limits, namespace, tracks
+from odecore._array import combiner, constant, constant_like, largest, limits, namespace, tracks
 from odecore._krylov import gmres
 from odecore.solve._error_norm import root_mean_square, tolerance_scale
 from odecore.solve._explicit_step import Attempt, checked_stage
@@ -190,7 +190,7 @@ class _Work:
 
     def _size(self, k: Any) -> float:
         """Norm of the change h k of the states, in units of the tolerance if there is one."""
-        return max(root_mean_square(self.h * k[i, ...] / self.scale) for i in range(k.shape[0]))
+        return largest(root_mean_square(self.h * k[i, ...] / self.scale) for i in range(k.shape[0]))
 
     def _rounding(self) -> float:
         xp = namespace(self.start)

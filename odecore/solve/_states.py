@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from array_api_compat import is_array_api_obj
 
-from odecore._array import as_state, constant, constant_like, is_like, namespace
+from odecore._array import as_state, constant, constant_like, is_like, largest, namespace
 
 __all__ = ["Structure", "is_structured"]
 
@@ -116,7 +116,7 @@ class Structure:
 
     def largest(self, norm: Callable[[Any], float]) -> Callable[[Any], float]:
         """The largest of the norms of the arrays."""
-        return lambda vector: max(norm(part) for part in _leaves(self.state(vector)))
+        return lambda vector: largest(norm(part) for part in _leaves(self.state(vector)))
 
 
 @dataclass(frozen=True)

@@ -364,3 +364,21 @@ def test_adams_keeps_its_slopes_across_jumps_only_where_it_is_told():
 def test_complex_events_have_no_sign():
     with pytest.raises(ValueError, match="one real number"):
         solve_ivp(lambda t, y: 1j * y, (0, 5), [1 + 0j], events=lambda t, y: y[0])
+
+
+@pytest.mark.parametrize("place", ["first", "second", "third"])
+def test_nan_in_any_array_of_a_structure_rejects_the_step(place):
+    # log(u) is NaN where a step goes below 0.
+    def field(t, y):
+        return {
+            key: -np.log(part) * (50.0 if t > 5 else 0.0) if key == place else -0.01 * part
+            for key, part in y.items()
+        }
+
+    y0 = {key: np.full(1, 0.02 if key == place else 1.0) for key in ("first", "second", "third")}
+    with np.errstate(invalid="ignore"):
+        found = solve_ivp(field, (0, 10), y0)
+    assert found.statistics.rejected > 0
+    for key, part in found.y.items():
+        wanted = 1.0 if key == place else math.exp(-0.1)
+        assert part[-1, 0] == pytest.approx(wanted, abs=1e-5)

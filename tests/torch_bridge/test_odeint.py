@@ -483,3 +483,19 @@ def test_tolerances_are_checked_also_where_steps_are_fixed(solve):
     for bad in ({"rtol": -1.0}, {"atol": math.nan}):
         with pytest.raises(ValueError, match="finite and not negative"):
             solve(lambda t, y: -y, y0, t, method="rk4", **bad, **more)
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_nan_in_any_tensor_of_a_tuple_rejects_the_step(place):
+    # log(u) is NaN where a step goes below 0.
+    def field(t, y):
+        pull = 50.0 if t > 5 else 0.0
+        return tuple(
+            -torch.log(part) * pull if i == place else -0.01 * part for i, part in enumerate(y)
+        )
+
+    y0 = tuple(torch.full((1,), 0.02 if i == place else 1.0).double() for i in range(3))
+    found = odeint(field, y0, torch.tensor([0.0, 10.0]).double(), rtol=1e-6, atol=1e-9)
+    for i, part in enumerate(found):
+        wanted = 1.0 if i == place else math.exp(-0.1)
+        assert float(part[-1]) == pytest.approx(wanted, abs=1e-5)
