@@ -185,39 +185,41 @@ def odeint_adjoint(
         return problem.layout.state(problem.y0[None])
     with setting.autocast.suspended(), one_solve():
         start = shifted_start(problem.y0, t, problem.field)
-        y, *saved = _Solve.apply(kind, certifier, start, *setting.parameters)
+        y, _, *saved = _Solve.apply(kind, certifier, start, *setting.parameters)
         if y.device.type == "cpu" and not inside_transform():
             kind.warn_of_trajectory([x.detach() for x in saved])
         return problem.layout.state(shifted_outputs(y, problem.y0, t, problem.field))
 
 
 class _Solve(torch.autograd.Function):
-    """Forward: solve and save. Backward: the adjoint, with autograd's products."""
+    """Forward: solve and save. Backward: the adjoint, with autograd's products.
+
+    The second output is empty; as y it depends on all inputs, and it keeps no memory.
+    """
 
     @staticmethod
     def forward(
         kind: Any, certifier: Certifier | None, y0: Tensor, *parameters: Tensor
     ) -> tuple[Tensor, ...]:
-        found: tuple[Tensor, ...] = kind.record(y0.detach())  # nothing is recorded here
-        return found
+        y, *saved = kind.record(y0.detach())  # nothing is recorded here
+        return y, y.new_empty(0), *saved
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         ctx.kind, ctx.certifier, _, *parameters = inputs
         ctx.adjoint_options = ctx.kind.setting.adjoint_options  # users replace its norm
-        ctx.mark_non_differentiable(*output[1:])
+        ctx.mark_non_differentiable(*output[2:])
         ctx.save_for_backward(*output[1:], *parameters)
 
     @staticmethod
     def backward(ctx: Any, y_grad: Tensor, *_: Any) -> tuple[Any, ...]:
         kind, setting = ctx.kind, ctx.kind.setting
-        tensors = ctx.saved_tensors  # unpacking also checks that nothing was overwritten
+        empty, *tensors = ctx.saved_tensors  # unpacking also checks that nothing was overwritten
         saved = tensors[: len(tensors) - len(setting.parameters)]
         norm = ctx.adjoint_options.get("norm")
         found = _gradients(kind, ctx.certifier, saved, y_grad, norm)
-        anchor = torch.empty(0, requires_grad=True)
-        gradients = (found.y0, *found.parameters)
-        return None, None, *(once_only(g, anchor, NO_SECOND_DERIVATIVE) for g in gradients)
+        gradients, depends_on = (found.y0, *found.parameters), (empty, y_grad)
+        return None, None, *(once_only(g, depends_on, NO_SECOND_DERIVATIVE) for g in gradients)
 
 
 def _gradients(

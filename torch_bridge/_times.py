@@ -69,19 +69,20 @@ class _Shifted(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        _, t, slope = inputs
-        ctx.save_for_backward(t, slope)
+        y, t, slope = inputs
+        ctx.save_for_backward(t, slope, y if ctx.needs_input_grad[0] else None)
         ctx.save_for_forward(t, slope)
 
     @staticmethod
     def backward(ctx: Any, y_grad: Tensor) -> tuple[Tensor | None, ...]:
-        t, slope = ctx.saved_tensors
+        t, slope, y = ctx.saved_tensors
         if not ctx.needs_input_grad[1]:
             return y_grad, None, None
         # Autograd conjugates: for complex states the real part of conj(slope) y_grad.
         t_grad = (slope.conj() * y_grad).real if slope.is_complex() else slope * y_grad
         t_grad = t_grad.sum().to(t.device, t.dtype)
-        return y_grad, once_only(t_grad, t, NO_SECOND_DERIVATIVE), None
+        depends_on = (t,) if y is None else (t, y)  # the slope does, by func
+        return y_grad, once_only(t_grad, depends_on, NO_SECOND_DERIVATIVE), None
 
     @staticmethod
     def jvp(ctx: Any, y_tangent: Any, t_tangent: Any, _: Any) -> Tensor:

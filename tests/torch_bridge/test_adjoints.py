@@ -3,6 +3,7 @@
 import copy
 import warnings
 from collections import Counter
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -316,6 +317,28 @@ def test_no_adjoint_is_differentiated_twice(adjoint):
     (first,) = torch.autograd.grad(y[-1].square().sum(), y0, create_graph=True)
     with pytest.raises(RuntimeError, match="can not be differentiated again"):
         first.sum().backward()
+
+
+@pytest.mark.parametrize("adjoint", KINDS)
+@pytest.mark.parametrize("hooks", [False, True])
+def test_no_path_to_a_second_derivative_is_cut_in_silence(adjoint, hooks):
+    # torch.autograd.grad goes along the paths to its inputs only, and .backward() along all.
+    func, y0 = Field(), torch.randn(1, 4, dtype=D, requires_grad=True)
+    w = torch.tensor(2.0, dtype=D, requires_grad=True)
+
+    def last(y):
+        return odeint_adjoint(func, y, T, rtol=1e-5, atol=1e-5, adjoint=adjoint)[-1]
+
+    with torch.autograd.graph.save_on_cpu() if hooks else nullcontext():
+        firsts = torch.autograd.grad(
+            w * last(y0).sum(), [y0, *func.parameters()], create_graph=True
+        )
+    for first in firsts:
+        for x in (y0, w, *func.parameters()):
+            with pytest.raises(RuntimeError, match="can not be differentiated again"):
+                torch.autograd.grad(first.sum(), x, allow_unused=True, retain_graph=True)
+    with pytest.raises(RuntimeError, match="can not be differentiated again"):
+        torch.autograd.functional.hessian(lambda y: last(y).square().sum(), y0.detach())
 
 
 @pytest.mark.parametrize("adjoint", KINDS)

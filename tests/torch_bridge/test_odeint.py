@@ -398,6 +398,20 @@ def test_second_derivatives_with_respect_to_time_are_refused(solve):
         torch.autograd.grad(gradient[1], times)
 
 
+@both
+def test_mixed_second_derivatives_with_time_are_refused(solve):
+    w, b, y0 = (torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (0.7, 0.3, 1.0))
+    more = {"adjoint_params": (w, b)} if solve is odeint_adjoint else {}
+    times = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64, requires_grad=True)
+    for loss in (lambda y: y[-1], lambda y: y[1]):  # linear, as is func: so y_grad is constant
+        y = solve(lambda t, y: w * t + b - y, y0, times, **more)
+        (gradient,) = torch.autograd.grad(loss(y), times, create_graph=True)
+        for k in range(3):
+            for x in (w, b, y0, times):
+                with pytest.raises(RuntimeError, match="can not be differentiated again"):
+                    torch.autograd.grad(gradient[k], x, allow_unused=True, retain_graph=True)
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from inside torch
 def test_forward_mode_with_respect_to_time_and_state():
     times = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
