@@ -341,6 +341,25 @@ def test_certificates(adjoint):
         gradients(func, y0, T, certificate=Certifier(1e-12, "raise"), **options)
 
 
+@pytest.mark.parametrize("action", [None, "raise", "refine"])
+@pytest.mark.parametrize("adjoint", KINDS)
+def test_the_size_of_the_loss_does_not_matter(adjoint, action):
+    func, y0 = Field(scale=3.0), torch.randn(7, 4, dtype=D)
+    options = {"rtol": 1e-4, "atol": 1e-4, "adjoint": adjoint}
+
+    def gradient(size):
+        certifier = None if action is None else Certifier(on_uncertified=action)
+        y = odeint_adjoint(func, y0, T, certificate=certifier, **options)
+        found = torch.autograd.grad(size * y[-1].sum(), list(func.parameters()))
+        return torch.cat([g.ravel() for g in found]) / size, certifier and certifier.errors[0]
+
+    wanted, error = gradient(1.0)
+    for size in (1e-200, 1e-8, 1e200):
+        found, estimate = gradient(size)
+        assert torch.allclose(found, wanted, rtol=0, atol=float(1e-11 * wanted.norm()))
+        assert estimate == (error if error is None else pytest.approx(error, rel=1e-6))
+
+
 def test_certificates_now_and_then():
     func, y0 = Field(), torch.randn(3, 4, dtype=D)
     certifier = Certifier(every=3)
