@@ -67,7 +67,9 @@ def odeint_adjoint(
     func, y0, t, rtol, atol, method, options, event_fn
         As for `odeint`.
     adjoint_rtol, adjoint_atol : optional
-        Tolerances of the backward solve; by default those of the forward solve.
+        Tolerances of the backward solve; by default those of the forward solve. The absolute one
+        is relative to the largest entry of dL/dy, over all times, so that the size of the loss
+        does not matter.
     adjoint_method : str, ButcherTableau or Coefficients, optional
         "collocation" solves the adjoint equation at all nodes of a panel at once, by evaluating
         func there in one batch (torch.vmap where it can), instead of stepping through it; it is

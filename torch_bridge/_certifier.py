@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from math import nan
+from numbers import Integral, Real
 from typing import Any
 
 from torch import Tensor
@@ -32,7 +34,8 @@ class Certifier:
     Attributes
     ----------
     errors : list of float
-        The estimates so far.
+        The estimates so far; NaN where dL/dy was not finite, as the gradient is then. Of this
+        nothing else is said.
     last : odecore.adjoint.Certificate or None
 
     Raises
@@ -44,6 +47,10 @@ class Certifier:
     -----
     `odecore.adjoint.certify` says what is estimated and what it costs: several times the
     evaluations of the gradient, but in batches.
+
+    The estimate is that of the gradient for dL/dy as it is. Where the loss is not linear, dL/dy was
+    itself computed from inexact states, and this error is not seen: it is about that of the states
+    times the second derivative of the loss, and can be many times the estimate.
 
     Examples
     --------
@@ -60,13 +67,16 @@ class Certifier:
     def __init__(
         self, limit: float | None = None, on_uncertified: str = "warn", every: int = 1
     ) -> None:
-        if limit is not None and not limit > 0:
-            raise ValueError(f"`limit` must be positive, got {limit!r}")
+        if limit is not None and not (_is_number(limit, Real) and limit > 0):
+            raise ValueError(
+                f"`limit` must be positive, got {limit!r}; leave it out, or give "
+                "`certificate=True`, for 100 rtol"
+            )
         if on_uncertified not in ACTIONS:
             raise ValueError(
                 f"`on_uncertified` must be one of {', '.join(ACTIONS)}, got {on_uncertified!r}"
             )
-        if every < 1:
+        if not (_is_number(every, Integral) and every >= 1):
             raise ValueError(f"`every` must be a positive int, got {every!r}")
         self.limit, self.on_uncertified, self.every = limit, on_uncertified, every
         self.errors: list[float] = []
@@ -95,6 +105,9 @@ class Certifier:
         self.passes += 1
         if (self.passes - 1) % self.every or found.y0.numel() == 0:
             return found
+        if not all(bool(w.isfinite().all()) for w in cotangents):
+            self.errors.append(nan)
+            return found
         self.last = certify(found, linearize_nodes, panels(), cotangents, **options)
         self.errors.append(self.last.error)
         limit = 100 * rtol if self.limit is None else self.limit
@@ -110,3 +123,7 @@ class Certifier:
             raise UncertifiedGradientError(message)
         warnings.warn(message, UncertifiedGradientWarning, stacklevel=4)
         return found
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)

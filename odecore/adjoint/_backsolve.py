@@ -9,6 +9,7 @@ from odecore._array import largest, namespace
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize
 from odecore.adjoint._sweep import product
+from odecore.adjoint._unit import in_their_unit
 from odecore.solve import Statistics, solve_ivp
 
 __all__ = ["backsolve"]
@@ -73,6 +74,9 @@ def backsolve(
     diffrax's `BacksolveAdjoint` do. Where the flow contracts, y is unstable backwards: its error
     grows by up to exp(L T), and no tolerance of the step control sees it. `restored` has none of
     this; this one is here to compare with.
+
+    As in `restored`, a is solved for in the unit of the largest entry of all cotangents, and so is
+    the gradient of the parameters: the absolute tolerance is relative to that entry.
     """
     if hasattr(states, "shape"):
         states = [states[i, ...] for i in range(states.shape[0])]
@@ -88,26 +92,31 @@ def backsolve(
         moved, terms = pull(a, bool(parameters))
         return (value, -moved, *(-xp.astype(term, y.dtype) for term in terms))
 
-    a, xp = cotangents[-1], namespace(cotangents[-1])
-    total = tuple(xp.astype(x * 0, a.dtype) for x in parameters)
-    slopes, statistics = [], Statistics()
+    xp = namespace(cotangents[-1])
     if seminorm:
         norm = _of_state_and_adjoint
-    for i in reversed(range(1, len(times))):
-        slopes.append(product(cotangents[i], linearize(times[i], states[i])[0], xp))
-        span, start = (times[i], times[i - 1]), (states[i], a, *total)
-        found = solve_ivp(
-            field, span, start, t_eval=span, steps=steps, step_size=step_size, norm=norm, **options
-        )
-        _, a, *sums = (leaf[-1, ...] for leaf in found.y)
-        total = tuple(sums)
-        statistics = statistics + found.statistics + Statistics(evaluations=1)
-        if i == 1:
-            slopes.append(-product(a, linearize(times[0], states[0])[0], xp))
-        a = a + cotangents[i - 1]
-    statistics = statistics + Statistics(evaluations=1)
-    total = tuple(_like(x, p, xp) for x, p in zip(total, parameters, strict=True))
-    return Gradients(a, total, xp.sum(xp.abs(a) * 0), statistics, tuple(reversed(slopes)))
+    options = {"steps": steps, "step_size": step_size, "norm": norm, **options}
+
+    def solve(cotangents: Sequence[Any]) -> Gradients:
+        a = cotangents[-1]
+        total = tuple(xp.astype(x * 0, a.dtype) for x in parameters)
+        slopes, statistics = [], Statistics()
+        for i in reversed(range(1, len(times))):
+            slopes.append(product(cotangents[i], linearize(times[i], states[i])[0], xp))
+            span, start = (times[i], times[i - 1]), (states[i], a, *total)
+            found = solve_ivp(field, span, start, t_eval=span, **options)
+            _, a, *sums = (leaf[-1, ...] for leaf in found.y)
+            total = tuple(sums)
+            statistics = statistics + found.statistics + Statistics(evaluations=1)
+            if i == 1:
+                slopes.append(-product(a, linearize(times[0], states[0])[0], xp))
+            a = a + cotangents[i - 1]
+        statistics = statistics + Statistics(evaluations=1)
+        total = tuple(_like(x, p, xp) for x, p in zip(total, parameters, strict=True))
+        none = xp.sum(xp.abs(a) * 0)
+        return Gradients(a, total, none, statistics, tuple(reversed(slopes)))
+
+    return in_their_unit(solve, cotangents)
 
 
 def _of_state_and_adjoint(state: tuple[Any, ...]) -> Any:

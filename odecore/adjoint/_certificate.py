@@ -63,7 +63,8 @@ def certify(
     linearize_nodes, panels, cotangents, jump_at
         As for `collocated`, with the states that `found` belongs to or others of that accuracy.
     rtol, atol : float or array, optional
-        Tolerances with which `found` was computed.
+        Tolerances with which `found` was computed; atol in the unit of the largest entry of all
+        cotangents, as for the adjoint.
     **stepping
         Further options of `solve_ivp`, where panels are solved in smaller steps.
 

@@ -21,6 +21,7 @@ from odecore.adjoint._panels import Panel
 from odecore.adjoint._quadrature import MOST_NODES, Quadrature, added, least, node_times
 from odecore.adjoint._restored import Stepping
 from odecore.adjoint._sweep import Crossing, sweep
+from odecore.adjoint._unit import in_their_unit
 from odecore.interpolation import (
     coefficient_tail,
     decay_ratio,
@@ -63,7 +64,8 @@ def collocated(
     panels, cotangents, parameters
         As for `restored`.
     rtol, atol : float or array, optional
-        The residual and the last Chebyshev coefficients of the adjoint are to be within these.
+        The residual and the last Chebyshev coefficients of the adjoint are to be within these;
+        atol in the unit of the largest entry of all cotangents, see `restored`.
     passes : int, optional
         Transposed passes at most; by default 30, or, where values may not be read, exactly 12.
     jump_at : sequence of float, optional
@@ -97,7 +99,8 @@ def collocated(
     through. Where values may not be read none of this is done, and `residual` tells.
     """
     most = parameters, rtol, atol, passes, jump_at, kernel
-    return sweep(panels, cotangents, _Collocation(linearize_nodes, *most, stepping))
+    across = _Collocation(linearize_nodes, *most, stepping)
+    return in_their_unit(lambda w: sweep(panels, w, across), cotangents)
 
 
 class _Collocation:

@@ -11,6 +11,7 @@ from odecore._array import as_state, constant, is_readable, limits, namespace, o
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize, require_like
 from odecore.adjoint._transposed_step import ExplicitTranspose, transpose_of
+from odecore.adjoint._unit import in_their_unit
 from odecore.solve import Newton, Statistics, Trajectory, solve_ivp
 from odecore.tableaux import ButcherTableau, Coefficients, tableau
 
@@ -240,6 +241,8 @@ def discrete(
     the rest of the budget where they save most. With room for c, the kept one before included, at
     most r n of n steps are if n <= (c + r over r) (Griewank and Walther 2000, Algorithm 799). The
     two ends and the stages of the step at hand come on top of the budget.
+
+    Gradients are homogeneous in the cotangents, and NaN where one of them is not finite.
     """
     y, wanted = record.states[0], len(record.outputs)
     if len(cotangents) != wanted:
@@ -247,11 +250,15 @@ def discrete(
     for cotangent in cotangents:
         require_like(cotangent, y, "cotangents")
     step = transpose_of(linearize, record.method, parameters, record.newton)
-    a = _back(record, step, dict(zip(record.outputs, cotangents, strict=True)))
     xp = namespace(y)
-    counts = Statistics(step.evaluations, accepted=len(record.times) - 1, newton=step.passes)
     none = xp.sum(xp.zeros_like(xp.abs(y)))
-    return Gradients(a, step.total, none, counts, residual=max(step.residuals))
+
+    def solve(cotangents: Sequence[Any]) -> Gradients:
+        a = _back(record, step, dict(zip(record.outputs, cotangents, strict=True)))
+        counts = Statistics(step.evaluations, accepted=len(record.times) - 1, newton=step.passes)
+        return Gradients(a, step.total, none, counts, residual=max(step.residuals))
+
+    return in_their_unit(solve, cotangents)
 
 
 def _back(record: StepRecord, step: ExplicitTranspose, cotangents: dict[int, Any]) -> Any:

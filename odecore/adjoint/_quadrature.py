@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import hypot
+from math import hypot, isfinite, prod
 from typing import Any
 
 import numpy as np
@@ -145,8 +145,12 @@ def _relative(gap: Any, size: Any, xp: Any) -> Any:
 
 
 def _norm(arrays: Sequence[Any], xp: Any) -> Any:
-    """Of all entries of all arrays."""
+    """Of all entries of all arrays; their squares may overflow."""
     if all(map(is_readable, arrays)):
-        return hypot(*(float(np.linalg.norm(on_host(x))) for x in arrays))
+        values = [on_host(x) for x in arrays if prod(x.shape)]
+        largest = max((float(np.max(np.abs(x))) for x in values), default=0.0)
+        if not (isfinite(largest) and largest):
+            return largest
+        return largest * hypot(*(float(np.linalg.norm(x / largest)) for x in values))
     squares = [xp.sum(xp.abs(x) ** 2) for x in arrays]
     return sum(squares[1:], squares[0]) ** 0.5 if squares else 0.0

@@ -12,6 +12,7 @@ from odecore.adjoint._nodes import NodeChoice
 from odecore.adjoint._panels import Panel, equal_steps
 from odecore.adjoint._quadrature import Quadrature, added
 from odecore.adjoint._sweep import Crossing, sweep
+from odecore.adjoint._unit import in_their_unit
 from odecore.interpolation import Interpolant, chebyshev_points, coefficient_tail
 from odecore.solve import Statistics, solve_ivp
 
@@ -72,9 +73,16 @@ def restored(
     kinds, which loses the geometric convergence. Unlike the paper, dL/dtheta is not carried in the
     state of the backward solve: it is the Clenshaw-Curtis quadrature of (df/dtheta)^T a over the
     nodes, where the states are known without interpolation.
+
+    The adjoint is linear in the cotangents, and no absolute tolerance of the state fits their size:
+    it is solved in the unit of the largest entry of all cotangents, so that `atol` is relative to
+    that entry and gradients are homogeneous, g(s w) = s g(w). A `norm`
+    and an `observe` see the adjoint in this unit. Where a cotangent is not finite, all gradients
+    are NaN.
     """
     nodes = linearize_nodes or node_by_node(linearize)
-    return sweep(panels, cotangents, Stepping(linearize, nodes, parameters, batch, options))
+    across = Stepping(linearize, nodes, parameters, batch, options)
+    return in_their_unit(lambda w: sweep(panels, w, across), cotangents)
 
 
 class Stepping:

@@ -364,6 +364,39 @@ def test_certificates(adjoint):
         gradients(func, y0, T, certificate=Certifier(1e-12, "raise"), **options)
 
 
+@pytest.mark.parametrize("action", [None, "raise", "refine"])
+@pytest.mark.parametrize("adjoint", KINDS)
+def test_the_size_of_the_loss_does_not_matter(adjoint, action):
+    func, y0 = Field(scale=3.0), torch.randn(7, 4, dtype=D)
+    options = {"rtol": 1e-4, "atol": 1e-4, "adjoint": adjoint}
+
+    def gradient(size):
+        certifier = None if action is None else Certifier(on_uncertified=action)
+        y = odeint_adjoint(func, y0, T, certificate=certifier, **options)
+        found = torch.autograd.grad(size * y[-1].sum(), list(func.parameters()))
+        return torch.cat([g.ravel() for g in found]) / size, certifier and certifier.errors[0]
+
+    wanted, error = gradient(1.0)
+    for size in (1e-200, 1e-8, 1e200):
+        found, estimate = gradient(size)
+        assert torch.allclose(found, wanted, rtol=0, atol=float(1e-11 * wanted.norm()))
+        assert estimate == (error if error is None else pytest.approx(error, rel=1e-6))
+
+
+@pytest.mark.parametrize("action", [None, "warn", "raise", "refine"])
+@pytest.mark.parametrize("adjoint", KINDS)
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_gradients_of_a_loss_that_is_not_finite_are_nan(adjoint, action, bad):
+    func, y0 = Field(), torch.randn(3, 4, dtype=D, requires_grad=True)
+    certifier = None if action is None else Certifier(on_uncertified=action)
+    y = odeint_adjoint(func, y0, T, adjoint=adjoint, certificate=certifier)
+    found = torch.autograd.grad(y[1, 2, 0] * bad + y[-1].sum(), [y0, *func.parameters()])
+    assert all(g.isnan().all() for g in found)
+    if certifier is not None:
+        assert [str(x) for x in certifier.errors] == ["nan"]
+        assert certifier.last is None
+
+
 def test_certificates_now_and_then():
     func, y0 = Field(), torch.randn(3, 4, dtype=D)
     certifier = Certifier(every=3)
@@ -374,6 +407,12 @@ def test_certificates_now_and_then():
         Certifier(on_uncertified="ignore")
     with pytest.raises(ValueError, match="must be positive"):
         Certifier(0.0)
+    for limit in (True, "1e-3"):
+        with pytest.raises(ValueError, match=r"`limit` must be positive.*`certificate=True`"):
+            odeint_adjoint(func, y0, T, certificate=Certifier(limit))
+    for every in (0, 1.5, True):
+        with pytest.raises(ValueError, match="`every` must be a positive int, got"):
+            Certifier(every=every)
 
 
 @pytest.mark.parametrize(

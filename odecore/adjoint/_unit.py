@@ -1,0 +1,49 @@
+"""Cotangents in a unit of their own: adjoints are linear in them, and tolerances are not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import nan, prod
+from typing import Any
+
+from odecore._array import namespace
+from odecore.adjoint._gradients import Gradients
+
+__all__ = ["in_their_unit"]
+
+
+def in_their_unit(
+    solve: Callable[[Sequence[Any]], Gradients], cotangents: Sequence[Any], /
+) -> Gradients:
+    """Solve for cotangents in the unit of the largest, and give the gradients in that unit.
+
+    Parameters
+    ----------
+    solve : callable
+        From cotangents, the largest entry of which is 1, to their gradients.
+    cotangents : sequence of arrays
+
+    Returns
+    -------
+    Gradients
+        Homogeneous in the cotangents, to rounding, and for powers of two to the bit. All are NaN
+        where a cotangent is not finite; only their shapes are solved for then.
+    """
+    if not any(prod(c.shape) for c in cotangents):
+        return solve(cotangents)
+    xp = namespace(cotangents[0])
+    unit = xp.max(xp.stack([xp.max(xp.abs(c)) for c in cotangents]))
+    unit = xp.where(unit == 0, xp.ones_like(unit), xp.where(xp.isfinite(unit), unit, nan))
+    found = solve([xp.where(xp.isnan(unit), xp.zeros_like(c), c / unit) for c in cotangents])
+
+    def whole(x: Any) -> Any:
+        real = xp.real(x) if xp.isdtype(x.dtype, "complex floating") else x
+        return x * xp.astype(unit, real.dtype)
+
+    return replace(
+        found,
+        y0=whole(found.y0),
+        parameters=tuple(map(whole, found.parameters)),
+        times=tuple(map(whole, found.times)),
+    )
