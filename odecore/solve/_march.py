@@ -223,9 +223,8 @@ class March:
         plan, t = self.plan, self.t
         if plan.kernels.step is None or fun is not plan.fun:
             return None
-        adaptive, tolerances = plan.controller, None
-        if isinstance(adaptive, AdaptiveSteps):
-            tolerances = adaptive.rtol, adaptive.atol
+        adaptive = plan.controller
+        tolerances = (adaptive.rtol, adaptive.atol) if isinstance(adaptive, AdaptiveSteps) else None
         made = plan.kernels.step(fun, t, self.y, t_new - t, self.slope, t_new, tolerances)
         self.compiled = made is not None
         return made
