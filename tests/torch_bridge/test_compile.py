@@ -57,7 +57,9 @@ def test_a_whole_adaptive_solve():
         assert graphs() <= before + 1  # the single step, which says how a solve fails
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.complex128])
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, pytest.param(torch.complex128, marks=pytest.mark.long)]
+)
 def test_many_outputs_are_recorded_in_one_loop(dtype):
     rate = torch.tensor([-1.0, 2.0, 0.3]).to(dtype)
     y0 = torch.randn(2, 3, dtype=torch.float64).to(dtype)
