@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from odecore._array import all_finite, constant_like, limits, namespace
-from odecore.adjoint._collocation import at_one_node, collocated
+from odecore.adjoint._collocation import Collocation, at_one_node
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize
 from odecore.adjoint._panels import Panel, record_panels
 from odecore.adjoint._quadrature import distance, least, node_times
+from odecore.adjoint._sweep import sweep
+from odecore.adjoint._unit import in_their_unit
 from odecore.interpolation import decay_ratio, integration_matrix
 from odecore.solve import Statistics
 
@@ -83,17 +85,18 @@ def certify(
     The trajectory is made better first: on twice as many nodes, z <- z_start + S f(z) is swept over
     each panel, each sweep one evaluation at all nodes, until it is a hundred times as good as the
     tolerance; where sweeps diverge or the nodes do not resolve the solution, the panel is solved
-    again with a hundredth of the tolerance. The adjoint equation is then collocated along it. The
+    again with a hundredth of the tolerance. The adjoint equation is then collocated along it, and
+    stepped through where nodes do not resolve it: at a kink of f its derivative jumps. The
     distance to this gradient contains the errors of state, interpolation, adjoint and quadrature at
     once, with their amplification, and nothing that is not there: an estimate, not a bound.
     """
     improved = _Improvement(linearize_nodes, rtol, atol, jump_at, stepping)
     better = improved(panels)
-    sharp = {"rtol": SHARPER * rtol, "atol": SHARPER * atol}
-    reference = collocated(
-        linearize_nodes, better, cotangents, parameters=bool(found.parameters), jump_at=jump_at,
-        **sharp, **stepping,
-    )  # fmt: skip
+    sharp = _steppable(SHARPER * rtol, better[0].values), SHARPER * atol
+    across = Collocation(
+        linearize_nodes, bool(found.parameters), *sharp, None, jump_at, None, stepping, strict=True
+    )
+    reference = in_their_unit(lambda w: sweep(better, w, across), cotangents)
     reference = replace(reference, statistics=reference.statistics + improved.statistics)
     error = distance((found.y0, *found.parameters), (reference.y0, *reference.parameters))
     return Certificate(float(error), reference, improved.swept, improved.stepped)
@@ -161,7 +164,7 @@ class _Improvement:
             lambda t, y: point(t, y)[0],
             [panel.start, panel.end],
             y,
-            rtol=max(least(self.rtol), 4 * float(limits(y).eps)),
+            rtol=_steppable(self.rtol, y),
             atol=self.atol,
             jump_at=inside or None,
             **self.stepping,
@@ -169,3 +172,8 @@ class _Improvement:
         self.statistics = self.statistics + trajectory.statistics
         self.stepped += 1
         return [replace(p, is_last=p.is_last and panel.is_last) for p in made]
+
+
+def _steppable(rtol: Any, y: Any) -> float:
+    """A relative tolerance that steps can meet in the precision of y."""
+    return max(least(rtol), 4 * float(limits(y).eps))

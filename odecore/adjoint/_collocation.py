@@ -29,7 +29,7 @@ from odecore.interpolation import (
 )
 from odecore.solve import Statistics
 
-__all__ = ["at_one_node", "collocated"]
+__all__ = ["Collocation", "at_one_node", "collocated"]
 
 PASSES = 30
 UNREAD_PASSES = 12  # where no value may be read
@@ -99,12 +99,15 @@ def collocated(
     through. Where values may not be read none of this is done, and `residual` tells.
     """
     most = parameters, rtol, atol, passes, jump_at, kernel
-    across = _Collocation(linearize_nodes, *most, stepping)
+    across = Collocation(linearize_nodes, *most, stepping)
     return in_their_unit(lambda w: sweep(panels, w, across), cotangents)
 
 
-class _Collocation:
-    """Crosses a panel by the collocated equation."""
+class Collocation:
+    """Crosses a panel by the collocated equation.
+
+    A strict one makes steps where the most nodes do not resolve the adjoint, as at the kinks of f.
+    """
 
     def __init__(
         self,
@@ -116,7 +119,9 @@ class _Collocation:
         jumps: Sequence[float],
         kernel: Callable[..., AtOnce | None] | None,
         stepping: dict[str, Any],
+        strict: bool = False,
     ) -> None:
+        self.strict = strict
         self.linearize, self.parameters, self.jumps = linearize, parameters, jumps
         self.kernel = kernel
         self.rtol, self.atol, self.passes = rtol, atol, passes
@@ -164,9 +169,9 @@ class _Collocation:
             if resolved or not solved or m >= MOST_NODES:
                 break
             panel = panel.part(0.0, 1.0, 2 * m - 1)
-        if resolved or (solved and not halvings):
+        if resolved or (solved and not halvings and not self.strict):
             return self._crossing(found._replace(statistics=spent))
-        if halvings and (solved or found.left <= HOPELESS):
+        if halvings and (not self.strict if solved else found.left <= HOPELESS):
             late = self._refined(panel.part(0.5, 1.0, m), a, halvings - 1)
             early = self._refined(panel.part(0.0, 0.5, m), late.start, halvings - 1)
             crossing = _joined(early, late)

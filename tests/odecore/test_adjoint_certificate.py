@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from odecore.adjoint import certify, collocated, discrete, record_panels, record_steps
+from odecore.solve import solve_ivp
 from tests.helpers.problems import random_field
 
 CASES = 40  # seeds; the whole set is these, none left out
@@ -97,6 +98,35 @@ def test_a_kink_is_solved_again_in_small_steps():
         assert certificate.stepped > 0
         errors.append(certificate.error)
     assert errors[1] < errors[0]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_kinks_of_a_network_are_seen(seed):
+    # The gradient is not resolved on a panel with a kink in it: nor is the reference if it is
+    # collocated there, and the two agree.
+    rng = np.random.default_rng(seed)
+    B, C, c = (rng.uniform(-1, 1, shape) for shape in ((4, 2), (2, 4), 4))
+    y0, w, span = rng.standard_normal(2), np.ones(2), [0.0, 3.0]
+    fun = lambda t, y: np.maximum(y @ C + c, 0) @ B - y  # noqa: E731
+    slopes = lambda y: y @ C + c > 0  # noqa: E731
+
+    def nodes(t, y):
+        return fun(t, y), lambda a, _: (((a @ B.T) * slopes(y)) @ C.T - a, ())
+
+    options = {"rtol": 1e-9, "atol": 1e-9}
+    _, panels = record_panels(fun, span, y0, **options)
+    found = collocated(nodes, panels, [0 * w, w], **options)
+    estimate = certify(found, nodes, panels, [0 * w, w], **options).error
+
+    def sensitivities(t, x):  # steps see the kinks in the derivatives of the state too
+        y, V = x[:2], x[2:].reshape(2, 2)
+        return np.concatenate([fun(t, y), (((V @ C) * slopes(y)) @ B - V).ravel()])
+
+    start = np.concatenate([y0, np.eye(2).ravel()])
+    end = solve_ivp(sensitivities, span, start, rtol=1e-12, atol=1e-12).y[-1]
+    truth = end[2:].reshape(2, 2) @ w
+    error = np.linalg.norm(found.y0 - truth) / np.linalg.norm(truth)
+    assert estimate == pytest.approx(error, rel=0.3, abs=1e-10)
 
 
 def test_panels_end_where_they_ended():

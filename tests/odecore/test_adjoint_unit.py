@@ -82,6 +82,16 @@ def test_values_that_may_not_be_read_are_homogeneous():
     assert not np.any(solve(0 * np.stack(W)))
 
 
+def test_a_kernel_sees_cotangents_in_their_unit():
+    seen = []
+    field, linearize = linear(np, A)
+    panels = record_panels(field, TIMES, Y0)[1]
+    kernel = lambda t, y, end, *rest: seen.append(end)  # noqa: E731
+    collocated(node_by_node(linearize), panels, [1e-9 * w for w in W], kernel=kernel)
+    largest = max(np.max(np.abs(w)) for w in W)
+    np.testing.assert_allclose(seen[0], W[-1] / largest, rtol=1e-15)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_of_cotangents_that_are_not_finite_are_nan(kind, bad):
