@@ -248,8 +248,11 @@ class _Work:
         s, n = len(blocks), blocks[0].shape[0]
         rows = [xp.concat([coupling[i, j] * blocks[i] for j in range(s)], axis=1) for i in range(s)]
         eye = xp.eye(s * n, dtype=coupling.dtype, device=device(coupling))
+        matrix = eye - xp.concat(rows, axis=0)
+        if limits(matrix).bits < 32:  # libraries have no inverses of these
+            matrix = xp.astype(matrix, xp.float32)
         try:
-            return xp.linalg.inv(eye - xp.concat(rows, axis=0))
+            return xp.astype(xp.linalg.inv(matrix), eye.dtype)
         except Exception:  # each library has its own class for singular matrices
             return float("nan") * eye
 

@@ -288,3 +288,19 @@ def test_krylov_solves_small_states_like_large_ones():
         found = solve_ivp(lambda t, y, s=s: s * field(t, y / s), (0, 0.5), y0 * s, **options)
         np.testing.assert_array_equal(found.y / s, wanted.y)
         assert found.statistics == wanted.statistics
+
+
+@pytest.mark.parametrize("kind", ["numpy float16", "torch float16", "torch bfloat16"])
+@pytest.mark.parametrize("name", ["implicit_euler", "gauss2", "kvaerno43"])
+def test_linear_solves_of_half_precision_are_made_in_single(name, kind):
+    # Libraries have no inverses of half precision.
+    if kind.startswith("numpy"):
+        y0 = np.ones(2, np.float16)
+    else:
+        torch = pytest.importorskip("torch")
+        y0 = torch.ones(2, dtype=getattr(torch, kind.split()[1]))
+    eps = 2**-7 if "bfloat" in kind else 2**-10
+    wanted = solve_ivp(lambda t, y: -y, (0, 1), [1.0], method=name, steps=4).y[-1, 0]
+    found = solve_ivp(lambda t, y: -y, (0, 1), y0, method=name, steps=4)
+    assert found.y.dtype == y0.dtype
+    np.testing.assert_allclose(found.y[-1].tolist(), wanted, rtol=8 * eps)

@@ -548,3 +548,16 @@ def test_adjoints_of_implicit_methods_solve_their_own_equation(method, kind):
     found[-1, 0].backward()
     wanted = torch.linalg.matrix_exp(A)[0]
     torch.testing.assert_close(y0.grad, wanted, rtol=0.1 if method == "implicit_euler" else 1e-3, atol=0)  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("method", ["implicit_euler", "gl4"])
+def test_implicit_methods_in_half_precision(method, dtype):
+    def end(dtype):
+        y0 = torch.ones(2, dtype=dtype, requires_grad=True)
+        y = odeint(lambda t, y: -y, y0, torch.linspace(0, 1, 5), method=method)[-1]
+        return y, torch.autograd.grad(y.sum(), y0)[0]
+
+    for found, wanted in zip(end(dtype), end(torch.float32), strict=True):
+        assert found.dtype == dtype
+        torch.testing.assert_close(found.float(), wanted, rtol=8 * torch.finfo(dtype).eps, atol=0)
