@@ -235,14 +235,14 @@ def test_states_of_any_size_are_solved_alike(name, library, exact):
         counts = found.statistics
         return np.array(found.y.tolist()) / s, (counts.accepted, counts.rejected, counts.newton)
 
-    powers = (-40, -20, 20, 40) if "32" in library else (-100, -50, -20, 20, 50, 100)
+    powers = (-40, 40) if "32" in library else (-100, -20, 100)
     wanted, counts = solved(1.0)
     for power in powers:  # powers of two change no rounding
         states, same = solved(2.0**power)
         np.testing.assert_array_equal(states, wanted)
         assert same == counts
     eps = 1e-7 if "32" in library else 2e-16
-    for s in (1e-12, 1e12) if "32" in library else (1e-30, 1e-6, 1e30):
+    for s in (1e-12,) if "32" in library else (1e-30, 1e30):
         np.testing.assert_allclose(solved(s)[0], wanted, rtol=0, atol=2e5 * eps if "rtol" in DECAYS[name] else 300 * eps)  # fmt: skip
 
 
