@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from odecore.adjoint import Gradients
+from odecore.solve import Newton
 from odecore.tableaux import Coefficients
 from torch_bridge._adjoint_setting import Setting
 from torch_bridge._callbacks import observer_of
@@ -17,7 +18,6 @@ from torch_bridge._captured import field_later, parameters_of
 from torch_bridge._certifier import Certifier
 from torch_bridge._events import solved_again
 from torch_bridge._fields import Autocast, inside_torch_func, inside_transform
-from torch_bridge._jacobian import newton_of
 from torch_bridge._methods import Method, Solver, solver_of
 from torch_bridge._odeint import Prepared, odeint, prepare
 from torch_bridge._once import once_only
@@ -279,7 +279,7 @@ def _setting(
                 ("atol", 1e-9, adjoint_atol),
             )
         ),
-        newton_of(problem.field),
+        Newton(),  # differences are exact for the adjoint's equation, which is linear
     )
     _require_methods(problem.solver, backward)
     autocast = Autocast.current(problem.y0.device)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from odecore._array import Combine, namespace
+from odecore._array import Combine, combiner, namespace
 from odecore.errors import NewtonFailedError
 from odecore.solve._explicit_step import Attempt, checked_stage
 from odecore.tableaux import ContinuousExtension
 
-__all__ = ["DenseOutput", "DenseStep", "UnsolvedInsideError", "again", "polynomial"]
+__all__ = ["DenseOutput", "DenseStep", "UnsolvedInsideError", "again", "polynomial", "unchanged"]
 
 Field = Callable[[Any, Any], Any]
 
@@ -48,6 +49,21 @@ class DenseStep:
         return self.y if t == self.t else self.inside(t)
 
 
+@dataclass(frozen=True)
+class Polynomial:
+    """The polynomial y + h sum_i w_i(theta) v_i of a step from t, called with a time."""
+
+    t: float
+    h: float
+    y: Any
+    basis: tuple[Any, ...]
+    extension: ContinuousExtension
+
+    def __call__(self, time: float) -> Any:
+        weights = self.extension.at(self.extension.weights, (time - self.t) / self.h)
+        return combiner(self.y)(self.y, self.h, weights, self.basis)
+
+
 def polynomial(
     fun: Field,
     t: float,
@@ -57,7 +73,7 @@ def polynomial(
     slopes: tuple[Any, Any],
     extension: ContinuousExtension,
     combine: Combine,
-) -> Callable[[float], Any]:
+) -> Polynomial:
     """The polynomial of an accepted step, with an evaluation for each of its extra stages."""
     h = t_new - t
     basis = [(attempt.y - y) * (1 / h)]
@@ -67,7 +83,7 @@ def polynomial(
         numbers = extension.at(weights, theta)
         state = combine(y, h, numbers, basis[: len(numbers)])
         basis.append(checked_stage(fun(t + theta * h, state), y))
-    return lambda time: combine(y, h, extension.at(extension.weights, (time - t) / h), basis)
+    return Polynomial(t, h, y, tuple(basis), extension)
 
 
 def again(
@@ -79,17 +95,42 @@ def again(
     on a stiff problem it can be wrong by many tolerances between two right ends. A shorter step of
     the same method has its order and its stability, for the price of a step.
     """
-    make = step.again()
+    return _StepAgain(step.again(), fun, t, y, slope, counts)
 
-    def inside(time: float) -> Any:
-        attempt = make(fun, t, y, time - t, slope, time)
-        counts["evaluations"] += attempt.evaluations
-        counts["newton"] += attempt.newton
+
+@dataclass(frozen=True)
+class _StepAgain:
+    """A step of a method from (t, y), called with the time of its end."""
+
+    make: Callable[..., Attempt]
+    fun: Field
+    t: float
+    y: Any
+    slope: Any
+    counts: dict[str, int]
+
+    def __call__(self, time: float) -> Any:
+        attempt = self.make(self.fun, self.t, self.y, time - self.t, self.slope, time)
+        self.counts["evaluations"] += attempt.evaluations
+        self.counts["newton"] += attempt.newton
         if attempt.failure is not None:
-            raise UnsolvedInsideError(f"no step of the method from t = {t} to {time}", None)
+            raise UnsolvedInsideError(f"no step of the method from t = {self.t} to {time}", None)
         return attempt.y
 
-    return inside
+    def __getstate__(self) -> dict[str, Any]:
+        """Refuse functions that the solver made of the user's, which are no data."""
+        if getattr(self.fun, "__module__", "").startswith("odecore."):
+            raise TypeError(
+                "the dense output of an implicit or multistep method makes steps again, and can "
+                "not be pickled for states of several arrays, torch tensors or jumps: evaluate it "
+                "at the times you need, and pickle the states"
+            )
+        return vars(self)
+
+
+def unchanged(y: Any) -> Any:
+    """The states as they are."""
+    return y
 
 
 class DenseOutput:
@@ -104,7 +145,7 @@ class DenseOutput:
     """
 
     def __init__(
-        self, steps: Sequence[DenseStep], convert: Callable[[Any], Any] = lambda y: y
+        self, steps: Sequence[DenseStep], convert: Callable[[Any], Any] = unchanged
     ) -> None:
         self._steps = tuple(steps)
         self._convert = convert

@@ -7,11 +7,12 @@ from typing import Any
 
 from array_api_compat import device
 
-from odecore._array import combiner, constant, constant_like, largest, limits, namespace, tracks
+from odecore._array import combiner, constant, constant_like, limits, namespace, tracks
 from odecore._krylov import gmres
-from odecore.solve._error_norm import root_mean_square, tolerance_scale
+from odecore.solve._error_norm import tolerance_scale
 from odecore.solve._explicit_step import Attempt, checked_stage
-from odecore.solve._newton import Newton, finite_difference_jacobian, iterate
+from odecore.solve._newton import Newton, finite_difference_jacobian, iterate, typical_sizes
+from odecore.solve._stage_scale import StageScale, applied
 from odecore.solve._status import Status
 from odecore.tableaux import Coefficients
 
@@ -36,7 +37,7 @@ class ImplicitStep:
     method : Coefficients
     newton : Newton
     rtol, atol : float or array, optional
-        Of adaptive steps; without them stages are solved to rounding.
+        Of adaptive steps; without them stages are solved to the rounding of each entry.
     """
 
     def __init__(
@@ -131,7 +132,7 @@ class _Work:
         self.evaluations = self.newton = 0
         self.failure = Status.NEWTON_FAILED  # if there is one
         self.start = self._pack(constant(y))
-        self.scale = self._scale()
+        self.scale = StageScale(self.start, h, self._tolerance())
         # f and df/dy at the start of the step, once they are needed.
         self.slope: Any = None if slope is None else self._pack(constant(slope))
         self.latest: Any = None  # slope of the stage before, from which the next one is looked for
@@ -145,6 +146,8 @@ class _Work:
         """Slopes k_i = f(t_i, base_i + h sum_j A_ij k_j); none where Newton's method fails."""
         xp = namespace(self.start)
         s, n = len(times), self.start.shape[0]
+        if n == 0:
+            return [self.y] * s  # nothing to solve for
         flat = [self._pack(constant(base)) for base in bases]
         direct = self.step.newton.direct(s * n)
         coupling = self.h * constant_like(A, self.start)  # (s, s)
@@ -161,15 +164,18 @@ class _Work:
             if not direct:
                 return self._krylov(times, states(k), coupling, residual(k))
             places = zip(times, states(k), strict=True)
-            return self._inverse(coupling, [self._jacobian(*at) for at in places])(residual(k))
+            inverse = self._inverse(coupling, [self._jacobian(*at) for at in places])
+            return applied(inverse, residual(k))
 
         slope = self._slope() if self.latest is None else self.latest
         corrections = [newton]
         if direct:
             inverse = self._inverse_at_start(coupling, s)
-            corrections.insert(0, lambda k: inverse(residual(k)))
+            corrections.insert(0, lambda k: applied(inverse, residual(k)))
+            if self.step.rtol is None:
+                self.scale.learn(inverse, self._jacobian_at_start(), slope, s)
         for correction in corrections:
-            k, good = self._iterate(correction, xp.stack([slope] * s))
+            k, good = self._iterate(correction, xp.stack([slope] * s), correction is newton)
             if good is None and not bool(xp.all(xp.isfinite(residual(k)))):
                 self.failure = Status.NONFINITE_RHS  # and not a singular matrix
             if good:
@@ -177,32 +183,28 @@ class _Work:
                 return self._tracked(times, bases, A, k, states(k), coupling)
         return []
 
-    def _iterate(self, correction: Callable[[Any], Any], start: Any) -> tuple[Any, bool | None]:
-        rounding = self._rounding()
+    def _iterate(
+        self, correction: Callable[[Any], Any], start: Any, full: bool
+    ) -> tuple[Any, bool | None]:
+        rounding = self.scale.rounding
         adaptive = self.step.rtol is not None
         newton = self.step.newton
         limit = newton.tolerance if adaptive else rounding
+        # Full iterations that stop so close are at the end: f has a rounding of its own.
+        eps = float(limits(start).eps)
+        stuck = 10 * eps**0.5 if full and not adaptive else 100 * rounding
         k, count, good = iterate(
-            correction, self._size, start, limit, rounding, newton.max_iterations
+            correction, self.scale.sizes, start, limit, rounding, stuck, newton.max_iterations
         )
         self.newton += count
         return k, good
 
-    def _size(self, k: Any) -> float:
-        """Norm of the change h k of the states, in units of the tolerance if there is one."""
-        return largest(root_mean_square(self.h * k[i, ...] / self.scale) for i in range(k.shape[0]))
-
-    def _rounding(self) -> float:
-        xp = namespace(self.start)
-        eps = float(limits(self.start).eps)
-        return 10 * eps * max(1.0, float(xp.max(xp.abs(self.start / self.scale))))
-
-    def _scale(self) -> Any:
-        xp = namespace(self.start)
+    def _tolerance(self) -> Any:
+        """What an error of each entry may be; None in given steps."""
         if self.step.rtol is None:
-            top = float(xp.max(xp.abs(self.start)))
-            return max(top, 1.0) * xp.ones_like(self.start)
+            return None
         scale = tolerance_scale(constant(self.y), self.step.rtol, self.step.atol)
+        xp = namespace(scale)
         flat = xp.reshape(scale, (-1,))
         return xp.concat([flat, flat]) if self._complex() else flat
 
@@ -236,28 +238,31 @@ class _Work:
         # Not from the slope at hand: that of a stiffly accurate step is not quite f here, and
         # differences would make a Jacobian of the distance.
         value = self._flat(t, Y)
-        found, calls = finite_difference_jacobian(self._uncounted, t, Y, value)
+        found, calls = finite_difference_jacobian(self._uncounted, t, Y, value, self.h)
         self.evaluations += calls
         return found
 
-    def _inverse(self, coupling: Any, blocks: list[Any]) -> Callable[[Any], Any]:
-        """R -> (I - h A (x) J)^-1 r, row i of the matrix with the Jacobian of stage i."""
+    def _inverse(self, coupling: Any, blocks: list[Any]) -> Any:
+        """(I - h A (x) J)^-1, row i of the matrix with the Jacobian of stage i."""
         xp = namespace(coupling)
         s, n = len(blocks), blocks[0].shape[0]
         rows = [xp.concat([coupling[i, j] * blocks[i] for j in range(s)], axis=1) for i in range(s)]
         eye = xp.eye(s * n, dtype=coupling.dtype, device=device(coupling))
+        matrix = eye - xp.concat(rows, axis=0)
+        if limits(matrix).bits < 32:  # libraries have no inverses of these
+            matrix = xp.astype(matrix, xp.float32)
         try:
-            inverse = xp.linalg.inv(eye - xp.concat(rows, axis=0))
+            return xp.astype(xp.linalg.inv(matrix), eye.dtype)
         except Exception:  # each library has its own class for singular matrices
-            inverse = float("nan") * eye
-        return lambda r: xp.reshape(xp.matmul(inverse, xp.reshape(r, (s * n,))), (s, n))
+            return float("nan") * eye
 
     def _krylov(self, times: list[float], states: list[Any], coupling: Any, r: Any) -> Any:
         xp = namespace(r)
         s, n = r.shape
         root = float(limits(r).eps) ** 0.5
         values = [self._flat(t, Y) for t, Y in zip(times, states, strict=True)]
-        tops = [1.0 + float(xp.max(xp.abs(Y))) for Y in states]
+        pairs = zip(states, values, strict=True)
+        tops = [float(xp.max(typical_sizes(Y, self.h * value))) for Y, value in pairs]
 
         def product(x: Any) -> Any:
             moved = xp.matmul(coupling, x)
@@ -297,7 +302,7 @@ class _Work:
         self.evaluations += len(values)
         left = [self._pack(v - stage) for v, stage in zip(values, stages, strict=True)]
         blocks = [self._jacobian(t, Y) for t, Y in zip(times, states, strict=True)]
-        moved = self._inverse(coupling, blocks)(xp.stack(left))
+        moved = applied(self._inverse(coupling, blocks), xp.stack(left))
         return [stage + self._unpack(moved[i, ...]) for i, stage in enumerate(stages)]
 
     def _uncounted(self, t: float, Y: Any) -> Any:

@@ -18,6 +18,7 @@ from odecore.solve._dense_output import (
     UnsolvedInsideError,
     again,
     polynomial,
+    unchanged,
 )
 from odecore.solve._events import Event, EventRecord, find_root
 from odecore.solve._explicit_step import Attempt, checked_stage
@@ -109,7 +110,7 @@ def march(
     else:
         solve.start()
         solve.run()
-    return solve.trajectory(reads, convert or (lambda states: states))
+    return solve.trajectory(reads, convert or unchanged)
 
 
 @dataclass

@@ -10,7 +10,7 @@ from array_api_compat import device
 
 from odecore._array import limits, namespace
 
-__all__ = ["Newton", "finite_difference_jacobian", "iterate"]
+__all__ = ["Newton", "finite_difference_jacobian", "iterate", "typical_sizes"]
 
 LARGE = 400  # unknowns from which on matrices are not formed
 
@@ -61,25 +61,47 @@ class Newton:
 
 
 def finite_difference_jacobian(
-    fun: Callable[[Any, Any], Any], t: Any, y: Any, value: Any
+    fun: Callable[[Any, Any], Any], t: Any, y: Any, value: Any, h: float
 ) -> tuple[Any, int]:
-    """df/dy of a real flat state (n,), one column for each evaluation."""
+    """df/dy of a real flat state (n,), one column for each evaluation.
+
+    `value` is f(t, y), and h the step for which the derivative is wanted.
+    """
     xp = namespace(y)
-    root = float(limits(y).eps) ** 0.5
+    steps = float(limits(y).eps) ** 0.5 * typical_sizes(y, h * value)
     eye = xp.eye(y.shape[0], dtype=y.dtype, device=device(y))
     columns = []
     for j in range(y.shape[0]):
-        step = root * max(abs(float(y[j])), 1e-3 * float(xp.max(xp.abs(y))), 1e-6)
+        step = steps[j, ...]
         columns.append((fun(t, y + step * eye[j, ...]) - value) / step)
     return xp.stack(columns, axis=1), y.shape[0]
 
 
+def typical_sizes(y: Any, move: Any) -> Any:
+    """Sizes of the entries of a flat state (n,) in the course of a step, none of them zero.
+
+    An entry that is zero, or nearly, has a part of the size of `move`, which is h f(t, y): only a
+    part, as the slope of a stiff problem is much too large. One that does not move either has a
+    part of the size of the others, and only for a state that is zero and rests there is a number
+    made up.
+    """
+    xp, info = namespace(y), limits(y)
+    size, reach = xp.abs(y), xp.abs(move)
+    top = xp.max(size)
+    reach = xp.where(top > 0, xp.minimum(reach, top), reach)
+    size = xp.maximum(size, 1e-3 * reach)
+    least = float(info.smallest_normal) / float(info.eps) ** 0.5
+    others = max(1e-3 * float(xp.max(size)) or 1e-6, least)
+    return xp.where(size > least, size, xp.full_like(size, others))
+
+
 def iterate(
     correction: Callable[[Any], Any],
-    size: Callable[[Any], float],
+    sizes: Callable[[Any, Any], tuple[float, float]],
     start: Any,
     limit: float,
     floor: float,
+    stuck: float,
     max_iterations: int,
 ) -> tuple[Any, int, bool | None]:
     """Newton's method: x <- x + correction(x), until the next correction would be small.
@@ -88,14 +110,17 @@ def iterate(
     ----------
     correction : callable
         Of arrays like `start`.
-    size : callable
-        Norm of a correction.
+    sizes : callable
+        Two norms of a correction, as `sizes(x, correction)`: the iterations have converged in the
+        first, and diverge where neither shrinks.
     start : array
     limit : float
         Size of the error at which x is good; the error is estimated by the rate of convergence
         (Hairer and Wanner II, section IV.8).
     floor : float
         Size at which corrections are rounding.
+    stuck : float
+        Size at which corrections that no longer shrink are rounding.
     max_iterations : int
 
     Returns
@@ -106,10 +131,10 @@ def iterate(
     bool or None
         Whether it converged; None where a correction was not finite.
     """
-    x, last = start, 0.0
+    x, last, last_whole = start, 0.0, 0.0
     for k in range(1, max_iterations + 1):
         change = correction(x)
-        length = size(change)
+        length, whole = sizes(x, change)
         if not length < float("inf"):
             return x, k, None
         x = x + change
@@ -117,9 +142,9 @@ def iterate(
             return x, k, True
         if k > 1:
             rate = length / last
-            if rate >= 1:
-                return x, k, length <= 100 * floor
-            if rate / (1 - rate) * length <= limit:
+            if rate < 1 and rate / (1 - rate) * length <= limit:
                 return x, k, True
-        last = length
+            if rate >= 1 and (length <= stuck or whole >= last_whole):
+                return x, k, length <= stuck
+        last, last_whole = length, whole
     return x, max_iterations, False

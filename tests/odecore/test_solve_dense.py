@@ -1,6 +1,7 @@
 """Dense output, events and output times."""
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -259,3 +260,48 @@ def test_an_event_with_nan_is_no_crossing_and_the_failure_is_typed():
             [0.0],
             events=lambda t, y: y[0] - 2,
         )
+
+
+def decay(t, y):
+    return -y
+
+
+def blow_up(t, y):
+    return y * y
+
+
+@pytest.mark.parametrize("structured", [False, True], ids=["array", "structure"])
+@pytest.mark.parametrize("method", ["dopri5", "classic", "kvaerno43", "gauss2"])
+def test_dense_output_crosses_processes(method, structured):
+    # The right-hand side is needed for steps that are made again alone.
+    options = {} if tableau(method).b_hat else {"steps": 5}
+    implicit = not tableau(method).is_explicit
+    field = decay if implicit else lambda t, y: -y
+    y0 = np.ones(2)
+    if structured:
+        y0, field = {"a": y0}, lambda t, y: {"a": -y["a"]}
+    found = solve_ivp(field, (0, 1), y0, method=method, dense=True, **options)
+    if structured and implicit:
+        with pytest.raises(TypeError, match="evaluate it at the times"):
+            pickle.dumps(found)
+        return
+    again = pickle.loads(pickle.dumps(found))  # noqa: S301
+    times = np.linspace(0, 1, 7)
+    wanted, same = found(times), again(times)
+    np.testing.assert_array_equal(*((x["a"] if structured else x) for x in (wanted, same)))
+    assert again.dense.interval == found.dense.interval
+
+
+@pytest.mark.parametrize("method", ["dopri5", "kvaerno43"])
+def test_errors_of_solves_with_dense_output_cross_processes(method):
+    with pytest.raises(errors.SolveError) as caught:
+        solve_ivp(blow_up, (0, 2), [1.0], method=method, dense=True, max_steps=20)
+    again = pickle.loads(pickle.dumps(caught.value))  # noqa: S301
+    assert str(again) == str(caught.value)
+    assert again.trajectory.dense(0.1) == caught.value.trajectory.dense(0.1)
+
+
+def test_dense_output_with_a_local_function_names_it():
+    found = solve_ivp(lambda t, y: -y, (0, 1), [1.0], method="gauss2", steps=2, dense=True)
+    with pytest.raises((AttributeError, pickle.PicklingError), match="test_dense_output_with_a"):
+        pickle.dumps(found)

@@ -382,3 +382,20 @@ def test_nan_in_any_array_of_a_structure_rejects_the_step(place):
     for key, part in found.y.items():
         wanted = 1.0 if key == place else math.exp(-0.1)
         assert part[-1, 0] == pytest.approx(wanted, abs=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(0,), (2, 0)])
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+@pytest.mark.parametrize(
+    "options",
+    [{"steps": 2}, {"rtol": 1e-3}, {"steps": 2, "newton": Newton(linear_solver="krylov")}],
+    ids=["steps", "adaptive", "krylov"],
+)
+def test_empty_states_of_implicit_methods(shape, dtype, options):
+    y0 = np.zeros(shape, dtype)
+    found = solve_ivp(lambda t, y: -y, (0, 1), y0, method="kvaerno43", dense=True, **options)
+    assert found.y.shape[1:] == shape
+    assert found.y.dtype == dtype
+    assert found(0.3).shape == shape
+    both = solve_ivp(lambda t, y: (-y[0], -y[1]), (0, 1), (y0, y0), method="kvaerno43", **options)
+    assert [part.shape[1:] for part in both.y] == [shape, shape]

@@ -194,3 +194,113 @@ def test_misused_options_are_refused():
     wrong = Newton(jacobian=lambda t, y: np.eye(3))
     with pytest.raises(ValueError, match=r"shape \(1, 1\)"):
         solve_ivp(lambda t, y: -y, (0, 1), [1.0], method="gauss2", steps=1, newton=wrong)
+
+
+DECAYS = {
+    "implicit_euler": {"steps": 4},
+    "radau_iia3": {"steps": 4},
+    "gauss2": {"steps": 8},
+    "kvaerno43": {"rtol": 1e-5},
+}
+
+
+@pytest.mark.parametrize("exact", [False, True], ids=["differences", "exact"])
+@pytest.mark.parametrize("library", ["numpy", "torch", "torch float32"])
+@pytest.mark.parametrize("name", DECAYS)
+def test_states_of_any_size_are_solved_alike(name, library, exact):
+    # y' = M y - y^2 / s has the solution s u, where u is that for s = 1.
+    if library == "numpy":
+        make = np.array
+    else:
+        torch = pytest.importorskip("torch")
+        kind = torch.float32 if "32" in library else torch.float64
+        make = lambda x: torch.tensor(x, dtype=kind)  # noqa: E731
+    M = make([[-1.0, 0.5, 0.0], [0.0, -3.0, 1.0], [1.0, 0.0, -200.0]])
+
+    def solved(s):
+        s = float(make(s))  # rounded
+        options = dict(DECAYS[name])
+        if "rtol" in options:
+            options["atol"] = 1e-7 * s
+        if exact:
+            eye = make(np.eye(3).tolist())
+            options["newton"] = Newton(jacobian=lambda t, y: M - 2 * eye * (y / s))
+        found = solve_ivp(
+            lambda t, y: M @ y - y * (y / s),
+            (0, 4),
+            make([s, 0.3 * s, 0.0]),
+            method=name,
+            **options,
+        )
+        counts = found.statistics
+        return np.array(found.y.tolist()) / s, (counts.accepted, counts.rejected, counts.newton)
+
+    powers = (-40, 40) if "32" in library else (-100, -20, 100)
+    wanted, counts = solved(1.0)
+    for power in powers:  # powers of two change no rounding
+        states, same = solved(2.0**power)
+        np.testing.assert_array_equal(states, wanted)
+        assert same == counts
+    eps = 1e-7 if "32" in library else 2e-16
+    for s in (1e-12,) if "32" in library else (1e-30, 1e30):
+        np.testing.assert_allclose(solved(s)[0], wanted, rtol=0, atol=2e5 * eps if "rtol" in DECAYS[name] else 300 * eps)  # fmt: skip
+
+
+@pytest.mark.parametrize("exact", [False, True], ids=["differences", "exact"])
+@pytest.mark.parametrize("s", [1e-4, 1e-12, 1e-30])
+@pytest.mark.parametrize("name", ["implicit_euler", "radau_iia3", "gauss2", "kvaerno43"])
+def test_small_components_are_solved_beside_large_ones(name, s, exact):
+    jacobian = lambda t, y: np.diag([0.0, -2 * y[1] / s, -1.0])  # noqa: E731
+    newton = Newton(jacobian=jacobian) if exact else None
+    field = lambda t, y: np.array([0.0, -y[1] * (y[1] / s), s - y[2]])  # noqa: E731
+    alone = solve_ivp(lambda t, y: -y * y, (0, 4), [1.0], method=name, steps=8).y[:, 0]
+    found = solve_ivp(field, (0, 4), [1.0, s, 0.0], method=name, steps=8, newton=newton)
+    np.testing.assert_allclose(found.y[:, 1] / s, alone, rtol=1e-13)
+    zero = solve_ivp(lambda t, y: 1 - y, (0, 4), [0.0], method=name, steps=8).y[:, 0]
+    np.testing.assert_allclose(found.y[:, 2] / s, zero, rtol=1e-13)
+
+
+@pytest.mark.parametrize("small", [None, 1e-6, 1e-8])
+@pytest.mark.parametrize("name", ["implicit_euler", "radau_iia3", "kvaerno43"])
+def test_what_rounding_hides_does_not_keep_newton_from_its_end(name, small):
+    # The third slope is what rounding leaves of 1e6 - 1e6; the fourth is rounded beside 1, which
+    # differences do not see through.
+    def field(t, y):
+        rest = 1e6 * (y[0] / 3 + y[0] / 3 + y[0] / 3 - y[1])
+        return np.array([-y[0], -y[1], rest, (1 - y[3]) - 1])
+
+    J = np.diag([-1.0, -1, 0, -1])
+    J[2, :2] = 1e6, -1e6
+    newton = Newton(jacobian=lambda t, y: J) if small else None
+    y0 = [1.0, 1.0, 0.0, small or 1.0]
+    found = solve_ivp(field, (0, 4), y0, method=name, steps=8, newton=newton)
+    assert abs(found.y[-1, 2]) < 1e-9
+    assert found.y[-1, 3] == pytest.approx(y0[3] * found.y[-1, 0], rel=1e-7)
+    assert found.statistics.newton < 8 * 5 * len(tableau(name).b)
+
+
+def test_krylov_solves_small_states_like_large_ones():
+    field, y0 = brusselator(10)
+    newton = Newton(linear_solver="krylov")
+    options = {"method": "radau_iia2", "steps": 5, "newton": newton}
+    wanted = solve_ivp(field, (0, 0.5), y0, **options)
+    for s in (2.0**-100, 2.0**100):
+        found = solve_ivp(lambda t, y, s=s: s * field(t, y / s), (0, 0.5), y0 * s, **options)
+        np.testing.assert_array_equal(found.y / s, wanted.y)
+        assert found.statistics == wanted.statistics
+
+
+@pytest.mark.parametrize("kind", ["numpy float16", "torch float16", "torch bfloat16"])
+@pytest.mark.parametrize("name", ["implicit_euler", "gauss2", "kvaerno43"])
+def test_linear_solves_of_half_precision_are_made_in_single(name, kind):
+    # Libraries have no inverses of half precision.
+    if kind.startswith("numpy"):
+        y0 = np.ones(2, np.float16)
+    else:
+        torch = pytest.importorskip("torch")
+        y0 = torch.ones(2, dtype=getattr(torch, kind.split()[1]))
+    eps = 2**-7 if "bfloat" in kind else 2**-10
+    wanted = solve_ivp(lambda t, y: -y, (0, 1), [1.0], method=name, steps=4).y[-1, 0]
+    found = solve_ivp(lambda t, y: -y, (0, 1), y0, method=name, steps=4)
+    assert found.y.dtype == y0.dtype
+    np.testing.assert_allclose(found.y[-1].tolist(), wanted, rtol=8 * eps)

@@ -513,3 +513,65 @@ def test_nan_in_any_tensor_of_a_tuple_rejects_the_step(place):
     for i, part in enumerate(found):
         wanted = 1.0 if i == place else math.exp(-0.1)
         assert float(part[-1]) == pytest.approx(wanted, abs=1e-5)
+
+
+@pytest.mark.parametrize("method", ["implicit_euler", "gl4"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_implicit_methods_solve_states_of_any_size(method, dtype):
+    t = torch.linspace(0, 4, 5, dtype=dtype)
+
+    def end(s):
+        return odeint(lambda t, y: -y * (y / s), torch.tensor([s], dtype=dtype), t, method=method)
+
+    for power in (-30, -17, 40):  # of two, so that nothing is rounded differently
+        assert torch.equal(end(2.0**power) / 2.0**power, end(1.0))
+    torch.testing.assert_close(end(1e-6) / 1e-6, end(1.0), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("method", ["dopri5", "rk4", "implicit_euler", "implicit_adams", "gl4"])
+@pytest.mark.parametrize("shapes", [[(0, 3)], [(0, 3), (0,)], [(0, 3), (2,)]])
+@both
+def test_empty_tensors_stay_empty(method, shapes, solve):
+    t = torch.linspace(0, 1, 3)
+    y0 = tuple(torch.ones(shape, requires_grad=True) for shape in shapes)
+    if len(shapes) == 1:
+        found = (solve(lambda t, y: -y, y0[0], t, method=method, **_plain(solve)),)
+        again = solve(lambda t, y: (-y[0],), y0, t, method=method, **_plain(solve))
+        assert again[0].shape == found[0].shape
+    else:
+        found = solve(lambda t, y: tuple(-x for x in y), y0, t, method=method, **_plain(solve))
+    assert [tuple(x.shape) for x in found] == [(3, *shape) for shape in shapes]
+    sum(x.sum() for x in found).backward()
+    assert [x.grad.shape for x in y0] == [x.shape for x in y0]
+
+
+def _plain(solve):
+    return {"adjoint_params": ()} if solve is odeint_adjoint else {}
+
+
+@pytest.mark.parametrize("method", ["implicit_euler", "gl4", "trapezoid"])
+@pytest.mark.parametrize("kind", ["restored", "discrete"])
+def test_adjoints_of_implicit_methods_solve_their_own_equation(method, kind):
+    # Newton's method in the backward pass needs the Jacobian of the adjoint's equation.
+    A = torch.tensor([[-1.0, 4.0], [0.0, -2.0]], dtype=torch.float64)
+    y0 = torch.ones(2, dtype=torch.float64, requires_grad=True)
+    t = torch.linspace(0, 1, 41, dtype=torch.float64)
+    found = odeint_adjoint(
+        lambda t, y: A @ y, y0, t, method=method, adjoint=kind, adjoint_params=()
+    )
+    found[-1, 0].backward()
+    wanted = torch.linalg.matrix_exp(A)[0]
+    torch.testing.assert_close(y0.grad, wanted, rtol=0.1 if method == "implicit_euler" else 1e-3, atol=0)  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("method", ["implicit_euler", "gl4"])
+def test_implicit_methods_in_half_precision(method, dtype):
+    def end(dtype):
+        y0 = torch.ones(2, dtype=dtype, requires_grad=True)
+        y = odeint(lambda t, y: -y, y0, torch.linspace(0, 1, 5), method=method)[-1]
+        return y, torch.autograd.grad(y.sum(), y0)[0]
+
+    for found, wanted in zip(end(dtype), end(torch.float32), strict=True):
+        assert found.dtype == dtype
+        torch.testing.assert_close(found.float(), wanted, rtol=8 * torch.finfo(dtype).eps, atol=0)
