@@ -13,7 +13,7 @@ from odecore.solve._dense_output import DenseStep
 from odecore.solve._error_norm import root_mean_square
 from odecore.solve._events import Event, as_events
 from odecore.solve._kernels import Kernels
-from odecore.solve._march import Plan, march
+from odecore.solve._march import march
 from odecore.solve._newton import Newton
 from odecore.solve._options import (
     adaptive_steps,
@@ -22,6 +22,7 @@ from odecore.solve._options import (
     refuse_adaptive_options,
     step_of,
 )
+from odecore.solve._plan import Plan
 from odecore.solve._problem import (
     adaptive_stops,
     given_stops,

@@ -12,7 +12,8 @@ from odecore.solve._explicit_step import Attempt
 from odecore.solve._problem import Stop
 
 if TYPE_CHECKING:
-    from odecore.solve._march import March, Plan
+    from odecore.solve._march import March
+    from odecore.solve._plan import Plan
 
 __all__ = ["begins_compiled", "leap_to", "take_given"]
 

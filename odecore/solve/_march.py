@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -23,70 +22,17 @@ from odecore.solve._dense_output import (
 from odecore.solve._events import Event, EventRecord, find_root
 from odecore.solve._explicit_step import Attempt, checked_stage
 from odecore.solve._first_step import first_step_size
-from odecore.solve._kernels import Kernels
 from odecore.solve._many_steps import begins_compiled, leap_to, take_given
+from odecore.solve._plan import Plan
 from odecore.solve._problem import Stop, beside, checked_field
 from odecore.solve._status import Statistics, Status
 from odecore.solve._trajectory import Trajectory
-from odecore.tableaux import ContinuousExtension
 
-__all__ = ["March", "Plan", "march"]
+__all__ = ["March", "march"]
 
 Field = Callable[[Any, Any], Any]
 
 NEAR = 1e-3  # share of a step after which an event's function has left an isolated zero
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a solve is asked to do.
-
-    Parameters
-    ----------
-    fun : callable
-    step : callable
-        `step(fun, t, y, h, first_stage, t_new)` gives an `Attempt`.
-    extension : callable
-        Gives the polynomial of the method, called if it is needed; None where the state inside a
-        step is that of a step of the method that ends there.
-    controller : AdaptiveSteps or GivenSteps
-    stops : sequence of Stop
-        Times at which steps end, in order.
-    outputs : sequence of float
-        Times to record that need not be stops, in order.
-    every_step : bool
-        Whether the end of each step is recorded.
-    slopes : bool
-        Whether each step starts from f at its start.
-    """
-
-    fun: Field
-    step: Callable[..., Attempt]
-    extension: Callable[[], ContinuousExtension | None]
-    controller: AdaptiveSteps | GivenSteps
-    stops: Sequence[Stop]
-    outputs: Sequence[float] = ()
-    every_step: bool = False
-    slopes: bool = True
-    first_step: float | None = None
-    max_steps: int = 100_000
-    events: tuple[Event, ...] = ()
-    dense: bool | Callable[[DenseStep], None] = False
-    jump_at_start: bool = False
-    observe: Callable[[str, Any, Any, Any], None] | None = None
-    report: Callable[[float], None] | None = None
-    kernels: Kernels = field(default_factory=Kernels)
-
-    @cached_property
-    def passive(self) -> bool:
-        """Whether nothing is wanted from the inside of a step."""
-        return not (self.outputs or self.events or self.dense)
-
-    @cached_property
-    def passes_steps(self) -> bool:
-        """Whether nothing is to be done at each step, so that many may be taken at once."""
-        jumps = self.jump_at_start or any(stop.jump for stop in self.stops)
-        return not (self.events or self.dense or self.observe or jumps)
 
 
 def march(
