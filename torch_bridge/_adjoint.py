@@ -129,7 +129,9 @@ def odeint_adjoint(
     -----
     The state in the backward pass is the barycentric interpolant of the stored states, not a
     backward integration as in torchdiffeq, and the gradient of the parameters is a quadrature, not
-    a part of the ODE state; see `odecore.adjoint.restored`. Differentiating twice is refused.
+    a part of the ODE state; see `odecore.adjoint.restored`. Differentiating twice is refused, and a
+    parameter that is changed in place between the passes is noticed. A buffer is not: it must be
+    what it was, or the gradient is that of another function.
 
     With `event_fn` the event is found first, and the solve is made again up to it: twice the
     evaluations, and the memory of an adjoint. `odeint_event(odeint_interface=odeint_adjoint)` has
