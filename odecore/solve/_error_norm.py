@@ -29,7 +29,10 @@ def tolerance_scale(y: Any, rtol: Any, atol: Any, xp: Any = None) -> Any:
     `xp` is the namespace of y, where the caller knows it already.
     """
     xp = namespace(y) if xp is None else xp
-    scale = atol + rtol * xp.abs(y)
+    return _off_zero(rtol * xp.abs(y) + atol, atol, xp)
+
+
+def _off_zero(scale: Any, atol: Any, xp: Any) -> Any:
     tiny = float(xp.finfo(scale.dtype).smallest_normal)
     if isinstance(atol, float) and atol >= tiny:
         return scale
@@ -49,6 +52,7 @@ def error_ratio(
 
     Hairer, Norsett, Wanner I, equation II.4.11.
     """
-    xp = namespace(error)
     error, y, y_new = constant(error), constant(y), constant(y_new)
-    return float(norm(error / tolerance_scale(xp.maximum(xp.abs(y), xp.abs(y_new)), rtol, atol)))
+    xp = namespace(error)
+    scale = rtol * xp.maximum(xp.abs(y), xp.abs(y_new)) + atol
+    return float(norm(error / _off_zero(scale, atol, xp)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from odecore._array import mover, nonzero, own
+from odecore._array import mover, own
 from odecore.solve._status import Status
 from odecore.tableaux import Coefficients
 
@@ -63,12 +63,11 @@ class ExplicitStep:
     def __init__(self, method: Coefficients, like: Any) -> None:
         assert method.c is not None  # valid once built
         self.move = mover(like)
+        rows, self.b, self.error = method.terms
         self.rows = [
-            (c, isinstance(c, float) and c == 1.0, nonzero(row))
-            for c, row in zip(method.c[1:], method.A[1:], strict=True)
+            (c, isinstance(c, float) and c == 1.0, row)
+            for c, row in zip(method.c[1:], rows[1:], strict=True)
         ]
-        self.b = nonzero(method.b)
-        self.error = None if method.error is None else nonzero(method.error)
         # The last stage of a FSAL method is evaluated at the new state.
         self.last_is_first = method.last_stage_is_first
 

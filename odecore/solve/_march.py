@@ -111,9 +111,10 @@ class March:
     def run(self) -> None:
         """Propose, judge, record, until the last stop or a failure."""
         stops, position = self.plan.stops, 0
+        many = self.plan.kernels.run or self.plan.kernels.chunk
         try:
             while position < len(stops) and self.status is Status.SUCCESS:
-                taken = take_given(self, position)
+                taken = take_given(self, position) if many else 0
                 if not taken:
                     self._go_to(stops[position])
                 position += taken or 1
@@ -268,10 +269,11 @@ class March:
         """Collect the records, up to the first that is not finite where values may be read."""
         records, status = self.recorded, self.status
         xp = namespace(self.y)
-        states = xp.stack([*(y for _, y in records), self.y])
+        ends = bool(records) and records[-1][1] is self.y
+        states = xp.stack([y for _, y in records] + ([] if ends else [self.y]))
         if not all_finite(states, reads):
             bad = [i for i, (_, y) in enumerate(records) if not all_finite(y)]
-            records = records[: bad[0]] if bad else records
+            records, ends = records[: bad[0]] if bad else records, False
             status = Status.NONFINITE_RHS if status is Status.SUCCESS else status
         times = [t for t, _ in records]
         arrays = [t for t in times if not isinstance(t, float)]
@@ -288,7 +290,7 @@ class March:
         found = tuple(EventRecord(np.array(t), stacked(y)) for t, y in self.found)
         return Trajectory(
             t,
-            stacked([y for _, y in records]),
+            convert(states) if ends else stacked([y for _, y in records]),
             status,
             Statistics(**self.counts, forced=self.control.forced),
             found,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
+
+from odecore._array import Terms, nonzero
 
 __all__ = ["Coefficients"]
 
@@ -62,6 +65,12 @@ class Coefficients:
             object.__setattr__(self, "c", sums)
         elif len(self.c) != len(self.b):
             raise ValueError(f"`c` must have {len(self.b)} entries like `b`, got {len(self.c)}")
+
+    @cached_property
+    def terms(self) -> tuple[tuple[Terms, ...], Terms, Terms | None]:
+        """Rows of A, b and the error as pairs (j, w_j), without those that are the float 0."""
+        error = None if self.error is None else nonzero(self.error)
+        return tuple(map(nonzero, self.A)), nonzero(self.b), error
 
     @property
     def is_explicit(self) -> bool:
