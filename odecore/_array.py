@@ -115,7 +115,7 @@ def mover(like: Any, /) -> Move:
 def _move(y: Any, h: Any, terms: Terms, stages: Sequence[Any], writes: bool = True) -> Any:
     moved = y
     for j, weight in terms:
-        scale = h * weight
+        scale = weight * h
         if moved is None:
             moved = scale * stages[j]
         elif moved is y or not writes or not isinstance(scale, float):
@@ -129,7 +129,7 @@ def _move_torch(y: Any, h: Any, terms: Terms, stages: Sequence[Any]) -> Any:
     moved = y
     try:
         for j, weight in terms:
-            scale = h * weight
+            scale = weight * h
             if type(scale) is not float or moved is None:
                 moved = scale * stages[j] if moved is None else moved + scale * stages[j]
             elif moved is y:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from odecore.families import Family
-from odecore.tableaux import Coefficients, coefficients_at
+from odecore.tableaux import Coefficients
+from torch_bridge._member import Member, constant_abscissae
 
 __all__ = ["TrainableSolver", "exact_box", "exact_center"]
 
@@ -56,20 +57,19 @@ class TrainableSolver(nn.Module):
         super().__init__()
         self.family = family
         self.center, self.radius = exact_box(family, center, radius)
+        middle = tuple(map(float, self.center.values()))
+        abscissae = constant_abscissae(family) if family.is_explicit else ()
+        self._member = Member(family, middle, float(self.radius), abscissae)
         self.offset = nn.Parameter(torch.zeros(len(self.center)))
 
     def parameters_of_family(self, like: Tensor) -> dict[str, Tensor]:
         """The current parameters as 0-d tensors in the dtype and device of a state."""
-        offsets = self.offset.to(like.device, like.dtype.to_real()).unbind()
-        radius = float(self.radius)
-        return {
-            name: float(middle) + radius * torch.tanh(offset)
-            for (name, middle), offset in zip(self.center.items(), offsets, strict=True)
-        }
+        values = self._member.parameters(self.offset, like)
+        return dict(zip(self.family.parameters, values, strict=True))
 
     def forward(self, like: Tensor) -> Coefficients:
         """Coefficients that carry the gradient to the offsets, for a state like this one."""
-        return coefficients_at(self.family, **self.parameters_of_family(like))
+        return self._member.coefficients(self.offset, like)
 
     def extra_repr(self) -> str:
         """Show the family and the box."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from odecore.solve import refusing_reuse
 
@@ -16,6 +17,7 @@ __all__ = [
     "as_field",
     "inside_torch_func",
     "inside_transform",
+    "is_plain",
     "require_state",
     "times_of",
 ]
@@ -63,7 +65,7 @@ def as_field(
 
     def field(t: Any, y: Tensor) -> Any:
         if isinstance(t, Tensor):
-            t = t.to(device=y.device, dtype=dtype)
+            t = t if t.dtype is dtype and t.device == y.device else t.to(y.device, dtype)
         else:
             t = torch.scalar_tensor(t, dtype=dtype, device=device)
         called = func if torch.compiler.is_compiling() else watched
@@ -123,3 +125,17 @@ def inside_torch_func() -> bool:
 def inside_transform() -> bool:
     """Whether values can not be read because torch.func or torch.compile is tracing."""
     return torch.compiler.is_compiling() or inside_torch_func()
+
+
+def is_plain(x: Tensor) -> bool:
+    """Whether a tensor's values may be read at no cost, and nobody follows what is made of it.
+
+    Autograd in its backward direction does not count as following.
+    """
+    return (
+        type(x) in (Tensor, torch.nn.Parameter)
+        and x.is_cpu
+        and not inside_transform()
+        and forward_ad._current_level < 0
+        and torch._C._len_torch_dispatch_stack() == 0
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,18 @@ from torch_bridge._fields import inside_torch_func
 
 __all__ = ["DrawnSolver", "beside_training", "drawing", "require_drawn"]
 
+DISTRIBUTED = distributed.is_available()  # as torch was built
 REMEMBERED = 4096  # draws that a checkpoint may ask for again
+
+
+class _Thread(threading.local):
+    """Python's generator: its seed is set in a tenth of the time that NumPy's takes."""
+
+    def __init__(self) -> None:
+        self.generator = Random()  # noqa: S311  to make one takes twice as long as to seed it
+
+
+_thread = _Thread()
 
 
 class DrawnSolver(nn.Module):
@@ -62,7 +74,10 @@ class DrawnSolver(nn.Module):
         return now
 
     def next_draw(self) -> Random:
-        """Random numbers of the next draw, or of the one that a checkpoint repeats."""
+        """Random numbers of the next draw, or of the one that a checkpoint repeats.
+
+        They are for use at once: the next call in this thread sets the same generator.
+        """
         name = None if inside_torch_func() else int(torch.randint(2**62, (), device="cpu"))
         if in_backward():
             found = self._named.get(name)
@@ -85,12 +100,13 @@ class DrawnSolver(nn.Module):
                 self._named[name] = None if name in self._named else (in_training, count)
             if len(self._named) > REMEMBERED:
                 self._named.popitem(last=False)
-        # Python's generator, for its seed is set in a tenth of the time that NumPy's takes.
-        return Random(self._seed << 65 | in_training << 64 | count)  # noqa: S311
+        generator = _thread.generator
+        generator.seed(self._seed << 65 | in_training << 64 | count)
+        return generator
 
     def _agree(self) -> None:
         """Take seed and count of the first process, once there is a process group."""
-        if distributed.is_available() and distributed.is_initialized():
+        if DISTRIBUTED and distributed.is_initialized():
             state = [self._seed, self._counts[True]]
             distributed.broadcast_object_list(state, src=0)
             self._seed, self._counts[True] = state

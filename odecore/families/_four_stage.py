@@ -7,7 +7,6 @@ from typing import Any
 
 from odecore.exact import QuadraticNumber
 from odecore.families._family import Family, Rows
-from odecore.families._quadrature import interpolatory_weights
 
 __all__ = ["RK3S4", "RK4", "RK4A", "RK4B", "RK4C"]
 
@@ -28,9 +27,20 @@ def _stages(u: Any, v: Any, b: tuple[Any, ...]) -> Rows:
     return ((), (u,), (v - a32, a32), (1 - a42 - a43, a42, a43))
 
 
+def _weights(u: Any, v: Any) -> tuple[Any, ...]:
+    """The quadrature of nodes 0, u, v, 1, of order 4; see `interpolatory_weights`."""
+    d = 12 * (v - u)
+    return (
+        (6 * u * v - 2 * (u + v) + 1) / (12 * u * v),
+        (2 * v - 1) / (u * (1 - u) * d),
+        (1 - 2 * u) / (v * (1 - v) * d),
+        (6 * u * v - 4 * (u + v) + 3) / (12 * (1 - u) * (1 - v)),
+    )
+
+
 def _formula(u: Any, v: Any) -> tuple[Rows, tuple[Any, ...]]:
     """Quadrature gives b."""
-    b = interpolatory_weights((0, u, v, 1))
+    b = _weights(u, v)
     return _stages(u, v, b), b
 
 
@@ -99,7 +109,7 @@ def _free_tall_tree(u: Any, v: Any, d: Any) -> tuple[Rows, tuple[Any, ...]]:
     D(1) for j = 3 gives a43; the tall tree b4 a43 a32 u = d gives a32; the condition of order 3,
     sum b_i a_ij c_j = 1/6, gives a42. At d = 1/24 this is RK4(u, v).
     """
-    b = interpolatory_weights((0, u, v, 1))
+    b = _weights(u, v)
     _, _b2, b3, b4 = b
     a43 = b3 * (1 - v) / b4
     a32 = d / (b4 * a43 * u)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from odecore._array import mover, own
+from odecore.solve._scaled import scaled, scaled_terms
 from odecore.solve._status import Status
 from odecore.tableaux import Coefficients
 
@@ -63,10 +64,13 @@ class ExplicitStep:
     def __init__(self, method: Coefficients, like: Any) -> None:
         assert method.c is not None  # valid once built
         self.move = mover(like)
-        rows, self.b, self.error = method.terms
+        c, (rows, self.b, self.error) = method.c, method.terms
+        if method.has_arrays:  # their products belong to this solve, as its history does
+            c, rows, self.b = scaled(c), tuple(map(scaled_terms, rows)), scaled_terms(self.b)
+            self.error = None if self.error is None else scaled_terms(self.error)
         self.rows = [
             (c, isinstance(c, float) and c == 1.0, row)
-            for c, row in zip(method.c[1:], rows[1:], strict=True)
+            for c, row in zip(c[1:], rows[1:], strict=True)
         ]
         # The last stage of a FSAL method is evaluated at the new state.
         self.last_is_first = method.last_stage_is_first

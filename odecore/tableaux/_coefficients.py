@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Real
 from typing import Any
 
 from odecore._array import Terms, nonzero
@@ -65,6 +66,12 @@ class Coefficients:
             object.__setattr__(self, "c", sums)
         elif len(self.c) != len(self.b):
             raise ValueError(f"`c` must have {len(self.b)} entries like `b`, got {len(self.c)}")
+
+    @cached_property
+    def has_arrays(self) -> bool:
+        """Whether a coefficient is an array."""
+        rows = (*self.A, self.b, self.error or (), self.c or ())
+        return any(not isinstance(x, Real) for row in rows for x in row)
 
     @cached_property
     def terms(self) -> tuple[tuple[Terms, ...], Terms, Terms | None]:
