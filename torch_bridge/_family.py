@@ -68,7 +68,10 @@ class TrainableSolver(nn.Module):
         return dict(zip(self.family.parameters, values, strict=True))
 
     def forward(self, like: Tensor) -> Coefficients:
-        """Coefficients that carry the gradient to the offsets, for a state like this one."""
+        """Coefficients that carry the gradient to the offsets, for a state like this one.
+
+        Tensors, and floats where no gradient is wanted.
+        """
         return self._member.coefficients(self.offset, like)
 
     def extra_repr(self) -> str:
