@@ -131,11 +131,9 @@ def odeint_adjoint(
     -----
     The state in the backward pass is the barycentric interpolant of the stored states, not a
     backward integration as in torchdiffeq, and the gradient of the parameters is a quadrature, not
-    a part of the ODE state; see `odecore.adjoint.restored`. Differentiating twice is refused, and
-    so is the backward pass after a parameter, or another tensor that `func` reads (a buffer, an
-    attribute, a tensor that it closes over), was changed in place: the gradient would be that of
-    another function. What `func` reaches in other ways, and names bound to new objects outside of
-    its parameters and buffers, are not noticed.
+    a part of the ODE state; see `odecore.adjoint.restored`. Differentiating twice is refused. Of
+    tensors changed in place those are noticed that `func` holds, closes over or names; what it
+    reaches otherwise, or attributes bound to other tensors, are not.
 
     With `event_fn` the event is found first, and the solve is made again up to it: twice the
     evaluations, and the memory of an adjoint. `odeint_event(odeint_interface=odeint_adjoint)` has
@@ -163,9 +161,8 @@ def odeint_adjoint(
     _refuse_unused(adjoint, given, nodes, memory)
     if compile and (adjoint != "restored" or inside_torch_func()):
         found = "torch.func" if adjoint == "restored" else f"adjoint={adjoint!r}"
-        raise ValueError(
-            f"`compile` is for the restored adjoint, outside of torch.func; got {found}"
-        )
+        rule = "`compile` is for the restored adjoint, outside of torch.func"
+        raise ValueError(f"{rule}; got {found}")
 
     def make(func: Any, y0: Any, t: Tensor, parameters: Iterable[Tensor] | None) -> Any:
         problem = prepare(func, y0, t, rtol, atol, method, options, compile)
@@ -197,7 +194,7 @@ def odeint_adjoint(
         if y.device.type == "cpu" and not inside_transform():
             kind.warn_of_trajectory([x.detach() for x in saved])
         outputs = problem.layout.state(shifted_outputs(y, problem.y0, t, problem.field))
-    setting.note_versions()  # when the solve has moved all that it moves
+    setting.note_versions()  # all that the solve moves is moved
     return outputs
 
 
