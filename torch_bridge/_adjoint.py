@@ -161,8 +161,7 @@ def odeint_adjoint(
     _refuse_unused(adjoint, given, nodes, memory)
     if compile and (adjoint != "restored" or inside_torch_func()):
         found = "torch.func" if adjoint == "restored" else f"adjoint={adjoint!r}"
-        rule = "`compile` is for the restored adjoint, outside of torch.func"
-        raise ValueError(f"{rule}; got {found}")
+        raise ValueError(f"`compile` is for restored adjoints outside of torch.func, got {found}")
 
     def make(func: Any, y0: Any, t: Tensor, parameters: Iterable[Tensor] | None) -> Any:
         problem = prepare(func, y0, t, rtol, atol, method, options, compile)
