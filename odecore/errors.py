@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "ChangedTensorError",
     "CompileWarning",
     "FreedGraphError",
     "MaxRejectsError",
@@ -80,6 +81,10 @@ class UncertifiedGradientError(RuntimeError):
 
 class RightHandSideError(ValueError):
     """A right-hand side that is not a function of its arguments and parameters."""
+
+
+class ChangedTensorError(RuntimeError):
+    """A tensor that a right-hand side reads, changed in place between forward and backward pass."""
 
 
 class FreedGraphError(RuntimeError):

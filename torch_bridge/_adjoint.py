@@ -116,6 +116,8 @@ def odeint_adjoint(
         where the method's own coefficients require a gradient, which an adjoint of the flow does
         not have; and, in the backward pass, where `func` uses a tensor that requires a gradient
         and is not among the parameters.
+    odecore.errors.ChangedTensorError
+        In the backward pass, where a tensor that `func` reads was changed in place meanwhile.
 
     Warns
     -----
@@ -129,9 +131,9 @@ def odeint_adjoint(
     -----
     The state in the backward pass is the barycentric interpolant of the stored states, not a
     backward integration as in torchdiffeq, and the gradient of the parameters is a quadrature, not
-    a part of the ODE state; see `odecore.adjoint.restored`. Differentiating twice is refused, and a
-    parameter that is changed in place between the passes is noticed. A buffer is not: it must be
-    what it was, or the gradient is that of another function.
+    a part of the ODE state; see `odecore.adjoint.restored`. Differentiating twice is refused. Of
+    tensors changed in place those are noticed that `func` holds, closes over or names; what it
+    reaches otherwise, or attributes bound to other tensors, are not.
 
     With `event_fn` the event is found first, and the solve is made again up to it: twice the
     evaluations, and the memory of an adjoint. `odeint_event(odeint_interface=odeint_adjoint)` has
@@ -159,9 +161,7 @@ def odeint_adjoint(
     _refuse_unused(adjoint, given, nodes, memory)
     if compile and (adjoint != "restored" or inside_torch_func()):
         found = "torch.func" if adjoint == "restored" else f"adjoint={adjoint!r}"
-        raise ValueError(
-            f"`compile` is for the restored adjoint, outside of torch.func; got {found}"
-        )
+        raise ValueError(f"`compile` is for restored adjoints outside of torch.func, got {found}")
 
     def make(func: Any, y0: Any, t: Tensor, parameters: Iterable[Tensor] | None) -> Any:
         problem = prepare(func, y0, t, rtol, atol, method, options, compile)
@@ -192,7 +192,9 @@ def odeint_adjoint(
         y, _, *saved = _Solve.apply(kind, certifier, start, *setting.parameters)
         if y.device.type == "cpu" and not inside_transform():
             kind.warn_of_trajectory([x.detach() for x in saved])
-        return problem.layout.state(shifted_outputs(y, problem.y0, t, problem.field))
+        outputs = problem.layout.state(shifted_outputs(y, problem.y0, t, problem.field))
+    setting.note_versions()  # all that the solve moves is moved
+    return outputs
 
 
 class _Solve(torch.autograd.Function):
@@ -232,6 +234,7 @@ def _gradients(
     """Solve backward, and look how good that is."""
     setting, cotangents = kind.setting, list(y_grad.unbind())
     with torch.no_grad(), Autocast.current(y_grad.device).suspended(), one_solve():
+        setting.refuse_changes()
         found: Gradients = kind.gradients(saved, cotangents, norm)
         if y_grad.device.type == "cpu":
             kind.warn_of_gradients(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_bridge._callbacks import observer_of
+from torch_bridge._changed import Version, refuse_changes, versions_of
 from torch_bridge._fields import Autocast
 from torch_bridge._methods import Solver
 from torch_bridge._odeint import Prepared
@@ -24,7 +25,7 @@ class Setting:
     """A problem, its backward solver and its parameters.
 
     `field_later`, called in the backward pass, gives the field that `problem.field` was in the
-    forward one.
+    forward one; `versions` are those at its end.
     """
 
     problem: Prepared
@@ -33,6 +34,20 @@ class Setting:
     parameters: tuple[Tensor, ...]
     autocast: Autocast
     adjoint_options: dict[str, Any]
+    versions: list[Version] = field(default_factory=list)
+
+    def note_versions(self) -> None:
+        """Remember, at the end of the forward pass, what `func` may read."""
+        self.versions[:] = versions_of(self.problem.func)
+
+    def refuse_changes(self) -> None:
+        """Raise ChangedTensorError if it reads what has been changed in place since."""
+        problem = self.problem
+        field = self.field_later(problem.y0)
+        y = problem.layout.state(problem.y0)
+        refuse_changes(
+            self.versions, problem.func, field, problem.times[0], y, problem.layout.vector
+        )
 
     def products(self, like: Tensor, *, looks_always: bool = False) -> Products:
         """Linearizations of the field, in the backward pass."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["keep_attributes"]
+__all__ = ["OWN", "keep_attributes"]
 
 Back = Callable[[], bool]  # puts contents back; false where they have changed and stay so
 OWN = frozenset(vars(nn.Module()))  # torch's attributes: registers, hooks, the mode

@@ -15,6 +15,7 @@ from odecore._array import (
 )
 from odecore._krylov import gmres
 from odecore.adjoint._at_once import AtOnce, Rules, cross_at_once, unit_of
+from odecore.adjoint._directly import solved_directly
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize, Pull
 from odecore.adjoint._panels import Panel
@@ -32,6 +33,7 @@ from odecore.solve import Statistics
 __all__ = ["Collocation", "at_one_node", "collocated"]
 
 PASSES = 30
+FEW = 4  # entries of a state: their Jacobians cost no more passes than GMRES would make
 UNREAD_PASSES = 12  # where no value may be read
 FEWEST_COMPILED = 9  # nodes; each number of them is a program of its own
 HALVINGS = 3  # of a panel where GMRES does not converge; then it is stepped through
@@ -92,10 +94,12 @@ def collocated(
     Notes
     -----
     With y(t) known the adjoint equation is linear: a = a_end + S (df/dy)^T a, with S the matrix
-    that integrates the interpolant from the end. GMRES solves it in about as many passes as the
-    exponential series of the panel's Jacobian has terms, each pass over all nodes. Where the
-    adjoint asks for more nodes than the state has, the state is interpolated to more; where GMRES
-    does not converge, because the panel is long or stiff, it is halved, and in the end stepped
+    that integrates the interpolant from the end. States of at most 4 real numbers have their
+    Jacobians formed and the system solved by elimination; for others GMRES solves it in about as
+    many passes as the exponential series of the panel's Jacobian has terms, each pass over all
+    nodes. Where the adjoint asks for more nodes than the state has, the state is interpolated to
+    more; where GMRES does not converge, because the panel is long or stiff, it is halved, and in
+    the end stepped
     through. Where values may not be read none of this is done, and `residual` tells.
     """
     most = parameters, rtol, atol, passes, jump_at, kernel
@@ -184,6 +188,11 @@ class Collocation:
         xp = namespace(end)
         m = panel.values.shape[0]
         value, pull = self.linearize(node_times(panel, self.jumps), panel.values)
+        if prod(end.shape) <= FEW and not xp.isdtype(end.dtype, "complex floating"):
+            direct = solved_directly(pull, end, panel.length, m)
+            if direct is not None:
+                counts = Statistics(evaluations=m, newton=prod(end.shape))
+                return _Solution(panel, direct[0], value, pull, 0.0, 0.0, direct[1], counts)
         matrix = constant_like(integration_matrix(m, "last") / 2, end)
 
         def integrated(a: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.linalg
 from scipy.linalg import expm
 
 from odecore._array import namespace
@@ -346,3 +347,21 @@ def state_of(panel, s):
 def restored_state(panels, t):
     inside = next(p for p in panels if min(p.start, p.end) <= t <= max(p.start, p.end))
     return state_of(inside, (t - inside.start) / inside.length)
+
+
+def test_few_numbers_are_solved_directly():
+    A = np.array([[-0.3, 2.0], [-2.0, 0.1]])
+    for scale, passes in ((1.0, 2), (30.0, None)):  # Jacobians that are large go to GMRES
+        linearize = linearization(
+            lambda t, y, s=scale: s * (A @ y), lambda t, y, a, s=scale: s * (A.T @ a)
+        )
+        field = lambda t, y, s=scale: s * (A @ y)  # noqa: E731
+        _, panels = record_panels(field, [0.0, 1.0], np.ones(2), rtol=1e-9, atol=1e-9, nodes=17)
+        end = np.array([1.0, -2.0])
+        found = collocated(
+            node_by_node(linearize), panels, [np.zeros(2), end], rtol=1e-8, atol=1e-10
+        )
+        wanted = scipy.linalg.expm(scale * A.T) @ end
+        assert np.linalg.norm(found.y0 - wanted) < 1e-6 * np.linalg.norm(wanted)
+        assert (found.statistics.newton == passes) == (passes is not None)
+        assert found.residual <= 50 * np.finfo(float).eps or passes is None
