@@ -176,6 +176,68 @@ def test_freed_graphs_and_non_finite_gradients_have_their_own_errors():
     assert x.grad is None
 
 
+def _own():
+    x, own = torch.tensor([1.0, 2.0], requires_grad=True), torch.zeros(1, requires_grad=True)
+    return lambda: [x[0] ** 2, x[1] ** 2 + own.sqrt().sum()], [x], {"task_specific": [own]}
+
+
+def _own_above_features():
+    w, own = torch.ones(2, requires_grad=True), torch.zeros(1, requires_grad=True)
+    z = w * 2
+    options = {"task_specific": [own], "shared": z, "gramian": "features"}
+    return lambda: [z[0] ** 2, z[1] ** 2 + own.sqrt().sum()], [w], options
+
+
+def _below_features():
+    w = torch.zeros(2, requires_grad=True)
+    z = torch.tensor([1.0, 2.0]) + w.sqrt()
+    return lambda: [z[0] ** 2, z[1] ** 2], [w], {"shared": z, "gramian": "features"}
+
+
+def _dead_below_features():
+    w = torch.tensor([-1.0, 2.0], requires_grad=True)
+    z = w.relu()
+    return lambda: [z[1] ** 2, z[0].sqrt() + z[1]], [w], {"shared": z, "gramian": "features"}
+
+
+@pytest.mark.parametrize(
+    ("case", "objectives"),
+    [
+        (_own, (1,)),
+        (_own_above_features, (1,)),
+        (_below_features, (0, 1)),
+        (_dead_below_features, (1,)),
+    ],
+)
+def test_no_gradient_that_is_not_finite_is_put(case, objectives):
+    losses, parameters, options = case()
+    every = [*parameters, *options.get("task_specific", ())]
+    with pytest.raises(NonfiniteGradientError) as caught:
+        equiangular_backward(losses(), parameters, **options, retain_graph=True)
+    assert caught.value.objectives == objectives
+    assert all(p.grad is None for p in every)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    optimizer = torch.optim.SGD(every, lr=0.1)
+    before = [p.detach().clone() for p in every]
+    found = equiangular_backward(losses(), parameters, **options, scaler=scaler)
+    assert np.isnan(found.weights).all()
+    scaler.step(optimizer)
+    scaler.update()
+    assert scaler.get_scale() == 2.0
+    for p, old in zip(every, before, strict=True):
+        torch.testing.assert_close(p.detach(), old)
+
+
+def test_a_step_with_own_gradients_that_are_not_finite_changes_nothing():
+    losses, (x,), options = _own()
+    (own,) = options["task_specific"]
+    descent = EquiangularDescent(torch.optim.SGD([x, own], lr=0.1), task_specific=[own])
+    with pytest.raises(NonfiniteGradientError, match=r"objectives \[1\]"):
+        descent.step(losses)
+    assert own.tolist() == [0]
+    assert x.tolist() == [1, 2]
+
+
 def test_the_gramian_of_long_rows_is_that_of_float64(rng):
     sizes = (3, 40000, 1, 16384, 7)
     J = rng.standard_normal((4, sum(sizes))).astype(np.float32) * [[1], [1e-20], [1e10], [1]]
