@@ -1,5 +1,6 @@
 """Equiangular steps: shared features, any optimizer, scalers, processes, accumulation."""
 
+import copy
 import pickle
 
 import numpy as np
@@ -473,6 +474,31 @@ def test_torchjd_takes_the_direction():
     np.testing.assert_allclose(
         flat(model.trunk.parameters()), flat(other.trunk.parameters()), rtol=1e-9, atol=1e-14
     )
+
+
+def test_torchjd_combines_half_precision_without_rounding():
+    pytest.importorskip("torchjd")
+    J = torch.tensor([[1e-3, 0.0], [-6e4 * 0.6, 6e4 * 0.8]], dtype=torch.float16)
+    J.requires_grad_()
+    d = EDM()(J)
+    assert d.dtype == torch.float16
+    wide = J.detach().double()
+    c = wide @ d.double() / wide.norm(dim=1) / d.double().norm()
+    found = equiangular_weights((wide @ wide.mT).numpy())
+    np.testing.assert_allclose(c.detach(), found.cosines, atol=2**-10)
+    assert d.requires_grad
+
+
+def test_torchjd_aggregators_can_be_pickled():
+    pytest.importorskip("torchjd")
+    J = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    for made in (EDM(scaling="unit", on_zero="drop"), EDMWeighting(scaling="unit", on_zero="drop")):
+        made.eval()
+        for copied in (pickle.loads(pickle.dumps(made)), copy.deepcopy(made)):  # noqa: S301
+            assert type(copied) is type(made)
+            assert not copied.training
+            torch.testing.assert_close(copied(J), made(J), rtol=0, atol=0)
+            assert copied(J).tolist() == [1, 0]
 
 
 def test_without_torchjd_the_remedy_is_told(monkeypatch):
