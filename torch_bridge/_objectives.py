@@ -11,6 +11,7 @@ from torch import Tensor
 
 from odecore.directions import EquiangularWeights, equiangular_weights
 from odecore.errors import NonfiniteGradientError
+from torch_bridge._leaves import reached
 from torch_bridge._objective_rows import (
     Row,
     Rows,
@@ -21,7 +22,7 @@ from torch_bridge._objective_rows import (
     processes,
     wanted,
 )
-from torch_bridge._shared_features import checked_features, heads_only, reached, through
+from torch_bridge._shared_features import checked_features, heads_only, through
 from torch_bridge._unformed_gradients import UnformedWeight, unformed_weights
 
 __all__ = ["combine", "equiangular_backward", "objective_rows", "own_parameters"]
