@@ -350,6 +350,26 @@ def test_misuse_of_the_optimizer():
         descent.backward([torch.ones((), requires_grad=True) * 1])
 
 
+def test_no_losses_between_combine_and_step():
+    model = Tasks()
+    descent = EquiangularDescent(torch.optim.SGD(model.parameters(), lr=0.1))
+    descent.backward(model.losses()[1])
+    first = descent.combine()
+    before = [p.grad.clone() for p in model.parameters()]
+    with pytest.raises(ValueError, match=r"combined already.*`step`.*`zero_grad`"):
+        descent.backward(model.losses()[1])
+    with pytest.raises(ValueError, match=r"combined already.*`step`.*`zero_grad`"):
+        descent.combine()
+    for p, grad in zip(model.parameters(), before, strict=True):
+        torch.testing.assert_close(p.grad, grad, rtol=0, atol=0)
+    assert descent.step().weights is first
+    descent.backward(model.losses()[1])
+    descent.combine()
+    descent.zero_grad()
+    descent.backward(model.losses()[1])
+    descent.step()
+
+
 @pytest.mark.parametrize("scaling", ["harmonic", "min", "unit"])
 def test_a_gradient_scaler_changes_nothing(scaling):
     model, plain = Tasks(torch.float32), Tasks(torch.float32)
