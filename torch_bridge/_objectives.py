@@ -109,9 +109,10 @@ def equiangular_backward(
     once; see `odecore.directions.equiangular_weights` for the weights and their source. What is
     stored is one gradient for each loss. Of wide `nn.Linear` layers that few rows pass through, on
     a CPU, it is that at the layer's output, from which the Gramian and one gradient of the weight
-    follow, to rounding as from all of them; hooks of such a weight see to it that its gradients are
-    formed, those of a view of it do not. With `gramian="features"`, the bound of Sener and Koltun,
-    arXiv 1810.04650, equation (MGDA-UB), with equiangular weights in place of min-norm ones.
+    follow, to rounding as from all of them; hooks of such a weight, or of the layer's nodes in the
+    graph, see to it that its gradients are formed, those of a view of it do not. With
+    `gramian="features"`, the bound of Sener and Koltun, arXiv 1810.04650, equation (MGDA-UB), with
+    equiangular weights in place of min-norm ones.
     """
     _check_options(gramian, chunk)
     chosen = wanted(parameters)
