@@ -274,7 +274,7 @@ def _by_features(
     below = marked(G.new_zeros(1, 1), [rows.gradients[0][: rows.shared]])
     if not np.isfinite(below.item()):
         found = _unknown(len(losses), range(len(losses)), options["scaler"])  # type: ignore[arg-type]
-    rows.put([1.0 + 0.0 * float(w) for w in found.weights])
+    rows.put([1.0 + 0.0 * float(w) for w in found.weights])  # NaN where these are unknown
     return found
 
 

@@ -141,9 +141,9 @@ def estimated_product(s: RowSketch, Y: Tensor) -> tuple[Tensor, Tensor]:
         total = (Y if s.inside is None else Y.index_select(0, s.inside)).sum(0)
         y = y - _ones(s.sketch, s.drawn, Y, s.size) * (total / max(s.rows, 1))
     weight, kept = product_weight(s.sketch, s.rows, s.size), decoded(s.kept, s.scale, Y.dtype)
-    if (
-        s.sketch in DENSE
-    ):  # 1/p, half of it on each side: half precision holds y and kept as X and Y
+    if s.sketch in DENSE:
+        # The sums of all rows, and these of products, may leave half precision: each side gets its
+        # 1/sqrt(p), with which it is about as large as its rows.
         root, weight = weight**0.5, 1.0
         y, kept = root * y, root * kept
     estimate = weight * (y.mT @ kept)

@@ -159,11 +159,10 @@ def _by_pixels(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return functional.linear(x.movedim(-3, -1), weight, bias).movedim(-1, -3)
     # Neither flatten nor unflatten: batched backward passes lack them.
     weights, pixels = weight.expand(x.shape[0], -1, -1), x.reshape(*x.shape[:-2], -1)
-    product = (
-        torch.bmm(weights, pixels)
-        if bias is None
-        else torch.baddbmm(bias[:, None], weights, pixels)
-    )
+    if bias is None:
+        product = torch.bmm(weights, pixels)
+    else:
+        product = torch.baddbmm(bias[:, None], weights, pixels)
     return product.reshape(*product.shape[:-1], *x.shape[-2:])
 
 

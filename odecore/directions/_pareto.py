@@ -107,7 +107,7 @@ def _all_positive(
         inside, products = C[np.ix_(others, others)], C[others, i]
         a = nonnegative_minimizer(inside, -products)
         squared = 1.0 + 2 * a @ products + a @ inside @ a
-        # Rounding of C makes up to about 2 eps (1 + sum a)^2 of zero, a sixth of this and less.
+        # Rounding of C makes about 2 eps (1 + sum a)^2 of zero, and less for many objectives.
         rounding = precision / 4 * (1 + a.sum()) ** 2
         if rounding > _RESOLVED or squared > max(limit**2, 1e-14, rounding):
             return False
