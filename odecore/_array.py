@@ -31,6 +31,7 @@ __all__ = [
     "on_host",
     "own",
     "tracks",
+    "widened",
 ]
 
 Terms = Sequence[tuple[int, Any]]
@@ -56,6 +57,14 @@ def namespace(*arrays: Any) -> Any:
 def limits(array: Any, /) -> Any:
     """`finfo` of the real numbers in an array: bits, eps, smallest_normal."""
     return _limits(namespace(array), array.dtype)
+
+
+def widened(array: Any, /) -> Any:
+    """Half precision as float32, in which its squares and long sums stay; others as they are."""
+    if limits(array).bits >= 32:
+        return array
+    xp = namespace(array)
+    return xp.astype(array, xp.float32)
 
 
 @lru_cache(maxsize=64)

@@ -110,7 +110,11 @@ class EquiangularDescent:
         shared: Tensor | Iterable[Tensor] | None = None,
         retain_graph: bool = False,
     ) -> None:
-        """Differentiate the losses and add their gradients to those accumulated, loss by loss."""
+        """Differentiate the losses and add their gradients to those accumulated, loss by loss.
+
+        ValueError between `combine` and `step`: this step would leave them out.
+        """
+        self._require_open()
         rows = self._rows(losses, shared=shared, retain_graph=retain_graph, formed=True)
         if self._pending is None:
             self._pending = rows
@@ -119,6 +123,7 @@ class EquiangularDescent:
 
     def combine(self) -> EquiangularWeights:
         """Add the direction of the accumulated losses to `.grad`; `step` does so if you did not."""
+        self._require_open()
         if self._pending is None:
             raise ValueError(
                 "there must be losses to combine, got none since the last step; call `backward` "
@@ -211,6 +216,13 @@ class EquiangularDescent:
             return torch.stack(terms).sum()
 
         return evaluate
+
+    def _require_open(self) -> None:
+        if self._combined is not None:
+            raise ValueError(
+                "a step takes the losses given before `combine`, and those were combined already; "
+                "call `step`, or `zero_grad` to forget them"
+            )
 
     def _found(self) -> tuple[Rows, EquiangularWeights]:
         if self._combined is None:

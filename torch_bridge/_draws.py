@@ -18,6 +18,7 @@ from odecore.sketching import (
 from torch_bridge._fields import inside_torch_func, inside_transform
 
 __all__ = [
+    "DENSE",
     "SKETCHES",
     "draw",
     "in_backward",
@@ -35,6 +36,9 @@ SKETCHES = {
     "gaussian": GaussianSketch,
     "rademacher": RademacherSketch,
 }
+
+#: Those that sum all rows for each that is kept.
+DENSE = ("gaussian", "rademacher")
 
 #: Weights whose last forward pass recorded no gradient, so that nothing was drawn.
 _not_drawn = WeakTensorKeyDictionary()

@@ -17,6 +17,7 @@ __all__ = [
     "as_field",
     "inside_torch_func",
     "inside_transform",
+    "is_batched",
     "is_plain",
     "require_state",
     "times_of",
@@ -120,6 +121,12 @@ def inside_torch_func() -> bool:
     """Whether a transformation of torch.func is running."""
     peek = getattr(torch._C._functorch, "peek_interpreter_stack", None)
     return peek is not None and peek() is not None
+
+
+def is_batched(x: Tensor) -> bool:
+    """Whether a tensor stands for several: under torch.func, or where gradients are batched."""
+    legacy = getattr(torch._C._functorch, "is_legacy_batchedtensor", None)
+    return inside_torch_func() or (legacy is not None and legacy(x))
 
 
 def inside_transform() -> bool:

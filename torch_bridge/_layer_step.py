@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_bridge._counted_rows import counted
+from torch_bridge._leaves import reached
 from torch_bridge._saved import SavedStorages
 from torch_bridge._sketched_product import as_rows, rows_in
 
@@ -76,8 +77,8 @@ def watched_step(
 ) -> Step:
     """Run a forward and a backward pass, and leave the model as it was.
 
-    Gradients, buffers, modes and torch's random numbers are put back; what hooks of the backward
-    pass do, such as optimizers that step there, is not.
+    Gradients, also of other leaves, buffers, modes and torch's random numbers are put back; what
+    hooks of the backward pass do, such as optimizers that step there, is not.
     """
     watch = _Watch()
     if torch.is_inference_mode_enabled():
@@ -97,7 +98,8 @@ def watched_step(
                     "the step must end in one loss with a gradient, got "
                     f"{_shown(loss)}; give `loss`, from the output and the batch to the loss"
                 )
-            loss.backward()
+            with _gradients_kept(reached(loss).values()):
+                loss.backward()
     sizes = {address: x.untyped_storage().nbytes() for address, x in saved.kept.items()}
     return Step(watch.calls, sizes, watch.elsewhere)
 
@@ -169,10 +171,22 @@ def _shown(loss: Any) -> str:
 
 
 @contextmanager
+def _gradients_kept(leaves: Iterable[Tensor]) -> Iterator[None]:
+    """No gradients for now; afterwards those of before."""
+    before = [(leaf, leaf.grad) for leaf in leaves]
+    try:
+        for leaf, _ in before:
+            leaf.grad = None
+        yield
+    finally:
+        for leaf, grad in before:
+            leaf.grad = grad
+
+
+@contextmanager
 def _undone(model: nn.Module) -> Iterator[None]:
     """Train mode for now, if the model is not; afterwards all is as before."""
     modes = {module: module.training for module in model.modules()}
-    gradients = {p: p.grad for p in model.parameters()}
     buffers = [
         (module, name, buffer, buffer.detach().clone())
         for module in model.modules()
@@ -180,18 +194,14 @@ def _undone(model: nn.Module) -> Iterator[None]:
         if buffer is not None
     ]
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng([d.index for d in devices]):
+    with torch.random.fork_rng([d.index for d in devices]), _gradients_kept(model.parameters()):
         try:
-            for p in gradients:
-                p.grad = None
             if not model.training:
                 model.train()
             yield
         finally:
             for module, mode in modes.items():
                 module.training = mode
-            for p, grad in gradients.items():
-                p.grad = grad
             with torch.no_grad():
                 for module, name, buffer, value in buffers:
                     module._buffers[name] = buffer.copy_(value)

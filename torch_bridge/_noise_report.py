@@ -10,6 +10,7 @@ from torch import Tensor
 
 from odecore.sketching import Moments, unsketched_moments
 from torch_bridge._draws import SKETCHES
+from torch_bridge._fields import is_batched
 from torch_bridge._row_sketch import RowSketch, row_lengths
 
 __all__ = ["NoiseMeter", "NoiseReport"]
@@ -25,7 +26,8 @@ class NoiseReport:
     ----------
     passes, skipped : int
         Over how many backward passes, and how many told nothing: of one row, or not finite, as the
-        first ones of a GradScaler are. Passes that keep all rows are neither.
+        first ones of a GradScaler are, or several batched into one by vmap. Passes that keep all
+        rows are neither.
     variance : float
         D_RMM^2 = E||estimate - G||_F^2, what the sketch adds.
     minibatch_variance : float
@@ -57,7 +59,7 @@ class NoiseMeter:
     def add(self, s: RowSketch, Y: Tensor, product: Tensor, estimate: Tensor) -> None:
         """Add one backward pass: Y (B, M), the product and that part of it that is an estimate."""
         self.seen += 1
-        if s.lengths is None:
+        if s.lengths is None or is_batched(Y):
             return
         counted = Y if s.inside is None else Y.index_select(0, s.inside)
         y, x = row_lengths(counted).double(), s.lengths[0].double()

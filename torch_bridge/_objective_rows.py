@@ -18,6 +18,7 @@ __all__ = [
     "checked_losses",
     "differentiated",
     "gramian_of",
+    "marked",
     "naming_freed",
     "processes",
     "wanted",
@@ -238,6 +239,17 @@ def gramian_of(gradients: Sequence[Row], shared: int) -> Tensor:
         here = [c for c in columns if next(g for g in c if g is not None).device == device]
         total += _on_one_device(here, m, device).to(total.device)
     return total
+
+
+@torch.no_grad()
+def marked(G: Tensor, gradients: Sequence[Row]) -> Tensor:
+    """G with NaN on its diagonal for each row whose other gradients are not finite."""
+    for i, row in enumerate(gradients):
+        for g in row:
+            if g is not None:
+                size = torch.linalg.vector_norm(_real(g), dtype=torch.float64)
+                G[i, i] += 0.0 * size.to(G.device)
+    return G
 
 
 def _on_one_device(columns: list[list[Tensor | None]], m: int, device: torch.device) -> Tensor:

@@ -11,16 +11,18 @@ from torch import Tensor
 
 from odecore.directions import EquiangularWeights, equiangular_weights
 from odecore.errors import NonfiniteGradientError
+from torch_bridge._leaves import reached
 from torch_bridge._objective_rows import (
     Row,
     Rows,
     checked_losses,
     differentiated,
     gramian_of,
+    marked,
     processes,
     wanted,
 )
-from torch_bridge._shared_features import checked_features, heads_only, reached, through
+from torch_bridge._shared_features import checked_features, heads_only, through
 from torch_bridge._unformed_gradients import UnformedWeight, unformed_weights
 
 __all__ = ["combine", "equiangular_backward", "objective_rows", "own_parameters"]
@@ -107,9 +109,10 @@ def equiangular_backward(
     once; see `odecore.directions.equiangular_weights` for the weights and their source. What is
     stored is one gradient for each loss. Of wide `nn.Linear` layers that few rows pass through, on
     a CPU, it is that at the layer's output, from which the Gramian and one gradient of the weight
-    follow, to rounding as from all of them; hooks of such a weight see to it that its gradients are
-    formed, those of a view of it do not. With `gramian="features"`, the bound of Sener and Koltun,
-    arXiv 1810.04650, equation (MGDA-UB), with equiangular weights in place of min-norm ones.
+    follow, to rounding as from all of them; hooks of such a weight, or of the layer's nodes in the
+    graph, see to it that its gradients are formed, those of a view of it do not. With
+    `gramian="features"`, the bound of Sener and Koltun, arXiv 1810.04650, equation (MGDA-UB), with
+    equiangular weights in place of min-norm ones.
     """
     _check_options(gramian, chunk)
     chosen = wanted(parameters)
@@ -197,30 +200,42 @@ def combine(
     """Weigh the rows and add their combination to `.grad`."""
     if synchronize:
         rows.synchronize()
-    return _put(rows, rows.gramian(), scaling=scaling, on_zero=on_zero, scaler=scaler)
+    G = marked(rows.gramian(), [row[rows.shared :] for row in rows.gradients])
+    found = _weighed(G, rows.scale, scaling=scaling, on_zero=on_zero, scaler=scaler)
+    rows.put([float(w) for w in found.weights])
+    return found
 
 
-def _put(
-    rows: Rows, G: Tensor, *, scaling: Scaling, on_zero: OnZero, scaler: torch.amp.GradScaler | None
+def _weighed(
+    G: Tensor,
+    scale: float,
+    *,
+    scaling: Scaling,
+    on_zero: OnZero,
+    scaler: torch.amp.GradScaler | None,
 ) -> EquiangularWeights:
-    """Weights of this Gramian, and the rows combined by them into `.grad`."""
+    """Weights of this Gramian; NaN where gradients are not finite and a scaler looks out."""
     on_host = G.cpu().numpy()
-    bad = tuple(np.flatnonzero(~np.isfinite(np.diag(on_host))).tolist())
-    if bad and scaler is not None and scaler.is_enabled():
-        rows.put([1.0] * len(on_host))
-        unknown = np.full(len(on_host), np.nan)
-        return EquiangularWeights(unknown, unknown, np.nan, False, unknown, unknown, np.nan)
+    bad = np.flatnonzero(~np.isfinite(np.diag(on_host))).tolist()
     if bad:
-        raise NonfiniteGradientError(
-            f"gradients must be finite; those of objectives {list(bad)} are not, or their squares "
-            "overflow: skip this step, or look for the cause with torch.autograd.detect_anomaly",
-            bad,
-        )
-    weights = equiangular_weights(
-        on_host / rows.scale / rows.scale, scaling=scaling, on_zero=on_zero
+        return _unknown(len(on_host), bad, scaler)
+    return equiangular_weights(on_host / scale / scale, scaling=scaling, on_zero=on_zero)
+
+
+def _unknown(
+    count: int, bad: Iterable[int], scaler: torch.amp.GradScaler | None
+) -> EquiangularWeights:
+    """NaN for a scaler, which then skips the step; an error where there is none."""
+    objectives = tuple(bad)
+    if scaler is not None and scaler.is_enabled():
+        nothing = np.full(count, np.nan)
+        return EquiangularWeights(nothing, nothing, np.nan, False, nothing, nothing, np.nan)
+    raise NonfiniteGradientError(
+        f"gradients must be finite; those of objectives {list(objectives)} are not, or their "
+        "squares overflow: skip this step, or look for the cause with "
+        "torch.autograd.detect_anomaly",
+        objectives,
     )
-    rows.put([float(w) for w in weights.weights])
-    return weights
 
 
 def _by_features(
@@ -236,13 +251,15 @@ def _by_features(
     """Weights from the Gramian at the features, and one pass for their combination."""
     inner, heads = heads_only(losses, features, own, parameters, retain_graph=retain_graph)
     _check_own(heads, 0)
-    G = gramian_of(inner, len(features))
+    # Marked before processes meet, for all of them to find the same.
+    G = marked(gramian_of(inner, len(features)), heads)
     if synchronize and processes() > 1:
         # The features of all processes are one long vector, and the losses are means.
         torch.distributed.all_reduce(G)
         G /= processes() ** 2
+    found = _weighed(G, scale, **options)  # type: ignore[arg-type]
     at_features = Rows(inner, tuple(torch.zeros_like(z) for z in features), len(features), scale)
-    found = _put(at_features, G, **options)  # type: ignore[arg-type]
+    at_features.put([float(w) for w in found.weights])
     direction = tuple(z.grad for z in at_features.parameters)
     pulled = through(features, [direction], parameters, retain_graph=retain_graph)[0]
     nothing: Row = (None,) * len(parameters)
@@ -253,7 +270,11 @@ def _by_features(
     )
     if synchronize:
         rows.synchronize()
-    rows.put([1.0] * len(losses))
+    # What is not finite here arose below the features, where one pass serves all objectives.
+    below = marked(G.new_zeros(1, 1), [rows.gradients[0][: rows.shared]])
+    if not np.isfinite(below.item()):
+        found = _unknown(len(losses), range(len(losses)), options["scaler"])  # type: ignore[arg-type]
+    rows.put([1.0 + 0.0 * float(w) for w in found.weights])  # NaN where these are unknown
     return found
 
 

@@ -120,8 +120,8 @@ def plan(
     ----------
     model : Module
         Left as it is, gradients, buffers, modes and random numbers included, but for what its own
-        hooks do in the backward pass. Its `torch.nn.Linear` and `torch.nn.Conv2d` layers of kernel
-        size 1 are considered, subclasses are not.
+        hooks do in the backward pass; other leaves keep their gradients too. Its `torch.nn.Linear`
+        and `torch.nn.Conv2d` layers of kernel size 1 are considered, subclasses are not.
     batch : Tensor, tuple, list or mapping
         It is passed to the model: as it is, unpacked, or as keywords.
     budget : float, optional

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torch_bridge._draws import (
+    DENSE,
     SKETCHES,
     draw,
     product_weight,
@@ -106,9 +107,10 @@ def row_sketch(
     """
     X = X.detach()
     rows = X.shape[0] if inside is None else inside.shape[0]
-    size = max(1, sketch_size(rows, ratio))
+    size = sketch_size(rows, ratio)
     if size >= X.shape[0]:
         return RowSketch.of_all(X.shape[0])
+    size = max(1, size)
     if size == rows:
         sketch = "uniform"  # all that count: exact
     measured = measured and rows > 1 and (size > 1 or sketch != "uniform")
@@ -138,8 +140,13 @@ def estimated_product(s: RowSketch, Y: Tensor) -> tuple[Tensor, Tensor]:
     if s.mean is not None:
         total = (Y if s.inside is None else Y.index_select(0, s.inside)).sum(0)
         y = y - _ones(s.sketch, s.drawn, Y, s.size) * (total / max(s.rows, 1))
-    weight = product_weight(s.sketch, s.rows, s.size)
-    estimate = weight * (y.mT @ decoded(s.kept, s.scale, Y.dtype))
+    weight, kept = product_weight(s.sketch, s.rows, s.size), decoded(s.kept, s.scale, Y.dtype)
+    if s.sketch in DENSE:
+        # The sums of all rows, and these of products, may leave half precision: each side gets its
+        # 1/sqrt(p), with which it is about as large as its rows.
+        root, weight = weight**0.5, 1.0
+        y, kept = root * y, root * kept
+    estimate = weight * (y.mT @ kept)
     if s.mean is None or total is None:
         return estimate, estimate
     return estimate + total[:, None] * s.mean, estimate

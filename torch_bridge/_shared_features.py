@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
+from torch_bridge._leaves import reached
 from torch_bridge._objective_rows import Row, differentiated, naming_freed
 
-__all__ = ["checked_features", "heads_only", "reached", "through"]
+__all__ = ["checked_features", "heads_only", "through"]
 
 
 def checked_features(shared: Tensor | Iterable[Tensor]) -> tuple[Tensor, ...]:
@@ -101,19 +101,3 @@ def _check_no_way_around(
                     f"reaches parameters[{k}] on another way; list that parameter in "
                     "`task_specific`, add the tensor on that way to `shared`, or leave it out"
                 )
-
-
-def reached(loss: Tensor, stops: Collection[Any] = (), /) -> set[int]:
-    """Identities of the leaves that the graph of a loss reaches, not through these edges."""
-    waiting: list[Any] = [] if loss.grad_fn is None else [(loss.grad_fn, loss.output_nr)]
-    seen = set(waiting)
-    leaves = set()
-    while waiting:
-        edge = waiting.pop()
-        if edge in stops:
-            continue
-        leaves.add(id(getattr(edge[0], "variable", None)))
-        new = [e for e in edge[0].next_functions if e[0] is not None and e not in seen]
-        seen.update(new)
-        waiting += new
-    return leaves

@@ -78,7 +78,7 @@ def rows_in(x: Tensor, stride: tuple[int, ...] | None) -> tuple[int, ...]:
 def as_rows(x: Tensor, stride: tuple[int, ...] | None) -> Tensor:
     """(..., N) or, with a stride, the pixels of (..., N, H, W) that count, as (B, N)."""
     if stride is not None:
-        x = x[..., :: stride[0], :: stride[1]].movedim(-3, -1)
+        x = _strided(x, stride).movedim(-3, -1)
     return x.reshape(prod(x.shape[:-1]), x.shape[-1])
 
 
@@ -98,7 +98,7 @@ class _SketchedProduct(torch.autograd.Function):
         weight, bias = weight.to(x.dtype), None if bias is None else bias.to(x.dtype)
         if stride is None:
             return functional.linear(x, weight, bias)
-        return _by_pixels(x[..., :: stride[0], :: stride[1]], weight[:, :, 0, 0], bias)
+        return _by_pixels(_strided(x, stride), weight[:, :, 0, 0], bias)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -148,14 +148,22 @@ def _require_same_rows(
         )
 
 
+def _strided(x: Tensor, stride: tuple[int, ...]) -> Tensor:
+    """The pixels that count; a slice of all is an alias, which batched backward passes lack."""
+    return x if stride == (1, 1) else x[..., :: stride[0], :: stride[1]]
+
+
 def _by_pixels(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """The convolution of one pixel as a matrix product: far faster on a CPU, and as exact."""
     if x.stride(-3) == 1:  # channels last
         return functional.linear(x.movedim(-3, -1), weight, bias).movedim(-1, -3)
-    weights, pixels = weight.expand(x.shape[0], -1, -1), x.flatten(-2)
+    # Neither flatten nor unflatten: batched backward passes lack them.
+    weights, pixels = weight.expand(x.shape[0], -1, -1), x.reshape(*x.shape[:-2], -1)
     if bias is None:
-        return torch.bmm(weights, pixels).unflatten(-1, x.shape[-2:])
-    return torch.baddbmm(bias[:, None], weights, pixels).unflatten(-1, x.shape[-2:])
+        product = torch.bmm(weights, pixels)
+    else:
+        product = torch.baddbmm(bias[:, None], weights, pixels)
+    return product.reshape(*product.shape[:-1], *x.shape[-2:])
 
 
 def _lowered(x: Tensor, autocast: Autocast) -> Tensor:

@@ -38,9 +38,9 @@ def EDMWeighting(
     -----
     Written for TorchJD 0.18. Weights have the dtype and device of the Gramian and no history. A
     Gramian in float32 limits the angles to about 1e-3 and the gradients to norms above 1e-19;
-    `EDM` forms it in float64.
+    `EDM` forms it in float64, in which it also combines the rows.
     """
-    return _classes()[0](scaling, on_zero)
+    return _made(0, scaling, on_zero)
 
 
 def EDM(
@@ -65,7 +65,12 @@ def EDM(
     ImportError
         If torchjd is not installed.
     """
-    return _classes()[1](scaling, on_zero)
+    return _made(1, scaling, on_zero)
+
+
+def _made(kind: int, scaling: Any, on_zero: Any) -> Any:
+    """What pickle and copy call: no module holds the classes."""
+    return _classes()[kind](scaling, on_zero)
 
 
 @lru_cache(maxsize=1)
@@ -91,6 +96,9 @@ def _classes() -> tuple[type, type]:
             found = equiangular_weights(gramian, scaling=self.scaling, on_zero=self.on_zero)
             return torch.as_tensor(found.weights).to(gramian)
 
+        def __reduce__(self) -> tuple[Any, ...]:
+            return _made, (0, self.scaling, self.on_zero), self.__dict__
+
     class EDM(GramianWeightedAggregator):
         """The equiangular direction of a Jacobian."""
 
@@ -98,7 +106,12 @@ def _classes() -> tuple[type, type]:
             super().__init__(EDMWeighting(scaling, on_zero))
 
         def forward(self, matrix: Tensor, /) -> Tensor:
-            wide = matrix.detach().to(torch.float64)
-            return self.gramian_weighting(wide @ wide.mT).to(matrix) @ matrix
+            wide = matrix.to(torch.float64)
+            gramian = wide.detach() @ wide.detach().mT
+            return (self.gramian_weighting(gramian) @ wide).to(matrix.dtype)
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            weighting = self.gramian_weighting
+            return _made, (1, weighting.scaling, weighting.on_zero), self.__dict__
 
     return EDMWeighting, EDM

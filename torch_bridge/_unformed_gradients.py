@@ -50,8 +50,9 @@ def unformed_weights(
 ) -> dict[int, UnformedWeight]:
     """Those parameters, by position, for whose `count` gradients factors are cheaper.
 
-    They are weights of `nn.Linear` alone, used once; with hooks, which would see the gradient, or a
-    layer's input that is not simply at hand, as under checkpointing, they are formed.
+    They are weights of `nn.Linear` alone, used once; with hooks, of the weight or of the layer's
+    nodes in the graph, which would see the gradient, or a layer's input that is not simply at hand,
+    as under checkpointing, they are formed.
     """
     large = {
         id(p): k
@@ -68,8 +69,9 @@ def unformed_weights(
             continue
         transpose = users[node][0][0]
         if transpose.name() == "TBackward0" and len(users.get(transpose, ())) == 1:
-            layer = _layer(*users[transpose][0], parameters[k], count)
-            if layer is not None:
+            product, place = users[transpose][0]
+            layer = _layer(product, place, parameters[k], count)
+            if layer is not None and not (_hooked(product) or _hooked(transpose)):
                 found[k] = layer
     return found
 
@@ -115,6 +117,19 @@ def _layer(node: Any, place: int, weight: Tensor, count: int) -> UnformedWeight 
     if X is None or not _plain(X) or type(X) is not Tensor:
         return None
     return UnformedWeight(GradientEdge(node, 0), X.detach())
+
+
+def _hooked(node: Any) -> bool:
+    """Whether hooks see the gradients of this node, which does not show them.
+
+    Registering one more shows the dictionary of all.
+    """
+    counts = []
+    for register in (node.register_prehook, node.register_hook):
+        handle = register(lambda *_: None)
+        counts.append(len(handle.hooks_dict_ref()))
+        handle.remove()
+    return max(counts) > 1
 
 
 def _pays(count: int, rows: int, outputs: int, inputs: int) -> bool:

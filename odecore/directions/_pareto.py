@@ -14,6 +14,9 @@ from odecore.directions._nonnegative import nonnegative_minimizer
 
 __all__ = ["ParetoCertificate", "pareto_stationarity"]
 
+#: Squared distances, of unit vectors, that rounding must let tell from zero.
+_RESOLVED = 1e-4
+
 
 @dataclass(frozen=True)
 class ParetoCertificate:
@@ -32,7 +35,8 @@ class ParetoCertificate:
         Largest `worst_cosine` that counts as zero.
     proper : bool
         Whether, besides, no direction lowers some objectives at first order and raises none: so
-        where some proof has positive multipliers only (Stiemke's theorem).
+        where some proof has positive multipliers only (Stiemke's theorem). False also where
+        rounding hides it: in float64 if unit gradients need multipliers below about 1e-5.
     """
 
     stationary: bool
@@ -83,11 +87,13 @@ def pareto_stationarity(gramian: Any, /, *, tolerance: float | None = None) -> P
     limit = float(np.sqrt(precision)) if tolerance is None else tolerance
     found = equiangular_weights(gramian)
     stationary = found.stationary or found.worst_cosine <= limit
-    proper = stationary and _all_positive(C, norms, limit)
+    proper = stationary and _all_positive(C, norms, limit, precision)
     return ParetoCertificate(stationary, found.multipliers, found.worst_cosine, limit, proper)
 
 
-def _all_positive(C: NDArray[np.float64], norms: NDArray[np.float64], limit: float) -> bool:
+def _all_positive(
+    C: NDArray[np.float64], norms: NDArray[np.float64], limit: float, precision: float
+) -> bool:
     """Whether a combination of the non-zero gradients with positive multipliers is zero.
 
     The sum of such proofs is one, so ask for each objective whether one includes it: whether -u_i
@@ -101,6 +107,8 @@ def _all_positive(C: NDArray[np.float64], norms: NDArray[np.float64], limit: flo
         inside, products = C[np.ix_(others, others)], C[others, i]
         a = nonnegative_minimizer(inside, -products)
         squared = 1.0 + 2 * a @ products + a @ inside @ a
-        if squared > max(limit, 1e-7) ** 2:
+        # Rounding of C makes about 2 eps (1 + sum a)^2 of zero, and less for many objectives.
+        rounding = precision / 4 * (1 + a.sum()) ** 2
+        if rounding > _RESOLVED or squared > max(limit**2, 1e-14, rounding):
             return False
     return True

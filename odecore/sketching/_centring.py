@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from odecore._array import constant_like, namespace
+from odecore._array import constant_like, namespace, widened
 from odecore.sketching._bucketing import bucket_sums
 from odecore.sketching._reweighting import Masked, Weighted
 from odecore.sketching._segments import segment_ids, segment_numbers
@@ -82,5 +82,6 @@ class Centred:
 
 def _parts(X: Any, numbers: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[Any, Any]:
     """X less the mean of each row's segment, and those means."""
-    means = bucket_sums(X, numbers, len(counts)) / constant_like(counts[:, None], X)
+    sums = bucket_sums(widened(X), numbers, len(counts))
+    means = namespace(X).astype(sums / constant_like(counts[:, None], sums), X.dtype, copy=False)
     return X - take_rows(means, numbers), means

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import frexp
 from typing import Any
 
-from odecore._array import as_state, constant, is_readable, limits, namespace
+from odecore._array import as_state, constant, is_readable, limits, namespace, widened
 
 __all__ = ["Moments", "matrices", "moments", "moments_of", "unit_scaled"]
 
@@ -54,8 +55,8 @@ def moments(X: Any, Y: Any, /) -> Moments:
     Returns
     -------
     Moments
-        In the precision of the arrays. `variance` scales both matrices first, so that only its
-        result may leave the range of their dtype.
+        In the precision of the arrays, at least float32. `variance` scales both matrices first,
+        so that only its result may leave the range.
 
     Raises
     ------
@@ -69,6 +70,7 @@ def moments(X: Any, Y: Any, /) -> Moments:
 
 def moments_of(X: Any, Y: Any) -> Moments:
     """The moments of two matrices that are known to be valid."""
+    X, Y = widened(X), widened(Y)
     xp = namespace(X, Y)
     x_rows, y_rows = xp.sum(X * X, axis=1), xp.sum(Y * Y, axis=1)
     G = xp.matmul(X.T, Y)
@@ -98,13 +100,19 @@ def matrices(X: Any, Y: Any) -> tuple[Any, Any]:
 
 
 def unit_scaled(X: Any) -> tuple[Any, Any]:
-    """X / s and s, a power of two near the largest entry: fourth powers then stay in range."""
+    """X / s and s, a power of two near the largest entry: fourth powers then stay in range.
+
+    Both in float32 at least.
+    """
+    X = widened(X)
     xp = namespace(X)
     if 0 in X.shape:
         return X, 1.0
     largest = xp.max(xp.abs(constant(X)))
     smallest = xp.full_like(largest, float(limits(X).smallest_normal))
     largest = xp.where(largest > smallest, largest, smallest)
-    # The exponent is rounded down, for the next power of two may be infinite.
-    s = xp.where(largest > smallest, 2.0 ** xp.floor(xp.log2(largest)), smallest)
+    # 1 / s must be normal and s finite; logarithms of numbers just below are rounded up.
+    exponent, last = xp.floor(xp.log2(largest)), float(frexp(limits(X).max)[1] - 2)
+    exponent = xp.where(exponent > last, last, exponent)
+    s = xp.where(largest > smallest, 2.0**exponent, smallest)
     return X / s, s

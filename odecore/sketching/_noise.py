@@ -32,7 +32,7 @@ def minibatch_variance(X: Any, Y: Any, /, *, units: Any = None) -> Any:
     0-d array
         (n sum_s ||X_s^T Y_s||^2 - ||X^T Y||^2)/(n - 1) over the n units s; where rows are units,
         (B T - ||X^T Y||^2)/(B - 1), T = sum_k ||x_k||^2 ||y_k||^2. Compare it with `variance`:
-        a sketch whose variance is small against it costs nothing in training.
+        a sketch whose variance is small against it costs nothing in training. In float32 at least.
 
     Raises
     ------

@@ -9,7 +9,7 @@ import numpy as np
 from array_api_compat import device
 from numpy.typing import NDArray
 
-from odecore._array import constant_like, namespace
+from odecore._array import constant_like, namespace, widened
 from odecore.sketching._moments import Moments, moments_of
 from odecore.sketching._sampling import sampling_factor, uniform_indices
 from odecore.sketching._sketch import Draw, random_signs, require_size, take_rows
@@ -104,7 +104,12 @@ class CosineSketch:
         indices = uniform_indices(rows, self.size, self.replacement, rng)
         # A row of cosines has squared length B/2, the constant one B.
         weights = np.where(indices == 0, 1.0, 2.0) / self.size
-        return Draw(lambda X: _cosine_sums(constant_like(signs, X) * X, indices), weights)
+
+        def compress(X: Any) -> Any:
+            found = _cosine_sums(widened(constant_like(signs, X) * X), indices)
+            return namespace(X).astype(found, X.dtype, copy=False)
+
+        return Draw(compress, weights)
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""

@@ -23,8 +23,8 @@ def variance(sketch: Sketch, X: Any, Y: Any, /) -> Any:
     Returns
     -------
     0-d array
-        In the library of X: the expected squared Frobenius error. Divide by the number of
-        independent draws for the variance of their mean.
+        In the library of X, in float32 at least: the expected squared Frobenius error. Divide by
+        the number of independent draws for the variance of their mean.
 
     Raises
     ------

@@ -408,6 +408,21 @@ def test_pareto_stationarity(J, stationary, proper):
         assert (J @ combined > 0).all()
 
 
+@pytest.mark.parametrize("k", [10.0, 1e2, 1e3, 1e4, 1e5, 1e6, 1e8])
+def test_proofs_with_small_multipliers(k):
+    """With those of 1/k: all are found that rounding lets see, and none that are not there."""
+    proper = [[0.0, 1.0, 0.0], [k, -1.0, 0.0], [-k, -1.0, 0.0]]  # 2 g_0 + g_1 + g_2 = 0
+    assert pareto_stationarity(gramian(proper)).proper == (k < 1e5)
+    assert pareto_stationarity(gramian(proper)).stationary
+    for sine in (1.0, 0.1, 0.02):  # of g_0 to the plane of the others, whose cone it is outside
+        aside = [[0.0, 1.0, sine], [k, -1.0, 0.0], [-k, -1.0, 0.0]]
+        assert not pareto_stationarity(gramian(aside)).proper
+    # Opposite to rounding, in a plane or aside: no proof includes g_0.
+    for others in ([[k, 1.0, 0.0], [-k, -1.0, 0.0]], [[1.0, 0.0, 1 / k], [-3.0, 0.0, -3 / k]]):
+        found = pareto_stationarity(gramian([[0.0, 1.0, 0.0], *others]))
+        assert (found.stationary, found.proper) == (True, False)
+
+
 def test_pareto_tolerance():
     G = gramian([[1.0, 0.0], [-1.0, 1e-3]])
     assert pareto_stationarity(G, tolerance=1e-2).stationary

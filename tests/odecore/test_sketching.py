@@ -203,6 +203,89 @@ def test_scales_that_overflow_fourth_powers(kind, rng):
         np.testing.assert_allclose(*estimates, rtol=0, atol=1e-4 * np.abs(estimates[1]).max())
 
 
+def half_precision(values):
+    """The same numbers in half precision of each library that has one."""
+    values = np.asarray(values, dtype=np.float16)
+    torch = pytest.importorskip("torch")
+    yield values
+    for kind in (torch.float16, torch.bfloat16):
+        yield torch.from_numpy(values).to(kind)
+
+
+def doubled(array):
+    return np.asarray(array.astype("float64") if hasattr(array, "astype") else array.double())
+
+
+def test_half_precision_is_summed_in_single():
+    X = np.full((1000, 20), 0.01)
+    Y = X * np.where(np.arange(1000) % 2, 1, -1)[:, None]
+    for x, y in zip(half_precision(X), half_precision(Y), strict=True):
+        wide = doubled(x), doubled(y)
+        for sketch in (GaussianSketch(10), CosineSketch(10), ImportanceRows(10)):
+            found = variance(sketch, x, y)
+            assert str(found.dtype).endswith("float32")
+            assert float(found) == pytest.approx(float(variance(sketch, *wide)), rel=1e-4)
+        for units in (None, np.arange(1000) // 2):
+            found = float(minibatch_variance(x, y, units=units))
+            assert found == pytest.approx(float(minibatch_variance(*wide, units=units)), abs=1e-5)
+        assert alignment(x, y).tau == pytest.approx(alignment(*wide).tau, rel=1e-4)
+        assert float(moments(x, y).rowwise) == pytest.approx(float(moments(*wide).rowwise))
+
+
+def test_half_precision_of_jax(rng):
+    jnp = pytest.importorskip("jax.numpy")
+    X = jnp.full((1000, 2), 0.01, dtype=jnp.bfloat16)
+    wide = np.full((1000, 2), float(X[0, 0]))
+    wanted = float(variance(GaussianSketch(10), wide, wide))
+    assert float(variance(GaussianSketch(10), X, X)) == pytest.approx(wanted, rel=1e-4)
+    assert leverage_scores(X).sum() == pytest.approx(1, rel=1e-4)
+    found = sketched_product(CosineSketch(10), X, X, np.random.default_rng(1))
+    assert found.dtype == X.dtype
+    wanted = sketched_product(CosineSketch(10), wide, wide, np.random.default_rng(1))
+    np.testing.assert_allclose(np.asarray(found, dtype=np.float64), wanted, rtol=0.05)
+
+
+def test_scores_of_rows_in_half_precision(rng):
+    values = rng.standard_normal((60, 4))
+    for x in half_precision(values):
+        for scores in (leverage_scores, squared_rows):
+            np.testing.assert_allclose(scores(x), scores(doubled(x)), rtol=1e-4)
+        assert leverage_scores(x).sum() == pytest.approx(4)
+
+
+@pytest.mark.parametrize("kind", ["cosine", "hadamard", "centred"])
+def test_half_precision_comes_back_in_half_precision(kind, rng):
+    X, Y = data(rng)
+    for x, y in zip(half_precision(X + 50), half_precision(Y), strict=True):
+        found = sketched_product(KINDS[kind](7), x, y, np.random.default_rng(3))
+        wide = sketched_product(KINDS[kind](7), doubled(x), doubled(y), np.random.default_rng(3))
+        assert found.dtype == x.dtype
+        eps = 2.0**-8 if "bfloat16" in str(x.dtype) else 2.0**-11
+        size = np.linalg.norm(doubled(x)) * np.linalg.norm(doubled(y))
+        np.testing.assert_allclose(doubled(found), wide, rtol=0, atol=8 * eps * size)
+
+
+def test_means_of_half_precision_do_not_overflow(rng):
+    X, Y = np.full((1000, 2), 100.0), np.full((1000, 1), 1e-3)
+    for x, y in zip(half_precision(X), half_precision(Y), strict=True):
+        found = sketched_product(Centred(UniformRows(10)), x, y, rng)
+        np.testing.assert_allclose(doubled(found), doubled(x).T @ doubled(y), rtol=1e-2)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_entries_next_to_the_largest_number(xp, dtype):
+    if not hasattr(xp, dtype):
+        pytest.skip(f"{xp.__name__} has no {dtype}")
+    largest = float(np.finfo(dtype).max)
+    for X in ([[largest], [0.9 * largest]], [[(1 - 2**-9) * largest], [-largest]]):
+        Y = [[64 / largest], [128 / largest]]
+        x, y = (xp.asarray(A, dtype=getattr(xp, dtype)) for A in (X, Y))
+        wide = np.asarray(X) / largest, np.asarray([[64.0], [128.0]])
+        found = float(variance(UniformRows(1), x, y))
+        rtol = 1e-2 if dtype == "float16" else 1e-5
+        assert found == pytest.approx(float(variance(UniformRows(1), *wide)), rel=rtol)
+
+
 def test_scale_free_numbers_at_any_scale(array, rng):
     X, Y = data(rng)
     for scale in (1e15, 1e-15):

@@ -1,5 +1,6 @@
 """Equiangular steps: shared features, any optimizer, scalers, processes, accumulation."""
 
+import copy
 import pickle
 
 import numpy as np
@@ -176,6 +177,68 @@ def test_freed_graphs_and_non_finite_gradients_have_their_own_errors():
     assert x.grad is None
 
 
+def _own():
+    x, own = torch.tensor([1.0, 2.0], requires_grad=True), torch.zeros(1, requires_grad=True)
+    return lambda: [x[0] ** 2, x[1] ** 2 + own.sqrt().sum()], [x], {"task_specific": [own]}
+
+
+def _own_above_features():
+    w, own = torch.ones(2, requires_grad=True), torch.zeros(1, requires_grad=True)
+    z = w * 2
+    options = {"task_specific": [own], "shared": z, "gramian": "features"}
+    return lambda: [z[0] ** 2, z[1] ** 2 + own.sqrt().sum()], [w], options
+
+
+def _below_features():
+    w = torch.zeros(2, requires_grad=True)
+    z = torch.tensor([1.0, 2.0]) + w.sqrt()
+    return lambda: [z[0] ** 2, z[1] ** 2], [w], {"shared": z, "gramian": "features"}
+
+
+def _dead_below_features():
+    w = torch.tensor([-1.0, 2.0], requires_grad=True)
+    z = w.relu()
+    return lambda: [z[1] ** 2, z[0].sqrt() + z[1]], [w], {"shared": z, "gramian": "features"}
+
+
+@pytest.mark.parametrize(
+    ("case", "objectives"),
+    [
+        (_own, (1,)),
+        (_own_above_features, (1,)),
+        (_below_features, (0, 1)),
+        (_dead_below_features, (1,)),
+    ],
+)
+def test_no_gradient_that_is_not_finite_is_put(case, objectives):
+    losses, parameters, options = case()
+    every = [*parameters, *options.get("task_specific", ())]
+    with pytest.raises(NonfiniteGradientError) as caught:
+        equiangular_backward(losses(), parameters, **options, retain_graph=True)
+    assert caught.value.objectives == objectives
+    assert all(p.grad is None for p in every)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    optimizer = torch.optim.SGD(every, lr=0.1)
+    before = [p.detach().clone() for p in every]
+    found = equiangular_backward(losses(), parameters, **options, scaler=scaler)
+    assert np.isnan(found.weights).all()
+    scaler.step(optimizer)
+    scaler.update()
+    assert scaler.get_scale() == 2.0
+    for p, old in zip(every, before, strict=True):
+        torch.testing.assert_close(p.detach(), old)
+
+
+def test_a_step_with_own_gradients_that_are_not_finite_changes_nothing():
+    losses, (x,), options = _own()
+    (own,) = options["task_specific"]
+    descent = EquiangularDescent(torch.optim.SGD([x, own], lr=0.1), task_specific=[own])
+    with pytest.raises(NonfiniteGradientError, match=r"objectives \[1\]"):
+        descent.step(losses)
+    assert own.tolist() == [0]
+    assert x.tolist() == [1, 2]
+
+
 def test_the_gramian_of_long_rows_is_that_of_float64(rng):
     sizes = (3, 40000, 1, 16384, 7)
     J = rng.standard_normal((4, sum(sizes))).astype(np.float32) * [[1], [1e-20], [1e10], [1]]
@@ -285,6 +348,26 @@ def test_misuse_of_the_optimizer():
     model.requires_grad_(False)
     with pytest.raises(ValueError, match="shared parameter that requires a gradient"):
         descent.backward([torch.ones((), requires_grad=True) * 1])
+
+
+def test_no_losses_between_combine_and_step():
+    model = Tasks()
+    descent = EquiangularDescent(torch.optim.SGD(model.parameters(), lr=0.1))
+    descent.backward(model.losses()[1])
+    first = descent.combine()
+    before = [p.grad.clone() for p in model.parameters()]
+    with pytest.raises(ValueError, match=r"combined already.*`step`.*`zero_grad`"):
+        descent.backward(model.losses()[1])
+    with pytest.raises(ValueError, match=r"combined already.*`step`.*`zero_grad`"):
+        descent.combine()
+    for p, grad in zip(model.parameters(), before, strict=True):
+        torch.testing.assert_close(p.grad, grad, rtol=0, atol=0)
+    assert descent.step().weights is first
+    descent.backward(model.losses()[1])
+    descent.combine()
+    descent.zero_grad()
+    descent.backward(model.losses()[1])
+    descent.step()
 
 
 @pytest.mark.parametrize("scaling", ["harmonic", "min", "unit"])
@@ -411,6 +494,31 @@ def test_torchjd_takes_the_direction():
     np.testing.assert_allclose(
         flat(model.trunk.parameters()), flat(other.trunk.parameters()), rtol=1e-9, atol=1e-14
     )
+
+
+def test_torchjd_combines_half_precision_without_rounding():
+    pytest.importorskip("torchjd")
+    J = torch.tensor([[1e-3, 0.0], [-6e4 * 0.6, 6e4 * 0.8]], dtype=torch.float16)
+    J.requires_grad_()
+    d = EDM()(J)
+    assert d.dtype == torch.float16
+    wide = J.detach().double()
+    c = wide @ d.double() / wide.norm(dim=1) / d.double().norm()
+    found = equiangular_weights((wide @ wide.mT).numpy())
+    np.testing.assert_allclose(c.detach(), found.cosines, atol=2**-10)
+    assert d.requires_grad
+
+
+def test_torchjd_aggregators_can_be_pickled():
+    pytest.importorskip("torchjd")
+    J = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    for made in (EDM(scaling="unit", on_zero="drop"), EDMWeighting(scaling="unit", on_zero="drop")):
+        made.eval()
+        for copied in (pickle.loads(pickle.dumps(made)), copy.deepcopy(made)):  # noqa: S301
+            assert type(copied) is type(made)
+            assert not copied.training
+            torch.testing.assert_close(copied(J), made(J), rtol=0, atol=0)
+            assert copied(J).tolist() == [1, 0]
 
 
 def test_without_torchjd_the_remedy_is_told(monkeypatch):

@@ -185,6 +185,21 @@ def test_a_model_is_left_as_it_was():
     assert not model.training
 
 
+@pytest.mark.parametrize("given", [None, 2.0])
+def test_no_leaf_outside_the_model_gets_a_gradient(given):
+    model = mlp(nn.Linear(8, 32), nn.GELU(), nn.Linear(32, 32))
+    x, scale = torch.randn(64, 8, requires_grad=True), nn.Parameter(torch.ones(()))
+    leaves = [x, scale, model[0].weight]
+    for leaf in leaves:
+        leaf.grad = None if given is None else torch.full_like(leaf, given)
+    before = [leaf.grad for leaf in leaves]
+    found = plan(model, x, budget=0.9, loss=lambda y, x: (y * scale).square().mean())
+    assert all(leaf.grad is grad for leaf, grad in zip(leaves, before, strict=True))
+    assert given is None or all(torch.all(grad == given) for grad in before)
+    plain = plan(model, x.detach(), budget=0.9, loss=lambda y, x: (y * scale).square().mean())
+    assert found.bytes_now == plain.bytes_now
+
+
 def test_conversion_keeps_everything_but_the_class():
     model = Model()
     model.blocks[0].q.weight.requires_grad_(False)

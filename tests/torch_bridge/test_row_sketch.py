@@ -524,3 +524,36 @@ def test_two_processes_draw_differently_and_average():
     (first, gradient), (second, other) = in_two_processes(_rank)
     assert first != second
     assert np.array_equal(gradient, other)
+
+
+@pytest.mark.parametrize("sketch", ["uniform", "balanced", "gaussian", "rademacher"])
+@pytest.mark.parametrize("centred", [False, True])
+def test_half_precision_gradients_in_range_stay_in_range(sketch, centred):
+    torch.manual_seed(0)
+    layer = SketchedLinear(
+        4, 3, ratio=0.5, sketch=sketch, centred=centred, bias=False, dtype=torch.float16
+    )
+    for size in (1.0, 1e-3):  # of the gradients: some of these are lost where scaled by 1/p
+        x = (torch.rand(4096, 4) * 8 + 4).half()
+        y_grad = (torch.rand(4096, 3) * size).half()
+        layer.zero_grad()
+        layer(x).backward(y_grad)
+        exact = y_grad.double().T @ x.double()
+        spread = y_grad.double().norm() * x.double().norm() / 2048**0.5
+        assert (layer.weight.grad.double() - exact).abs().max() < 3 * spread
+        assert layer.weight.grad.double().mean() == pytest.approx(exact.mean().item(), rel=0.2)
+
+
+@pytest.mark.parametrize("sketch", ["uniform", "balanced", "gaussian", "rademacher"])
+@pytest.mark.parametrize("centred", [False, True])
+def test_rows_of_which_none_counts_have_no_gradient(sketch, centred):
+    layer = SketchedLinear(3, 2, ratio=0.5, sketch=sketch, centred=centred, report=True)
+    for rows in (1, 2, 3):
+        layer.zero_grad()
+        with counted_rows(torch.zeros(rows, dtype=torch.bool)):
+            layer(torch.randn(rows, 3)).sum().backward()
+        assert torch.all(layer.weight.grad == 0)
+    layer.zero_grad()
+    with counted_rows(torch.tensor([True])):
+        layer(torch.ones(1, 3)).sum().backward()
+    assert torch.all(layer.weight.grad == 1)

@@ -456,3 +456,50 @@ def test_ranks_differ_in_draws_only():
     (first, mine), (second, yours) = in_two_processes(_draws)
     assert first != second
     assert mine == yours
+
+
+def in_a_batch(layer, x, several):
+    """Gradients of one forward pass for several cotangents, one by one and all at once."""
+    torch.manual_seed(3)
+    x = x.detach().clone(memory_format=torch.preserve_format).requires_grad_()
+    y = layer(x)
+    inputs = [x, *layer.parameters()]
+    each = [torch.autograd.grad(y, inputs, g, retain_graph=True) for g in several(y)]
+    wanted = [torch.stack(parts) for parts in zip(*each, strict=True)]
+    cotangents = torch.stack(several(y))
+    found = torch.autograd.grad(y, inputs, cotangents, retain_graph=True, is_grads_batched=True)
+    return wanted, found, (y, inputs, cotangents)
+
+
+def cotangents(y):
+    return [torch.sin(k + torch.arange(y.numel(), dtype=y.dtype)).reshape(y.shape) for k in (1, 2)]
+
+
+@pytest.mark.parametrize("sketch", ["uniform", "balanced", "gaussian", "rademacher"])
+@pytest.mark.parametrize("stride", [1, 2, (1, 2)])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_batched_backward_passes_of_convolutions(sketch, stride, memory_format):
+    x = torch.randn(4, 3, 8, 8).contiguous(memory_format=memory_format)
+    for centred in (False, True):
+        layer = SketchedConv2d(3, 4, stride, ratio=0.3, sketch=sketch, centred=centred)
+        wanted, found, _ = in_a_batch(layer, x, cotangents)
+        for a, b in zip(wanted, found, strict=True):
+            torch.testing.assert_close(b, a)
+    rows = torch.autograd.functional.jacobian(lambda z: layer(z).mean((0, 2, 3)), x, vectorize=True)
+    torch.testing.assert_close(
+        rows, torch.autograd.functional.jacobian(lambda z: layer(z).mean((0, 2, 3)), x)
+    )
+
+
+@pytest.mark.parametrize("sketch", ["uniform", "balanced", "gaussian", "rademacher"])
+def test_batched_backward_passes_leave_a_report_alone(sketch):
+    layer = SketchedLinear(6, 5, ratio=0.4, sketch=sketch, report=True)
+    x = torch.randn(20, 6)
+    wanted, found, (y, inputs, several) = in_a_batch(layer, x, cotangents)
+    for a, b in zip(wanted, found, strict=True):
+        torch.testing.assert_close(b, a)
+    torch.func.vmap(lambda g: torch.autograd.grad(y, inputs, g))(several)
+    assert layer.noise_report().passes == 2
+    assert layer.noise_report().skipped == 2
+    layer(x).square().sum().backward()
+    assert copy.deepcopy(layer).noise_report().passes == 3

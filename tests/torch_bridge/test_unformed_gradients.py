@@ -125,6 +125,29 @@ def test_hooks_of_a_weight_see_its_gradients():
     assert left(losses_of(net(inputs())), net) == [0, 2]
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("where", ["layer", "transpose"])
+@pytest.mark.parametrize("before", [True, False])
+def test_hooks_of_the_graph_run(bias, where, before):
+    layer = model(bias=bias)[0]
+    directions = []
+    for hooked in (True, False):
+        z = layer(inputs())
+        node = z.grad_fn if where == "layer" else z.grad_fn.next_functions[-1][0]
+        if before:
+            handle = node.register_prehook(lambda g: (3 * g[0],))
+        else:
+            handle = node.register_hook(lambda g, _: (*g[:-1], 3 * g[-1]))
+        if not hooked:
+            handle.remove()
+        losses = losses_of(z)
+        assert len(unformed_weights(losses, (layer.weight,), COUNT)) == (not hooked)
+        layer.zero_grad()
+        equiangular_backward(losses, [layer.weight])
+        directions.append(layer.weight.grad)
+    torch.testing.assert_close(directions[0], 3 * directions[1], rtol=1e-9, atol=1e-12)
+
+
 def test_errors_are_those_of_formed_gradients():
     net = model()
     losses = losses_of(net(inputs()))
