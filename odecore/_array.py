@@ -174,7 +174,7 @@ def constant(array: Any, /) -> Any:
 def constant_like(values: Any, like: Any, /) -> Any:
     """Host numbers as an array of the library, dtype and device of `like`."""
     xp = namespace(like)
-    found: Any = np.array(values)
+    found: Any = np.array(on_host(values) if is_array_api_obj(values) else values)
     if not is_readable(like):
         found = found.tolist()  # also for devices that hold no data
     return xp.asarray(found, dtype=like.dtype, device=device(like))

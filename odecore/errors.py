@@ -6,6 +6,7 @@ from typing import Any
 
 __all__ = [
     "ChangedTensorError",
+    "CallbackWarning",
     "CompileWarning",
     "FreedGraphError",
     "MaxRejectsError",
@@ -127,6 +128,10 @@ class RightHandSideWarning(OdecoreWarning):
 
 class NearSingularWarning(OdecoreWarning):
     """A member of a family so close to the excluded set that its coefficients are huge."""
+
+
+class CallbackWarning(OdecoreWarning):
+    """A callback will not be called: its method makes steps that are not seen."""
 
 
 class CompileWarning(OdecoreWarning):

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from odecore.errors import MaxStepsError
 from odecore.solve import Event, Status, solve_ivp
-from torch_bridge._once import first_only
+from torch_bridge._once import first_only, once_only
 
 __all__ = ["moved_to_event", "solved_again", "until_event"]
 
@@ -21,6 +21,11 @@ MOST_STEPS = 100_000  # given steps, unless `max_num_steps` says more
 NO_SECOND_DERIVATIVE = (
     "the gradient of an event's time can not be differentiated again; "
     "differentiate it numerically, or solve to a fixed time"
+)
+NO_DERIVATIVE = (
+    "the event's time has no gradient: where it happened, the value of `event_fn` does not change "
+    "with t and y, as a constant, a sign or a detached value does not; return a difference, such "
+    "as `t - end`, or detach the time and the state at it"
 )
 
 
@@ -91,7 +96,7 @@ def moved_to_event(
     """The event's time and state with the gradients of the implicit function theorem.
 
     From g(t*, y(t*)) = 0: dt* = -(g_y dy + g_theta dtheta) / (g_t + g_y f), and the state moves
-    along f with t*. Second derivatives raise RuntimeError.
+    along f with t*. Second derivatives raise RuntimeError, and first ones where g_t + g_y f is 0.
     """
     if not torch.is_grad_enabled():
         return t, y
@@ -99,14 +104,19 @@ def moved_to_event(
         t0, y0 = t.detach().requires_grad_(), y.detach().requires_grad_()
         values = function(t0, y0).reshape(-1)
         active = int(values.detach().abs().argmin())
-        partial_t, partial_y = torch.autograd.grad(values[active], (t0, y0), allow_unused=True)
+        partial_t = partial_y = None
+        if values.requires_grad:
+            partial_t, partial_y = torch.autograd.grad(values[active], (t0, y0), allow_unused=True)
     slope = field(t.detach(), y.detach()).detach()
     rate = torch.zeros((), dtype=t.dtype, device=t.device) if partial_t is None else partial_t
     if partial_y is not None:
         rate = rate + (partial_y.conj() * slope).real.sum()
     g = function(t, y).reshape(-1)[active]
-    moved = t - ((g - g.detach()) / rate.detach()).to(t.dtype)
-    moved = first_only(moved, NO_SECOND_DERIVATIVE)
+    if rate == 0:
+        moved = once_only(t, (t, y, g), NO_DERIVATIVE)
+    else:
+        moved = t - ((g - g.detach()) / rate.detach()).to(t.dtype)
+        moved = first_only(moved, NO_SECOND_DERIVATIVE)
     return moved, y + slope * (moved - moved.detach()).to(y.dtype)
 
 

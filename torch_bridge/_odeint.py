@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import inf
 from typing import Any
+from warnings import warn
 
 import torch
 from torch import Tensor
 
+from odecore.errors import CallbackWarning
 from odecore.solve import solve_ivp
 from odecore.tableaux import Coefficients
 from torch_bridge._callbacks import observer_of
@@ -71,9 +72,9 @@ def odeint(
         (torchdiffeq's default, of second order only), "cubic" or "full"; or `steps`, equal ones
         between output times, which land on them. `perturb` evaluates just beside the ends of steps;
         `check_finite`, whether to look for NaN in the result (default: on the CPU, where it is
-        free). Implicit methods: `max_iters`; Adams: also `max_order`. All: `max_num_steps`,
-        attempts in each interval of t; `norm`, which only adaptive steps use. "scipy_solver":
-        `solver` and SciPy's `min_step`, `max_step`, `first_step`.
+        free). Implicit methods: `max_iters`; Adams: also `max_order`. All these:
+        `max_num_steps`, attempts in each interval of t; `norm`, which only adaptive steps use.
+        "scipy_solver": `solver` and SciPy's `min_step`, `max_step`, `first_step`.
     event_fn : callable, optional
         `event_fn(t, y)`, a tensor: the solve ends where the first of its entries changes its sign.
         t then holds two times, of which the second gives the direction only.
@@ -150,6 +151,13 @@ class Prepared:
         if len(self.times) == 1:
             return self.layout.state(start[None])
         if self.solver.method is None:
+            if observer_of(self.func, self.layout) is not None:
+                warn(
+                    "SciPy's solvers take steps of their own: `callback_step` and its relatives "
+                    "are not called; choose another method",
+                    CallbackWarning,
+                    stacklevel=4,
+                )
             y = scipy_solve(self.field, start, self.times, self.solver.options)
         else:
             span, arguments = (self.times[0], self.times[-1]), self.arguments("linear")
@@ -275,8 +283,8 @@ def odeint_event(
     if not isinstance(t0, Tensor) or t0.numel() != 1:
         raise TypeError(f"`t0` must be a tensor with one time, got {t0!r}")
     first = t0.reshape(1)
-    toward = first.new_tensor([-inf if reverse_time else inf])
-    t = torch.cat([first, torch.nextafter(first.detach(), toward)])  # says the direction only
+    ahead = first.detach().abs().clamp(min=1.0)  # in any dtype another time
+    t = torch.cat([first, first.detach() + (-ahead if reverse_time else ahead)])  # the direction
     layout = layout_of(y0)
     vector = layout.vector(y0)
     field = as_field(layout.field(func), vector)

@@ -65,8 +65,12 @@ class Layout:
         return lambda t, y: self.vector(func(t, self.state(y)))
 
     def tolerance(self, value: Any, label: str, like: Tensor) -> Any:
-        """A number, or a tensor with one tolerance for each entry."""
-        if self.shapes is None or not isinstance(value, Sequence):
+        """A number, or a tensor with one tolerance for each entry; one for each part is spread."""
+        if self.shapes is None:
+            return value
+        if isinstance(value, Tensor) and value.shape == (len(self.shapes),):
+            value = list(value)
+        if not isinstance(value, Sequence):
             return value
         if len(value) != len(self.shapes):
             raise ValueError(

@@ -1,0 +1,92 @@
+"""What users of torchdiffeq write besides the plain call."""
+
+import warnings
+
+import pytest
+import torch
+
+from odecore.errors import CallbackWarning
+from torch_bridge import odeint, odeint_event
+
+T = torch.tensor([0.0, 1.0], dtype=torch.float64)
+
+
+def ones(n):
+    return torch.ones(n, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("t0", [0.0, 3.0, -1e9])
+def test_an_event_may_end_at_a_fixed_time(t0):
+    """As in torchdiffeq's example learn_physics: a value without a history, behind a time."""
+    rate = ones(()).requires_grad_()
+    start = torch.tensor(t0, dtype=torch.float64)
+
+    def event_fn(t, y):
+        return torch.zeros_like(t) if t > t0 + 2 else y[0]
+
+    time, y = odeint_event(lambda t, y: -rate * y, ones(2), start, event_fn=event_fn)
+    assert time.item() == pytest.approx(t0 + 2, rel=1e-12, abs=1e-6)
+    assert y.requires_grad
+    with pytest.raises(RuntimeError, match="event_fn"):  # nothing says how the time moves
+        time.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="event_fn"):
+        y[-1].sum().backward()
+
+
+@pytest.mark.parametrize("event_fn", [
+    lambda t, y: (y[0] - 0.5).detach(),
+    lambda t, y: torch.where(y[0] > 0.5, 1.0, -1.0),
+    lambda t, y: 0 * (t + y[0]) + (1.0 if y[0] > 0.5 else -1.0),
+])  # fmt: skip
+def test_an_event_without_a_derivative_is_found_and_its_gradient_refused(event_fn):
+    y0 = ones(1).requires_grad_()
+    time, _ = odeint_event(lambda t, y: -y, y0, T[0], event_fn=event_fn, atol=1e-9, rtol=1e-9)
+    assert time.item() == pytest.approx(0.6931471805599453, abs=1e-6)
+    with pytest.raises(RuntimeError, match="event_fn"):
+        time.backward()
+
+
+@pytest.mark.parametrize("cast", [torch.float32, torch.float64])
+def test_the_direction_of_an_event_survives_a_cast(cast):
+    """From t0 = 0 the second time is not the smallest number beside it."""
+
+    def interface(func, y0, t, **options):
+        assert abs(float(t[1] - t[0])) >= 1
+        return odeint(func, y0, t.to(cast), **options)
+
+    for reverse, end in ((False, 0.5), (True, 2.0)):
+        time, _ = odeint_event(
+            lambda t, y: -y, ones(2), T[0], event_fn=lambda t, y, end=end: y[0] - end,
+            reverse_time=reverse, odeint_interface=interface,
+        )  # fmt: skip
+        assert float(time) == pytest.approx((-1) ** reverse * 0.6931471805599453, abs=1e-5)
+
+
+def test_a_tensor_holds_one_tolerance_for_each_part():
+    def run(rtol):
+        return odeint(lambda t, y: (-y[0], -y[1].cos()), (ones(2), ones(1)), T, rtol=rtol, atol=0.1)
+
+    by_list, by_tensor = run([1e-3, 1e-5]), run(torch.tensor([1e-3, 1e-5], dtype=T.dtype))
+    assert all(torch.equal(a, b) for a, b in zip(by_list, by_tensor, strict=True))
+    assert not torch.equal(by_list[0], run(0.5)[0])
+
+
+def test_a_tolerance_of_another_dtype_is_converted():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        y = odeint(
+            lambda t, y: -y, torch.ones(2), T, rtol=torch.tensor([1e-3, 1e-5], dtype=torch.float64)
+        )
+    assert y.dtype == torch.float32
+
+
+def test_callbacks_that_scipy_can_not_call_warn():
+    class Decay(torch.nn.Module):
+        def forward(self, t, y):
+            return -y
+
+        def callback_step(self, t, y, dt):
+            raise AssertionError
+
+    with pytest.warns(CallbackWarning, match="callback_step"):
+        odeint(Decay(), ones(1), T, method="scipy_solver")
