@@ -240,13 +240,9 @@ def _gradients(
             kind.warn_of_gradients(found)
         if certifier is not None:
             found = certifier.checked(
-                found,
-                setting.products(saved[0]).nodes,
-                lambda: kind.panels(saved),
-                cotangents,
-                setting.problem.solver.tolerance,
-                setting.accuracy,
-            )
+                found, setting.products(saved[0]).nodes, lambda: kind.panels(saved),
+                cotangents, setting.problem.solver.tolerance, setting.accuracy,
+            )  # fmt: skip
     return found
 
 
@@ -269,6 +265,7 @@ def _setting(
             "`adjoint_method` is given, so `options` may not fit the backward solve; give "
             "`adjoint_options` too"
         )
+    own_steps = adjoint_options is not None
     if adjoint_options is None:
         adjoint_options = {k: v for k, v in (options or {}).items() if k != "norm"}
     forward = problem.solver.options
@@ -290,7 +287,7 @@ def _setting(
     autocast = Autocast.current(problem.y0.device)
     later = field_later(problem.func, problem.layout, autocast)
     parameters = parameters_of(problem.func, adjoint_params)
-    return Setting(problem, later, backward, parameters, autocast, dict(adjoint_options))
+    return Setting(problem, later, backward, parameters, autocast, dict(adjoint_options), own_steps)
 
 
 def _collocates(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import ceil
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -25,7 +25,8 @@ class Setting:
     """A problem, its backward solver and its parameters.
 
     `field_later`, called in the backward pass, gives the field that `problem.field` was in the
-    forward one; `versions` are those at its end.
+    forward one; `versions` are those at its end. `own_steps` says whether the backward steps have
+    options of their own.
     """
 
     problem: Prepared
@@ -34,6 +35,7 @@ class Setting:
     parameters: tuple[Tensor, ...]
     autocast: Autocast
     adjoint_options: dict[str, Any]
+    own_steps: bool
     versions: list[Version] = field(default_factory=list)
 
     def note_versions(self) -> None:
@@ -67,19 +69,13 @@ class Setting:
     def accuracy(self) -> dict[str, Any]:
         """Tolerances of the backward solve, where it has some, and the jumps of the problem."""
         found = {k: self.backward.options.get(k) for k in ("rtol", "atol")}
-        jumps = self.problem.times if self.problem.solver.perturb else ()
-        found["jump_at"] = self.problem.solver.options.get("jump_at", jumps)
+        found["jump_at"] = self.problem.panel_options().get("jump_at")
         return {k: v for k, v in found.items() if v is not None}
 
     def backward_options(self, norm: Any) -> dict[str, Any]:
         """Keyword arguments of the backward solve, with the norm that is wanted now."""
         problem = self.problem
-        grid = self.backward.grid(problem.func, problem.given, problem.t, problem.times)
-        found = self.backward.panel_options(problem.times, grid)
-        if self.backward.perturb:
-            found["jump_at"] = problem.times
-        if "grid" in found:  # as many steps in each panel, for they are taken one by one
-            found["steps"] = ceil((len(found.pop("grid")) - 1) / (len(problem.times) - 1))
+        found = self.backward.panel_options(problem.times, self._grid())
         observe = observer_of(problem.func, problem.layout, "_adjoint")
         found["observe"] = observe
         if norm is None or norm == "seminorm" or not self.backward.adaptive:
@@ -93,3 +89,19 @@ class Setting:
             return norm((a.new_zeros(()), *parts[0], *parts[1], *zeros))
 
         return {**found, "norm": of_adjoint}
+
+    def _grid(self) -> list[float] | None:
+        """The ends of given steps backward: those of the forward ones, unless they have options.
+
+        The latter divide each interval, from its end, as torchdiffeq does.
+        """
+        problem, backward = self.problem, self.backward
+        if backward.step_size is None and backward.grid_constructor is None:
+            return None
+        if not self.own_steps:
+            return problem.solver.grid(problem.func, problem.given, problem.t, problem.times)
+        ends = set(problem.panel_options().get("jump_at", ()) if backward.perturb else ())
+        for k, (start, end) in enumerate(pairwise(problem.times)):
+            backwards = problem.t[[k + 1, k]], [end, start]
+            ends.update(backward.grid(problem.func, problem.given, *backwards) or ())
+        return sorted(ends)

@@ -50,12 +50,18 @@ class Reversed:
                 least = float(options[name].min())
                 options[name] = (options[name],) * 2 + (least,) * len(setting.parameters)
         if callable(norm) and setting.backward.adaptive:
-            options["norm"] = lambda parts: norm((cotangents[0].new_zeros(()), *parts))
+            options["norm"] = lambda parts: norm(self._parts(*parts))
         products = setting.products(saved[0], looks_always=True)
         return backsolve(
             products.point, setting.problem.times, saved[0], cotangents,
             parameters=setting.parameters, **options,
         )  # fmt: skip
+
+    def _parts(self, y: Tensor, a: Tensor, *gradients: Tensor) -> tuple[Tensor, ...]:
+        """As torchdiffeq's norms expect them; the first, of time, is not in the state."""
+        layout = self.setting.problem.layout
+        pair = (y, a) if layout.shapes is None else (*layout.state(y), *layout.state(a))
+        return y.new_zeros(()), *pair, *gradients
 
     def warn_of_trajectory(self, saved: Sequence[Tensor]) -> None:
         """Nothing is interpolated."""

@@ -8,6 +8,7 @@ from typing import Any
 from odecore._array import largest, namespace
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize
+from odecore.adjoint._step_ends import step_ends
 from odecore.adjoint._sweep import product
 from odecore.adjoint._unit import in_their_unit
 from odecore.solve import Statistics, solve_ivp
@@ -27,6 +28,7 @@ def backsolve(
     norm: Callable[[Any], Any] | None = None,
     steps: int | None = None,
     step_size: float | None = None,
+    grid: Sequence[float] | None = None,
     **options: Any,
 ) -> Gradients:
     """Integrate y, a and the gradient of the parameters backwards as one ODE: the baseline.
@@ -53,6 +55,8 @@ def backsolve(
         Equal steps in each interval.
     step_size : float, optional
         The largest of equal steps.
+    grid : sequence of float, optional
+        The ends of the steps in all intervals, to which the output times are added.
     **options
         Further options of `solve_ivp`.
 
@@ -104,7 +108,8 @@ def backsolve(
         for i in reversed(range(1, len(times))):
             slopes.append(product(cotangents[i], linearize(times[i], states[i])[0], xp))
             span, start = (times[i], times[i - 1]), (states[i], a, *total)
-            found = solve_ivp(field, span, start, t_eval=span, **options)
+            ends = None if grid is None else step_ends(grid, *span)
+            found = solve_ivp(field, span, start, t_eval=span, grid=ends, **options)
             _, a, *sums = (leaf[-1, ...] for leaf in found.y)
             total = tuple(sums)
             statistics = statistics + found.statistics + Statistics(evaluations=1)

@@ -11,6 +11,7 @@ from odecore.adjoint._linearization import Linearize, node_by_node
 from odecore.adjoint._nodes import NodeChoice
 from odecore.adjoint._panels import Panel, equal_steps
 from odecore.adjoint._quadrature import Quadrature, added
+from odecore.adjoint._step_ends import step_ends
 from odecore.adjoint._sweep import Crossing, sweep
 from odecore.adjoint._unit import in_their_unit
 from odecore.interpolation import Interpolant, chebyshev_points, coefficient_tail
@@ -51,7 +52,8 @@ def restored(
         How many nodes are linearized at once for it; by default all of a panel, which keeps what
         so many evaluations of f save.
     **options
-        Further options of `solve_ivp`: method, tolerances; `steps` for each panel, `step_size`,
+        Further options of `solve_ivp`: method, tolerances; `steps` for each panel, or `grid`, the
+        ends of the steps in all panels, to which the ends of these are added; `step_size`,
         `first_step`, `min_step`, `max_step`, `step_at` and `jump_at` in units of t.
 
     Returns
@@ -100,6 +102,7 @@ class Stepping:
         self.parameters, self.batch = parameters, batch
         options = dict(options)
         self.equal = {k: options.pop(k, None) for k in ("steps", "step_size")}
+        self.grid = options.pop("grid", None)
         lengths, moments = ("first_step", "min_step", "max_step"), ("step_at", "jump_at")
         self.lengths = {k: options[k] for k in lengths if options.get(k) is not None}
         self.moments = {k: list(options[k]) for k in moments if options.get(k) is not None}
@@ -144,6 +147,10 @@ class Stepping:
         options = dict(self.options)
         if any(value is not None for value in self.equal.values()):
             options["grid"] = equal_steps(**self.equal, length=panel.length)[::-1]
+        elif self.grid is not None:
+            _, *inside, _ = step_ends(self.grid, panel.end, panel.start)
+            middle = [(t - panel.start) / panel.length for t in inside]
+            options["grid"] = step_ends(middle, 1.0, 0.0)
         for name, value in self.lengths.items():
             options[name] = value / abs(panel.length)
         for name, values in self.moments.items():
