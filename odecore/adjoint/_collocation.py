@@ -188,7 +188,7 @@ class Collocation:
         xp = namespace(end)
         m = panel.values.shape[0]
         value, pull = self.linearize(node_times(panel, self.jumps), panel.values)
-        if prod(end.shape) <= FEW and not xp.isdtype(end.dtype, "complex floating"):
+        if 0 < prod(end.shape) <= FEW and not xp.isdtype(end.dtype, "complex floating"):
             direct = solved_directly(pull, end, panel.length, m)
             if direct is not None:
                 counts = Statistics(evaluations=m, newton=prod(end.shape))
