@@ -166,6 +166,8 @@ def odeint_adjoint(
     def make(func: Any, y0: Any, t: Tensor, parameters: Iterable[Tensor] | None) -> Any:
         problem = prepare(func, y0, t, rtol, atol, method, options, compile)
         setting = _setting(problem, method, options, parameters, **given)
+        by_scipy = problem.solver.method is None and adjoint == "reversed" and not certificate
+        _require_methods(*([] if by_scipy else [problem.solver]), setting.backward)
         if adjoint == "reversed":
             return Reversed(setting)
         if adjoint == "discrete":
@@ -283,7 +285,6 @@ def _setting(
         ),
         Newton(),  # differences are exact for the adjoint's equation, which is linear
     )
-    _require_methods(problem.solver, backward)
     autocast = Autocast.current(problem.y0.device)
     later = field_later(problem.func, problem.layout, autocast)
     parameters = parameters_of(problem.func, adjoint_params)
@@ -326,8 +327,8 @@ def _require_methods(*solvers: Solver) -> None:
         method = solver.method
         if method is None:
             raise ValueError(
-                "SciPy's solvers have no dense output here, which the restored adjoint needs; "
-                "choose another method"
+                "SciPy's solvers have no dense output here, and do not solve backward; choose "
+                "another method, or adjoint='reversed' with an `adjoint_method` such as 'dopri5'"
             )
         if not isinstance(method, Coefficients):
             continue

@@ -19,6 +19,7 @@ from odecore.adjoint import (
 )
 from odecore.solve import solve_ivp
 from torch_bridge._adjoint_setting import Setting
+from torch_bridge._scipy import scipy_solve
 
 __all__ = ["Discrete", "Reversed"]
 
@@ -32,6 +33,9 @@ class Reversed:
     def record(self, y0: Tensor) -> tuple[Tensor, ...]:
         """Solve forward: the states at output times, and those to be saved."""
         problem = self.setting.problem
+        if problem.solver.method is None:
+            y = scipy_solve(problem.field, y0, problem.times, problem.solver.options)
+            return y, y.clone()
         span = problem.times[0], problem.times[-1]
         arguments = problem.arguments("linear")
         y = solve_ivp(problem.field, span, y0, t_eval=problem.times, **arguments).y

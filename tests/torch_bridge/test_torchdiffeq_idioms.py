@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from odecore.errors import CallbackWarning
-from torch_bridge import odeint, odeint_event
+from torch_bridge import odeint, odeint_adjoint, odeint_event
 
 T = torch.tensor([0.0, 1.0], dtype=torch.float64)
 
@@ -90,3 +90,30 @@ def test_callbacks_that_scipy_can_not_call_warn():
 
     with pytest.warns(CallbackWarning, match="callback_step"):
         odeint(Decay(), ones(1), T, method="scipy_solver")
+
+
+@pytest.mark.parametrize("solver", ["LSODA", "Radau"])
+def test_scipys_solvers_have_gradients_by_the_reversed_adjoint(solver):
+    class Decay(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.k = torch.nn.Parameter(0.7 * ones(()))
+
+        def forward(self, t, y):
+            return -self.k * y[0], -2 * self.k * y[1]
+
+    func, y0 = Decay(), (ones(2).requires_grad_(), ones(1))
+    options = {"method": "scipy_solver", "options": {"solver": solver}, "rtol": 1e-9, "atol": 1e-9}
+    backward = {"adjoint_method": "dopri5", "adjoint_options": {}}
+    y = odeint_adjoint(func, y0, T, adjoint="reversed", **options, **backward)
+    (y[0][-1].sum() + y[1][-1].sum()).backward()
+    decay = torch.exp(-0.7 * T[1])
+    torch.testing.assert_close(y0[0].grad, decay.expand(2), rtol=1e-6, atol=0)
+    torch.testing.assert_close(func.k.grad, -2 * decay - 2 * decay**2, rtol=1e-6, atol=0)
+    for refused in (
+        backward,
+        {"adjoint": "reversed"},
+        {"certificate": True, "adjoint": "reversed"},
+    ):
+        with pytest.raises(ValueError, match="adjoint_method"):
+            odeint_adjoint(func, y0, T, **options, **refused)
