@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from odecore.errors import WeakAttackWarning
 from torch_bridge._ensembles import log_mean_probability
-from torch_bridge._evaluation import evaluating, untouched_gradients
-from torch_bridge._solver_draws import drawing, require_drawn
+from torch_bridge._evaluation import evaluating, untouched_gradients, untouched_randomness
+from torch_bridge._solver_draws import drawing, require_drawn, untouched_names
 
 __all__ = ["Attack", "Expectation", "autoattack"]
 
@@ -90,8 +90,13 @@ class Attack:
         ValueError
             If the attack returns another shape, NaN, leaves its ball, or the valid inputs.
         """
-        with evaluating(model), untouched_gradients(model), torch.enable_grad():
-            x_adv = self.run(model, x.detach().clone(), y)
+        with (
+            evaluating(model),
+            untouched_gradients(model),
+            untouched_names(model),
+            torch.enable_grad(),
+        ):
+            x_adv = self.run(model, x.detach().clone(), y.clone())
         if not isinstance(x_adv, Tensor) or x_adv.shape != x.shape:
             shape = tuple(x_adv.shape) if isinstance(x_adv, Tensor) else type(x_adv).__name__
             raise ValueError(f"the attack must return inputs {tuple(x.shape)}, got {shape}")
@@ -217,6 +222,8 @@ def autoattack(
             device=x.device,
             **options,
         )
-        return attack.run_standard_evaluation(wide, y, batch_size=len(x))[0].reshape(x.shape)
+        with untouched_randomness():  # it sets torch's seed
+            found = attack.run_standard_evaluation(wide, y, batch_size=len(x))[0]
+        return found.reshape(x.shape)
 
     return Attack(run, eps, norm, low=0.0, high=1.0)

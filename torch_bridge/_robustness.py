@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from torch_bridge._attack import Attack, Expectation
 from torch_bridge._evaluation import evaluating
+from torch_bridge._solver_draws import beside_training
 
 __all__ = ["Accuracy", "RobustnessReport", "TransferReport", "robustness", "transfer"]
 
@@ -140,13 +141,16 @@ def robustness(
 
     Notes
     -----
-    Modes, `.grad` of parameters and the draws of training are afterwards what they were.
+    Modes, `.grad` of parameters, the draws of training and the state of torch's generators are
+    afterwards what they were; an attack that is random therefore starts where its last call did,
+    unless random numbers were drawn in between.
     """
     _require_attack(attack)
     seen = Expectation(model, draws) if draws else model
-    clean = _correct(seen, x, y, batch)
-    x_adv = _attacked(attack, seen, x, y, batch)
-    robust = clean & _correct(seen, x_adv, y, batch)
+    with beside_training(model):
+        clean = _correct(seen, x, y, batch)
+        x_adv = _attacked(attack, seen, x, y, batch)
+        robust = clean & _correct(seen, x_adv, y, batch)
     reach = attack.warn_if_weak(x, x_adv, int(robust.sum()))
     return RobustnessReport(_accuracy(clean), _accuracy(robust), reach)
 
@@ -180,13 +184,14 @@ def transfer(
     _require_attack(attack)
     if not models:
         raise ValueError("`models` must hold at least one model")
-    clean = {name: _correct(model, x, y, batch) for name, model in models.items()}
     rows = []
-    for made in models.values():
-        x_adv = _attacked(attack, made, x, y, batch)
-        found = [clean[n] & _correct(m, x_adv, y, batch) for n, m in models.items()]
-        attack.warn_if_weak(x, x_adv, int(torch.stack(found).any(0).sum()))
-        rows.append(tuple(map(_accuracy, found)))
+    with beside_training(nn.ModuleList(models.values())):
+        clean = {name: _correct(model, x, y, batch) for name, model in models.items()}
+        for made in models.values():
+            x_adv = _attacked(attack, made, x, y, batch)
+            found = [clean[n] & _correct(m, x_adv, y, batch) for n, m in models.items()]
+            attack.warn_if_weak(x, x_adv, int(torch.stack(found).any(0).sum()))
+            rows.append(tuple(map(_accuracy, found)))
     return TransferReport(tuple(models), tuple(map(_accuracy, clean.values())), tuple(rows))
 
 

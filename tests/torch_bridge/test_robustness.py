@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from odecore.errors import WeakAttackWarning
 from odecore.families import RK2
@@ -296,3 +297,57 @@ def test_autoattack_attacks_random_solvers_in_expectation(short_attacks):
     y = model.eval()(x).argmax(1)
     found = robustness(model, x, y, autoattack(0.2, version="rand"), draws=1)
     assert found.robust.correct < found.clean.correct
+
+
+def drawn_and_checkpointed():
+    """A classifier whose drawn solver is checkpointed, with inputs."""
+    torch.manual_seed(0)
+    center = {"u": RK2.members[1][1][0]}
+    solver = SmoothedSolver(RK2, center, width=0.2, radius=center["u"] / 2)
+    block, head = NeuralODE(DenseField(6, 8), solver=solver, steps=1), nn.Linear(6, 4)
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block, self.head = block, head
+
+        def forward(self, x):
+            return self.head(checkpoint(self.block, x, use_reentrant=False))
+
+    return Net(), torch.rand(8, 6), torch.arange(8) % 4
+
+
+@pytest.mark.filterwarnings("ignore::odecore.errors.WeakAttackWarning")
+def test_autoattack_leaves_random_numbers_and_checkpoints_alone(short_attacks):
+    model, x, y = drawn_and_checkpointed()
+    attack = autoattack(0.2, version="custom", attacks=["apgd-ce"])
+    states = set()
+    for _ in range(3):
+        before = torch.get_rng_state()
+        robustness(model, x, y, attack, batch=4)
+        transfer({"it": model}, x, y, attack, batch=4)
+        attack(model, x, y)
+        assert torch.equal(torch.get_rng_state(), before)
+        states.add(bytes(before.tolist()))
+        model(x.clone().requires_grad_()).sum().backward()
+    assert len(states) == 3
+
+
+@pytest.mark.filterwarnings("ignore::odecore.errors.WeakAttackWarning")
+def test_an_evaluation_uses_up_no_draw_of_a_checkpoint():
+    model, x, y = drawn_and_checkpointed()
+    loss = model(x.clone().requires_grad_()).sum()
+    before = torch.get_rng_state()
+    noise = Attack(lambda model, x, y: x + EPS * (2 * torch.rand_like(x) - 1), EPS)
+    robustness(model, x, y, noise, draws=2100)
+    assert torch.equal(torch.get_rng_state(), before)
+    loss.backward()
+
+
+@pytest.mark.filterwarnings("ignore::odecore.errors.WeakAttackWarning")
+def test_labels_are_the_callers():
+    model, x, y = linear()
+    kept = y.clone()
+    found = robustness(model, x, y, Attack(lambda model, x, y: x + 0 * y.zero_()[:, None], EPS))
+    assert torch.equal(y, kept)
+    assert found.robust == found.clean
