@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_bridge._attack import Attack, Expectation
+from torch_bridge._class_scores import classes_of, has_class, labels_of
 from torch_bridge._evaluation import evaluating
 from torch_bridge._solver_draws import beside_training
 
@@ -115,9 +116,10 @@ def robustness(
     Parameters
     ----------
     model : Module
-        From x to logits (batch, classes).
+        From x to logits (batch, classes), or (batch,) or (batch, 1) of two classes. A sample whose
+        largest logit is not finite counts as wrong.
     x, y : Tensor
-        Inputs (n, ...), and labels (n,).
+        Inputs (n, ...), and class numbers (n,) from 0.
     attack : Attack
     draws : int, optional
         How many draws of random solvers the model, as it is attacked and as it is tested, averages
@@ -215,7 +217,8 @@ def _correct(model: nn.Module, x: Tensor, y: Tensor, batch: int) -> Tensor:
             f"each; got {len(x)} and y of shape {tuple(y.shape)}"
         )
     with evaluating(model), torch.no_grad():
-        return torch.cat([model(some).argmax(1) for some in x.split(batch)]) == y
+        output = torch.cat([model(some) for some in x.split(batch)])
+    return (classes_of(output) == labels_of(y, output)) & has_class(output)
 
 
 def _accuracy(correct: Tensor) -> Accuracy:
