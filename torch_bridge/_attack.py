@@ -13,13 +13,14 @@ from torch import Tensor, nn
 
 from odecore.errors import WeakAttackWarning
 from torch_bridge._ensembles import log_mean_probability
-from torch_bridge._evaluation import evaluating, untouched_gradients
-from torch_bridge._solver_draws import drawing, require_drawn
+from torch_bridge._evaluation import evaluating, untouched_gradients, untouched_randomness
+from torch_bridge._solver_draws import drawing, require_drawn, untouched_names
 
 __all__ = ["Attack", "Expectation", "autoattack"]
 
 NORMS = {"inf": inf, "2": 2.0, "1": 1.0}
 VERSIONS = ("standard", "plus", "rand", "custom")  # of AutoAttack
+FEW = 4  # units of rounding by which an input may leave the valid ones
 ROUNDING = 1e-5  # that is allowed in eps; rounding of the sum x + perturbation comes on top
 
 
@@ -45,9 +46,9 @@ class Attack:
     Raises
     ------
     ValueError
-        For eps that is not positive, unknown norms, one of steps and step_size without the other,
-        and where steps * step_size < eps: a published evaluation took 7 steps of 2/255 in a ball of
-        radius 0.3.
+        For eps that is not positive, unknown norms, one of steps and step_size without the other or
+        not positive, low that is not below high, and where steps * step_size < eps: a published
+        evaluation took 7 steps of 2/255 in a ball of radius 0.3.
 
     Examples
     --------
@@ -72,9 +73,18 @@ class Attack:
             raise ValueError(f"`eps` must be positive and finite, got {self.eps}")
         if self.norm not in NORMS:
             raise ValueError(f"`norm` must be one of {', '.join(NORMS)}, got {self.norm!r}")
+        low = -inf if self.low is None else self.low
+        if not low < (inf if self.high is None else self.high):
+            raise ValueError(f"`low` must be below `high`, got {self.low} and {self.high}")
         if (self.steps is None) != (self.step_size is None):
             raise ValueError("give both `steps` and `step_size`, or neither")
         if self.steps is not None and self.step_size is not None:
+            whole = float(self.steps).is_integer() and self.steps >= 1
+            if not whole or not 0 < self.step_size < inf:
+                raise ValueError(
+                    "`steps` must be a whole number from 1 and `step_size` positive and finite, "
+                    f"got {self.steps} and {self.step_size}"
+                )
             reach = self.steps * self.step_size
             if not reach >= self.eps * (1 - 1e-9):
                 raise ValueError(
@@ -90,32 +100,50 @@ class Attack:
         ValueError
             If the attack returns another shape, NaN, leaves its ball, or the valid inputs.
         """
-        with evaluating(model), untouched_gradients(model), torch.enable_grad():
-            x_adv = self.run(model, x.detach().clone(), y)
+        with (
+            evaluating(model),
+            untouched_gradients(model),
+            untouched_names(model),
+            torch.enable_grad(),
+        ):
+            x_adv = self.run(model, x.detach().clone(), y.clone())
         if not isinstance(x_adv, Tensor) or x_adv.shape != x.shape:
             shape = tuple(x_adv.shape) if isinstance(x_adv, Tensor) else type(x_adv).__name__
             raise ValueError(f"the attack must return inputs {tuple(x.shape)}, got {shape}")
         x_adv = x_adv.detach()
-        largest = float(self.sizes(x, x_adv).max())
+        self._require_ball(x, x_adv)
+        self._require_valid(x, x_adv)
+        return x_adv
+
+    def _require_ball(self, x: Tensor, x_adv: Tensor) -> None:
+        """Refuse what left the ball by more than the rounding of the entries that changed."""
+        sizes = self.sizes(x, x_adv)
+        changed = (x_adv != x).flatten(1).sum(1)
         entry = torch.finfo(x.dtype).eps * float(x.abs().max())
-        slack = ROUNDING * self.eps + entry * x[0].numel() ** (1 / NORMS[self.norm])
-        if not largest <= self.eps + slack:
+        slack = ROUNDING * self.eps + entry * changed.to(sizes.dtype) ** (1 / NORMS[self.norm])
+        outside = ~(sizes <= self.eps + slack)
+        if outside.any():
             raise ValueError(
-                f"the attack left its ball: a perturbation has the norm {largest:.6g}, allowed is "
-                f"eps = {self.eps:g} in norm {self.norm}"
+                "the attack left its ball: a perturbation has the norm "
+                f"{float(sizes[outside].max()):.6g}, allowed is eps = {self.eps:g} in norm "
+                f"{self.norm}"
             )
+
+    def _require_valid(self, x: Tensor, x_adv: Tensor) -> None:
         low = -inf if self.low is None else self.low
         high = inf if self.high is None else self.high
         outside = float(torch.maximum(low - x_adv, x_adv - high).max())
-        if outside > slack:
+        largest = max(float(x.abs().max()), *(abs(z) for z in (low, high) if abs(z) < inf), 0.0)
+        if outside > FEW * torch.finfo(x.dtype).eps * largest:
             raise ValueError(
                 f"the attack left the valid inputs [{low:g}, {high:g}] by {outside:.3g}; clamp them"
             )
-        return x_adv
 
     def sizes(self, x: Tensor, x_adv: Tensor) -> Tensor:
         """The norm of each sample's perturbation, (batch,)."""
-        return torch.linalg.vector_norm((x_adv - x).flatten(1), NORMS[self.norm], dim=1)
+        wide = torch.promote_types(x.dtype, torch.float32)
+        moved = (x_adv.to(wide) - x.to(wide)).flatten(1)
+        return torch.linalg.vector_norm(moved, NORMS[self.norm], dim=1)
 
     def warn_if_weak(self, x: Tensor, x_adv: Tensor, survivors: int) -> float:
         """Warn where samples withstood an attack that went nowhere near the edge of its ball.
@@ -217,6 +245,8 @@ def autoattack(
             device=x.device,
             **options,
         )
-        return attack.run_standard_evaluation(wide, y, batch_size=len(x))[0].reshape(x.shape)
+        with untouched_randomness():  # it sets torch's seed
+            found = attack.run_standard_evaluation(wide, y, batch_size=len(x))[0]
+        return found.reshape(x.shape)
 
     return Attack(run, eps, norm, low=0.0, high=1.0)

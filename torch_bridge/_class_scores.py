@@ -7,12 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["classes_of", "labels_of", "margin_of"]
+__all__ = ["classes_of", "has_class", "labels_of", "margin_of"]
 
 
 def classes_of(output: Tensor) -> Tensor:
     scores = _scores(output)
     return (scores > 0).long() if scores.ndim == 1 else scores.argmax(1)
+
+
+def has_class(output: Tensor) -> Tensor:
+    """Whether the largest score is finite; others may be -inf, as of a mask."""
+    scores = _scores(output)
+    return torch.isfinite(scores if scores.ndim == 1 else scores.amax(1))
 
 
 def margin_of(output: Tensor) -> Tensor:
@@ -33,11 +39,19 @@ def _scores(output: Tensor) -> Tensor:
     return output[:, 0] if output.ndim == 2 and output.shape[1] == 1 else output
 
 
-def labels_of(y: Any, classes: Tensor) -> Tensor:
-    labels = torch.as_tensor(y, device=classes.device).reshape(-1)
-    if labels.shape != classes.shape or (labels != labels.long()).any() or (labels < 0).any():
+def labels_of(y: Any, output: Tensor) -> Tensor:
+    """Class numbers (n,) for scores of n samples."""
+    scores = _scores(output)
+    classes = 2 if scores.ndim == 1 else scores.shape[1]
+    labels = torch.as_tensor(y, device=output.device).reshape(-1)
+    if len(labels) != len(output) or (labels != labels.long()).any() or (labels < 0).any():
         raise ValueError(
-            f"labels must be {len(classes)} class numbers from 0, one for each sample, got a "
+            f"labels must be {len(output)} class numbers from 0, one for each sample, got a "
             f"tensor of shape {tuple(torch.as_tensor(y).shape)} and dtype {labels.dtype}"
+        )
+    if (labels >= classes).any():
+        raise ValueError(
+            f"labels must be class numbers from 0 to {classes - 1}, of the {classes} classes that "
+            f"the model tells apart; got {int(labels.max())}: where they count from 1, subtract 1"
         )
     return labels.long()

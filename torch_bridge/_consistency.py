@@ -167,7 +167,7 @@ def _measured(
         classes = torch.where(finite, classes, -1)
         flipped = (classes[1:] != classes[0]).any(0)
         ratio = 2 * ladder.bound / margin_of(first)
-        correct = None if y is None else classes == labels_of(y, classes[0])
+        correct = None if y is None else classes == labels_of(y, first)
     ratio = torch.where(torch.isnan(ratio), inf, ratio)
     return _Batch(correct, flipped | ~finite.all(0), ratio, ladder, ~finite.all(0))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import log
+from math import inf, log
 from typing import Any
 
 import torch
@@ -169,4 +169,6 @@ def log_mean_probability(logits: Sequence[Tensor], weights: Sequence[float]) -> 
                 f"{tuple(y.shape)}; of two classes with one logit z make [-z / 2, z / 2]"
             )
     pairs = [(y, w) for y, w in zip(logits, weights, strict=True) if w > 0]
-    return torch.stack([y.log_softmax(1) + log(w) for y, w in pairs]).logsumexp(0)
+    terms = torch.stack([y.log_softmax(1) + log(w) for y, w in pairs])
+    masked = (terms == -inf).all(0)  # where logsumexp has the gradient NaN
+    return terms.masked_fill(masked, 0).logsumexp(0).masked_fill(masked, -inf)

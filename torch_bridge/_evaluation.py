@@ -1,13 +1,14 @@
-"""A model in evaluation for a while: its modes and gradients are put back as they were."""
+"""What is put back after an evaluation: modes, gradients, and torch's random numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
-__all__ = ["evaluating", "untouched_gradients"]
+__all__ = ["evaluating", "untouched_gradients", "untouched_randomness"]
 
 
 @contextmanager
@@ -33,3 +34,11 @@ def untouched_gradients(model: nn.Module) -> Iterator[None]:
     finally:
         for parameter, gradient in gradients:
             parameter.grad = gradient
+
+
+@contextmanager
+def untouched_randomness() -> Iterator[None]:
+    """Put back the states of torch's generators, of the host and of all devices in use."""
+    in_use = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices=in_use):
+        yield

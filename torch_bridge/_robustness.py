@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from torch_bridge._attack import Attack, Expectation
+from torch_bridge._class_scores import classes_of, has_class, labels_of
 from torch_bridge._evaluation import evaluating
+from torch_bridge._solver_draws import beside_training
 
 __all__ = ["Accuracy", "RobustnessReport", "TransferReport", "robustness", "transfer"]
 
@@ -114,9 +116,10 @@ def robustness(
     Parameters
     ----------
     model : Module
-        From x to logits (batch, classes).
+        From x to logits (batch, classes), or (batch,) or (batch, 1) of two classes. A sample whose
+        largest logit is not finite counts as wrong.
     x, y : Tensor
-        Inputs (n, ...), and labels (n,).
+        Inputs (n, ...), and class numbers (n,) from 0.
     attack : Attack
     draws : int, optional
         How many draws of random solvers the model, as it is attacked and as it is tested, averages
@@ -140,13 +143,16 @@ def robustness(
 
     Notes
     -----
-    Modes, `.grad` of parameters and the draws of training are afterwards what they were.
+    Modes, `.grad` of parameters, the draws of training and the state of torch's generators are
+    afterwards what they were; an attack that is random therefore starts where its last call did,
+    unless random numbers were drawn in between.
     """
     _require_attack(attack)
     seen = Expectation(model, draws) if draws else model
-    clean = _correct(seen, x, y, batch)
-    x_adv = _attacked(attack, seen, x, y, batch)
-    robust = clean & _correct(seen, x_adv, y, batch)
+    with beside_training(model):
+        clean = _correct(seen, x, y, batch)
+        x_adv = _attacked(attack, seen, x, y, batch)
+        robust = clean & _correct(seen, x_adv, y, batch)
     reach = attack.warn_if_weak(x, x_adv, int(robust.sum()))
     return RobustnessReport(_accuracy(clean), _accuracy(robust), reach)
 
@@ -180,13 +186,14 @@ def transfer(
     _require_attack(attack)
     if not models:
         raise ValueError("`models` must hold at least one model")
-    clean = {name: _correct(model, x, y, batch) for name, model in models.items()}
     rows = []
-    for made in models.values():
-        x_adv = _attacked(attack, made, x, y, batch)
-        found = [clean[n] & _correct(m, x_adv, y, batch) for n, m in models.items()]
-        attack.warn_if_weak(x, x_adv, int(torch.stack(found).any(0).sum()))
-        rows.append(tuple(map(_accuracy, found)))
+    with beside_training(nn.ModuleList(models.values())):
+        clean = {name: _correct(model, x, y, batch) for name, model in models.items()}
+        for made in models.values():
+            x_adv = _attacked(attack, made, x, y, batch)
+            found = [clean[n] & _correct(m, x_adv, y, batch) for n, m in models.items()]
+            attack.warn_if_weak(x, x_adv, int(torch.stack(found).any(0).sum()))
+            rows.append(tuple(map(_accuracy, found)))
     return TransferReport(tuple(models), tuple(map(_accuracy, clean.values())), tuple(rows))
 
 
@@ -210,7 +217,8 @@ def _correct(model: nn.Module, x: Tensor, y: Tensor, batch: int) -> Tensor:
             f"each; got {len(x)} and y of shape {tuple(y.shape)}"
         )
     with evaluating(model), torch.no_grad():
-        return torch.cat([model(some).argmax(1) for some in x.split(batch)]) == y
+        output = torch.cat([model(some) for some in x.split(batch)])
+    return (classes_of(output) == labels_of(y, output)) & has_class(output)
 
 
 def _accuracy(correct: Tensor) -> Accuracy:

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, distributed, nn
 
 from torch_bridge._draws import in_backward
+from torch_bridge._evaluation import untouched_randomness
 from torch_bridge._fields import inside_torch_func
 
-__all__ = ["DrawnSolver", "beside_training", "drawing", "require_drawn"]
+__all__ = ["DrawnSolver", "beside_training", "drawing", "require_drawn", "untouched_names"]
 
 DISTRIBUTED = distributed.is_available()  # as torch was built
 REMEMBERED = 4096  # draws that a checkpoint may ask for again
@@ -148,11 +149,17 @@ def drawing(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def beside_training(model: nn.Module) -> Iterator[None]:
     """Put back torch's random numbers, and the names by which checkpoints find draws."""
+    with untouched_randomness(), untouched_names(model):
+        yield
+
+
+@contextmanager
+def untouched_names(model: nn.Module) -> Iterator[None]:
+    """Put back the names by which checkpoints find draws."""
     solvers = [m for m in model.modules() if isinstance(m, DrawnSolver)]
     before = [solver._named.copy() for solver in solvers]
     try:
-        with torch.random.fork_rng(devices=[]):  # names are drawn on the host
-            yield
+        yield
     finally:
         for solver, named in zip(solvers, before, strict=True):
             solver._named = named

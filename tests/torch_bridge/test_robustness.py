@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from odecore.errors import WeakAttackWarning
 from odecore.families import RK2
@@ -12,6 +13,7 @@ from torch_bridge import (
     Attack,
     DenseField,
     Expectation,
+    ModelEnsemble,
     NeuralODE,
     SmoothedSolver,
     SolvedBy,
@@ -93,6 +95,11 @@ def test_bad_intervals_are_refused():
         ({"steps": 7}, "give both `steps` and `step_size`"),
         ({"eps": 0.0}, "must be positive"),
         ({"norm": "L2"}, "must be one of inf, 2, 1"),
+        ({"steps": -5, "step_size": -1.0}, "`steps` must be a whole number from 1"),
+        ({"steps": 1.5, "step_size": 1.0}, "`steps` must be a whole number from 1"),
+        ({"steps": 1, "step_size": float("inf")}, "`step_size` positive and finite"),
+        ({"low": 1.0, "high": 0.0}, "`low` must be below `high`"),
+        ({"low": float("nan")}, "`low` must be below `high`"),
     ],
 )
 def test_attacks_that_are_none_are_refused(options, message):
@@ -296,3 +303,127 @@ def test_autoattack_attacks_random_solvers_in_expectation(short_attacks):
     y = model.eval()(x).argmax(1)
     found = robustness(model, x, y, autoattack(0.2, version="rand"), draws=1)
     assert found.robust.correct < found.clean.correct
+
+
+def drawn_and_checkpointed():
+    """A classifier whose drawn solver is checkpointed, with inputs."""
+    torch.manual_seed(0)
+    center = {"u": RK2.members[1][1][0]}
+    solver = SmoothedSolver(RK2, center, width=0.2, radius=center["u"] / 2)
+    block, head = NeuralODE(DenseField(6, 8), solver=solver, steps=1), nn.Linear(6, 4)
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block, self.head = block, head
+
+        def forward(self, x):
+            return self.head(checkpoint(self.block, x, use_reentrant=False))
+
+    return Net(), torch.rand(8, 6), torch.arange(8) % 4
+
+
+@pytest.mark.filterwarnings("ignore::odecore.errors.WeakAttackWarning")
+def test_autoattack_leaves_random_numbers_and_checkpoints_alone(short_attacks):
+    model, x, y = drawn_and_checkpointed()
+    attack = autoattack(0.2, version="custom", attacks=["apgd-ce"])
+    states = set()
+    for _ in range(3):
+        before = torch.get_rng_state()
+        robustness(model, x, y, attack, batch=4)
+        transfer({"it": model}, x, y, attack, batch=4)
+        attack(model, x, y)
+        assert torch.equal(torch.get_rng_state(), before)
+        states.add(bytes(before.tolist()))
+        model(x.clone().requires_grad_()).sum().backward()
+    assert len(states) == 3
+
+
+@pytest.mark.filterwarnings("ignore::odecore.errors.WeakAttackWarning")
+def test_an_evaluation_uses_up_no_draw_of_a_checkpoint():
+    model, x, y = drawn_and_checkpointed()
+    loss = model(x.clone().requires_grad_()).sum()
+    before = torch.get_rng_state()
+    noise = Attack(lambda model, x, y: x + EPS * (2 * torch.rand_like(x) - 1), EPS)
+    robustness(model, x, y, noise, draws=2100)
+    assert torch.equal(torch.get_rng_state(), before)
+    loss.backward()
+
+
+@pytest.mark.filterwarnings("ignore::odecore.errors.WeakAttackWarning")
+def test_labels_are_the_callers():
+    model, x, y = linear()
+    kept = y.clone()
+    found = robustness(model, x, y, Attack(lambda model, x, y: x + 0 * y.zero_()[:, None], EPS))
+    assert torch.equal(y, kept)
+    assert found.robust == found.clean
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("norm", ["1", "2"])
+def test_one_entry_is_not_allowed_the_rounding_of_all(norm, dtype):
+    x = torch.rand(2, 4096).to(dtype)
+    model, y = nn.Linear(1, 2), torch.zeros(2, dtype=torch.long)
+
+    def attack(moved, eps, **bounds):
+        first = torch.tensor([0])
+        changed = x.index_fill(1, first, 0.5)
+        return Attack(
+            lambda m, z, y: changed.index_fill(1, first, 0.5 + moved), eps, norm, **bounds
+        )(model, changed, y)
+
+    attack(0.5, 0.5, low=0.0, high=1.0)
+    with pytest.raises(ValueError, match="left its ball"):
+        attack(0.75, 0.5)
+    with pytest.raises(ValueError, match="left the valid inputs"):
+        attack(0.75, 1.0, low=0.0, high=1.0)
+
+
+class Scores(nn.Module):
+    """What it is given, as it is or in part."""
+
+    def __init__(self, shown):
+        super().__init__()
+        self.shown = shown
+
+    def forward(self, x):
+        return self.shown(x)
+
+
+def test_accuracy_of_one_logit_and_of_broken_scores():
+    x = torch.tensor([[1.0, -1.0], [-2.0, 2.0], [-1.0, 3.0], [2.0, 0.0]])
+    y = torch.tensor([1, 0, 1, 0])
+    attack = Attack(lambda model, x, y: x + EPS, EPS)
+    for shown in (lambda x: x[:, :1], lambda x: x[:, 0]):
+        found = robustness(Scores(shown), x, y, attack)
+        assert found.clean.correct == found.robust.correct == 2
+    labels = x.argmax(1)
+    broken = {"nan": float("nan"), "inf": float("inf")}
+    for value in broken.values():
+        made = Scores(lambda x, value=value: torch.cat([x[:, :1] * 0 + value, x], 1)[:, :2])
+        report = transfer({"it": made}, x, torch.zeros(4).long(), attack)
+        assert report.clean[0].correct == report.robust[0][0].correct == 0
+    masked = Scores(lambda x: torch.cat([x, x[:, :1] * 0 - float("inf")], 1))
+    assert robustness(masked, x, labels, attack).clean.correct == 4
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        robustness(Scores(lambda x: x), x, labels + 1, attack)
+    with pytest.raises(ValueError, match="must be \\(n, classes\\)"):
+        robustness(Scores(lambda x: x[:, :, None]), x, labels, attack)
+
+
+def test_masked_logits_have_gradients_in_ensembles():
+    x = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+    mask = torch.tensor([True, False, False])
+    found = ModelEnsemble([Scores(lambda x: x), Scores(lambda x: 2 * x)])
+    masked = Scores(lambda x: x.masked_fill(mask, -float("inf")))
+    both = ModelEnsemble([masked, masked])(x)
+    assert (both[:, 0] == -float("inf")).all()
+    wanted = found.models[0](x)[:, 1:].log_softmax(1)
+    gradients = [
+        torch.autograd.grad(y[:, -1].sum(), x, retain_graph=True)[0] for y in (both, wanted)
+    ]
+    torch.testing.assert_close(gradients[0], gradients[1])
+    # Where one model masks and another does not, nothing is lost.
+    one = ModelEnsemble([masked, found.models[1]])(x)
+    assert torch.isfinite(one).all()
+    assert torch.isfinite(torch.autograd.grad(one.sum(), x)[0]).all()
