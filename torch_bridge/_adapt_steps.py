@@ -72,6 +72,8 @@ def adapt_steps(
     ------
     ValueError, TypeError
         As `solver_consistency`, and unless 0 < target <= 1.
+    odecore.errors.SolveError
+        If the model's own solve fails and its steps can not be doubled.
 
     Notes
     -----
@@ -92,7 +94,7 @@ def adapt_steps(
         raise ValueError(f"`target` must be above 0 and at most 1, got {target}")
     if (tolerance is not None and not tolerance > 0) or not len(x):
         raise ValueError(f"needs samples, and a positive `tolerance`; got {len(x)}, {tolerance}")
-    p = order_of(model) if order is None else float(order)
+    p = order_of(model, order)
     blocks = [module for module in model.modules() if isinstance(module, NeuralODE)]
     before = tuple(int(block.steps or 0) for block in blocks)
 
@@ -108,9 +110,15 @@ def adapt_steps(
 
     after = before
     with evaluating(model), torch.no_grad():
-        share = certified()
+        doubled = tuple(max(n, min(2 * n, most)) for n in before)
+        try:
+            share = certified()
+        except SolveError:
+            share = 0.0
+            if doubled == before:
+                raise
         if share < target:
-            after = tuple(max(n, min(2 * n, most)) for n in before)
+            after = doubled
         elif all(n % 2 == 0 for n in before):
             half = tuple(n // 2 for n in before)
             set_steps(half)

@@ -106,20 +106,22 @@ def solver_consistency(
         )
     if not isinstance(halvings, int) or halvings < 2:
         raise ValueError(f"`halvings` must be a whole number from 2, got {halvings!r}")
+    if isinstance(solvers, str):
+        raise TypeError(f"`solvers` must be a sequence of solvers, got {solvers!r}: ({solvers!r},)")
     rungs = tuple(2**k for k in range(halvings + 1))
     if isinstance(model, nn.Module):
         if steps is not None:
             raise ValueError("`steps` is for `model(x, n)`: the blocks of a Module have their own")
-        expected = order_of(model) if order is None else float(order)
+        expected = order_of(model, order)
         steps = most_steps(model)
         ladder: list[Any] = [SolvedBy(model, refine=rung) for rung in rungs]
     else:
-        if not callable(model) or steps is None or order is None or steps < 1 or order <= 0:
+        if not callable(model) or steps is None or order is None or steps < 1:
             raise ValueError(
                 "a model that is no Module must be callable as `model(x, n)`, with positive "
                 f"`steps` and `order`; got {type(model).__name__}, {steps}, {order}"
             )
-        solvers, expected = (), float(order)
+        solvers, expected = (), _positive_order(order)
         ladder = [partial(_with_steps, model, rung * steps) for rung in rungs]
     others = [SolvedBy(model, solver, refine=4) for solver in solvers]
     names = (*(f"{r} x steps" for r in rungs[1:]), *(f"{_name(s)}, 4 x steps" for s in solvers))
@@ -221,14 +223,17 @@ def coarsest_eps(model: nn.Module, x: Tensor) -> float:
     return max((torch.finfo(z.dtype).eps for z in floats), default=0.0)
 
 
-def order_of(model: nn.Module) -> float:
-    """The smallest order of the solvers in a model.
+def order_of(model: nn.Module, given: float | None = None) -> float:
+    """The order that is given, else the smallest of the solvers in a model.
 
     Raises
     ------
     ValueError
-        Where a block has no `steps`, or the order of its solver is not known.
+        Where a block has no `steps`, or the order of its solver is not known, and for an order that
+        is not positive and finite.
     """
+    if given is not None:
+        return _positive_order(given)
     orders = []
     if any(isinstance(module, SolvedBy) for module in model.modules()):
         raise ValueError(
@@ -258,6 +263,12 @@ def order_of(model: nn.Module) -> float:
     return min(orders)
 
 
+def _positive_order(order: float) -> float:
+    if not 0 < order < inf:
+        raise ValueError(f"`order` must be positive and finite, got {order}")
+    return float(order)
+
+
 def _with_steps(model: Callable[[Tensor, int], Tensor], steps: int, x: Tensor) -> Tensor:
     return model(x, steps)
 
@@ -285,6 +296,10 @@ def _batches(
 ) -> Iterator[tuple[Tensor, Any]]:
     """Batches on the device of the model, as inputs and labels."""
     device = next((p.device for p in model.parameters()), None)
+    try:
+        count = len(loader)  # type: ignore[arg-type]
+    except (TypeError, NotImplementedError):  # as of a DataLoader of an iterable
+        count = 0
     shown = loader
     if progress is True:
         from tqdm.auto import tqdm
@@ -297,7 +312,7 @@ def _batches(
         if len(x):
             yield x.to(device), y
         if callable(progress):
-            progress((k + 1) / len(loader) if hasattr(loader, "__len__") else k + 1)
+            progress((k + 1) / count if count else k + 1)
 
 
 def _name(solver: Any) -> str:

@@ -75,8 +75,8 @@ def ladder_bound(
     known = torch.isfinite(changes).all(0) & (ratio < FASTEST_TAIL)
     observed = torch.full_like(bound, float("nan"))
     for a, b in pairwise(changes):
-        seen = (b > floor) & torch.isfinite(a)
-        observed = torch.where(seen, torch.log2(a / b), observed)
+        seen = (b > floor) & torch.isfinite(a + b)
+        observed = torch.where(seen, torch.log2(torch.maximum(a, floor) / b), observed)
     return LadderBound(changes, torch.where(known, bound, float("inf")), observed)
 
 

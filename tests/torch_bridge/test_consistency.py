@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 from torch import nn
 
+from odecore.errors import SolveError
 from odecore.families import RK2
 from odecore.tableaux import ButcherTableau
 from torch_bridge import (
@@ -501,3 +502,54 @@ def test_rounding_of_many_steps_in_float32_is_no_map(speed, steps):
     x = torch.stack([angle.cos(), angle.sin()], 1)
     model = NeuralODE(rotation, solver="rk4", steps=steps)
     assert solver_consistency(model, [(x, model(x).argmax(1))]).verdict == "flow"
+
+
+def test_progress_of_a_loader_without_a_length():
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter(torch.randn(6, 3))
+
+    told = []
+    model = NeuralODE(DenseField(3, 8), solver="rk4", steps=2)
+    loader = torch.utils.data.DataLoader(Stream(), batch_size=2)
+    solver_consistency(model, loader, solvers=(), progress=told.append)
+    assert told == [1, 2, 3]
+
+
+def test_steps_that_blow_up_are_doubled():
+    class Cubic(nn.Module):
+        def forward(self, t, y):
+            return -3000 * y**3
+
+    torch.manual_seed(0)
+    model = NeuralODE(Cubic(), solver="rk4", steps=4)
+    x = torch.randn(16, 2)
+    for k in range(2):
+        change = adapt_steps(model, x, tolerance=1e-3, most=16)
+        assert (change.before, change.after, change.certified) == ((4 * 2**k,), (8 * 2**k,), 0.0)
+    with pytest.raises(SolveError):
+        adapt_steps(model, x, tolerance=1e-3, most=16)
+    assert model.steps == 16
+
+
+def test_a_change_from_nothing_has_a_finite_order():
+    def jumps(x, n):
+        return x + (n > 4) * torch.tensor([1.0, -1.0])
+
+    report = solver_consistency(jumps, [torch.zeros(4, 2)], steps=2, order=2)
+    assert report.order < 0
+    assert report.verdict == "map"
+    assert SolverConsistencyReport.from_json(report.to_json()) == report
+
+
+@pytest.mark.parametrize("order", [0, -1.0, float("nan"), float("inf")])
+def test_orders_that_are_none_are_refused(order):
+    model, x = NeuralODE(DenseField(3, 8), solver="rk4", steps=2), torch.randn(4, 3)
+    with pytest.raises(ValueError, match="must be positive and finite"):
+        solver_consistency(model, [x], order=order)
+    with pytest.raises(ValueError, match="must be positive and finite"):
+        solver_consistency(lambda x, n: x, [x], steps=2, order=order)
+    with pytest.raises(ValueError, match="must be positive and finite"):
+        adapt_steps(model, x, order=order)
+    with pytest.raises(TypeError, match="a sequence of solvers"):
+        solver_consistency(model, [x], solvers="rk4")
