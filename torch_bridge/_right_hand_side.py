@@ -220,9 +220,10 @@ def _remedy(func: Any, where: str, otherwise: str) -> str:
 def can_be_checked(func: Any, t: Any, y: Any) -> bool:
     """Whether a check may run now, at the first of the times (n,).
 
-    That is if nobody traces, records or watches, and the arguments are what a solve takes. Not in a
-    backward pass, where a checkpoint repeats what went without a check, nor in a replica of
-    DataParallel, which would not remember it.
+    That is if nobody traces, records or watches, the arguments are what a solve takes, and no
+    tensor of the module was made in inference mode, which knows no gradients. Not in a backward
+    pass, where a checkpoint repeats what went without a check, nor in a replica of DataParallel,
+    which would not remember it.
     """
     if inside_transform() or in_backward() or torch.jit.is_tracing() or _len_torch_dispatch_stack():
         return False
@@ -236,6 +237,8 @@ def can_be_checked(func: Any, t: Any, y: Any) -> bool:
     if _global_forward_hooks or _global_forward_pre_hooks:
         return False
     return not any(
-        module._forward_hooks or any(is_lazy(p) for p in module.parameters(recurse=False))
+        module._forward_hooks
+        or any(is_lazy(p) or p.is_inference() for p in module.parameters(recurse=False))
+        or any(buffer.is_inference() for buffer in module.buffers(recurse=False))
         for module in modules
     )

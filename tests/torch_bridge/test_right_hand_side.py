@@ -413,3 +413,9 @@ def test_parameters_behind_a_reentrant_checkpoint_are_not_called_dead():
             return checkpoint(lambda z: torch.tanh(self.layer(z)), y, use_reentrant=True)
 
     assert check_rhs(Field(), 0.0, torch.randn(5, 4))
+
+
+def test_a_block_made_in_inference_mode_is_solved_without_a_check():
+    with torch.inference_mode():
+        block = NeuralODE(DenseField(3, 8), solver="rk4", steps=2).eval()
+        assert block(torch.randn(5, 3)).shape == (5, 3)
