@@ -50,8 +50,9 @@ class Member:
     abscissae: tuple[float | None, ...]
 
     def parameters(self, offset: Tensor, like: Tensor) -> list[Tensor]:
-        """The parameters as 0-d tensors in the dtype and device of a state."""
-        offsets = offset.to(like.device, like.dtype.to_real()).unbind()
+        """The parameters as 0-d tensors on the device of a state, in its dtype or float32."""
+        wide = torch.promote_types(like.dtype.to_real(), torch.float32)
+        offsets = offset.to(like.device, wide).unbind()
         pairs = zip(self.center, offsets, strict=True)
         return [middle + self.radius * torch.tanh(x) for middle, x in pairs]
 
@@ -81,7 +82,16 @@ class Member:
         """The same in the operations of tensors, which transformations follow."""
         named = zip(self.family.parameters, self.parameters(offset, like), strict=True)
         found = coefficients_at(self.family, **dict(named))
-        return replace(found, c=self._abscissae(found.A)) if self.abscissae else found
+        found = replace(found, c=self._abscissae(found.A)) if self.abscissae else found
+        dtype = like.dtype.to_real()
+        if dtype.itemsize >= 4:
+            return found
+
+        def rounded(row: Any) -> tuple[Any, ...]:
+            return tuple(x.to(dtype) if isinstance(x, Tensor) else x for x in row)
+
+        A, b, error = tuple(map(rounded, found.A)), rounded(found.b), found.error
+        return replace(found, A=A, b=b, error=error and rounded(error), c=rounded(found.c))
 
     def _abscissae(self, rows: Any) -> tuple[Any, ...]:
         pairs = zip(self.abscissae, rows, strict=True)

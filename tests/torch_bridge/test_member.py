@@ -153,3 +153,14 @@ def test_several_outputs_and_unequal_steps():
         return odeint(block.func, x, t, method=made, options={"steps": 3})[1:]
 
     assert torch.autograd.gradcheck(end, block.solver.offset)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_half_precision_by_tensors_rounds_once(family, dtype):
+    member, state = member_of(family), torch.zeros(3, dtype=dtype)
+    offset = torch.linspace(0.3, -0.4, len(member.center), dtype=torch.float64)
+    found = entries(member.by_tensors(offset, state))
+    exact = entries(member.by_tensors(offset, like))
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.double(), exact, rtol=torch.finfo(dtype).eps, atol=1e-5)
