@@ -63,7 +63,7 @@ class TrainableSolver(nn.Module):
         self.offset = nn.Parameter(torch.zeros(len(self.center)))
 
     def parameters_of_family(self, like: Tensor) -> dict[str, Tensor]:
-        """The current parameters as 0-d tensors on the device of a state, in its dtype or float32."""
+        """The current parameters as 0-d tensors, on the device of a state, of float32 or wider."""
         values = self._member.parameters(self.offset, like)
         return dict(zip(self.family.parameters, values, strict=True))
 
