@@ -132,7 +132,7 @@ def _of_module(module: nn.Module) -> list[tuple[str, Any]]:
 
 
 def _named_by(function: FunctionType) -> list[tuple[str, Any]]:
-    if function.__module__.startswith("torch."):
+    if (function.__module__ or "").startswith("torch."):
         return []
     code, known = function.__code__, function.__globals__
     found = [(name, known[name]) for name in code.co_names if name in known]

@@ -99,8 +99,8 @@ def collocated(
     many passes as the exponential series of the panel's Jacobian has terms, each pass over all
     nodes. Where the adjoint asks for more nodes than the state has, the state is interpolated to
     more; where GMRES does not converge, because the panel is long or stiff, it is halved, and in
-    the end stepped
-    through. Where values may not be read none of this is done, and `residual` tells.
+    the end stepped through. Where values may not be read none of this is done, and `residual`
+    tells.
     """
     most = parameters, rtol, atol, passes, jump_at, kernel
     across = Collocation(linearize_nodes, *most, stepping)

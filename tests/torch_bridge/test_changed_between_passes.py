@@ -195,3 +195,12 @@ def test_a_copy_may_change_and_nothing_is_kept_alive():
     gc.collect()
     assert gone() is None
     del loss
+
+
+def test_a_function_without_a_module_is_looked_through():
+    made = {}
+    exec("def f(t, y): return -y", {"__builtins__": {}}, made)  # noqa: S102
+    assert made["f"].__module__ is None
+    y0 = torch.ones(2, requires_grad=True)
+    odeint_adjoint(made["f"], y0, torch.tensor([0.0, 1.0]), adjoint_params=())[-1].sum().backward()
+    assert float(y0.grad[0]) == pytest.approx(0.36788, abs=1e-4)
