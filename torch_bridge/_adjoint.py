@@ -30,7 +30,6 @@ from torch_bridge._transformed import transformed
 __all__ = ["ADJOINTS", "odeint_adjoint"]
 
 ADJOINTS = ("restored", "reversed", "discrete")
-UNREAD = 17  # nodes where no tolerance is there to choose them
 
 NO_SECOND_DERIVATIVE = (
     "a gradient from an adjoint can not be differentiated again; use `odeint`, whose steps can be "
@@ -82,9 +81,9 @@ def odeint_adjoint(
         do not require a gradient are dropped; `()` means none. A tensor that is computed from a
         parameter outside of `func` is listed itself, not the parameter.
     nodes : int, optional
-        Chebyshev points stored in each interval between output times, at least 2. By default of
-        adaptive solves on the CPU as many as the tolerance asks for, in panels if need be;
-        otherwise 17.
+        Chebyshev points stored in each interval between output times, at least 2. By default on
+        the CPU as many as the tolerance asks for, or as resolve what fixed steps do, in panels if
+        need be; otherwise 17.
     memory : int, optional
         A budget in bytes for the backward pass: for the states at the nodes, of which there are
         fewer if need be, and for what func saves at nodes that are evaluated together. Where that
@@ -172,8 +171,7 @@ def odeint_adjoint(
             return Reversed(setting)
         if adjoint == "discrete":
             return Discrete(setting, memory)
-        chosen = UNREAD if nodes is None and not problem.solver.adaptive else nodes
-        return Restored(setting, chosen, memory, _collocates(setting, **given), compile)
+        return Restored(setting, nodes, memory, _collocates(setting, **given), compile)
 
     certifier = Certifier.of(certificate)
     if inside_torch_func():

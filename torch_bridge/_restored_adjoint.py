@@ -83,11 +83,14 @@ class Restored:
 
     def warn_of_trajectory(self, saved: Sequence[Tensor]) -> None:
         """Warn if the nodes do not resolve the trajectory."""
-        if self.nodes is not None:
-            tail = max(float(coefficient_tail(panel.values)) for panel in self.panels(saved))
+        solver, found = self.setting.problem.solver, max(p.tail or 0.0 for p, _ in self.made)
+        chosen = self.nodes is None
+        if chosen and found <= 10:
+            tail = 0.0
+        elif chosen and solver.adaptive:
+            tail = found * solver.tolerance
         else:
-            found = max(panel.tail or 0.0 for panel, _ in self.made)
-            tail = found * self.setting.problem.solver.tolerance if found > 10 else 0.0
+            tail = max(float(coefficient_tail(panel.values)) for panel in self.panels(saved))
         self._warn(tail, TAIL.format("trajectory"))
 
     def warn_of_gradients(self, found: Gradients) -> None:

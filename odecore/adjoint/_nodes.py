@@ -4,16 +4,38 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from typing import Any
+from contextlib import suppress
+from itertools import pairwise
+from math import inf
+from typing import Any, NamedTuple
 
 from odecore._array import namespace
+from odecore.adjoint._step_ends import slack
+from odecore.errors import NewtonFailedError
 from odecore.interpolation import chebyshev_points, decay_ratio
 from odecore.solve import DenseStep
 
-__all__ = ["COUNTS", "NodeChoice", "panel_ends"]
+__all__ = ["COUNTS", "Found", "NodeChoice", "panel_ends"]
 
 COUNTS = (5, 9, 17, 33)  # nested: every second point of a grid is a point of the one before
 WINDOW = 64  # steps whose stages are kept at a time
+LOOKS = 7  # pairs of steps that tell what given steps resolve
+SMOOTH = 4  # the degree that does for an implicit step as a function of its length
+INSIDE = 1 / 32  # of what a step misses at the end of the next one: about what it misses inside
+
+
+class Found(NamedTuple):
+    """A panel: its ends and states, whether it ends at an output time, the size of the last
+    coefficients in units of the tolerance, that tolerance, and how many steps it covers.
+    """
+
+    start: float
+    end: float
+    values: Any
+    is_last: bool
+    tail: float
+    accuracy: tuple[Any, ...]
+    steps: int
 
 
 class NodeChoice:
@@ -32,11 +54,14 @@ class NodeChoice:
         As for `odecore.interpolation.decay_ratio`; None for 1e-6, 1e-9 and the root mean square.
     jumps : sequence of float, optional
         Times at which f jumps, which the steps land on.
+    given : bool, optional
+        Whether the steps were given. Where no tolerance is, the nodes then resolve what the steps
+        do: a part of the distance from a step, prolonged to the end of the next one, to the state
+        there, the median of some pairs of steps. One step has the nodes of its polynomial.
 
     Attributes
     ----------
-    found : list of tuple
-        start, end, values, whether the end is an output time, and the tail of each panel.
+    found : list of Found
     """
 
     def __init__(
@@ -46,13 +71,17 @@ class NodeChoice:
         atol: Any,
         norm: Callable[[Any], Any] | None,
         jumps: Sequence[float] = (),
+        given: bool = False,
     ) -> None:
-        self.tolerances = 1e-6 if rtol is None else rtol, 1e-9 if atol is None else atol, norm
+        self.least = 1e-6 if rtol is None else rtol, 1e-9 if atol is None else atol, norm
+        self.looks = given and rtol is None and atol is None
         self.sign = 1.0 if times[-1] > times[0] else -1.0
         self.start, *self.outputs = times
         self.ends = panel_ends(times, jumps)[1:]
+        self.jumps = set(jumps)
+        self.before: DenseStep | None = None
         self.steps: list[DenseStep] = []
-        self.found: list[tuple[float, float, Any, bool, float]] = []
+        self.found: list[Found] = []
 
     def __call__(self, step: DenseStep) -> None:
         """Take the next step."""
@@ -64,11 +93,36 @@ class NodeChoice:
             self._close(step.end, False)
 
     def _close(self, end: float, is_last: bool) -> None:
-        self._fit(self.start, end, self.steps, is_last)
-        self.start = end
-        self.steps = [step for step in self.steps if self.sign * (step.end - end) > 0]
+        self._fit(self.start, end, self.steps, is_last, self._accuracy())
+        self.start, self.before = end, self.steps[-1]
+        later = slack(end, self.steps[-1].end)
+        self.steps = [step for step in self.steps if self.sign * (step.end - end) > later]
 
-    def _fit(self, start: float, end: float, steps: list[DenseStep], is_last: bool) -> None:
+    def _accuracy(self) -> tuple[Any, Any, Any]:
+        """What a panel of the present steps is to resolve."""
+        if not self.looks:
+            return self.least
+        before = [s for s in (self.before,) if s is not None and s is not self.steps[0]]
+        pairs = [(a, b) for a, b in pairwise(before + self.steps) if a.t_new not in self.jumps]
+        missed = []
+        for a, b in pairs[:: -(-len(pairs) // LOOKS) or 1]:
+            with suppress(NewtonFailedError):  # of an implicit step to there
+                missed.append(b.y_new - a.inside(b.t_new))
+        if not missed:
+            return self.least
+        rtol, atol, norm = self.least
+        xp = namespace(missed[0])
+        usual = xp.sort(xp.abs(xp.stack(missed)), axis=0)[len(missed) // 2, ...]
+        return rtol, atol + INSIDE * usual, norm
+
+    def _fit(
+        self,
+        start: float,
+        end: float,
+        steps: list[DenseStep],
+        is_last: bool,
+        accuracy: tuple[Any, Any, Any],
+    ) -> None:
         """Append the panels from start to end, which the steps cover."""
         ends = [self.sign * step.end for step in steps]
 
@@ -84,17 +138,20 @@ class NodeChoice:
             else:
                 values = new
             stacked = namespace(new[0]).stack(values)
-            tail = float(decay_ratio(stacked, *self.tolerances))
+            if self.looks and len(steps) == 1:  # it is a polynomial, or nearly so
+                tail = 0.0 if m > (steps[0].degree or SMOOTH) else inf
+            else:
+                tail = float(decay_ratio(stacked, *accuracy))
             if tail <= 1:
                 break
         inside = [t for t in (step.end for step in steps) if self.sign * (end - t) > 0]
         if tail <= 1 or not inside:
-            self.found.append((start, end, stacked, is_last, tail))
+            self.found.append(Found(start, end, stacked, is_last, tail, accuracy, len(steps)))
             return
         middle = inside[(len(inside) - 1) // 2]
         count = bisect_left(ends, self.sign * middle) + 1
-        self._fit(start, middle, steps[:count], False)
-        self._fit(middle, end, steps[count:], is_last)
+        self._fit(start, middle, steps[:count], False, accuracy)
+        self._fit(middle, end, steps[count:], is_last, accuracy)
 
 
 def panel_ends(times: Sequence[float], jumps: Sequence[float]) -> list[float]:

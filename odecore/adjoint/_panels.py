@@ -16,7 +16,7 @@ from odecore.adjoint._nodes import COUNTS, NodeChoice, panel_ends
 from odecore.interpolation import Interpolant, chebyshev_points, decay_ratio
 from odecore.solve import Statistics, Status, Trajectory, solve_ivp
 
-__all__ = ["Panel", "equal_steps", "record_panels"]
+__all__ = ["Panel", "equal_steps", "landing_grid", "record_panels"]
 
 UNREAD = 17  # nodes where values can not be looked at
 HALVINGS = 4  # of an interval in compiled steps
@@ -96,13 +96,15 @@ def record_panels(
         Chebyshev points of the second kind in each interval between output times, at least 2. By
         default as many as the tolerance asks for: of the nested grids with 5, 9, 17 and 33 points
         the first whose last two Chebyshev coefficients are within the tolerance; where 33 are not
-        enough, the interval is divided into panels. 17 where values may not be read.
+        enough, the interval is divided into panels. Given steps have no tolerance: as many as it
+        takes to resolve what they do, seen where a step prolonged to the end of the next one misses
+        its state. 17 where values may not be read.
     memory : int, optional
         A budget in bytes for the states at the nodes. Where they need more, every second node is
         dropped; the `tail` of the panels says what it costs.
     rtol, atol, norm : optional
         Of adaptive steps and of the choice of nodes; by default 1e-6, 1e-9 and the root mean
-        square. In given steps of the choice of nodes only.
+        square. In given steps of the choice of nodes only, and by default as said there.
     steps : int, optional
         Equal steps in each interval between output times, instead of adaptive ones.
     step_size : float, optional
@@ -141,16 +143,17 @@ def record_panels(
     equal = steps is not None or step_size is not None
     chosen = nodes is None and reads and is_readable(y0)
     if equal and reads:
-        options["grid"] = _landing_grid([float(t) for t in times], steps, step_size)
+        options["grid"] = landing_grid([float(t) for t in times], steps, step_size)
     elif not equal and "grid" not in options:
         options.update(rtol=rtol, atol=atol, norm=norm)
     choice = None
     if chosen:
         given = options.get("jump_at")
         jumps = [] if given is None else [float(t) for t in given]
-        choice = NodeChoice([float(t) for t in times], rtol, atol, norm, jumps)
+        times = [float(t) for t in times]
+        choice = NodeChoice(times, rtol, atol, norm, jumps, "grid" in options)
     found = None
-    if choice and not equal and options.get("kernels"):
+    if choice and options.get("kernels"):
         found = _thinned(fun, times, y0, choice, options)
     if found is not None:
         trajectory, panels = found
@@ -158,7 +161,7 @@ def record_panels(
         options.pop("kernels", None)
         span = float(times[0]), float(times[-1])
         trajectory = solve_ivp(fun, span, y0, t_eval=times, dense=choice, **options)
-        panels = [Panel(*found) for found in choice.found]
+        panels = [Panel(*found[:5]) for found in choice.found]
     else:
         count = UNREAD if nodes is None else nodes
         s = [float(x) for x in chebyshev_points(count, interval=(0.0, 1.0))]
@@ -203,11 +206,12 @@ def _thinned(
 ) -> tuple[Trajectory, list[Panel]] | None:
     """The largest grid everywhere, from compiled steps, and of it what is needed.
 
-    Where it is not enough a panel is halved, and all is solved again; None where that does not end.
+    Where it is not enough a panel is halved, and all is solved again; None where that does not end,
+    and for given steps, which have no tolerance to be halved for.
     """
     s = [float(x) for x in chebyshev_points(COUNTS[-1], interval=(0.0, 1.0))]
     inside: list[float] = []
-    for _ in range(HALVINGS):
+    for _ in range(1 if "grid" in options else HALVINGS):
         trajectory, panels = _at_nodes(fun, times, y0, s, options, inside)
         panels = [_fewest(panel, choice) for panel in panels]
         middles = [p.time(0.5) for p in panels if not (p.tail is not None and p.tail <= 1)]
@@ -222,7 +226,7 @@ def _fewest(panel: Panel, choice: NodeChoice) -> Panel:
     most = panel.values.shape[0] - 1
     for m in COUNTS:
         values = panel.values[:: most // (m - 1), ...]
-        tail = float(decay_ratio(values, *choice.tolerances))
+        tail = float(decay_ratio(values, *choice.least))
         if tail <= 1:
             break
     return replace(panel, values=values, tail=tail)
@@ -268,7 +272,11 @@ def _within(memory: int, panels: list[Panel], choice: NodeChoice | None) -> list
         panels = [replace(panel, values=panel.values[::2, ...]) for panel in panels]
     if choice is None:
         return panels
-    return [replace(p, tail=float(decay_ratio(p.values, *choice.tolerances))) for p in panels]
+    tolerances = [found.accuracy for found in choice.found] or [choice.least] * len(panels)
+    return [
+        replace(panel, tail=float(decay_ratio(panel.values, *accuracy)))
+        for panel, accuracy in zip(panels, tolerances, strict=True)
+    ]
 
 
 def _times(panels: Sequence[Panel]) -> Any:
@@ -287,7 +295,7 @@ def _values(panels: Sequence[Panel]) -> Any:
     return namespace(parts[0]).concat(parts) if len(parts) > 1 else parts[0]
 
 
-def _landing_grid(times: Sequence[float], steps: Any, step_size: Any) -> list[float]:
+def landing_grid(times: Sequence[float], steps: Any, step_size: Any) -> list[float]:
     """Equal steps in each interval, which land on all times."""
     grid = [times[0]]
     for a, b in pairwise(times):

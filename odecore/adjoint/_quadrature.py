@@ -45,9 +45,16 @@ class Quadrature:
         self.tolerance = tolerance if tolerance is None else least(tolerance)
 
     def __call__(
-        self, panel: Panel, a: Any, known: tuple[Any, Pull] | None = None
+        self,
+        panel: Panel,
+        a: Any,
+        known: tuple[Any, Pull] | None = None,
+        *,
+        most: int = MOST_NODES,
     ) -> tuple[Terms, tuple[Any, Any], int]:
         """Integrate, from the adjoint (m, ...) at the nodes and, if known, f linearized there.
+
+        Nodes are doubled as long as they are at most `most`.
 
         Returns
         -------
@@ -61,7 +68,7 @@ class Quadrature:
             m = panel.values.shape[0]
             terms, slopes = self._once(panel, a, known)
             evaluations += 0 if known is not None else m
-            if self.tolerance is None or 2 * m - 1 > MOST_NODES:
+            if self.tolerance is None or 2 * m - 1 > min(most, MOST_NODES):
                 break
             if not estimate(*terms) > self.tolerance:
                 break

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from odecore._array import namespace
+from odecore._array import is_readable, namespace
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize, node_by_node
-from odecore.adjoint._nodes import NodeChoice
-from odecore.adjoint._panels import Panel, equal_steps
-from odecore.adjoint._quadrature import Quadrature, added
+from odecore.adjoint._nodes import Found, NodeChoice
+from odecore.adjoint._panels import Panel, equal_steps, landing_grid
+from odecore.adjoint._quadrature import MOST_NODES, Quadrature, added
 from odecore.adjoint._step_ends import step_ends
 from odecore.adjoint._sweep import Crossing, sweep
 from odecore.adjoint._unit import in_their_unit
 from odecore.interpolation import Interpolant, chebyshev_points, coefficient_tail
-from odecore.solve import Statistics, solve_ivp
+from odecore.solve import Statistics, Trajectory, solve_ivp
 
 __all__ = ["Stepping", "restored"]
 
@@ -52,8 +52,9 @@ def restored(
         How many nodes are linearized at once for it; by default all of a panel, which keeps what
         so many evaluations of f save.
     **options
-        Further options of `solve_ivp`: method, tolerances; `steps` for each panel, or `grid`, the
-        ends of the steps in all panels, to which the ends of these are added; `step_size`,
+        Further options of `solve_ivp`: method, tolerances; `steps` for each interval between
+        output times, or `grid`, the ends of all steps, to which those of the panels are added;
+        `step_size`,
         `first_step`, `min_step`, `max_step`, `step_at` and `jump_at` in units of t.
 
     Returns
@@ -83,8 +84,20 @@ def restored(
     are NaN.
     """
     nodes = linearize_nodes or node_by_node(linearize)
+    options = _of_intervals(panels, options)
     across = Stepping(linearize, nodes, parameters, batch, options)
     return in_their_unit(lambda w: sweep(panels, w, across), cotangents)
+
+
+def _of_intervals(panels: Sequence[Panel], options: dict[str, Any]) -> dict[str, Any]:
+    """The options, with the ends of the equal steps of an interval that is several panels."""
+    equal = {k: options.get(k) for k in ("steps", "step_size")}
+    whole = all(panel.is_last for panel in panels)
+    if whole or all(value is None for value in equal.values()):
+        return options
+    ends = [panels[0].start, *(panel.end for panel in panels if panel.is_last)]
+    others = {k: v for k, v in options.items() if k not in equal}
+    return {**others, "grid": landing_grid(ends, **equal)}
 
 
 class Stepping:
@@ -117,30 +130,40 @@ class Stepping:
             return -panel.length * pull(a, False)[0]
 
         options = self._normalised(panel)
-        span, m = (1.0, 0.0), panel.values.shape[0]
-        if "grid" in options:
-            s = [float(x) for x in chebyshev_points(m, interval=span)]
-            backward = solve_ivp(field, span, a, t_eval=s, **options)
-            parts = [(panel, backward.y)]
-        else:
-            rtol, atol, norm = (options.get(k) for k in ("rtol", "atol", "norm"))
-            choice = NodeChoice(span, rtol, atol, norm, options.get("jump_at", ()))
-            backward = solve_ivp(field, span, a, t_eval=span, dense=choice, **options)
-            found = reversed(choice.found)
-            parts = [(panel.part(s0, s1, y.shape[0]), y) for s1, s0, y, *_ in found]
+        found, backward = self._solved(field, panel, a, options)
+        parts = [(panel.part(p.end, p.start, p.values.shape[0]), p.values) for p in found]
         xp = namespace(a)
         tail = xp.max(xp.stack([coefficient_tail(values) for _, values in parts]))
         start, statistics = backward.y[-1, ...], backward.statistics
         if not self.parameters:
             return Crossing(start, ((), ()), None, tail, 0.0, statistics)
-        tolerance = None if "grid" in options else options.get("rtol", 1e-6)
+        given = "grid" in options
+        tolerance = options.get("rtol", 1e-6)
         jumps = self.moments.get("jump_at", ())
         integral = Quadrature(self.linearize_nodes, jumps, self.batch, tolerance)
-        crossed = [integral(part, xp.flip(y, axis=0)) for part, y in parts]
+        most = [4 * p.steps + 1 if given else MOST_NODES for p in found]
+        crossed = [
+            integral(part, xp.flip(y, axis=0), most=m)
+            for (part, y), m in zip(parts, most, strict=True)
+        ]
         total, gap = (added([terms[i] for terms, *_ in crossed]) for i in (0, 1))
         slopes = crossed[0][1][0], crossed[-1][1][1]
         statistics = statistics + Statistics(evaluations=sum(more for *_, more in crossed))
         return Crossing(start, (total, gap), slopes, tail, 0.0, statistics)
+
+    def _solved(
+        self, field: Any, panel: Panel, a: Any, options: dict[str, Any]
+    ) -> tuple[list[Found], Trajectory]:
+        """Solve across the panel: the adjoint on parts of it, in the order of time, at nodes."""
+        span, given, m = (1.0, 0.0), "grid" in options, panel.values.shape[0]
+        if not (is_readable(a) and is_readable(panel.values)):
+            s = [float(x) for x in chebyshev_points(m, interval=span)]
+            backward = solve_ivp(field, span, a, t_eval=s, **options)
+            return [Found(*span, backward.y, True, 0.0, (), 0)], backward
+        rtol, atol, norm = (options.get(k) for k in ("rtol", "atol", "norm"))
+        choice = NodeChoice(span, rtol, atol, norm, options.get("jump_at", ()), given)
+        backward = solve_ivp(field, span, a, t_eval=span, dense=choice, **options)
+        return choice.found[::-1], backward
 
     def _normalised(self, panel: Panel) -> dict[str, Any]:
         """The options in the normalised time of a panel."""

@@ -42,6 +42,11 @@ class DenseStep:
         self.t, self.t_new, self.end, self.y, self.y_new = t, t_new, t_new, y, y_new
         self.inside = inside
 
+    @property
+    def degree(self) -> int | None:
+        """That of the polynomial inside; None where the step is made again."""
+        return len(self.inside.extension.weights) if isinstance(self.inside, Polynomial) else None
+
     def __call__(self, t: float) -> Any:
         """The state at a time inside the step."""
         if t == self.t_new:

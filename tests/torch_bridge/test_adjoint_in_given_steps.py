@@ -1,8 +1,11 @@
 """Backward passes of given steps take the steps of the forward ones, wherever the outputs are."""
 
+import functools
+
 import pytest
 import torch
 
+from odecore.errors import UnresolvedInterpolantWarning
 from torch_bridge import odeint, odeint_adjoint
 
 D = torch.float64
@@ -132,3 +135,83 @@ def test_a_norm_of_the_reversed_adjoint_gets_the_parts_of_a_tuple():
     y[0].sum().backward()
     assert shapes
     assert set(map(str, shapes)) == {str([(), (2, 2), (1,), (2, 2), (1,), ()])}
+
+
+class Controlled(torch.nn.Module):
+    """y' = tanh(A y) - y + u, with u smooth, or constant or linear in pieces of length 0.4."""
+
+    def __init__(self, control):
+        super().__init__()
+        generator = torch.Generator().manual_seed(2)
+        self.A = torch.nn.Parameter(torch.randn(3, 3, dtype=D, generator=generator))
+        self.u = torch.nn.Parameter(2 * torch.randn(11, 3, dtype=D, generator=generator))
+        self.control, self.calls = control, 0
+
+    def forward(self, t, y):
+        self.calls += 1
+        x = min(max(float(t) / 0.4 + 1e-9, 0.0), 9.999)
+        k, part = int(x), {"constant": 0.0, "linear": x % 1.0}.get(self.control, 0.0)
+        u = self.u[k] * (1 - part) + self.u[k + 1] * part
+        if self.control == "smooth":
+            u = self.u[0] * torch.sin(3 * t)
+        return torch.tanh(y @ self.A.T) - y + u
+
+
+def controlled(solve, control, method, steps, outputs, **options):
+    """The gradient, the evaluations backward, and how many of them solving back would take."""
+    func, y0 = Controlled(control), torch.ones(3, dtype=D, requires_grad=True)
+    t = torch.linspace(0, 4, outputs, dtype=D)
+    y = solve(func, y0, t, method=method, options={"step_size": 4 / steps}, **options)
+    forward = func.calls
+    (y**2).mean().backward()
+    return torch.cat([y0.grad, func.A.grad.ravel(), func.u.grad.ravel()]), func.calls - forward
+
+
+@functools.cache
+def exact_gradient(control, outputs):
+    return controlled(odeint, control, "rk4", 800, outputs)[0]
+
+
+def errors(control, method, steps, outputs, **options):
+    """Relative errors of the gradient of the steps, and of the restored one."""
+    exact = exact_gradient(control, outputs)
+    ways = (odeint, {}), (odeint_adjoint, {"adjoint": "restored", **options})
+    found = [controlled(way, control, method, steps, outputs, **more) for way, more in ways]
+    return [float((g - exact).norm() / exact.norm()) for g, _ in found], found[1][1]
+
+
+@pytest.mark.parametrize("outputs", [2, 5])
+@pytest.mark.parametrize("method", ["midpoint", "rk4"])
+@pytest.mark.parametrize("control", ["smooth", "constant", "linear"])
+def test_nodes_resolve_what_the_steps_do(control, method, outputs):
+    (steps, restored), _ = errors(control, method, 80, outputs)
+    more = {"smooth": 0, "linear": 2e-4, "constant": 6e-3}[control]  # the integrand's kinks, jumps
+    assert restored < 6 * steps + more
+
+
+def test_nodes_resolve_what_implicit_steps_do():
+    (steps, restored), _ = errors("linear", "implicit_midpoint", 20, 2)
+    assert restored < 6 * steps
+
+
+def test_nodes_that_do_not():
+    with pytest.warns(UnresolvedInterpolantWarning):
+        (steps, restored), _ = errors("linear", "rk4", 80, 2, nodes=17)
+    assert restored > 100 * steps
+
+
+@pytest.mark.parametrize(
+    ("outputs", "most"), [(2, 1.3), (9, 1.5), (81, 2.5)], ids=["one", "some", "many"]
+)
+def test_evaluations_backward(outputs, most):
+    _, evaluations = errors("smooth", "rk4", 80, outputs)
+    assert evaluations <= most * 4 * 80 + 8
+
+
+def test_equal_steps_of_an_interval_are_not_those_of_each_of_its_panels():
+    func, y0 = Controlled("smooth"), torch.ones(3, dtype=D, requires_grad=True)
+    t = torch.tensor([0.0, 4.0], dtype=D)
+    y = odeint_adjoint(func, y0, t, method="rk4", options={"steps": 100})
+    forward = func.calls
+    y[-1].sum().backward()
+    assert func.calls - forward < 1.3 * 4 * 100
