@@ -179,10 +179,11 @@ def is_implicit(method: Any) -> bool:
 
 
 def equal_grid(start: float, end: float, step_size: float) -> list[float]:
-    """Steps of the given size from the start, the last one shorter."""
+    """Steps of the given size from the start, the last one shorter, but not by rounding alone."""
     count = ceil(abs(end - start) / step_size * (1 - 1e-12))
-    sign = 1.0 if end > start else -1.0
-    return [start + sign * step_size * k for k in range(max(1, count))] + [end]
+    sign, gap = 1.0 if end > start else -1.0, 16 * 2**-52 * max(abs(start), abs(end))
+    steps = [start + sign * step_size * k for k in range(max(1, count))]
+    return [t for t in steps if t == start or sign * (end - t) > gap] + [end]
 
 
 def solver_of(

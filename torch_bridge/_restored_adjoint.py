@@ -105,7 +105,8 @@ class Restored:
         limit = max(10 * problem.solver.tolerance, rounding)
         if size > limit:
             remedies = ["raise `nodes`"] * (self.nodes is not None)
-            remedies += ["raise `memory`"] * (self.memory is not None) + ["add output times"]
+            remedies += ["raise `memory`"] * (self.memory is not None)
+            remedies += ["add output times" if problem.solver.adaptive else "take smaller steps"]
             warnings.warn(
                 f"{max(m for _, m in self.made)} nodes do not resolve the {what} {size:.0e}, above "
                 f"{limit:.0e}, and the gradient is no better: {' or '.join(remedies)}",

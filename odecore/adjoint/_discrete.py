@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import comb, prod
 from typing import Any
 
 from odecore._array import as_state, constant, is_readable, limits, namespace, own
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize, require_like
+from odecore.adjoint._step_ends import step_ends
 from odecore.adjoint._transposed_step import ExplicitTranspose, transpose_of
 from odecore.adjoint._unit import in_their_unit
 from odecore.solve import Newton, Statistics, Trajectory, solve_ivp
@@ -66,7 +68,7 @@ def record_steps(
         budget is full, and at the end while the backward pass takes less work with the room.
     **options
         Further options of `solve_ivp`, for a Runge-Kutta method; not `t_eval`, events,
-        dense output, `jump_at`, `kernels` and `throw`. A `grid` must hold the output times.
+        dense output, `jump_at`, `kernels` and `throw`. Output times are added to a `grid`.
 
     Returns
     -------
@@ -90,10 +92,7 @@ def record_steps(
     if len(outputs) < 2:
         raise ValueError(f"`times` must hold at least 2 times, got {len(outputs)}")
     if options.get("grid") is not None:
-        options["grid"] = _floats(options["grid"], "grid")
-        missed = sorted(set(outputs) - set(options["grid"]))
-        if missed:
-            raise ValueError(f"`grid` must hold all output times: add {missed[0]!r}")
+        options["grid"] = _with_outputs(_floats(options["grid"], "grid"), outputs)
     elif options.get("steps") is None and options.get("step_size") is None:
         extra = options.get("step_at")
         options["step_at"] = [*outputs, *([] if extra is None else extra)]
@@ -109,6 +108,15 @@ def record_steps(
     states, newton = tuple(kept.states), options.get("newton")
     record = StepRecord(ends, method, where, kept.stride, states, kept.capacity, newton)
     return trajectory, record
+
+
+def _with_outputs(grid: list[float], outputs: list[float]) -> list[float]:
+    """The grid that has the output times too; one that breaks a rule as it is, for the solver."""
+    ordered = sorted(set(grid), reverse=outputs[-1] < outputs[0])
+    if grid != ordered or grid[:1] != outputs[:1] or grid[-1:] != outputs[-1:]:
+        return grid
+    parts = [step_ends(grid, *interval) for interval in pairwise(outputs)]
+    return [outputs[0], *(t for part in parts for t in part[1:])]
 
 
 def _runge_kutta(method: Any) -> Coefficients:

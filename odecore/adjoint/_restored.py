@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 from odecore._array import is_readable, namespace
@@ -132,12 +133,12 @@ class Stepping:
         options = self._normalised(panel)
         found, backward = self._solved(field, panel, a, options)
         parts = [(panel.part(p.end, p.start, p.values.shape[0]), p.values) for p in found]
-        xp = namespace(a)
-        tail = xp.max(xp.stack([coefficient_tail(values) for _, values in parts]))
+        xp, given = namespace(a), "grid" in options
+        tails = [coefficient_tail(p.values) for p in found if p.tail > 1 or not given]
+        tail = xp.max(xp.stack(tails)) if tails else 0.0  # given steps are resolved as they are
         start, statistics = backward.y[-1, ...], backward.statistics
         if not self.parameters:
             return Crossing(start, ((), ()), None, tail, 0.0, statistics)
-        given = "grid" in options
         tolerance = options.get("rtol", 1e-6)
         jumps = self.moments.get("jump_at", ())
         integral = Quadrature(self.linearize_nodes, jumps, self.batch, tolerance)
@@ -159,7 +160,7 @@ class Stepping:
         if not (is_readable(a) and is_readable(panel.values)):
             s = [float(x) for x in chebyshev_points(m, interval=span)]
             backward = solve_ivp(field, span, a, t_eval=s, **options)
-            return [Found(*span, backward.y, True, 0.0, (), 0)], backward
+            return [Found(*span, backward.y, True, inf, (), 0)], backward
         rtol, atol, norm = (options.get(k) for k in ("rtol", "atol", "norm"))
         choice = NodeChoice(span, rtol, atol, norm, options.get("jump_at", ()), given)
         backward = solve_ivp(field, span, a, t_eval=span, dense=choice, **options)

@@ -215,3 +215,32 @@ def test_equal_steps_of_an_interval_are_not_those_of_each_of_its_panels():
     forward = func.calls
     y[-1].sum().backward()
     assert func.calls - forward < 1.3 * 4 * 100
+
+
+@pytest.mark.parametrize("adjoint", ["restored", "reversed", "discrete"])
+def test_outputs_between_steps_and_a_last_step_of_rounding(adjoint):
+    t = torch.tensor([1e5, 1e5 + 0.033, 1e5 + 0.1], dtype=D)  # seven steps of 0.1 / 7 end beyond
+    y0 = torch.ones(2, dtype=D, requires_grad=True)
+    options = {"method": "rk4", "options": {"step_size": 0.1 / 7}}
+    y = odeint_adjoint(lambda t, y: -y, y0, t, adjoint_params=(), adjoint=adjoint, **options)
+    (gradient,) = torch.autograd.grad(y[1:].sum(), y0)
+    wanted = torch.exp(-t[1:] + t[0]).sum().expand(2)
+    torch.testing.assert_close(gradient, wanted, rtol=1e-8, atol=0)
+
+
+@pytest.mark.parametrize("given", [{"perturb": True}, {"jump_t": torch.tensor([0.5])}])
+def test_what_the_discrete_adjoint_does_not_have(given):
+    method = "rk4" if "perturb" in given else "dopri5"
+    y0, t = torch.ones(2, requires_grad=True), torch.tensor([0.0, 1.0])
+    with pytest.raises(ValueError, match="without `perturb` and `jump_t`"):
+        odeint_adjoint(
+            lambda t, y: -y, y0, t, method=method, options=given, adjoint_params=(),
+            adjoint="discrete",
+        )  # fmt: skip
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("method", ["rk4", "gl6"])
+def test_a_large_step_is_resolved_as_it_is(method):
+    gradient, _ = controlled(odeint_adjoint, "smooth", method, 8, 9)
+    assert gradient.isfinite().all()
