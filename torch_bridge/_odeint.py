@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from warnings import warn
 
 import torch
 from torch import Tensor
 
-from odecore.errors import CallbackWarning
 from odecore.solve import solve_ivp
 from odecore.tableaux import Coefficients
-from torch_bridge._callbacks import observer_of
+from torch_bridge._callbacks import observer_of, warn_uncalled
 from torch_bridge._compiled import compiled_kernels
 from torch_bridge._events import moved_to_event, until_event
 from torch_bridge._fields import as_field, inside_transform, times_of
@@ -25,7 +23,9 @@ from torch_bridge._scipy import scipy_solve
 from torch_bridge._states import Layout, layout_of
 from torch_bridge._times import shifted_outputs, shifted_start
 
-__all__ = ["odeint", "odeint_event", "prepare"]
+__all__ = ["SCIPY_STEPS", "odeint", "odeint_event", "prepare"]
+
+SCIPY_STEPS = "SciPy's solvers take steps of their own; choose another method"
 
 
 @untraced
@@ -135,7 +135,7 @@ class Prepared:
     def arguments(self, interpolation: str = "full") -> dict[str, Any]:
         """Keyword arguments of `solve_ivp`, with an interpolation where the user chose none."""
         found = self.solver.arguments(self.func, self.given, self.t, self.times, interpolation)
-        return {**found, "observe": observer_of(self.func, self.layout)}
+        return {**found, "observe": self.observer()}
 
     def panel_options(self) -> dict[str, Any]:
         """Keyword arguments of `odecore.adjoint.record_panels`."""
@@ -143,7 +143,11 @@ class Prepared:
         found = self.solver.panel_options(self.times, grid)
         if self.solver.per_interval is not None:  # one solve goes through all intervals
             found["max_steps"] = self.solver.per_interval * max(1, len(self.times) - 1)
-        return {**found, "observe": observer_of(self.func, self.layout)}
+        return {**found, "observe": self.observer()}
+
+    def observer(self, suffix: str = "") -> Callable[[str, Any, Any, Any], None] | None:
+        """The user's callbacks with this suffix, which get states as the user's."""
+        return observer_of(self.func, lambda _, y: self.layout.state(y), suffix)
 
     def outputs(self) -> Any:
         """Solve, and give the states at all times."""
@@ -151,13 +155,7 @@ class Prepared:
         if len(self.times) == 1:
             return self.layout.state(start[None])
         if self.solver.method is None:
-            if observer_of(self.func, self.layout) is not None:
-                warn(
-                    "SciPy's solvers take steps of their own: `callback_step` and its relatives "
-                    "are not called; choose another method",
-                    CallbackWarning,
-                    stacklevel=4,
-                )
+            warn_uncalled(self.func, "", SCIPY_STEPS, stacklevel=5)
             y = scipy_solve(self.field, start, self.times, self.solver.options)
         else:
             span, arguments = (self.times[0], self.times[-1]), self.arguments("linear")
