@@ -137,8 +137,9 @@ def odeint_adjoint(
     reaches otherwise, or attributes bound to other tensors, are not.
 
     With `event_fn` the event is found first, and the solve is made again up to it: twice the
-    evaluations, and the memory of an adjoint. `odeint_event(odeint_interface=odeint_adjoint)` has
-    the gradient of the event's time.
+    evaluations, and the memory of an adjoint. Gradients of the state are those for the time held as
+    it is; one of the time raises RuntimeError (torchdiffeq's is zero), and
+    `odeint_event(odeint_interface=odeint_adjoint)` has both.
 
     `callback_step_adjoint`, `callback_accept_step_adjoint` and `callback_reject_step_adjoint` of
     `func` are called in the backward solve with (t, state, dt), t in the direction of the forward

@@ -89,7 +89,8 @@ def odeint(
     -------
     (n, ...) Tensor, or tuple of such
         States at the times t, in the dtype and device of `y0`; with `event_fn` the time of the
-        event and the states at the start and there (`odeint_event` has its gradient).
+        event and the states at the start and there, with gradients for the time held as it is
+        (`odeint_event` has those of the time, and of the state that moves with it).
 
     Raises
     ------
@@ -177,10 +178,11 @@ class Prepared:
             )
         if self.solver.method is None:
             raise ValueError("SciPy's solvers do not look for events here; choose another method")
+        start = shifted_start(self.y0, self.t, self.field)
         time, y = until_event(
             self.field,
             self.layout.function(event_fn),
-            self.y0,
+            start,
             self.times,
             self.arguments(),
             self.solver.step_size,
@@ -293,5 +295,5 @@ def odeint_event(
         )
         whole = layout.shapes is None
         end = solution[-1] if whole else layout.vector(tuple(s[-1] for s in solution))
-        event_t, end = moved_to_event(field, layout.function(event_fn), event_t, end)
+        event_t, end = moved_to_event(field, layout.function(event_fn), event_t.detach(), end)
     return event_t, layout.state(torch.stack([vector, end]))
