@@ -99,6 +99,13 @@ def odeint(
     odecore.errors.SolveError
         When the solve fails, a subclass for each cause, with the partial trajectory.
 
+    Warns
+    -----
+    odecore.errors.UnconvergedCorrectorWarning
+        Where the corrector of "implicit_adams" does not converge, and the order falls (CPU).
+    odecore.errors.CallbackWarning, odecore.errors.CompileWarning
+        Where callbacks of `func` can not be called, or it can not be compiled.
+
     Notes
     -----
     Gradients go through the steps, with their sizes held constant; second derivatives raise
