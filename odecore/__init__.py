@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    __version__: str
     from odecore import (
         adjoint,
         directions,
@@ -40,10 +41,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("importlib.metadata").version("odecore")
     if name in __all__ or name == "testing":
         return import_module(f"odecore.{name}")
     raise AttributeError(f"module 'odecore' has no attribute {name!r}; it has {', '.join(__all__)}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__, "testing"])
+    return sorted([*globals(), *__all__, "testing", "__version__"])

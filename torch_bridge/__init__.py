@@ -1,5 +1,6 @@
 """odecore in torch: solves with gradients, trainable solvers, sketched layers, directions."""
 
+from odecore import __version__ as __version__
 from torch_bridge._adapt_steps import StepChange, adapt_steps
 from torch_bridge._adjoint import odeint_adjoint
 from torch_bridge._attack import Attack, Expectation, autoattack

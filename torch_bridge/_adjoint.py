@@ -11,14 +11,13 @@ from torch import Tensor
 
 from odecore.adjoint import Gradients
 from odecore.solve import Newton
-from odecore.tableaux import Coefficients
+from torch_bridge._adjoint_refusals import refuse_unused, require_methods, warn_of_callbacks
 from torch_bridge._adjoint_setting import Setting
-from torch_bridge._callbacks import observer_of
 from torch_bridge._captured import field_later, parameters_of
 from torch_bridge._certifier import Certifier
 from torch_bridge._events import solved_again
 from torch_bridge._fields import Autocast, inside_torch_func, inside_transform
-from torch_bridge._methods import Method, Solver, solver_of
+from torch_bridge._methods import Method, solver_of
 from torch_bridge._odeint import Prepared, odeint, prepare
 from torch_bridge._once import once_only
 from torch_bridge._one_solve import one_solve, untraced
@@ -120,6 +119,8 @@ def odeint_adjoint(
 
     Warns
     -----
+    odecore.errors.CallbackWarning
+        Where `func` has callbacks that will not be called.
     odecore.errors.UnresolvedInterpolantWarning
         On the CPU, where the Chebyshev coefficients of the trajectory, or in the backward pass of
         the adjoint or of the integrand of the parameters' gradient, have not decayed to ten times
@@ -135,8 +136,16 @@ def odeint_adjoint(
     reaches otherwise, or attributes bound to other tensors, are not.
 
     With `event_fn` the event is found first, and the solve is made again up to it: twice the
-    evaluations, and the memory of an adjoint. `odeint_event(odeint_interface=odeint_adjoint)` has
-    the gradient of the event's time.
+    evaluations, and the memory of an adjoint. Gradients of the state are those for the time held as
+    it is; one of the time raises RuntimeError (torchdiffeq's is zero), and
+    `odeint_event(odeint_interface=odeint_adjoint)` has both.
+
+    `callback_step_adjoint`, `callback_accept_step_adjoint` and `callback_reject_step_adjoint` of
+    `func` are called in the backward solve with (t, state, dt), t in the direction of the forward
+    solve. With "restored" the state is dL/dy, in the structure of y; with "reversed" it is
+    torchdiffeq's tuple (vjp_t, y, adj_y, *params), where y and adj_y of a tuple are vectors, and
+    vjp_t is 0 unless `t` requires a gradient. "discrete" and `adjoint_method="collocation"` have
+    no such steps, and warn.
 
     Under torch.func (grad, vmap, jacrev) the parameters are those of `func`, a Module; vmap solves
     one sample after another, each with steps of its own.
@@ -157,7 +166,7 @@ def odeint_adjoint(
         )  # fmt: skip
         with one_solve():
             return solved_again(partial(odeint, **forward), solve, func, y0, t, event_fn)
-    _refuse_unused(adjoint, given, nodes, memory)
+    refuse_unused(adjoint, given, nodes, memory)
     if compile and (adjoint != "restored" or inside_torch_func()):
         found = "torch.func" if adjoint == "restored" else f"adjoint={adjoint!r}"
         raise ValueError(f"`compile` is for restored adjoints outside of torch.func, got {found}")
@@ -166,12 +175,14 @@ def odeint_adjoint(
         problem = prepare(func, y0, t, rtol, atol, method, options, compile)
         setting = _setting(problem, method, options, parameters, **given)
         by_scipy = problem.solver.method is None and adjoint == "reversed" and not certificate
-        _require_methods(*([] if by_scipy else [problem.solver]), setting.backward)
+        require_methods(*([] if by_scipy else [problem.solver]), setting.backward)
+        collocates = adjoint == "restored" and _collocates(setting, **given)
+        warn_of_callbacks(func, adjoint, problem.solver, collocates)
         if adjoint == "reversed":
             return Reversed(setting)
         if adjoint == "discrete":
             return Discrete(setting, memory)
-        return Restored(setting, nodes, memory, _collocates(setting, **given), compile)
+        return Restored(setting, nodes, memory, collocates, compile)
 
     certifier = Certifier.of(certificate)
     if inside_torch_func():
@@ -299,47 +310,5 @@ def _collocates(
         and adjoint_options is None
         and problem.solver.adaptive
         and problem.y0.device.type == "cpu"
-        and observer_of(problem.func, problem.layout, "_adjoint") is None
+        and problem.observer("_adjoint") is None
     )
-
-
-def _refuse_unused(
-    adjoint: str, given: dict[str, Any], nodes: int | None, memory: int | None
-) -> None:
-    """Raise ValueError for an option that this adjoint would ignore in silence."""
-    unused = {
-        "restored": {},
-        "reversed": {"nodes": nodes, "memory": memory},
-        "discrete": {**given, "nodes": nodes},
-    }[adjoint]
-    found = [name for name, value in unused.items() if value is not None]
-    if given["adjoint_method"] == "collocation" and adjoint != "restored":
-        found.append("adjoint_method='collocation'")
-    if found:
-        raise ValueError(f"{', '.join(found)} have no effect with adjoint={adjoint!r}: leave out")
-
-
-def _require_methods(*solvers: Solver) -> None:
-    """Refuse methods that are trained, and backward ones that leave their steps."""
-    for solver in solvers:
-        method = solver.method
-        if method is None:
-            raise ValueError(
-                "SciPy's solvers have no dense output here, and do not solve backward; choose "
-                "another method, or adjoint='reversed' with an `adjoint_method` such as 'dopri5'"
-            )
-        if not isinstance(method, Coefficients):
-            continue
-        entries = (*method.b, *(a for row in method.A for a in row))
-        if any(isinstance(x, Tensor) and x.requires_grad for x in entries):
-            raise ValueError(
-                "the coefficients of the method require a gradient, which the adjoint of the flow "
-                "does not have; use `odeint`, which differentiates the steps"
-            )
-    last = solvers[-1].method
-    outside = last.abscissae_outside if isinstance(last, Coefficients) else []
-    if outside:
-        raise ValueError(
-            f"the backward method evaluates outside its steps, at c = {outside}, where the "
-            "trajectory is not known; give an `adjoint_method` with abscissae in [0, 1]"
-        )

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torch_bridge._callbacks import observer_of
 from torch_bridge._changed import Version, refuse_changes, versions_of
 from torch_bridge._fields import Autocast
 from torch_bridge._methods import Solver
@@ -76,8 +75,7 @@ class Setting:
         """Keyword arguments of the backward solve, with the norm that is wanted now."""
         problem = self.problem
         found = self.backward.panel_options(problem.times, self._grid())
-        observe = observer_of(problem.func, problem.layout, "_adjoint")
-        found["observe"] = observe
+        found["observe"] = problem.observer("_adjoint")
         if norm is None or norm == "seminorm" or not self.backward.adaptive:
             return found
         state, zeros = problem.layout.state, [torch.zeros_like(p) for p in self.parameters]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from torch_bridge._states import Layout
+from odecore.errors import CallbackWarning
 
-__all__ = ["observer_of"]
+__all__ = ["observer_of", "warn_uncalled"]
 
 NAMES = {
     "step": "callback_step",
@@ -20,29 +21,39 @@ NAMES = {
 
 
 def observer_of(
-    func: Any, layout: Layout, suffix: str = ""
+    func: Any, state: Callable[[Any, Any], Any], suffix: str = ""
 ) -> Callable[[str, Any, Any, Any], None] | None:
     """The function that `odecore.solve.solve_ivp` calls at each attempt, or None.
 
     The attributes `callback_step`, `callback_accept_step` and `callback_reject_step` of `func`
-    (with the suffix) are called as callback(t0, y0, dt): t0 in the user's direction of time and dt
-    the length of the step, as float64 tensors; y0 in the user's structure.
+    (with the suffix) are called as callback(t0, state(t, y), dt): t0 in the user's direction of
+    time and dt the length of the step, as float64 tensors.
     """
-    found = {
-        what: getattr(func, name + suffix, None)
-        for what, name in NAMES.items()
-        if callable(getattr(func, name + suffix, None))
-    }
+    found = _found(func, suffix)
     if not found:
         return None
 
-    def observe(what: str, t: Any, y: Tensor, h: Any) -> None:
+    def observe(what: str, t: Any, y: Any, h: Any) -> None:
         callback = found.get(what)
         if callback is not None:
-            callback(_time(t, y), layout.state(y), abs(_time(h, y)))
+            device = (y if isinstance(y, Tensor) else y[0]).device
+            callback(_time(t, device), state(t, y), abs(_time(h, device)))
 
     return observe
 
 
-def _time(t: Any, y: Tensor) -> Tensor:
-    return t if isinstance(t, Tensor) else torch.tensor(t, dtype=torch.float64, device=y.device)
+def warn_uncalled(func: Any, suffix: str, reason: str, stacklevel: int) -> None:
+    """Warn if `func` has callbacks with this suffix, which will not be called."""
+    names = [NAMES[what] + suffix for what in _found(func, suffix)]
+    if names:
+        message = f"{', '.join(names)} will not be called: {reason}"
+        warnings.warn(message, CallbackWarning, stacklevel=stacklevel)
+
+
+def _found(func: Any, suffix: str) -> dict[str, Callable[..., Any]]:
+    names = {what: getattr(func, name + suffix, None) for what, name in NAMES.items()}
+    return {what: callback for what, callback in names.items() if callable(callback)}
+
+
+def _time(t: Any, device: torch.device) -> Tensor:
+    return t if isinstance(t, Tensor) else torch.tensor(t, dtype=torch.float64, device=device)

@@ -22,6 +22,10 @@ NO_SECOND_DERIVATIVE = (
     "the gradient of an event's time can not be differentiated again; "
     "differentiate it numerically, or solve to a fixed time"
 )
+HELD = (
+    "`odeint_adjoint(event_fn=...)` holds the event's time, whose gradient is wanted here: "
+    "`odeint_event(..., odeint_interface=odeint_adjoint)` has it; or detach the time"
+)
 NO_DERIVATIVE = (
     "the event's time has no gradient: where it happened, the value of `event_fn` does not change "
     "with t and y, as a constant, a sign or a detached value does not; return a difference, such "
@@ -123,16 +127,19 @@ def moved_to_event(
 def solved_again(
     find: Callable[..., Any], solve: Callable[..., Any], func: Any, y0: Any, t: Tensor, event: Any
 ) -> tuple[Tensor, Any]:
-    """Find the event, and solve again up to it: how far memory reaches is known then."""
+    """Find the event, and solve again up to it: how far memory reaches is known then.
+
+    A gradient of the time raises RuntimeError.
+    """
     with torch.no_grad():
         time, _ = find(func, y0, t, event_fn=event)
-    ends = [t.detach()[0], time]
+    ends = [t[0], time]
     if ends[0] == time:
         ends.pop()
     y = solve(func, y0, torch.stack(ends))
     if len(ends) == 1:
         y = tuple(torch.cat([s, s]) for s in y) if isinstance(y, tuple) else torch.cat([y, y])
-    return time, y
+    return once_only(time, y, HELD), y
 
 
 def _time(t: Any, y: Tensor) -> Tensor:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from warnings import warn
 
 import torch
 from torch import Tensor
 
-from odecore.errors import CallbackWarning
 from odecore.solve import solve_ivp
 from odecore.tableaux import Coefficients
-from torch_bridge._callbacks import observer_of
+from torch_bridge._callbacks import observer_of, warn_uncalled
 from torch_bridge._compiled import compiled_kernels
 from torch_bridge._events import moved_to_event, until_event
 from torch_bridge._fields import as_field, inside_transform, times_of
@@ -25,7 +23,9 @@ from torch_bridge._scipy import scipy_solve
 from torch_bridge._states import Layout, layout_of
 from torch_bridge._times import shifted_outputs, shifted_start
 
-__all__ = ["odeint", "odeint_event", "prepare"]
+__all__ = ["SCIPY_STEPS", "odeint", "odeint_event", "prepare"]
+
+SCIPY_STEPS = "SciPy's solvers take steps of their own; choose another method"
 
 
 @untraced
@@ -89,7 +89,8 @@ def odeint(
     -------
     (n, ...) Tensor, or tuple of such
         States at the times t, in the dtype and device of `y0`; with `event_fn` the time of the
-        event and the states at the start and there (`odeint_event` has its gradient).
+        event and the states at the start and there, with gradients for the time held as it is
+        (`odeint_event` has those of the time, and of the state that moves with it).
 
     Raises
     ------
@@ -97,6 +98,13 @@ def odeint(
         For input that breaks a rule above, unknown options included.
     odecore.errors.SolveError
         When the solve fails, a subclass for each cause, with the partial trajectory.
+
+    Warns
+    -----
+    odecore.errors.UnconvergedCorrectorWarning
+        Where the corrector of "implicit_adams" does not converge, and the order falls (CPU).
+    odecore.errors.CallbackWarning, odecore.errors.CompileWarning
+        Where callbacks of `func` can not be called, or it can not be compiled.
 
     Notes
     -----
@@ -135,7 +143,7 @@ class Prepared:
     def arguments(self, interpolation: str = "full") -> dict[str, Any]:
         """Keyword arguments of `solve_ivp`, with an interpolation where the user chose none."""
         found = self.solver.arguments(self.func, self.given, self.t, self.times, interpolation)
-        return {**found, "observe": observer_of(self.func, self.layout)}
+        return {**found, "observe": self.observer()}
 
     def panel_options(self) -> dict[str, Any]:
         """Keyword arguments of `odecore.adjoint.record_panels`."""
@@ -143,7 +151,11 @@ class Prepared:
         found = self.solver.panel_options(self.times, grid)
         if self.solver.per_interval is not None:  # one solve goes through all intervals
             found["max_steps"] = self.solver.per_interval * max(1, len(self.times) - 1)
-        return {**found, "observe": observer_of(self.func, self.layout)}
+        return {**found, "observe": self.observer()}
+
+    def observer(self, suffix: str = "") -> Callable[[str, Any, Any, Any], None] | None:
+        """The user's callbacks with this suffix, which get states as the user's."""
+        return observer_of(self.func, lambda _, y: self.layout.state(y), suffix)
 
     def outputs(self) -> Any:
         """Solve, and give the states at all times."""
@@ -151,13 +163,7 @@ class Prepared:
         if len(self.times) == 1:
             return self.layout.state(start[None])
         if self.solver.method is None:
-            if observer_of(self.func, self.layout) is not None:
-                warn(
-                    "SciPy's solvers take steps of their own: `callback_step` and its relatives "
-                    "are not called; choose another method",
-                    CallbackWarning,
-                    stacklevel=4,
-                )
+            warn_uncalled(self.func, "", SCIPY_STEPS, stacklevel=5)
             y = scipy_solve(self.field, start, self.times, self.solver.options)
         else:
             span, arguments = (self.times[0], self.times[-1]), self.arguments("linear")
@@ -179,10 +185,11 @@ class Prepared:
             )
         if self.solver.method is None:
             raise ValueError("SciPy's solvers do not look for events here; choose another method")
+        start = shifted_start(self.y0, self.t, self.field)
         time, y = until_event(
             self.field,
             self.layout.function(event_fn),
-            self.y0,
+            start,
             self.times,
             self.arguments(),
             self.solver.step_size,
@@ -295,5 +302,5 @@ def odeint_event(
         )
         whole = layout.shapes is None
         end = solution[-1] if whole else layout.vector(tuple(s[-1] for s in solution))
-        event_t, end = moved_to_event(field, layout.function(event_fn), event_t, end)
+        event_t, end = moved_to_event(field, layout.function(event_fn), event_t.detach(), end)
     return event_t, layout.state(torch.stack([vector, end]))

@@ -68,8 +68,11 @@ class _Once(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.reason = inputs[1]
+        ctx.reason, ctx.inputs = inputs[1], len(inputs)
+        ctx.set_materialize_grads(False)
 
     @staticmethod
-    def backward(ctx: Any, _: Tensor) -> tuple[None, ...]:
-        raise RuntimeError(ctx.reason)
+    def backward(ctx: Any, gradient: Tensor | None) -> tuple[None, ...]:
+        if gradient is not None:
+            raise RuntimeError(ctx.reason)
+        return (None,) * ctx.inputs

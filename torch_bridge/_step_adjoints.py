@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from odecore.adjoint import (
@@ -19,6 +20,7 @@ from odecore.adjoint import (
 )
 from odecore.solve import solve_ivp
 from torch_bridge._adjoint_setting import Setting
+from torch_bridge._callbacks import observer_of
 from torch_bridge._scipy import scipy_solve
 
 __all__ = ["Discrete", "Reversed"]
@@ -49,6 +51,7 @@ class Reversed:
         """Solve backward."""
         setting = self.setting
         options = {**setting.backward_options(None), "seminorm": norm == "seminorm"}
+        options["observe"] = observer_of(setting.problem.func, self._augmented, "_adjoint")
         for name in {"rtol", "atol"} & set(options):
             if isinstance(options[name], Tensor):  # of the state's entries
                 least = float(options[name].min())
@@ -66,6 +69,17 @@ class Reversed:
         layout = self.setting.problem.layout
         pair = (y, a) if layout.shapes is None else (*layout.state(y), *layout.state(a))
         return y.new_zeros(()), *pair, *gradients
+
+    def _augmented(self, t: Any, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """As torchdiffeq's callbacks expect them, y and a of a tuple as vectors.
+
+        The first, the gradient of time, is -a f where times require a gradient.
+        """
+        y, a, *gradients = parts
+        along = torch.zeros((), dtype=y.dtype, device=y.device)
+        if self.setting.problem.t.requires_grad:
+            along = along - (a.conj() * self.setting.field_later(y)(t, y)).real.sum()
+        return along, y, a, *gradients
 
     def warn_of_trajectory(self, saved: Sequence[Tensor]) -> None:
         """Nothing is interpolated."""

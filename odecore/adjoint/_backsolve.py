@@ -10,7 +10,7 @@ from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize
 from odecore.adjoint._step_ends import step_ends
 from odecore.adjoint._sweep import product
-from odecore.adjoint._unit import in_their_unit
+from odecore.adjoint._unit import in_their_unit, observing
 from odecore.solve import Statistics, solve_ivp
 
 __all__ = ["backsolve"]
@@ -58,7 +58,8 @@ def backsolve(
     grid : sequence of float, optional
         The ends of the steps in all intervals, to which the output times are added.
     **options
-        Further options of `solve_ivp`.
+        Further options of `solve_ivp`. An `observe` gets the tuple (y, a, gradients...), as they
+        are; gradients of real parameters of a complex state are the real parts.
 
     Returns
     -------
@@ -101,15 +102,21 @@ def backsolve(
         norm = _of_state_and_adjoint
     options = {"steps": steps, "step_size": step_size, "norm": norm, **options}
 
-    def solve(cotangents: Sequence[Any]) -> Gradients:
+    def solve(cotangents: Sequence[Any], whole: Any) -> Gradients:
         a = cotangents[-1]
+
+        def as_they_are(state: Any) -> Any:
+            y, a, *sums = state
+            return y, *map(whole, (a, *map(_like, sums, parameters)))
+
+        observed = observing(options, as_they_are)
         total = tuple(xp.astype(x * 0, a.dtype) for x in parameters)
         slopes, statistics = [], Statistics()
         for i in reversed(range(1, len(times))):
             slopes.append(product(cotangents[i], linearize(times[i], states[i])[0], xp))
             span, start = (times[i], times[i - 1]), (states[i], a, *total)
             ends = None if grid is None else step_ends(grid, *span)
-            found = solve_ivp(field, span, start, t_eval=span, grid=ends, **options)
+            found = solve_ivp(field, span, start, t_eval=span, grid=ends, **observed)
             _, a, *sums = (leaf[-1, ...] for leaf in found.y)
             total = tuple(sums)
             statistics = statistics + found.statistics + Statistics(evaluations=1)
@@ -117,7 +124,7 @@ def backsolve(
                 slopes.append(-product(a, linearize(times[0], states[0])[0], xp))
             a = a + cotangents[i - 1]
         statistics = statistics + Statistics(evaluations=1)
-        total = tuple(_like(x, p, xp) for x, p in zip(total, parameters, strict=True))
+        total = tuple(map(_like, total, parameters))
         none = xp.sum(xp.abs(a) * 0)
         return Gradients(a, total, none, statistics, tuple(reversed(slopes)))
 
@@ -130,8 +137,9 @@ def _of_state_and_adjoint(state: tuple[Any, ...]) -> Any:
     return largest(float(xp.mean(xp.abs(part) ** 2)) ** 0.5 for part in state[:2])
 
 
-def _like(x: Any, parameter: Any, xp: Any) -> Any:
+def _like(x: Any, parameter: Any) -> Any:
     """A gradient in the dtype of its parameter."""
+    xp = namespace(x)
     real = not xp.isdtype(parameter.dtype, "complex floating")
     if real and xp.isdtype(x.dtype, "complex floating"):
         x = xp.real(x)

@@ -96,7 +96,7 @@ def certify(
     across = Collocation(
         linearize_nodes, bool(found.parameters), *sharp, None, jump_at, None, stepping, strict=True
     )
-    reference = in_their_unit(lambda w: sweep(better, w, across), cotangents)
+    reference = in_their_unit(lambda w, _: sweep(better, w, across), cotangents)
     reference = replace(reference, statistics=reference.statistics + improved.statistics)
     error = distance((found.y0, *found.parameters), (reference.y0, *reference.parameters))
     return Certificate(float(error), reference, improved.swept, improved.stepped)

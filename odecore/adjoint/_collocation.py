@@ -22,7 +22,7 @@ from odecore.adjoint._panels import Panel
 from odecore.adjoint._quadrature import MOST_NODES, Quadrature, added, least, node_times
 from odecore.adjoint._restored import Stepping
 from odecore.adjoint._sweep import Crossing, sweep
-from odecore.adjoint._unit import in_their_unit
+from odecore.adjoint._unit import in_their_unit, observing
 from odecore.interpolation import (
     coefficient_tail,
     decay_ratio,
@@ -103,8 +103,12 @@ def collocated(
     tells.
     """
     most = parameters, rtol, atol, passes, jump_at, kernel
-    across = Collocation(linearize_nodes, *most, stepping)
-    return in_their_unit(lambda w: sweep(panels, w, across), cotangents)
+
+    def solve(cotangents: Sequence[Any], whole: Any) -> Gradients:
+        across = Collocation(linearize_nodes, *most, observing(stepping, whole))
+        return sweep(panels, cotangents, across)
+
+    return in_their_unit(solve, cotangents)
 
 
 class Collocation:

@@ -261,7 +261,7 @@ def discrete(
     xp = namespace(y)
     none = xp.sum(xp.zeros_like(xp.abs(y)))
 
-    def solve(cotangents: Sequence[Any]) -> Gradients:
+    def solve(cotangents: Sequence[Any], _: Any) -> Gradients:
         a = _back(record, step, dict(zip(record.outputs, cotangents, strict=True)))
         counts = Statistics(step.evaluations, accepted=len(record.times) - 1, newton=step.passes)
         return Gradients(a, step.total, none, counts, residual=max(step.residuals))

@@ -29,7 +29,7 @@ class Panel:
     Parameters
     ----------
     start, end : float or 0-d array
-        In the direction of integration.
+        In the direction of integration; what can be read at no cost becomes a float.
     values : (m, ...) array
         States at the m points of the second kind from start to end; both ends are nodes.
     is_last : bool
@@ -44,6 +44,12 @@ class Panel:
     values: Any
     is_last: bool = True
     tail: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("start", "end"):
+            t = getattr(self, name)
+            if not isinstance(t, float) and (not hasattr(t, "shape") or is_readable(t)):
+                object.__setattr__(self, name, float(t))
 
     @property
     def length(self) -> Any:

@@ -14,7 +14,7 @@ from odecore.adjoint._panels import Panel, equal_steps, landing_grid
 from odecore.adjoint._quadrature import MOST_NODES, Quadrature, added
 from odecore.adjoint._step_ends import step_ends
 from odecore.adjoint._sweep import Crossing, sweep
-from odecore.adjoint._unit import in_their_unit
+from odecore.adjoint._unit import in_their_unit, observing
 from odecore.interpolation import Interpolant, chebyshev_points, coefficient_tail
 from odecore.solve import Statistics, Trajectory, solve_ivp
 
@@ -81,13 +81,17 @@ def restored(
     The adjoint is linear in the cotangents, and no absolute tolerance of the state fits their size:
     it is solved in the unit of the largest entry of all cotangents, so that `atol` is relative to
     that entry and gradients are homogeneous, g(s w) = s g(w). A `norm`
-    and an `observe` see the adjoint in this unit. Where a cotangent is not finite, all gradients
-    are NaN.
+    sees the adjoint in this unit; an `observe` sees it as it is, at times and with steps in units
+    of t. Where a cotangent is not finite, all gradients are NaN.
     """
     nodes = linearize_nodes or node_by_node(linearize)
     options = _of_intervals(panels, options)
-    across = Stepping(linearize, nodes, parameters, batch, options)
-    return in_their_unit(lambda w: sweep(panels, w, across), cotangents)
+
+    def solve(cotangents: Sequence[Any], whole: Any) -> Gradients:
+        across = Stepping(linearize, nodes, parameters, batch, observing(options, whole))
+        return sweep(panels, cotangents, across)
+
+    return in_their_unit(solve, cotangents)
 
 
 def _of_intervals(panels: Sequence[Panel], options: dict[str, Any]) -> dict[str, Any]:
@@ -179,4 +183,12 @@ class Stepping:
             options[name] = value / abs(panel.length)
         for name, values in self.moments.items():
             options[name] = [(value - panel.start) / panel.length for value in values]
+        observe = options.get("observe")
+        if observe is not None:
+
+            def in_time(what: str, s: float, a: Any, h: float) -> None:
+                t = panel.end if s == 1.0 else panel.time(s)
+                observe(what, t, a, panel.length * h)
+
+            options["observe"] = in_time
         return options

@@ -10,18 +10,19 @@ from typing import Any
 from odecore._array import namespace
 from odecore.adjoint._gradients import Gradients
 
-__all__ = ["in_their_unit"]
+__all__ = ["in_their_unit", "observing"]
 
 
 def in_their_unit(
-    solve: Callable[[Sequence[Any]], Gradients], cotangents: Sequence[Any], /
+    solve: Callable[[Sequence[Any], Callable[[Any], Any]], Gradients], cotangents: Sequence[Any], /
 ) -> Gradients:
     """Solve for cotangents in the unit of the largest, and give the gradients in that unit.
 
     Parameters
     ----------
     solve : callable
-        From cotangents, the largest entry of which is 1, to their gradients.
+        From cotangents, the largest entry of which is 1, and the function that multiplies an array
+        by their unit, to their gradients.
     cotangents : sequence of arrays
 
     Returns
@@ -31,19 +32,28 @@ def in_their_unit(
         where a cotangent is not finite; only their shapes are solved for then.
     """
     if not any(prod(c.shape) for c in cotangents):
-        return solve(cotangents)
+        return solve(cotangents, lambda x: x)
     xp = namespace(cotangents[0])
     unit = xp.max(xp.stack([xp.max(xp.abs(c)) for c in cotangents]))
     unit = xp.where(unit == 0, xp.ones_like(unit), xp.where(xp.isfinite(unit), unit, nan))
-    found = solve([xp.where(xp.isnan(unit), xp.zeros_like(c), c / unit) for c in cotangents])
 
     def whole(x: Any) -> Any:
         real = xp.real(x) if xp.isdtype(x.dtype, "complex floating") else x
         return x * xp.astype(unit, real.dtype)
 
+    scaled = [xp.where(xp.isnan(unit), xp.zeros_like(c), c / unit) for c in cotangents]
+    found = solve(scaled, whole)
     return replace(
         found,
         y0=whole(found.y0),
         parameters=tuple(map(whole, found.parameters)),
         times=tuple(map(whole, found.times)),
     )
+
+
+def observing(options: dict[str, Any], whole: Callable[[Any], Any]) -> dict[str, Any]:
+    """Options of `solve_ivp` whose `observe`, if there is one, sees the adjoint as it is."""
+    observe = options.get("observe")
+    if observe is None:
+        return options
+    return {**options, "observe": lambda what, t, a, h: observe(what, t, whole(a), h)}

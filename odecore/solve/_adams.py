@@ -36,7 +36,9 @@ class Adams:
         Evaluations of the corrector in a step, at least 1.
     rtol, atol : float or array, optional
         The corrector ends when no entry changes by more than atol + rtol abs(change of y), or than
-        rounding.
+        rounding. Where it does not converge in time, an `UnconvergedCorrectorWarning` says so, the
+        step stands, and the oldest slope is dropped, which lowers the order by one; on an
+        accelerator, whose values are not read, there is neither.
     across_jumps : bool, optional
         Keep the slopes from before the times of `jump_at`, at which f is evaluated just beside; by
         default the method begins anew there.
@@ -87,15 +89,19 @@ class AdamsSteps:
         slope = checked_stage(fun(t, y), y) if first_stage is None else first_stage
         self.times.appendleft(t)
         self.slopes.appendleft(slope)
-        y_new, evaluations = self._step(fun, t, y, h, t_new, self.times, self.slopes)
+        self.known = tuple(self.times), tuple(self.slopes)
+        y_new, evaluations, converged = self._step(fun, t, y, h, t_new, *self.known)
+        if not converged:  # of lower order, it is more stable
+            self.times.pop()
+            self.slopes.pop()
         return Attempt(y_new, None, slope, None, evaluations + (first_stage is None), (slope,))
 
     def again(self) -> Callable[..., Attempt]:
         """What repeats the last step, with another end."""
-        known = tuple(self.times), tuple(self.slopes)
+        known = self.known
 
         def make(fun: Any, t: Any, y: Any, h: Any, first_stage: Any, t_new: Any) -> Attempt:
-            y_new, evaluations = self._step(fun, t, y, h, t_new, *known)
+            y_new, evaluations, _ = self._step(fun, t, y, h, t_new, *known)
             return Attempt(y_new, None, None, None, evaluations)
 
         return make
@@ -108,37 +114,40 @@ class AdamsSteps:
 
     def _step(
         self, fun: Any, t: Any, y: Any, h: Any, t_new: Any, known: Any, slopes: Any
-    ) -> tuple[Any, int]:
-        """The state at t_new from the slopes at known times, the last at t, and evaluations."""
+    ) -> tuple[Any, int, bool]:
+        """The state at t_new from the slopes at known times, the last at t; the evaluations, and
+        whether the corrector converged.
+        """
         if len(slopes) < FEWEST:
             made = self.start(fun, t, y, h, slopes[0], t_new)
-            return made.y, made.evaluations
+            return made.y, made.evaluations, True
         times, evaluations = [(s - t) / h for s in known], 0
         y_new = self.combine(y, h, adams_weights(times), slopes)
         if self.method.implicit:
             first, *rest = adams_weights([1.0, *times])
             base = self.combine(y, h, rest, slopes)
-            y_new, evaluations = self._correct(fun, t_new, y, h, first, base, y_new)
-        return y_new, evaluations
+            return self._correct(fun, t_new, y, h, first, base, y_new)
+        return y_new, evaluations, True
 
     def _correct(
         self, fun: Any, t_new: Any, y: Any, h: Any, weight: float, base: Any, guess: Any
-    ) -> tuple[Any, int]:
+    ) -> tuple[Any, int, bool]:
         """Fixed-point iterations of the corrector base + h weight f(t_new, .)."""
         method = self.method
         for count in range(1, method.max_iterations + 1):
             later = self.combine(base, h, [weight], [checked_stage(fun(t_new, guess), y)])
             if is_readable(y) and self._largest(guess, later, y) < 1:
-                return later, count
+                return later, count, True
             guess = later
         if is_readable(y):
             warn(
                 f"the corrector did not converge in {method.max_iterations} iterations at "
-                f"t = {t_new}: take smaller steps, or an implicit Runge-Kutta method",
+                f"t = {t_new}, and the order falls by one: take smaller steps, or an implicit "
+                "Runge-Kutta method",
                 UnconvergedCorrectorWarning,
                 stacklevel=2,
             )
-        return guess, method.max_iterations
+        return guess, method.max_iterations, not is_readable(y)
 
     def _largest(self, before: Any, after: Any, y: Any) -> float:
         xp = namespace(y)

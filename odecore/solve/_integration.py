@@ -144,7 +144,7 @@ def solve_ivp(
         default it does where reading is free, that is, not on an accelerator.
     observe : callable, optional
         `observe(what, t, y, h)`, called with "step" before each attempt from (t, y) with step h,
-        and with "accept" or "reject" after it. For a structure, y is the vector of its entries.
+        and with "accept" or "reject" after it.
     progress : bool or callable, optional
         Show a bar (needs tqdm), or call the callable with the fraction of the interval done.
     kernels : Kernels, optional
@@ -223,7 +223,7 @@ def solve_ivp(
         events=problem.events,
         dense=dense,
         jump_at_start=jump_at is not None and times[0] in list(jump_at),
-        observe=observe,
+        observe=_of_structure(observe, problem.convert),
         report=report,
         kernels=kernels or Kernels(),
     )
@@ -235,6 +235,13 @@ def solve_ivp(
     if throw:
         trajectory.raise_for_status()
     return trajectory
+
+
+def _of_structure(observe: Any, state: Callable[[Any], Any] | None) -> Any:
+    """The function for vectors, which gives a structure to the user's."""
+    if observe is None or state is None:
+        return observe
+    return lambda what, t, y, h: observe(what, t, state(y), h)
 
 
 def _chosen(given: dict[str, Any], floats: bool, reads_times: bool) -> str | None:

@@ -6,7 +6,16 @@ import scipy.linalg
 from scipy.linalg import expm
 
 from odecore._array import namespace
-from odecore.adjoint import collocated, cross_at_once, node_by_node, record_panels, restored
+from odecore.adjoint import (
+    backsolve,
+    collocated,
+    cross_at_once,
+    discrete,
+    node_by_node,
+    record_panels,
+    record_steps,
+    restored,
+)
 from odecore.errors import NonfiniteRHSError
 from tests.odecore.test_adjoint import TIMES, Y0, A, W, exact_gradients, linear, linearization
 
@@ -365,3 +374,30 @@ def test_few_numbers_are_solved_directly():
         assert np.linalg.norm(found.y0 - wanted) < 1e-6 * np.linalg.norm(wanted)
         assert (found.statistics.newton == passes) == (passes is not None)
         assert found.residual <= 50 * np.finfo(float).eps or passes is None
+
+
+@pytest.mark.parametrize("convert", [list, np.array, lambda t: np.array(t, dtype=np.float32)])
+def test_times_of_any_type_are_read(convert):
+    def fun(t, y):
+        return -t * y
+
+    def linearize(t, y):
+        t = np.reshape(t, (*np.shape(t), *(1,) * (y.ndim - np.ndim(t))))
+        return -t * y, lambda a, _: (-t * a, (np.sum(-t * a * y),))
+
+    def run(times):
+        y0, cotangents = np.ones(5), [np.zeros(5), np.ones(5), np.ones(5)]
+        _, panels = record_panels(fun, times, y0, nodes=3)
+        _, steps = record_steps(fun, times, y0)
+        states = np.stack([y0, *(panel.values[-1] for panel in panels)])
+        return [
+            collocated(linearize, panels, cotangents),
+            restored(linearize, panels, cotangents),
+            discrete(linearize, steps, cotangents),
+            backsolve(linearize, times, states, cotangents, parameters=[np.ones(())]),
+        ]
+
+    for found, wanted in zip(run(convert([0, 1, 2])), run([0.0, 1.0, 2.0]), strict=True):
+        np.testing.assert_array_equal(found.y0, wanted.y0)
+        np.testing.assert_array_equal(found.parameters, wanted.parameters)
+        assert found.statistics == wanted.statistics

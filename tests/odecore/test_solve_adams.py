@@ -66,6 +66,14 @@ def test_a_corrector_that_does_not_converge_warns():
         solve_ivp(lambda t, y: -30 * y, (0, 1), [1.0], method=Adams(4, implicit=True), steps=12)
 
 
+def test_the_order_falls_where_the_corrector_does_not_converge():
+    field = lambda t, y: -4 * np.sin(y) + np.cos(t)  # noqa: E731
+    exact = solve_ivp(field, (0, 8), [1.0], rtol=1e-11, atol=1e-11).y[-1]
+    with pytest.warns(UnconvergedCorrectorWarning, match="order falls"):
+        found = solve_ivp(field, (0, 8), [1.0], method=Adams(12, implicit=True), steps=40)
+    np.testing.assert_allclose(found.y[-1], exact, atol=1e-5)
+
+
 @pytest.mark.parametrize("options", [{"max_order": 1}, {"max_order": 13}, {"max_iterations": 0}])
 def test_numbers_out_of_range(options):
     with pytest.raises(ValueError, match="must be"):

@@ -1,6 +1,8 @@
 """What users of torchdiffeq write besides the plain call."""
 
+import math
 import warnings
+from functools import partial
 
 import pytest
 import torch
@@ -117,3 +119,39 @@ def test_scipys_solvers_have_gradients_by_the_reversed_adjoint(solver):
     ):
         with pytest.raises(ValueError, match="adjoint_method"):
             odeint_adjoint(func, y0, T, **options, **refused)
+
+
+@pytest.mark.parametrize("adjoint", ["restored", "reversed", "discrete", None])
+def test_the_time_of_an_event_is_held_aloud(adjoint):
+    """exp(-k (t - t0)) at the time at which it is 1/2; `odeint_event` moves it."""
+    k, y0 = (0.7 * ones(())).requires_grad_(), ones(1).requires_grad_()
+    t = torch.tensor([0.1, 1.0], dtype=T.dtype, requires_grad=True)
+    more = {} if adjoint is None else {"adjoint": adjoint, "adjoint_params": [k]}
+    solve = partial(odeint if adjoint is None else odeint_adjoint, **more)
+
+    def run(y0):
+        parts = {"event_fn": lambda t, y: y[0][0] - 0.5}
+        return solve(lambda t, y: (-k * y[0], 0 * y[1]), (y0, ones(1)), t, **parts)
+
+    time, (y, _) = run(y0)
+    found = torch.autograd.grad(y[-1].sum(), (y0, k, t), retain_graph=True)
+    held = math.log(2) / 0.7
+    wanted = 0.5 * ones(1), -0.5 * held * ones(()), torch.tensor([0.35, 0.0], dtype=T.dtype)
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-6)
+    assert time.requires_grad is (adjoint is not None)
+    if adjoint is not None:
+        with pytest.raises(RuntimeError, match="odeint_event"):
+            (time + y[-1].sum()).backward()
+    assert time.detach().item() == pytest.approx(0.1 + held, abs=1e-5)
+    assert run(y0.detach())[0].requires_grad is (adjoint is not None)  # by its parameter
+
+
+def test_torchdiffeqs_odeint_event_finds_the_gradient_with_our_solver():
+    torchdiffeq = pytest.importorskip("torchdiffeq")
+    y0 = ones(1).requires_grad_()
+    interface = partial(odeint_adjoint, adjoint_params=())
+    time, _ = torchdiffeq.odeint_event(
+        lambda t, y: -y, y0, T[0], event_fn=lambda t, y: y - 0.5, odeint_interface=interface
+    )
+    time.backward()
+    assert y0.grad.item() == pytest.approx(1, abs=1e-5)

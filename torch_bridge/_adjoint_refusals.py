@@ -1,0 +1,71 @@
+"""What an adjoint refuses, and what it warns of, before it solves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from odecore.tableaux import Coefficients
+from torch_bridge._callbacks import warn_uncalled
+from torch_bridge._methods import Solver
+from torch_bridge._odeint import SCIPY_STEPS
+
+__all__ = ["refuse_unused", "require_methods", "warn_of_callbacks"]
+
+
+def refuse_unused(
+    adjoint: str, given: dict[str, Any], nodes: int | None, memory: int | None
+) -> None:
+    """Raise ValueError for an option that this adjoint would ignore in silence."""
+    unused = {
+        "restored": {},
+        "reversed": {"nodes": nodes, "memory": memory},
+        "discrete": {**given, "nodes": nodes},
+    }[adjoint]
+    found = [name for name, value in unused.items() if value is not None]
+    if given["adjoint_method"] == "collocation" and adjoint != "restored":
+        found.append("adjoint_method='collocation'")
+    if found:
+        raise ValueError(f"{', '.join(found)} have no effect with adjoint={adjoint!r}: leave out")
+
+
+def require_methods(*solvers: Solver) -> None:
+    """Refuse methods that are trained, and backward ones that leave their steps."""
+    for solver in solvers:
+        method = solver.method
+        if method is None:
+            raise ValueError(
+                "SciPy's solvers have no dense output here, and do not solve backward; choose "
+                "another method, or adjoint='reversed' with an `adjoint_method` such as 'dopri5'"
+            )
+        if not isinstance(method, Coefficients):
+            continue
+        entries = (*method.b, *(a for row in method.A for a in row))
+        if any(isinstance(x, Tensor) and x.requires_grad for x in entries):
+            raise ValueError(
+                "the coefficients of the method require a gradient, which the adjoint of the flow "
+                "does not have; use `odeint`, which differentiates the steps"
+            )
+    last = solvers[-1].method
+    outside = last.abscissae_outside if isinstance(last, Coefficients) else []
+    if outside:
+        raise ValueError(
+            f"the backward method evaluates outside its steps, at c = {outside}, where the "
+            "trajectory is not known; give an `adjoint_method` with abscissae in [0, 1]"
+        )
+
+
+def warn_of_callbacks(func: Any, adjoint: str, forward: Solver, collocates: bool) -> None:
+    """Warn of callbacks that the forward or the backward pass has no steps for."""
+    if forward.method is None:
+        warn_uncalled(func, "", SCIPY_STEPS, stacklevel=6)
+    reason = None
+    if adjoint == "discrete":
+        reason = "the discrete adjoint transposes the steps of the forward pass, and solves nothing"
+    elif collocates:
+        reason = (
+            "collocation makes no steps, unless it fails; leave `adjoint_method` out, or choose one"
+        )
+    if reason is not None:
+        warn_uncalled(func, "_adjoint", reason, stacklevel=6)
