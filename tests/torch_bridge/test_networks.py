@@ -13,6 +13,7 @@ from torch_bridge import (
     ODENet10,
     ResidualField,
     check_rhs,
+    normalization,
     odeint,
     weight_normalization,
 )
@@ -96,6 +97,32 @@ def test_no_time_outside_of_ode_blocks(place):
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         ODENet4(3, 5, **{"width": 8, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: normalization("time batch", 3, interval=3), "did you mean 'intervals'"),
+        (lambda: normalization("layer", 3, dimension=1), "did you mean 'dimensions'"),
+        (lambda: ResidualField(8, activatoin="pre"), "ResidualField; did you mean 'activation'"),
+        (lambda: ResidualField(8, "time batch", interval=3), "did you mean 'intervals'"),
+        (lambda: DenseField(3, 8, weight="spectral"), "DenseField; did you mean 'weights'"),
+        (lambda: ODENet4(3, 5, widht=8), "ODENet4; did you mean 'width'"),
+        (lambda: ODENet4(3, 5, residual="layer"), r"unknown options \['residual'\]"),
+        (lambda: ODENet10(3, 5, residul="layer"), "ODENet10; did you mean 'residual'"),
+        (lambda: ODENet10(3, 5, adjiont="direct"), "did you mean 'adjoint'"),
+        (lambda: ODENet4(3, 5, rtol=1e-3), "rtol have no effect in 8 given steps"),
+        (lambda: ODENet10(3, 5, solver="dopri5", rtol=1e-3, atol=1e-3), "rtol, atol .* steps=None"),
+    ],
+)
+def test_unknown_options_and_those_without_effect(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_tolerances_reach_adaptive_steps():
+    model = ODENet4(3, 5, width=4, solver="dopri5", steps=None, rtol=1e-3)
+    assert next(m for m in model.modules() if isinstance(m, NeuralODE)).rtol == 1e-3
 
 
 # Frozen weights.
