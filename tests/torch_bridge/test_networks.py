@@ -218,6 +218,41 @@ def test_names_of_the_state_are_torchs():
     assert weight_normalization(ours, "none") is ours
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("kind", [nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d])
+def test_transposed_convolutions_are_normalized_by_their_outputs(kind, groups):
+    layer = kind(4, 6, 3, groups=groups, bias=False)
+    plain = copy.deepcopy(layer)
+    weight_normalization(layer, "weight")
+    x = torch.randn(2, 4, *[5] * (plain.weight.ndim - 2))
+    torch.testing.assert_close(layer(x), plain(x))  # the layer is what it was
+    parts = layer.parametrizations.weight
+    assert parts.original0.numel() == 6  # a length for each output
+    before = layer(x)
+    with torch.no_grad():
+        parts.original0.view(6)[4] *= 3  # in the second group, if there is one
+        parts.original1 *= 2
+    after = layer(x)
+    torch.testing.assert_close(after[:, 4], 3 * before[:, 4])
+    others = [0, 1, 2, 3, 5]
+    torch.testing.assert_close(after[:, others], before[:, others])
+    after.square().sum().backward()
+    assert parts.original0.grad.all()
+    other = weight_normalization(kind(4, 6, 3, groups=groups, bias=False), "weight")
+    other.load_state_dict(layer.state_dict())
+    assert torch.equal(other(x), after)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_spectral_norm_of_transposed_convolutions_is_that_of_their_outputs(groups):
+    layer = nn.ConvTranspose2d(4, 6, 3, groups=groups)
+    rows = layer.weight.detach().transpose(0, 1).flatten(1)
+    sigma = torch.linalg.matrix_norm(rows, 2)
+    weight_normalization(layer, "spectral")
+    torch.testing.assert_close(layer.weight, layer.parametrizations.weight.original / sigma,
+                               rtol=0.02, atol=0)  # fmt: skip
+
+
 def test_bad_weight_normalizations():
     with pytest.raises(ValueError, match="must be one of none, weight, spectral, got 'batch'"):
         weight_normalization(nn.Linear(2, 2), "batch")
