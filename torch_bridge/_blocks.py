@@ -20,6 +20,8 @@ from torch_bridge._normalization import normalized
 from torch_bridge._odeint import odeint
 from torch_bridge._one_solve import untraced
 from torch_bridge._right_hand_side import can_be_checked, check_rhs
+from torch_bridge._time_batch_norm import TimeBatchNorm
+from torch_bridge._unknown_options import keywords_of, refuse_unknown
 from torch_bridge._weight_normalization import weight_normalization
 
 __all__ = ["DenseField", "NeuralODE"]
@@ -230,6 +232,11 @@ class DenseField(nn.Module):
         ``functools.partial(SketchedLinear, ratio=0.2)``.
     **options
         Of `TimeBatchNorm`, for "time batch".
+
+    Raises
+    ------
+    ValueError
+        For unknown names and options, and groups that do not divide the hidden features.
     """
 
     def __init__(
@@ -244,6 +251,7 @@ class DenseField(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
+        refuse_unknown(options, keywords_of(DenseField, TimeBatchNorm), "a DenseField")
         self.inner = weight_normalization(linear(width, hidden), weights)
         self.drift = nn.Parameter(torch.zeros(hidden))
         self.norm = normalization_layer(normalization, hidden, groups=groups, **options)

@@ -18,6 +18,7 @@ from torch_bridge._blocks import NeuralODE
 from torch_bridge._class_scores import classes_of, labels_of, margin_of
 from torch_bridge._consistency_report import SolverConsistencyReport
 from torch_bridge._evaluation import evaluating
+from torch_bridge._fields import Autocast
 from torch_bridge._methods import solver_of
 from torch_bridge._paired_gap import PairedGap
 from torch_bridge._solved_by import SolvedBy
@@ -146,6 +147,7 @@ class _Batch:
     correct: Tensor | None  # (solvers + 1, n)
     flipped: Tensor
     ratio: Tensor
+    hidden: Tensor
     ladder: LadderBound
     nonfinite: Tensor
 
@@ -161,17 +163,19 @@ def _measured(
     first = outputs[0]
     finite = torch.stack([torch.isfinite(o.reshape(len(o), -1)).all(1) for o in everything])
     correct = None
+    room: Tensor | float
     if tolerance is not None:
         far = [(o - first).reshape(len(o), -1).abs().amax(1) > tolerance for o in everything[1:]]
-        flipped, ratio = torch.stack(far).any(0), ladder.bound / tolerance
+        flipped, room = torch.stack(far).any(0), tolerance
     else:
         classes = torch.stack([classes_of(o) for o in everything])
         classes = torch.where(finite, classes, -1)
         flipped = (classes[1:] != classes[0]).any(0)
-        ratio = 2 * ladder.bound / margin_of(first)
+        room = margin_of(first) / 2
         correct = None if y is None else classes == labels_of(y, first)
-    ratio = torch.where(torch.isnan(ratio), inf, ratio)
-    return _Batch(correct, flipped | ~finite.all(0), ratio, ladder, ~finite.all(0))
+    ratio = torch.nan_to_num(ladder.bound / room, nan=inf, posinf=inf)
+    hidden = ladder.hidden(room) & finite.all(0)
+    return _Batch(correct, flipped | ~finite.all(0), ratio, hidden, ladder, ~finite.all(0))
 
 
 def _report(
@@ -203,6 +207,7 @@ def _report(
         order=median(orders) if len(orders) > SHARE_SEEN * len(ratios) else None,
         expected_order=expected,
         nonfinite=sum(int(batch.nonfinite.sum()) for batch in found),
+        hidden=sum(int(batch.hidden.sum()) for batch in found),
     )
 
 
@@ -218,9 +223,12 @@ def ladder_of(model: nn.Module, x: Tensor, rungs: Sequence[int]) -> list[Tensor]
 
 
 def coarsest_eps(model: nn.Module, x: Tensor) -> float:
-    """Of the numbers that a model computes with, as far as its parameters and inputs tell."""
-    floats = [z for z in (x, *model.parameters()) if z.is_floating_point()]
-    return max((torch.finfo(z.dtype).eps for z in floats), default=0.0)
+    """Of the numbers that a model computes with, as far as parameters, inputs, autocast tell."""
+    dtypes = {z.dtype for z in (x, *model.parameters()) if z.is_floating_point()}
+    autocast = Autocast.current(x.device)
+    if autocast.enabled and dtypes - {torch.float64}:
+        dtypes.add(autocast.dtype)
+    return max((torch.finfo(dtype).eps for dtype in dtypes), default=0.0)
 
 
 def order_of(model: nn.Module, given: float | None = None) -> float:

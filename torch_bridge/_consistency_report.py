@@ -46,6 +46,9 @@ class SolverConsistencyReport:
     expected_order : float
     nonfinite : int
         Samples with an output that is not finite, under some solver.
+    hidden : int, optional
+        Samples that rounding alone leaves uncertified: their changes above its floor would certify
+        them. Of those no dtype as narrow tells whether they are the flow's.
     """
 
     task: str
@@ -60,6 +63,7 @@ class SolverConsistencyReport:
     order: float | None
     expected_order: float
     nonfinite: int
+    hidden: int = 0
 
     @property
     def gap(self) -> PairedGap | None:
@@ -98,13 +102,28 @@ class SolverConsistencyReport:
 
         "flow" if the upper bound of the largest gap is at most 0.005, at least 95 % of the samples
         are certified, the observed order is at most 1/2 below the solver's, and all is finite;
-        "undecided" if only the bound is in the way, which more samples bring down; else "map".
+        "undecided" if only the bound is in the way, which more samples bring down, or the samples
+        that are `hidden`, which a wider dtype tells; else "map".
         """
         difference, bound = self.largest_gap
         converges = self.order is None or self.order >= self.expected_order - SHORT
-        if self.nonfinite or not converges or self.certified < CERTIFIED or difference > GAP:
+        share = self.hidden / self.samples
+        if self.nonfinite or not converges or self.certified + share < CERTIFIED:
             return "map"
-        return "flow" if bound <= GAP else "undecided"
+        if difference > GAP + share:
+            return "map"
+        return "flow" if self.certified >= CERTIFIED and bound <= GAP else "undecided"
+
+    @property
+    def rounding_remark(self) -> str:
+        """Where samples that rounding hides keep the verdict from being "flow" or "map", so."""
+        few = self.certified >= CERTIFIED and self.largest_gap[0] <= GAP
+        if self.verdict != "undecided" or few:
+            return ""
+        return (
+            f"rounding hides what the steps change: it alone leaves {self.hidden} samples "
+            "uncertified; compare in a wider dtype, as model.double() with inputs in float64"
+        )
 
     @property
     def order_remark(self) -> str:
@@ -138,7 +157,9 @@ class SolverConsistencyReport:
             lines.append(self.order_remark)
         if self.nonfinite:
             lines.append(f"not finite: {self.nonfinite} samples")
-        if self.verdict == "undecided":
+        if self.rounding_remark:
+            lines.append(self.rounding_remark)
+        elif self.verdict == "undecided":
             lines.append(
                 f"too few samples to be sure: {self.samples_needed} are the least, without any gap"
             )

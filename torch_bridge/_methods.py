@@ -14,6 +14,7 @@ from torch import Tensor
 
 from odecore.solve import Adams, Newton, StepControl
 from odecore.tableaux import ButcherTableau, Coefficients, tableau
+from torch_bridge._unknown_options import refuse_unknown
 
 __all__ = ["Method", "Solver", "is_adaptive", "solver_of"]
 
@@ -207,7 +208,7 @@ def solver_of(
         if isinstance(value, Tensor) and value.requires_grad:
             raise ValueError(f"`{name}` must not require a gradient; detach it")
     if method == SCIPY:
-        _refuse_unknown(options, SCIPY_OPTIONS, "with SciPy's solvers")
+        refuse_unknown(options, SCIPY_OPTIONS, "a solve with SciPy's solvers")
         return Solver(None, {"rtol": rtol, "atol": atol, **options})
     chosen, own = _method(method, options, rtol, atol)
     if isinstance(chosen, Coefficients) and not chosen.is_explicit:
@@ -230,7 +231,7 @@ def solver_of(
 
 
 def _adaptive(chosen: Any, options: dict[str, Any], own: dict[str, Any]) -> Solver:
-    _refuse_unknown(options, ADAPTIVE_OPTIONS, "with adaptive steps")
+    refuse_unknown(options, ADAPTIVE_OPTIONS, "a solve with adaptive steps")
     dtype = options.get("dtype", torch.float64)
     if dtype is not torch.float64:
         raise ValueError(
@@ -256,7 +257,7 @@ def _adaptive(chosen: Any, options: dict[str, Any], own: dict[str, Any]) -> Solv
 
 
 def _fixed(chosen: Any, options: dict[str, Any], own: dict[str, Any]) -> Solver:
-    _refuse_unknown(options, FIXED_OPTIONS, "in fixed steps")
+    refuse_unknown(options, FIXED_OPTIONS, "a solve in fixed steps")
     given = [name for name in WAYS if options.get(name) is not None]
     if len(given) > 1:
         raise ValueError(f"`{given[0]}` and `{given[1]}` exclude each other; give one")
@@ -317,13 +318,3 @@ def _method(method: Method, options: dict[str, Any], rtol: Any, atol: Any) -> tu
             f"{type(method).__name__}"
         )
     return chosen, {}
-
-
-def _refuse_unknown(options: Mapping[str, Any], known: tuple[str, ...], kind: str) -> None:
-    unknown = [name for name in options if name not in known]
-    if unknown:
-        near = get_close_matches(unknown[0], known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(
-            f"unknown options {unknown} for a solve {kind}{hint} The options are {', '.join(known)}"
-        )

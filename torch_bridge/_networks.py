@@ -9,7 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from torch_bridge._blocks import NeuralODE
+from torch_bridge._methods import ADAMS
 from torch_bridge._normalization import NORMALIZATIONS, normalization, normalized
+from torch_bridge._time_batch_norm import TimeBatchNorm
+from torch_bridge._unknown_options import keywords_of, refuse_unknown
 from torch_bridge._weight_normalization import WEIGHT_NORMALIZATIONS, weight_normalization
 
 __all__ = ["ODENet4", "ODENet10", "ResidualField"]
@@ -70,6 +73,7 @@ class ResidualField(nn.Module):
         if activation not in ACTIVATIONS:
             known = " or ".join(map(repr, ACTIVATIONS))
             raise ValueError(f"`activation` must be {known}, got {activation!r}")
+        refuse_unknown(options, keywords_of(ResidualField, TimeBatchNorm), "a ResidualField")
         norm, weights = _pair(choice)
         outputs = outputs or channels
         more = {"dimensions": dimensions, "groups": groups, **options}
@@ -127,6 +131,14 @@ class _Network(nn.Module, ABC):
         **block: Any,
     ) -> None:
         super().__init__()
+        known = keywords_of(type(self), _Network, NeuralODE)
+        refuse_unknown(block, known, f"an {type(self).__name__}")
+        tolerances = [name for name in ("rtol", "atol") if name in block]
+        if tolerances and steps is not None and str(solver) not in ADAMS:
+            raise ValueError(
+                f"{', '.join(tolerances)} have no effect in {steps} given steps: leave them out, "
+                "or give steps=None with an adaptive solver such as 'dopri5'"
+            )
         norm, weights = _pair(first)
         if norm == "time batch":
             raise ValueError("'time batch' is for ODE blocks; outside of them there is no time")
@@ -180,7 +192,8 @@ class ODENet4(_Network):
     Raises
     ------
     ValueError
-        As `ResidualField` and `NeuralODE`.
+        As `ResidualField` and `NeuralODE`, for options that neither it nor `NeuralODE` has, and for
+        `rtol` and `atol` in given steps, where they have no effect.
 
     Notes
     -----

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from torch_bridge._time_batch_norm import TimeBatchNorm
+from torch_bridge._unknown_options import keywords_of, refuse_unknown
 
 __all__ = ["NORMALIZATIONS", "normalization", "normalized"]
 
@@ -41,10 +42,11 @@ def normalization(
     ------
     ValueError
         For another name, groups that do not divide the channels, unknown dimensions, or options
-        that the layer does not have.
+        that nobody or that layer does not have.
     """
     if name not in NORMALIZATIONS:
         raise ValueError(f"`name` must be one of {', '.join(NORMALIZATIONS)}, got {name!r}")
+    refuse_unknown(options, keywords_of(normalization, TimeBatchNorm), "a normalization")
     if options and name != "time batch":
         raise ValueError(f"{', '.join(options)}: options of 'time batch', not of {name!r}")
     if dimensions not in range(4):

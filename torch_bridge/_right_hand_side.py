@@ -129,9 +129,10 @@ def check_rhs(func: Any, t: Any, y: Any, /) -> RightHandSideReport:
     numbers of torch are put back, and what is seen to stay changed is named in `left`. State that
     hides in closures, globals or other libraries is not seen. Hooks, also those of all modules, see
     these calls. Values on the meta device can
-    not be compared, so that only dead parameters are found there. Differences below 100 units of
-    rounding (4 in half precision) are none: some kernels add in any order. Behind a reentrant
-    checkpoint parameters are not looked for.
+    not be compared, so that only dead parameters are found there. Differences of an entry below 100
+    units of its rounding and 8 of that of the largest in its sample (4 and 2 in half precision) are
+    none: some kernels add in any order. Behind a reentrant checkpoint parameters are not looked
+    for.
 
     Examples
     --------

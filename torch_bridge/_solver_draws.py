@@ -15,7 +15,14 @@ from torch_bridge._draws import in_backward
 from torch_bridge._evaluation import untouched_randomness
 from torch_bridge._fields import inside_torch_func
 
-__all__ = ["DrawnSolver", "beside_training", "drawing", "require_drawn", "untouched_names"]
+__all__ = [
+    "DrawnSolver",
+    "beside_training",
+    "drawing",
+    "first_draws",
+    "require_drawn",
+    "untouched_names",
+]
 
 DISTRIBUTED = distributed.is_available()  # as torch was built
 REMEMBERED = 4096  # draws that a checkpoint may ask for again
@@ -151,6 +158,20 @@ def beside_training(model: nn.Module) -> Iterator[None]:
     """Put back torch's random numbers, and the names by which checkpoints find draws."""
     with untouched_randomness(), untouched_names(model):
         yield
+
+
+@contextmanager
+def first_draws(model: nn.Module) -> Iterator[None]:
+    """Let the draws in evaluation begin with the first; afterwards they go on where they were."""
+    solvers = [m for m in model.modules() if isinstance(m, DrawnSolver)]
+    before = [solver._counts[False] for solver in solvers]
+    try:
+        for solver in solvers:
+            solver._counts[False] = 0
+        yield
+    finally:
+        for solver, count in zip(solvers, before, strict=True):
+            solver._counts[False] = count
 
 
 @contextmanager

@@ -12,6 +12,8 @@ __all__ = ["LadderBound", "ladder_bound"]
 
 FASTEST_TAIL = 0.9  # ratio of changes from which on their sum is not bounded
 ROUNDING = 16  # eps of the largest entry and root of the steps: below, a change is not one of them
+STAGNATION = 4  # the same, and step, where increments have few digits
+FEW = 32  # units of rounding in an increment below which its errors are not independent
 
 
 class LadderBound(NamedTuple):
@@ -23,13 +25,21 @@ class LadderBound(NamedTuple):
         float64: largest change of an entry from one rung to the next.
     bound : (n,) Tensor
         Of the distance to the flow's output, infinite where the changes do not fall.
+    resolved : (n,) Tensor
+        The same where a change that may be rounding counts as none: what the steps are seen to
+        change. Certifies nothing.
     order : (n,) Tensor
         log2 of the ratio of the last two changes that are not rounding, NaN where there are none.
     """
 
     changes: Tensor
     bound: Tensor
+    resolved: Tensor
     order: Tensor
+
+    def hidden(self, room: Tensor | float) -> Tensor:
+        """Samples whose bound exceeds their room by rounding alone, (n,) flags."""
+        return ~(self.bound < room) & ((self.resolved < room) | (self.resolved == 0))
 
 
 def ladder_bound(
@@ -58,26 +68,35 @@ def ladder_bound(
     bound relies on it beyond the last rung only, and is no proof: a model can be made that changes
     its mind at the next. Changes of under 16 sqrt(N) eps of the largest entry, N the last steps,
     are rounding, whose errors in N steps add up like sqrt(N) as a rule of thumb (Higham 2002);
-    they count as that large, and their ratio as the order's.
+    they count as that large, and their ratio as the order's. The rule takes errors for
+    independent: where N eps > 1/32, as in half precision, increments of y / N have few digits, are
+    rounded alike, and errors add up like N. There changes of under 4 N eps are rounding too.
     """
     flat = [y.detach().reshape(len(y), -1) for y in outputs]
     eps = max(eps, torch.finfo(flat[0].dtype).eps)
     flat = [y.double() for y in flat]
     changes = torch.stack([_largest(b - a) for a, b in pairwise(flat)])
     finest = steps * 2 ** len(changes)
-    floor = ROUNDING * finest**0.5 * eps * _largest(torch.stack(flat).abs().amax(0))
+    units = ROUNDING * finest**0.5
+    if finest * eps * FEW > 1:
+        units = max(units, STAGNATION * finest)
+    floor = units * eps * _largest(torch.stack(flat).abs().amax(0))
     last, before = changes[-1], changes[-2]
     rounding = last <= floor
     least = 2.0**-order
     ratio = torch.where(rounding, least, last / before.clamp_min(1e-300)).clamp_min(least)
+    tail = ratio / (1 - ratio)
     size = torch.maximum(changes, floor)
-    bound = size.sum(0) + size[-1] * ratio / (1 - ratio)
+    bound = size.sum(0) + size[-1] * tail
+    seen = torch.where(changes > floor, changes, 0.0)
+    resolved = seen.sum(0) + seen[-1] * tail
     known = torch.isfinite(changes).all(0) & (ratio < FASTEST_TAIL)
     observed = torch.full_like(bound, float("nan"))
     for a, b in pairwise(changes):
-        seen = (b > floor) & torch.isfinite(a + b)
-        observed = torch.where(seen, torch.log2(torch.maximum(a, floor) / b), observed)
-    return LadderBound(changes, torch.where(known, bound, float("inf")), observed)
+        shows = (b > floor) & torch.isfinite(a + b)
+        observed = torch.where(shows, torch.log2(torch.maximum(a, floor) / b), observed)
+    bound, resolved = (torch.where(known, x, float("inf")) for x in (bound, resolved))
+    return LadderBound(changes, bound, resolved, observed)
 
 
 def _largest(x: Tensor) -> Tensor:

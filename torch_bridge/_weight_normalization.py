@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, parametrize
 from torch.nn.utils.parametrize import ParametrizationList
 
 from torch_bridge._fields import inside_transform
@@ -26,8 +26,10 @@ def weight_normalization(module: Layer, name: str) -> Layer:
     module : Module
         Linear or convolutional; changed in place.
     name : {"none", "weight", "spectral"}
-        "weight": w = g v / ||v|| with a length for each output. "spectral": w = v / sigma with the
-        largest singular value, by power iteration.
+        "weight": w = g v / ||v|| with a length for each output, each output channel of a
+        convolution, transposed ones and groups included. "spectral": w = v / sigma with the largest
+        singular value, by power iteration, of the matrix that has these outputs as rows; of a
+        transposed convolution with groups, those of all groups beside each other.
 
     Returns
     -------
@@ -43,12 +45,13 @@ def weight_normalization(module: Layer, name: str) -> Layer:
 
     Notes
     -----
-    These are torch's parametrizations, names in the state_dict included, with two differences. In
-    a solve the weight is computed once (see `one_solve`). And in training the power iteration
-    takes its step once for each change of the weight, such as a step of an optimizer, not at each
-    call: two solves of the same batch agree exactly, and the backward pass sees the weights of the
-    forward one. Two sums of the weight tell a change, since fused optimizers leave no other trace;
-    on an accelerator this waits for the device, once a solve. In torch.func and in compiled
+    These are torch's parametrizations, names in the state_dict included, with `dim=1` for
+    transposed convolutions, and lengths of their own for groups of these. There are two
+    differences. In a solve the weight is computed once (see `one_solve`). And in training the power
+    iteration takes its step once for each change of the weight, such as a step of an optimizer, not
+    at each call: two solves of the same batch agree exactly, and the backward pass sees the weights
+    of the forward one. Two sums of the weight tell a change, since fused optimizers leave no other
+    trace; on an accelerator this waits for the device, once a solve. In torch.func and in compiled
     functions it stays. A checkpoint belongs around a solve: inside a right-hand side, where only
     the first of its regions would compute the weight, torch refuses it.
 
@@ -70,8 +73,12 @@ def weight_normalization(module: Layer, name: str) -> Layer:
             f"{type(module).__name__} has no `weight` of two axes or more to be normalized; give a "
             "linear or convolutional layer"
         )
-    if name == "weight":
-        parametrizations.weight_norm(module)
+    transposed = getattr(module, "transposed", False)
+    if name == "weight" and transposed and module.groups > 1:
+        norm = _GroupedWeightNorm(module.groups)
+        parametrize.register_parametrization(module, "weight", norm, unsafe=True)
+    elif name == "weight":
+        parametrizations.weight_norm(module, dim=int(transposed))
     else:
         parametrizations.spectral_norm(module)
     parametrized: Any = module.parametrizations
@@ -105,6 +112,26 @@ class _Frozen(ParametrizationList):
         self[0].training, self.seen = self.seen != sums, sums
         if solve is not None:
             solve.computed[id(self), "looked at"] = self
+
+
+class _GroupedWeightNorm(nn.Module):
+    """A length for each output of a transposed convolution (inputs, outputs / groups, ...)."""
+
+    def __init__(self, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+
+    def forward(self, length: Tensor, v: Tensor) -> Tensor:
+        w = torch._weight_norm(self._outputs_first(v), length, 0)
+        w = w.unflatten(0, (self.groups, -1)).transpose(1, 2)
+        return w.flatten(0, 1)
+
+    def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.norm_except_dim(self._outputs_first(weight), 2, 0), weight
+
+    def _outputs_first(self, weight: Tensor) -> Tensor:
+        """As of a convolution, (outputs, inputs / groups, ...)."""
+        return weight.unflatten(0, (self.groups, -1)).transpose(1, 2).flatten(0, 1)
 
 
 def _sums(weight: Tensor) -> list[float]:

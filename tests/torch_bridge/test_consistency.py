@@ -147,6 +147,27 @@ def test_rounding_is_no_change_of_the_steps(dtype):
     assert found.order.item() == pytest.approx(math.log2(9), rel=0.1)  # the last pair that shows
 
 
+@pytest.mark.parametrize("steps", [2, 8])  # of independent errors, and of errors alike
+def test_changes_that_may_be_rounding_are_told_from_changes_that_show(steps):
+    eps = torch.finfo(torch.float16).eps
+
+    def bound(*changes):
+        outputs = [1.0 + torch.tensor(changes[:k]).sum() * eps for k in range(4)]
+        return ladder_bound([y.reshape(1, 1).half() for y in outputs], 4, steps)
+
+    floor = {2: 16 * 4, 8: 4 * 64}[steps]
+    small = bound(0.9 * floor, -0.5 * floor, 0.9 * floor)
+    assert small.resolved == 0
+    assert small.bound > 3 * floor * eps
+    room = torch.tensor([2 * floor * eps])
+    assert small.hidden(room).item()
+    assert not small.hidden(100 * room).item()  # certified
+    large = bound(3 * floor, 0.1 * floor, 0.0)
+    assert large.resolved >= 2.99 * floor * eps
+    assert not large.hidden(room).item()  # the steps show
+    assert bound(0.0, 0.0, 4 * floor).resolved.isinf().item()
+
+
 # ---------------------------------------------------------------------------------- report
 class Known(nn.Module):
     """A right-hand side whose flow is known: y' = a y."""
@@ -502,6 +523,59 @@ def test_rounding_of_many_steps_in_float32_is_no_map(speed, steps):
     x = torch.stack([angle.cos(), angle.sin()], 1)
     model = NeuralODE(rotation, solver="rk4", steps=steps)
     assert solver_consistency(model, [(x, model(x).argmax(1))]).verdict == "flow"
+
+
+def planar(steps, solver="rk4"):
+    torch.manual_seed(0)
+    return nn.Sequential(NeuralODE(DenseField(2, 16), solver=solver, steps=steps), nn.Linear(2, 3))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("steps", [1, 4])
+def test_rounding_of_half_precision_is_undecided_and_asks_for_no_steps(dtype, steps):
+    x = torch.randn(1000, 2)
+    model = planar(steps)
+    assert solver_consistency(model, [(x, model(x).argmax(1))]).verdict == "flow"
+    model, x = model.to(dtype), x.to(dtype)
+    report = solver_consistency(model, [(x, model(x).argmax(1))])
+    assert report.verdict == "undecided"
+    assert report.certified + report.hidden / report.samples > 0.95 > report.certified
+    assert "wider dtype" in str(report)
+    assert "too few samples" not in str(report)
+    assert SolverConsistencyReport.from_json(report.to_json()) == report
+    change = adapt_steps(model, x)
+    assert change.after == (steps,)
+    assert change.certified + change.hidden > 0.95 > change.certified
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_map_in_half_precision_is_a_map(dtype):
+    x, y = spheres(1000, 100)
+    model = trained("euler", 2, 0).to(dtype)
+    assert solver_consistency(model, [(x.to(dtype), y)]).verdict == "map"
+    assert adapt_steps(model, x.to(dtype)).after == (4,)
+
+
+def test_rounding_of_autocast_is_undecided():
+    x = torch.randn(1000, 2)
+    model = planar(4)[0]  # its states are float32, its field's values bfloat16
+    with torch.autocast("cpu", torch.bfloat16):
+        assert solver_consistency(model, [(x, model(x).argmax(1))]).verdict == "undecided"
+        double = model.double()  # not touched by autocast
+        assert solver_consistency(double, [(x.double(), x.argmax(1))]).certified > 0.95
+
+
+def test_a_tolerance_below_rounding_is_undecided():
+    model, x = planar(8), torch.randn(800, 2)
+    options = {"task": "regression", "tolerance": 1e-7, "solvers": ()}
+    report = solver_consistency(model, [x], **options)
+    assert report.verdict == "undecided"
+    assert report.hidden == 800
+    assert adapt_steps(model, x, tolerance=1e-7).after == (8,)
+    options["tolerance"] = 1e-10
+    assert solver_consistency(planar(2, "euler"), [x], **options).verdict == "map"
+    assert replace(report, hidden=0).verdict == "map"
+    assert replace(report, nonfinite=1).verdict == "map"
 
 
 def test_progress_of_a_loader_without_a_length():

@@ -13,6 +13,7 @@ from torch_bridge import (
     ODENet10,
     ResidualField,
     check_rhs,
+    normalization,
     odeint,
     weight_normalization,
 )
@@ -96,6 +97,32 @@ def test_no_time_outside_of_ode_blocks(place):
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         ODENet4(3, 5, **{"width": 8, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: normalization("time batch", 3, interval=3), "did you mean 'intervals'"),
+        (lambda: normalization("layer", 3, dimension=1), "did you mean 'dimensions'"),
+        (lambda: ResidualField(8, activatoin="pre"), "ResidualField; did you mean 'activation'"),
+        (lambda: ResidualField(8, "time batch", interval=3), "did you mean 'intervals'"),
+        (lambda: DenseField(3, 8, weight="spectral"), "DenseField; did you mean 'weights'"),
+        (lambda: ODENet4(3, 5, widht=8), "ODENet4; did you mean 'width'"),
+        (lambda: ODENet4(3, 5, residual="layer"), r"unknown options \['residual'\]"),
+        (lambda: ODENet10(3, 5, residul="layer"), "ODENet10; did you mean 'residual'"),
+        (lambda: ODENet10(3, 5, adjiont="direct"), "did you mean 'adjoint'"),
+        (lambda: ODENet4(3, 5, rtol=1e-3), "rtol have no effect in 8 given steps"),
+        (lambda: ODENet10(3, 5, solver="dopri5", rtol=1e-3, atol=1e-3), "rtol, atol .* steps=None"),
+    ],
+)
+def test_unknown_options_and_those_without_effect(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_tolerances_reach_adaptive_steps():
+    model = ODENet4(3, 5, width=4, solver="dopri5", steps=None, rtol=1e-3)
+    assert next(m for m in model.modules() if isinstance(m, NeuralODE)).rtol == 1e-3
 
 
 # Frozen weights.
@@ -189,6 +216,41 @@ def test_names_of_the_state_are_torchs():
     other = copy.deepcopy(ours)
     assert torch.equal(other.weight, ours.weight)
     assert weight_normalization(ours, "none") is ours
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("kind", [nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d])
+def test_transposed_convolutions_are_normalized_by_their_outputs(kind, groups):
+    layer = kind(4, 6, 3, groups=groups, bias=False)
+    plain = copy.deepcopy(layer)
+    weight_normalization(layer, "weight")
+    x = torch.randn(2, 4, *[5] * (plain.weight.ndim - 2))
+    torch.testing.assert_close(layer(x), plain(x))  # the layer is what it was
+    parts = layer.parametrizations.weight
+    assert parts.original0.numel() == 6  # a length for each output
+    before = layer(x)
+    with torch.no_grad():
+        parts.original0.view(6)[4] *= 3  # in the second group, if there is one
+        parts.original1 *= 2
+    after = layer(x)
+    torch.testing.assert_close(after[:, 4], 3 * before[:, 4])
+    others = [0, 1, 2, 3, 5]
+    torch.testing.assert_close(after[:, others], before[:, others])
+    after.square().sum().backward()
+    assert parts.original0.grad.all()
+    other = weight_normalization(kind(4, 6, 3, groups=groups, bias=False), "weight")
+    other.load_state_dict(layer.state_dict())
+    assert torch.equal(other(x), after)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_spectral_norm_of_transposed_convolutions_is_that_of_their_outputs(groups):
+    layer = nn.ConvTranspose2d(4, 6, 3, groups=groups)
+    rows = layer.weight.detach().transpose(0, 1).flatten(1)
+    sigma = torch.linalg.matrix_norm(rows, 2)
+    weight_normalization(layer, "spectral")
+    torch.testing.assert_close(layer.weight, layer.parametrizations.weight.original / sigma,
+                               rtol=0.02, atol=0)  # fmt: skip
 
 
 def test_bad_weight_normalizations():

@@ -530,7 +530,16 @@ def test_looking_at_the_effect_disturbs_no_training():
 
     effect = smoothing_effect(block, x, draws=3)
     assert torch.equal(torch.get_rng_state(), random)
-    assert smoothing_effect(block, x, draws=3) != effect  # other draws
+    torch.manual_seed(1)
+    with torch.no_grad(), drawing(block.eval()):
+        drawn = [block(x) for _ in range(2)]
+    block.train()
+    assert smoothing_effect(block, x, draws=3) == effect  # the same draws, whatever was drawn
+    assert smoothing_effect(block, x, draws=4) != effect
+    assert not torch.equal(*drawn)
+    assert solver._counts == {True: 0, False: 2}
+    torch.set_rng_state(random)
+    smoothing_effect(block, x, draws=3)
     assert torch.equal(torch.get_rng_state(), random)
     wanted = copy.deepcopy(block)(x).square().sum()
     (wanted,) = torch.autograd.grad(wanted, x)

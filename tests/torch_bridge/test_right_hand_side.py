@@ -232,6 +232,46 @@ def test_rounding_is_no_difference():
     assert check_rhs(lambda t, y: nan, 0.0, y)
 
 
+@pytest.mark.parametrize("where", ["beside it", "in another sample"])
+@pytest.mark.parametrize(
+    ("dtype", "large"), [(torch.float64, 1e9), (torch.float32, 1e4), (torch.float16, 1e2)]
+)
+def test_noise_beside_large_entries_is_found(dtype, large, where):
+    scale = torch.ones(6, 4, dtype=dtype)
+    (scale[:, 0] if where == "beside it" else scale[0]).fill_(large)
+    small = (scale == 1).to(dtype)
+    noise = itertools.count(0, 0.25)
+    report = check_rhs(lambda t, y: scale + next(noise) * small, 0.0, y.to(dtype))
+    assert kinds(report) == {("outputs differ", "")}
+    assert "changes by 56%" in str(report)  # 1 and 2.25
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_sums_in_any_order_are_no_difference(dtype):
+    layers = [nn.Linear(256, 256) for _ in range(6)]
+
+    def shuffled(t, y):
+        for layer in layers:
+            order = torch.randperm(256).chunk(8)
+            terms = [y[:, k] @ layer.weight[:, k].to(dtype).T for k in order]
+            y = sum(terms, layer.bias.to(dtype))
+        return y
+
+    x = torch.randn(64, 256, dtype=dtype)
+    assert not torch.equal(shuffled(0, x), shuffled(0, x))
+    for _ in range(3):
+        assert check_rhs(shuffled, 0.0, x)
+        torch.rand(1)
+
+
+def test_infinite_values_that_stay_are_no_difference():
+    steady, moves = torch.tensor([torch.inf, 1.0]), itertools.cycle([0.0, 1e-7])
+    assert check_rhs(lambda t, y: steady + next(moves), 0.0, y)
+    moves = itertools.cycle([0.0, torch.inf])
+    assert not check_rhs(lambda t, y: 0 * y + next(moves), 0.0, y)
+    assert not check_rhs(lambda t, y: steady + next(moves), 0.0, y)
+
+
 def test_bad_arguments():
     with pytest.raises(TypeError, match="must be callable"):
         check_rhs(3, 0.0, y)
