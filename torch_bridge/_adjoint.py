@@ -11,6 +11,7 @@ from torch import Tensor
 
 from odecore.adjoint import Gradients
 from odecore.solve import Newton
+from torch_bridge._adjoint_choice import default_adjoint
 from torch_bridge._adjoint_refusals import refuse_unused, require_methods, warn_of_callbacks
 from torch_bridge._adjoint_setting import Setting
 from torch_bridge._captured import field_later, parameters_of
@@ -54,7 +55,7 @@ def odeint_adjoint(
     adjoint_params: Iterable[Tensor] | None = None,
     nodes: int | None = None,
     memory: int | None = None,
-    adjoint: str = "restored",
+    adjoint: str | None = None,
     certificate: Certifier | float | bool | None = None,
     compile: bool = False,
 ) -> Any:
@@ -89,11 +90,13 @@ def odeint_adjoint(
         is beyond the budget, the adjoint equation is stepped through. A certificate evaluates all
         nodes of a panel together in any case.
     adjoint : {"restored", "reversed", "discrete"}, optional
-        "restored": the state comes from an interpolant of the forward solve (default). "reversed":
-        it is integrated backwards, as in torchdiffeq, which drifts; `adjoint_options` takes
+        "restored": the state comes from an interpolant of the forward solve. "reversed": it is
+        integrated backwards, as in torchdiffeq, which drifts; `adjoint_options` takes
         {"norm": "seminorm"}. "discrete": the exact transpose of the steps of a Runge-Kutta method,
         made again from checkpoints; steps land on the output times, and `memory` is the budget for
-        states between them.
+        states between them. By default "restored"; "discrete" where an interval between output
+        times has at most 4 fixed steps, the last of which ends there, and no option is given that
+        is for another adjoint: then the states of the steps are no more than nodes would be.
     certificate : Certifier, float or bool, optional
         Estimate the relative error of the gradient in the backward pass, and warn where it is above
         the limit given, or, for True, above 100 rtol; see `Certifier`.
@@ -150,7 +153,7 @@ def odeint_adjoint(
     Under torch.func (grad, vmap, jacrev) the parameters are those of `func`, a Module; vmap solves
     one sample after another, each with steps of its own.
     """
-    if adjoint not in ADJOINTS:
+    if adjoint not in (None, *ADJOINTS):
         raise ValueError(f"`adjoint` must be one of {', '.join(ADJOINTS)}, got {adjoint!r}")
     given = {
         "adjoint_rtol": adjoint_rtol,
@@ -166,21 +169,24 @@ def odeint_adjoint(
         )  # fmt: skip
         with one_solve():
             return solved_again(partial(odeint, **forward), solve, func, y0, t, event_fn)
-    refuse_unused(adjoint, given, nodes, memory)
-    if compile and (adjoint != "restored" or inside_torch_func()):
-        found = "torch.func" if adjoint == "restored" else f"adjoint={adjoint!r}"
+    refuse_unused(adjoint or "restored", given, nodes, memory)
+    if compile and (adjoint not in (None, "restored") or inside_torch_func()):
+        found = "torch.func" if adjoint in (None, "restored") else f"adjoint={adjoint!r}"
         raise ValueError(f"`compile` is for restored adjoints outside of torch.func, got {found}")
+
+    of_restored = (*given.values(), nodes, memory, certificate, compile or None)
 
     def make(func: Any, y0: Any, t: Tensor, parameters: Iterable[Tensor] | None) -> Any:
         problem = prepare(func, y0, t, rtol, atol, method, options, compile)
         setting = _setting(problem, method, options, parameters, **given)
-        by_scipy = problem.solver.method is None and adjoint == "reversed" and not certificate
+        chosen = adjoint or default_adjoint(problem, of_restored)
+        by_scipy = problem.solver.method is None and chosen == "reversed" and not certificate
         require_methods(*([] if by_scipy else [problem.solver]), setting.backward)
-        collocates = adjoint == "restored" and _collocates(setting, **given)
-        warn_of_callbacks(func, adjoint, problem.solver, collocates)
-        if adjoint == "reversed":
+        collocates = chosen == "restored" and _collocates(setting, **given)
+        warn_of_callbacks(func, chosen, problem.solver, collocates)
+        if chosen == "reversed":
             return Reversed(setting)
-        if adjoint == "discrete":
+        if chosen == "discrete":
             return Discrete(setting, memory)
         return Restored(setting, nodes, memory, collocates, compile)
 

@@ -148,7 +148,8 @@ class Solver:
                 "times on the host"
             )
         if self.step_size is not None:
-            return equal_grid(times[0], times[-1], self.step_size)
+            eps = torch.finfo(t.dtype).eps if t.is_floating_point() else 2**-52
+            return equal_grid(times, self.step_size, 16 * eps)
         made = self.grid_constructor(func, y0, t)
         if not isinstance(made, Tensor) or made.ndim != 1:
             raise TypeError(
@@ -179,12 +180,24 @@ def is_implicit(method: Any) -> bool:
     return isinstance(method, ButcherTableau | Coefficients) and not method.is_explicit
 
 
-def equal_grid(start: float, end: float, step_size: float) -> list[float]:
-    """Steps of the given size from the start, the last one shorter, but not by rounding alone."""
-    count = ceil(abs(end - start) / step_size * (1 - 1e-12))
-    sign, gap = 1.0 if end > start else -1.0, 16 * 2**-52 * max(abs(start), abs(end))
-    steps = [start + sign * step_size * k for k in range(max(1, count))]
-    return [t for t in steps if t == start or sign * (end - t) > gap] + [end]
+def equal_grid(times: list[float], step_size: float, rounding: float) -> list[float]:
+    """Steps of the given size from the first time, the last one shorter.
+
+    An end of a step that rounding alone keeps from one of the times is that time, which can be an
+    end then; there is no last step of rounding alone.
+    """
+    start, end = times[0], times[-1]
+    signed = step_size if end > start else -step_size
+    gap = rounding * max(abs(start), abs(end))
+    count = max(1, ceil((end - start) / signed * (1 - 1e-12)))
+    ends = [start + signed * k for k in range(count)]
+    if count > 1 and abs(end - ends[-1]) <= gap:
+        ends.pop()
+    for t in times[1:-1]:
+        k = round((t - start) / signed)
+        if 0 < k < len(ends) and abs(ends[k] - t) <= gap:
+            ends[k] = t
+    return [*ends, end]
 
 
 def solver_of(

@@ -9,7 +9,7 @@ from itertools import pairwise
 from math import inf
 from typing import Any, NamedTuple
 
-from odecore._array import namespace
+from odecore._array import all_finite, namespace
 from odecore.adjoint._step_ends import slack
 from odecore.errors import NewtonFailedError
 from odecore.interpolation import chebyshev_points, decay_ratio
@@ -108,6 +108,7 @@ class NodeChoice:
         for a, b in pairs[:: -(-len(pairs) // LOOKS) or 1]:
             with suppress(NewtonFailedError):  # of an implicit step to there
                 missed.append(b.y_new - a.inside(b.t_new))
+        missed = [x for x in missed if all_finite(x)]
         if not missed:
             return self.least
         rtol, atol, norm = self.least
@@ -138,7 +139,9 @@ class NodeChoice:
             else:
                 values = new
             stacked = namespace(new[0]).stack(values)
-            if self.looks and len(steps) == 1:  # it is a polynomial, or nearly so
+            if self.looks and not all_finite(stacked):
+                tail = 0.0  # the solver will say what it is
+            elif self.looks and len(steps) == 1:  # it is a polynomial, or nearly so
                 tail = 0.0 if m > (steps[0].degree or SMOOTH) else inf
             else:
                 tail = float(decay_ratio(stacked, *accuracy))

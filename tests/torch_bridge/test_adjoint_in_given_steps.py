@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from odecore.errors import UnresolvedInterpolantWarning
+from odecore.solve import Newton
 from torch_bridge import odeint, odeint_adjoint
+from torch_bridge._methods import solver_of
 
 D = torch.float64
 
@@ -244,3 +246,33 @@ def test_what_the_discrete_adjoint_does_not_have(given):
 def test_a_large_step_is_resolved_as_it_is(method):
     gradient, _ = controlled(odeint_adjoint, "smooth", method, 8, 9)
     assert gradient.isfinite().all()
+
+
+def distance_to_steps(steps=80, outputs=21, **options):
+    """Of the gradient from the exact one of the steps, and the evaluations backward."""
+    wanted, _ = controlled(odeint, "smooth", "rk4", steps, outputs)
+    found, evaluations = controlled(odeint_adjoint, "smooth", "rk4", steps, outputs, **options)
+    return float((found - wanted).abs().max()), evaluations
+
+
+def test_few_steps_are_transposed():
+    gap, evaluations = distance_to_steps()
+    assert gap < 1e-13
+    assert evaluations == 4 * 80
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"outputs": 11}, {"steps": 79}, {"nodes": 9}, {"adjoint_rtol": 1e-6}, {"certificate": 1.0}],
+    ids=["more steps", "steps pass outputs", "nodes", "adjoint_rtol", "certificate"],
+)
+def test_others_are_not(given):
+    assert distance_to_steps(**given)[0] > 1e-8
+
+
+def test_ends_of_single_precision_steps_are_output_times():
+    t = torch.linspace(0, 1, 11)
+    solver = solver_of("rk4", {"step_size": 0.05}, 1e-7, 1e-9, Newton())
+    ends = solver.grid(None, None, t, t.tolist())
+    assert len(ends) == 21
+    assert set(t.tolist()) <= set(ends)
