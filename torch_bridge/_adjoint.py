@@ -146,7 +146,7 @@ def odeint_adjoint(
     `callback_step_adjoint`, `callback_accept_step_adjoint` and `callback_reject_step_adjoint` of
     `func` are called in the backward solve with (t, state, dt), t in the direction of the forward
     solve. With "restored" the state is dL/dy, in the structure of y; with "reversed" it is
-    torchdiffeq's tuple ``(vjp_t, y, adj_y, *params)``, where y and adj_y of a tuple are vectors, and
+    torchdiffeq's ``(vjp_t, y, adj_y, *params)``, where y and adj_y of a tuple are vectors, and
     vjp_t is 0 unless `t` requires a gradient. "discrete" and `adjoint_method="collocation"` have
     no such steps, and warn.
 
@@ -188,7 +188,8 @@ def odeint_adjoint(
             return Reversed(setting)
         if chosen == "discrete":
             return Discrete(setting, memory)
-        return Restored(setting, nodes, memory, collocates, compile)
+        inside = collocates and not (nodes or memory or certificate or compile)
+        return Restored(setting, nodes, memory, collocates, compile, inside)
 
     certifier = Certifier.of(certificate)
     if inside_torch_func():

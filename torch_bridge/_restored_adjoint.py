@@ -29,7 +29,8 @@ QUADRATURE = (
 class Restored:
     """Saves the states at the nodes; `made` holds the panels without them, and their numbers.
 
-    `compiles` says whether the collocated adjoint is compiled.
+    `compiles` says whether the collocated adjoint is compiled, `inside` whether output times may
+    be inside of panels.
     """
 
     setting: Setting
@@ -37,6 +38,7 @@ class Restored:
     memory: int | None
     collocates: bool
     compiles: bool = False
+    inside: bool = False
     made: list[tuple[Panel, int]] = field(default_factory=list)
 
     def record(self, y0: Tensor) -> tuple[Tensor, ...]:
@@ -44,9 +46,11 @@ class Restored:
         problem = self.setting.problem
         trajectory, panels = record_panels(
             problem.field, problem.times, y0, nodes=self.nodes, memory=self.memory,
-            **problem.panel_options(),
+            inside=self.inside, **problem.panel_options(),
         )  # fmt: skip
         self.made[:] = [(replace(p, values=None), p.values.shape[0]) for p in panels]
+        if self.inside:
+            return trajectory.y, torch.cat([y0[None], *(p.values[1:] for p in panels)])
         ends = accumulate(m - 1 for _, m in self.made)
         outputs = [0, *(k for k, panel in zip(ends, panels, strict=True) if panel.is_last)]
         return trajectory.y[outputs], trajectory.y

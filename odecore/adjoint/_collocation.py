@@ -17,6 +17,7 @@ from odecore._krylov import gmres
 from odecore.adjoint._at_once import AtOnce, Rules, cross_at_once, unit_of
 from odecore.adjoint._directly import solved_directly
 from odecore.adjoint._gradients import Gradients
+from odecore.adjoint._inner_outputs import across_outputs
 from odecore.adjoint._linearization import Linearize, Pull
 from odecore.adjoint._panels import Panel
 from odecore.adjoint._quadrature import MOST_NODES, Quadrature, added, least, node_times
@@ -168,18 +169,12 @@ class Collocation:
 
     def _refined(self, panel: Panel, a: Any, halvings: int) -> Crossing:
         """With more nodes, in halves, or by steps, until the equation is solved."""
-        spent = Statistics()
-        while True:
-            found = self._solve(panel, a, PASSES if self.passes is None else self.passes)
-            spent = spent + found.statistics
-            m, solved = panel.values.shape[0], found.left <= found.limit
-            resolved = solved and decay_ratio(found.a, self.rtol, self.atol) <= 1
-            if resolved or not solved or m >= MOST_NODES:
-                break
-            panel = panel.part(0.0, 1.0, 2 * m - 1)
+        found, spent, resolved = self.at_enough_nodes(panel, a)
+        panel, solved = found.panel, found.left <= found.limit
         if resolved or (solved and not halvings and not self.strict):
             return self._crossing(found._replace(statistics=spent))
         if halvings and (not self.strict if solved else found.left <= HOPELESS):
+            m = panel.values.shape[0]
             late = self._refined(panel.part(0.5, 1.0, m), a, halvings - 1)
             early = self._refined(panel.part(0.0, 0.5, m), late.start, halvings - 1)
             crossing = _joined(early, late)
@@ -187,22 +182,50 @@ class Collocation:
             crossing = self.step(panel, a)
         return crossing._replace(statistics=crossing.statistics + spent)
 
-    def _solve(self, panel: Panel, end: Any, passes: int) -> _Solution:
+    def at_enough_nodes(self, panel: Panel, a: Any) -> tuple[_Solution, Statistics, bool]:
+        """The equation solved at as many nodes as it takes, and whether they resolve it."""
+        spent = Statistics()
+        while True:
+            found = self._solve(panel, a)
+            spent = spent + found.statistics
+            m, solved = panel.values.shape[0], found.left <= found.limit
+            resolved = solved and decay_ratio(found.a, self.rtol, self.atol) <= 1
+            if resolved or not solved or m >= MOST_NODES:
+                return found, spent, resolved
+            panel = panel.part(0.0, 1.0, 2 * m - 1)
+
+    def with_outputs(
+        self, panel: Panel, end: Any, cotangents: Sequence[Any]
+    ) -> tuple[Crossing, Sequence[Any]] | None:
+        """Across a panel with outputs inside, with f at these; None where it does not do."""
+        if not (is_readable(panel.values) and is_readable(end)):
+            return None
+        return across_outputs(self, panel, end, cotangents)
+
+    def _solve(self, panel: Panel, end: Any) -> _Solution:
         """The adjoint at the nodes, from one evaluation of f there."""
-        xp = namespace(end)
         m = panel.values.shape[0]
         value, pull = self.linearize(node_times(panel, self.jumps), panel.values)
-        if 0 < prod(end.shape) <= FEW and not xp.isdtype(end.dtype, "complex floating"):
+        real = not namespace(end).isdtype(end.dtype, "complex floating")
+        if 0 < prod(end.shape) <= FEW and real:
             direct = solved_directly(pull, end, panel.length, m)
             if direct is not None:
                 counts = Statistics(evaluations=m, newton=prod(end.shape))
                 return _Solution(panel, direct[0], value, pull, 0.0, 0.0, direct[1], counts)
-        matrix = constant_like(integration_matrix(m, "last") / 2, end)
+        matrix = integration_matrix(m, "last") / 2
+        return self.iterated(panel, value, pull, namespace(end).stack([end] * m), matrix)
+
+    def iterated(
+        self, panel: Panel, value: Any, pull: Pull, constant: Any, numbers: Any
+    ) -> _Solution:
+        """Solve a = constant + length numbers J^T a by GMRES."""
+        xp, m = namespace(constant), constant.shape[0]
+        matrix = constant_like(numbers, constant)
 
         def integrated(a: Any) -> Any:
             return panel.length * xp.tensordot(matrix, pull(a, False)[0], axes=1)
 
-        constant = xp.stack([end] * m)
+        passes = PASSES if self.passes is None else self.passes
         right = integrated(constant)
         if not all_finite(right):  # the steps will say what it is
             return _Solution(panel, right, value, pull, inf, 0.0, 0.0, Statistics(m, newton=1))
@@ -214,7 +237,7 @@ class Collocation:
         )
         norm = xp.linalg.vector_norm
         share = left * norm(right) / xp.where(norm(constant) > 0, norm(constant), 1.0)
-        if float(share) <= 50 * float(limits(end).eps):
+        if float(share) <= 50 * float(limits(constant).eps):
             left = 0.0  # all that rounding allows
         counts = Statistics(evaluations=m, newton=count + 1)
         return _Solution(panel, constant + unit * more, value, pull, left, limit, share, counts)

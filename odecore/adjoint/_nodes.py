@@ -18,6 +18,7 @@ from odecore.solve import DenseStep
 __all__ = ["COUNTS", "Found", "NodeChoice", "panel_ends"]
 
 COUNTS = (5, 9, 17, 33)  # nested: every second point of a grid is a point of the one before
+FEW = 2  # steps from one output to the next for both to be in one panel
 WINDOW = 64  # steps whose stages are kept at a time
 LOOKS = 7  # pairs of steps that tell what given steps resolve
 SMOOTH = 4  # the degree that does for an implicit step as a function of its length
@@ -26,7 +27,8 @@ INSIDE = 1 / 32  # of what a step misses at the end of the next one: about what 
 
 class Found(NamedTuple):
     """A panel: its ends and states, whether it ends at an output time, the size of the last
-    coefficients in units of the tolerance, that tolerance, and how many steps it covers.
+    coefficients in units of the tolerance, the outputs inside in normalised time, the tolerance,
+    and how many steps it covers.
     """
 
     start: float
@@ -34,6 +36,7 @@ class Found(NamedTuple):
     values: Any
     is_last: bool
     tail: float
+    outputs: tuple[float, ...]
     accuracy: tuple[Any, ...]
     steps: int
 
@@ -59,6 +62,9 @@ class NodeChoice:
         do: a part of the distance from a step, prolonged to the end of the next one, to the state
         there, the median of some pairs of steps. One step has the nodes of its polynomial.
 
+    inside : bool, optional
+        Whether output times may be inside of panels, where the last one is less than two steps ago.
+
     Attributes
     ----------
     found : list of Found
@@ -72,11 +78,13 @@ class NodeChoice:
         norm: Callable[[Any], Any] | None,
         jumps: Sequence[float] = (),
         given: bool = False,
+        inside: bool = False,
     ) -> None:
         self.least = 1e-6 if rtol is None else rtol, 1e-9 if atol is None else atol, norm
         self.looks = given and rtol is None and atol is None
         self.sign = 1.0 if times[-1] > times[0] else -1.0
         self.start, *self.outputs = times
+        self.inside, self.since = inside, 0
         self.ends = panel_ends(times, jumps)[1:]
         self.jumps = set(jumps)
         self.before: DenseStep | None = None
@@ -86,14 +94,17 @@ class NodeChoice:
     def __call__(self, step: DenseStep) -> None:
         """Take the next step."""
         self.steps.append(step)
+        self.since += 1
         while self.ends and self.sign * (step.end - self.ends[0]) >= 0:
-            end = self.ends.pop(0)
-            self._close(end, end in self.outputs)
+            end, few = self.ends.pop(0), self.since <= FEW
+            self.since = 0
+            if not (self.inside and few and self.ends and end not in self.jumps):
+                self._close(end)
         if len(self.steps) == WINDOW:
-            self._close(step.end, False)
+            self._close(step.end)
 
-    def _close(self, end: float, is_last: bool) -> None:
-        self._fit(self.start, end, self.steps, is_last, self._accuracy())
+    def _close(self, end: float) -> None:
+        self._fit(self.start, end, self.steps, self._accuracy())
         self.start, self.before = end, self.steps[-1]
         later = slack(end, self.steps[-1].end)
         self.steps = [step for step in self.steps if self.sign * (step.end - end) > later]
@@ -121,7 +132,6 @@ class NodeChoice:
         start: float,
         end: float,
         steps: list[DenseStep],
-        is_last: bool,
         accuracy: tuple[Any, Any, Any],
     ) -> None:
         """Append the panels from start to end, which the steps cover."""
@@ -149,12 +159,21 @@ class NodeChoice:
                 break
         inside = [t for t in (step.end for step in steps) if self.sign * (end - t) > 0]
         if tail <= 1 or not inside:
-            self.found.append(Found(start, end, stacked, is_last, tail, accuracy, len(steps)))
+            inner = self._inside(start, end)
+            is_last, count = end in self.outputs, len(steps)
+            self.found.append(Found(start, end, stacked, is_last, tail, inner, accuracy, count))
             return
         middle = inside[(len(inside) - 1) // 2]
         count = bisect_left(ends, self.sign * middle) + 1
-        self._fit(start, middle, steps[:count], False, accuracy)
-        self._fit(middle, end, steps[count:], is_last, accuracy)
+        self._fit(start, middle, steps[:count], accuracy)
+        self._fit(middle, end, steps[count:], accuracy)
+
+    def _inside(self, start: float, end: float) -> tuple[float, ...]:
+        """The outputs between two times, in normalised time."""
+        if not self.inside:
+            return ()
+        between = [t for t in self.outputs if self.sign * (t - start) > 0 < self.sign * (end - t)]
+        return tuple((t - start) / (end - start) for t in between)
 
 
 def panel_ends(times: Sequence[float], jumps: Sequence[float]) -> list[float]:

@@ -37,6 +37,8 @@ class Panel:
     tail : float, optional
         Size of the last Chebyshev coefficients in units of the tolerance, where it was looked at:
         above 1 the nodes do not resolve the trajectory to the tolerance.
+    outputs : tuple of float, optional
+        Normalised times of the output times inside, in order.
     """
 
     start: Any
@@ -44,6 +46,7 @@ class Panel:
     values: Any
     is_last: bool = True
     tail: float | None = None
+    outputs: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("start", "end"):
@@ -64,6 +67,12 @@ class Panel:
         ends = {0.0: self.start, 1.0: self.end}
         start, end = (ends.get(s, self.time(s)) for s in (first, last))
         return Panel(start, end, values, self.is_last and last == 1.0)
+
+    def divided(self) -> list[Panel]:
+        """Panels that end at the outputs, with as many nodes each."""
+        ends, m = (0.0, *self.outputs, 1.0), self.values.shape[0]
+        parts = [replace(self, outputs=()).part(s0, s1, m) for s0, s1 in pairwise(ends)]
+        return [*(replace(part, is_last=True) for part in parts[:-1]), parts[-1]]
 
     def time(self, s: float) -> Any:
         """From normalised time in [0, 1] to time; inside, not to an end by rounding."""
@@ -88,6 +97,7 @@ def record_panels(
     norm: Callable[[Any], Any] | None = None,
     steps: int | None = None,
     step_size: float | None = None,
+    inside: bool = False,
     **options: Any,
 ) -> tuple[Trajectory, list[Panel]]:
     """Integrate forward and keep the states at Chebyshev points.
@@ -115,13 +125,16 @@ def record_panels(
         Equal steps in each interval between output times, instead of adaptive ones.
     step_size : float, optional
         The largest of equal steps.
+    inside : bool, optional
+        Where nodes are chosen, let panels have output times inside, if there are about as many of
+        these as of steps: `collocated` crosses all of them at once.
     **options
         Further options of `solve_ivp`, but for events, dense output and `throw`.
 
     Returns
     -------
     Trajectory
-        At the ends of all panels and at the nodes between.
+        At the ends of all panels and at the nodes between; with `inside` at the output times.
     list of Panel
         In order; each begins where the one before ends.
 
@@ -157,7 +170,7 @@ def record_panels(
         given = options.get("jump_at")
         jumps = [] if given is None else [float(t) for t in given]
         times = [float(t) for t in times]
-        choice = NodeChoice(times, rtol, atol, norm, jumps, "grid" in options)
+        choice = NodeChoice(times, rtol, atol, norm, jumps, "grid" in options, inside)
     found = None
     if choice and options.get("kernels"):
         found = _thinned(fun, times, y0, choice, options)
@@ -167,7 +180,7 @@ def record_panels(
         options.pop("kernels", None)
         span = float(times[0]), float(times[-1])
         trajectory = solve_ivp(fun, span, y0, t_eval=times, dense=choice, **options)
-        panels = [Panel(*found[:5]) for found in choice.found]
+        panels = [Panel(*found[:6]) for found in choice.found]
     else:
         count = UNREAD if nodes is None else nodes
         s = [float(x) for x in chebyshev_points(count, interval=(0.0, 1.0))]
@@ -178,7 +191,9 @@ def record_panels(
             trajectory, panels = _at_nodes(fun, times, y0, s, options)
     if memory is not None:
         panels = _within(memory, panels, choice)
-    return replace(trajectory, t=_times(panels), y=_values(panels)), panels
+    at_outputs = inside and choice is not None and found is None
+    nodes_too = {} if at_outputs else {"t": _times(panels), "y": _values(panels)}
+    return replace(trajectory, **nodes_too), panels
 
 
 def _at_nodes(

@@ -14,7 +14,7 @@ from odecore.adjoint._linearization import Linearize, Pull
 from odecore.adjoint._panels import Panel
 from odecore.interpolation import Interpolant, chebyshev_points, clenshaw_curtis_weights
 
-__all__ = ["Quadrature", "added", "distance", "estimate", "least", "node_times"]
+__all__ = ["Quadrature", "added", "distance", "estimate", "least", "node_times", "norm_of"]
 
 MOST_NODES = 65
 
@@ -66,7 +66,7 @@ class Quadrature:
         evaluations = 0
         while True:
             m = panel.values.shape[0]
-            terms, slopes = self._once(panel, a, known)
+            terms, slopes = self.once(panel, a, known)
             evaluations += 0 if known is not None else m
             if self.tolerance is None or 2 * m - 1 > min(most, MOST_NODES):
                 break
@@ -77,9 +77,10 @@ class Quadrature:
             known = None
         return terms, slopes, evaluations
 
-    def _once(
+    def once(
         self, panel: Panel, a: Any, known: tuple[Any, Pull] | None
     ) -> tuple[Terms, tuple[Any, Any]]:
+        """Integrate with the nodes as they are; the terms, and f at the ends."""
         m, parts, slopes = panel.values.shape[0], [], []
         size = m if self.batch is None or known is not None else self.batch
         times: Any = None if known else node_times(panel, self.jumps)
@@ -123,14 +124,14 @@ def estimate(total: Sequence[Any], gap: Sequence[Any]) -> Any:
     if not total:
         return 0.0
     xp = namespace(total[0])
-    return _relative(_norm(gap, xp), _norm(total, xp), xp) ** 1.5
+    return _relative(norm_of(gap, xp), norm_of(total, xp), xp) ** 1.5
 
 
 def distance(found: Sequence[Any], wanted: Sequence[Any]) -> Any:
     """Of all entries together, relative to those wanted."""
     gap = [x - y for x, y in zip(found, wanted, strict=True)]
     xp = namespace(found[0])
-    return _relative(_norm(gap, xp), _norm(wanted, xp), xp)
+    return _relative(norm_of(gap, xp), norm_of(wanted, xp), xp)
 
 
 def least(tolerance: Any) -> float:
@@ -151,7 +152,7 @@ def _relative(gap: Any, size: Any, xp: Any) -> Any:
     return gap / xp.where(size > 0, size, size + 1)
 
 
-def _norm(arrays: Sequence[Any], xp: Any) -> Any:
+def norm_of(arrays: Sequence[Any], xp: Any) -> Any:
     """Of all entries of all arrays; their squares may overflow."""
     if all(map(is_readable, arrays)):
         values = [on_host(x) for x in arrays if prod(x.shape)]

@@ -164,7 +164,7 @@ class Stepping:
         if not (is_readable(a) and is_readable(panel.values)):
             s = [float(x) for x in chebyshev_points(m, interval=span)]
             backward = solve_ivp(field, span, a, t_eval=s, **options)
-            return [Found(*span, backward.y, True, inf, (), 0)], backward
+            return [Found(*span, backward.y, True, inf, (), (), 0)], backward
         rtol, atol, norm = (options.get(k) for k in ("rtol", "atol", "norm"))
         choice = NodeChoice(span, rtol, atol, norm, options.get("jump_at", ()), given)
         backward = solve_ivp(field, span, a, t_eval=span, dense=choice, **options)

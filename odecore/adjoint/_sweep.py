@@ -14,6 +14,9 @@ from odecore.solve import Statistics
 __all__ = ["Crossing", "product", "sweep"]
 
 
+FEWEST = 3  # outputs inside of a panel that cost more one by one
+
+
 class Crossing(NamedTuple):
     """What was found in one panel, given the adjoint at its end.
 
@@ -49,7 +52,7 @@ def sweep(
     """
     if not panels:
         raise ValueError("`panels` must hold at least one panel, got none")
-    outputs = 1 + sum(panel.is_last for panel in panels)
+    outputs = 1 + sum(panel.is_last + len(panel.outputs) for panel in panels)
     if len(cotangents) != outputs:
         raise ValueError(
             f"`cotangents` must hold one array for each of the {outputs} output times, got "
@@ -60,11 +63,26 @@ def sweep(
     a = waiting[-1] * 0
     times: list[Any] = []
     found: list[Crossing] = []
-    for panel in reversed(panels):
+    left = list(panels)
+    while left:
+        panel = left.pop()
         cotangent = waiting.pop() if panel.is_last else None
-        crossing = across(panel, a if cotangent is None else a + cotangent)
+        end = a if cotangent is None else a + cotangent
+        inside = waiting[len(waiting) - len(panel.outputs) :]
+        slopes: Sequence[Any] = ()
+        if not inside:
+            crossing = across(panel, end)
+        else:
+            whole = _at_once(across, panel, end, inside)
+            if whole is None:
+                left += panel.divided()
+                waiting += [] if cotangent is None else [cotangent]
+                continue
+            crossing, slopes = whole
+            del waiting[-len(inside) :]
         if crossing.slopes is not None and cotangent is not None:
             times.append(product(cotangent, crossing.slopes[1], xp))
+        times += [product(w, f, xp) for w, f in zip(inside, slopes, strict=True)][::-1]
         a = crossing.start
         found.append(crossing)
     if found[-1].slopes is not None:
@@ -79,6 +97,14 @@ def sweep(
         quadrature=estimate(total, gap),
         residual=_largest([c.residual for c in found], xp),
     )
+
+
+def _at_once(
+    across: Callable[[Panel, Any], Crossing], panel: Panel, end: Any, inside: Sequence[Any]
+) -> tuple[Crossing, Sequence[Any]] | None:
+    """Across a panel with outputs inside, if this way has it and they are worth it."""
+    way = getattr(across, "with_outputs", None)
+    return None if way is None or len(inside) < FEWEST else way(panel, end, inside)
 
 
 def product(cotangent: Any, slope: Any, xp: Any) -> Any:

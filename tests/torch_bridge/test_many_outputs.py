@@ -1,0 +1,124 @@
+"""`odeint_adjoint` with many output times: one collocated solve for all of a panel."""
+
+import pytest
+import torch
+from torch import nn
+
+from torch_bridge import Certifier, NeuralODE, odeint, odeint_adjoint
+
+D = torch.float64
+
+
+class Driven(nn.Module):
+    """y' = tanh(A y) + b cos 5t."""
+
+    def __init__(self, dtype=D):
+        super().__init__()
+        generator = torch.Generator().manual_seed(4)
+        self.A = nn.Parameter(torch.randn(4, 4, dtype=D, generator=generator).to(dtype))
+        self.b = nn.Parameter(torch.randn(4, dtype=D, generator=generator).to(dtype))
+        self.calls = 0
+
+    def forward(self, t, y):
+        self.calls += 1
+        parts = (y,) if isinstance(y, torch.Tensor) else y
+        found = [self.at(t, part) for part in parts]
+        return found[0] if isinstance(y, torch.Tensor) else tuple(found)
+
+    def at(self, t, y):
+        z = y @ self.A.T.to(y.dtype)
+        wave = self.b * torch.cos(5 * t).to(y.real.dtype)
+        return z / (1 + z.abs() ** 2).sqrt() + wave
+
+
+def gradients(solve, t, kind="tensor", seed=0, dtype=D, **options):
+    func = Driven(dtype)
+    y0 = torch.ones(3, 4, dtype=torch.complex128 if kind == "complex" else dtype)
+    y0.requires_grad_()
+    generator = torch.Generator().manual_seed(seed)
+    w = torch.randn(len(t), 3, 4, dtype=torch.float64, generator=generator)
+    y = solve(func, (y0, 2 * y0) if kind == "tuple" else y0, t, **options)
+    parts = y if kind == "tuple" else (y,)
+    forward = func.calls
+    loss = sum((w * (p.real if p.is_complex() else p)).sum() for p in parts)
+    found = torch.autograd.grad(loss, [y0, func.A, func.b, *([t] if t.requires_grad else [])])
+    return found, parts, func.calls - forward
+
+
+def assert_near(found, wanted, rtol):
+    for a, b in zip(found, wanted, strict=True):
+        scale = float(b.abs().max())
+        torch.testing.assert_close(a.to(b.dtype), b, rtol=0, atol=rtol * scale)
+
+
+@pytest.mark.parametrize("tol", [1e-4, 1e-7])
+@pytest.mark.parametrize("span", [(0.0, 2.0), (3.0, -1.0)], ids=["forward", "backward"])
+@pytest.mark.parametrize("kind", ["tensor", "tuple", "complex"])
+def test_gradients(kind, span, tol):
+    t = torch.linspace(*span, 60, dtype=D)
+    wanted, _, _ = gradients(odeint, t, kind, rtol=1e-11, atol=1e-11)
+    found, states, evaluations = gradients(odeint_adjoint, t, kind, rtol=tol, atol=tol)
+    _, direct, _ = gradients(odeint, t, kind, rtol=tol, atol=tol)
+    assert all(torch.equal(a, b) for a, b in zip(states, direct, strict=True))
+    assert_near(found, wanted, 50 * tol)
+    assert evaluations < 40
+
+
+def test_gradients_of_times():
+    t = torch.linspace(0, 2, 30, dtype=D).requires_grad_()
+    wanted, found = (
+        gradients(solve, t, rtol=tol, atol=tol)[0]
+        for solve, tol in ((odeint, 1e-11), (odeint_adjoint, 1e-7))
+    )
+    assert_near(found, wanted, 1e-5)
+
+
+def test_single_precision():
+    t = torch.linspace(0, 2, 80)
+    wanted = gradients(odeint, t.double(), rtol=1e-11, atol=1e-11)[0]
+    found = gradients(odeint_adjoint, t, dtype=torch.float32, rtol=1e-5, atol=1e-5)[0]
+    assert_near(found, wanted, 1e-4)
+
+
+def test_jumps_between_many_outputs():
+    class Kicked(Driven):
+        def at(self, t, y):
+            return super().at(t, y) + torch.where(t < 0.731, 0.0, 3.0)
+
+    t, y0 = torch.linspace(0, 2, 50, dtype=D), torch.ones(4, dtype=D)
+    found = []
+    for solve, tol in ((odeint, 1e-11), (odeint_adjoint, 1e-6)):
+        func = Kicked()
+        y = solve(func, y0, t, rtol=tol, atol=tol, options={"jump_t": torch.tensor([0.731])})
+        found.append(torch.autograd.grad(y.square().sum(), [func.A, func.b]))
+    assert_near(found[1], found[0], 1e-4)
+
+
+@pytest.mark.parametrize(
+    "given", [{"certificate": Certifier(1.0)}, {"nodes": 9}, {"memory": 10**6}], ids=str
+)
+def test_options_that_look_at_each_interval(given):
+    t = torch.linspace(0, 2, 20, dtype=D)
+    wanted = gradients(odeint, t, rtol=1e-11, atol=1e-11)[0]
+    assert_near(gradients(odeint_adjoint, t, rtol=1e-7, atol=1e-7, **given)[0], wanted, 1e-5)
+
+
+def test_in_a_transform_of_torch_func():
+    func, t = Driven(), torch.linspace(0, 1, 12, dtype=D)
+
+    def loss(y0):
+        return odeint_adjoint(func, y0, t, rtol=1e-8, atol=1e-8).square().sum()
+
+    y0 = torch.ones(2, 4, dtype=D)
+    found = torch.func.vmap(torch.func.grad(loss))(y0 * torch.tensor([[1.0], [0.5]], dtype=D))
+    leaf = (y0[1] * 0.5).clone().requires_grad_()
+    y = odeint(func, leaf, t, rtol=1e-10, atol=1e-10)
+    (wanted,) = torch.autograd.grad(y.square().sum(), leaf)
+    torch.testing.assert_close(found[1], wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("error")
+def test_training_with_observations_at_many_times():
+    block = NeuralODE(Driven(), adjoint="restored", t=tuple(k / 99 for k in range(100)), rtol=1e-5)
+    block(torch.ones(3, 4, dtype=D)).square().mean().backward()
+    assert all(p.grad.isfinite().all() for p in block.parameters())
