@@ -11,7 +11,7 @@ from random import Random
 import torch
 from torch import Tensor, distributed, nn
 
-from torch_bridge._draws import in_backward
+from torch_bridge._draws import backward_pass, in_backward
 from torch_bridge._evaluation import untouched_randomness
 from torch_bridge._fields import inside_torch_func, inside_transform
 
@@ -82,7 +82,7 @@ class DrawnSolver(nn.Module):
             return True
         if not in_backward() or inside_torch_func():
             return False
-        if self.draws_in_backward == torch._C._current_graph_task_id():
+        if self.draws_in_backward == backward_pass():
             return True
         name = _next_name()
         if any(name in named for named in self._named.values()):
@@ -185,7 +185,7 @@ def draw_again(model: nn.Module, output: Tensor) -> None:
 
     def mark(_: Tensor) -> None:
         for solver in solvers:
-            solver.draws_in_backward = torch._C._current_graph_task_id()
+            solver.draws_in_backward = backward_pass()
 
     output.register_hook(mark)
 
