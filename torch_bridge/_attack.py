@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from odecore.errors import WeakAttackWarning
 from torch_bridge._ensembles import log_mean_probability
 from torch_bridge._evaluation import evaluating, untouched_gradients, untouched_randomness
-from torch_bridge._solver_draws import drawing, require_drawn, untouched_names
+from torch_bridge._solver_draws import draw_again, drawing, require_drawn, untouched_names
 
 __all__ = ["Attack", "Expectation", "autoattack"]
 
@@ -169,7 +169,8 @@ class Expectation(nn.Module):
     model : Module
         From x to logits (batch, classes).
     draws : int
-        At each call, all of them new; also in evaluation.
+        At each call, all of them new; also in evaluation. There the same seed of torch gives the
+        same draws.
 
     Raises
     ------
@@ -180,7 +181,9 @@ class Expectation(nn.Module):
     -----
     An attack that follows one draw's gradient attacks a solver that is gone at the next call.
     Through this wrapper it follows the gradient of the expected probabilities. The result is their
-    logarithm and serves as logits.
+    logarithm and serves as logits. A checkpoint inside the model repeats the draws. In evaluation
+    draws and their names are not those of training, but each takes one of torch's random numbers:
+    ``with torch.random.fork_rng():`` leaves these to a training beside it.
     """
 
     def __init__(self, model: nn.Module, draws: int) -> None:
@@ -194,7 +197,9 @@ class Expectation(nn.Module):
         """Logarithms of the mean probabilities."""
         with drawing(self.model):
             logits = [self.model(x) for _ in range(self.draws)]
-        return log_mean_probability(logits, (1 / self.draws,) * self.draws)
+        output = log_mean_probability(logits, (1 / self.draws,) * self.draws)
+        draw_again(self.model, output)
+        return output
 
     def extra_repr(self) -> str:
         """Show the number of draws."""

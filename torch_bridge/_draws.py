@@ -20,6 +20,7 @@ from torch_bridge._fields import inside_torch_func, inside_transform
 __all__ = [
     "DENSE",
     "SKETCHES",
+    "backward_pass",
     "draw",
     "in_backward",
     "not_drawn",
@@ -96,10 +97,15 @@ def product_weight(sketch: str, rows: int, size: int) -> float:
     return {"uniform": rows / size, "balanced": 1.0}.get(sketch, 1 / size)
 
 
+def backward_pass() -> int:
+    """The number of the backward pass that is running here, -1 outside of one."""
+    current = getattr(torch._C, "_current_graph_task_id", None)
+    return -1 if current is None else int(current())
+
+
 def in_backward() -> bool:
     """Whether a backward pass is running here, so that this forward pass is a checkpoint's."""
-    current = getattr(torch._C, "_current_graph_task_id", None)
-    return current is not None and current() != -1
+    return backward_pass() != -1
 
 
 def not_drawn(layer: Tensor) -> None:

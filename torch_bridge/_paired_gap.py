@@ -10,6 +10,7 @@ from math import exp, lgamma, log, log1p
 __all__ = ["PairedGap", "samples_needed", "share_interval"]
 
 LEVEL = 0.95
+EPS = 2.0**-53
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class PairedGap:
     def p_value(self) -> float:
         """McNemar's exact test of equal accuracy: discordant samples are fair coins."""
         n, k = self.lost + self.gained, min(self.lost, self.gained)
-        return min(1.0, 2 * exp(_log_at_most(k, n, 0.5))) if n else 1.0
+        return min(1.0, 2 * exp(_log_at_most(k, n, 0.5, 0.5))) if n else 1.0
 
 
 @lru_cache(maxsize=1024)
@@ -69,9 +70,8 @@ def share_interval(count: int, total: int, level: float = LEVEL) -> tuple[float,
             f"{level}"
         )
     tail = log((1 - level) / 2)
-    # Of failures the same, mirrored; the shorter tail is the one that is summed.
-    low = 0.0 if count == 0 else _root(lambda p: _log_at_least(count, total, p) < tail)
-    high = 1.0 if count == total else _root(lambda p: _log_at_most(count, total, p) > tail)
+    low = 0.0 if count == 0 else _root(lambda p: _log_at_least(count, total, p, 1 - p) < tail)
+    high = 1.0 if count == total else _root(lambda p: _log_at_most(count, total, p, 1 - p) > tail)
     return low, high
 
 
@@ -91,24 +91,34 @@ def _root(is_below: Callable[[float], bool]) -> float:
     return (low + high) / 2
 
 
-def _log_at_most(k: int, n: int, p: float) -> float:
-    """Log of P[at most k successes of n]."""
-    if 2 * k > n:
-        return log1p(-min(exp(_log_sum(range(k + 1, n + 1), n, p)), 1 - 1e-16))
-    return _log_sum(range(k + 1), n, p)
+def _log_at_most(k: int, n: int, p: float, q: float) -> float:
+    """Log of P[at most k successes of n], with the probabilities p and q = 1 - p of one."""
+    if k >= n or p <= 0:
+        return 0.0
+    if q <= 0:
+        return float("-inf")
+    if k < (n + 1) * p:
+        return _log_tail(k, n, p, q)
+    return log1p(-min(exp(_log_tail(n - k - 1, n, q, p)), 1 - 1e-16))
 
 
-def _log_at_least(k: int, n: int, p: float) -> float:
-    return _log_at_most(n - k, n, 1 - p)
+def _log_at_least(k: int, n: int, p: float, q: float) -> float:
+    return _log_at_most(n - k, n, q, p)
 
 
-def _log_sum(counts: range, n: int, p: float) -> float:
-    """Log of the sum of binomial probabilities of these numbers of successes."""
-    if not 0 < p < 1:
-        return 0.0 if (0 if p <= 0 else n) in counts else float("-inf")
-    a, b, head = log(p), log1p(-p), lgamma(n + 1)
-    terms = [head - lgamma(i + 1) - lgamma(n - i + 1) + i * a + (n - i) * b for i in counts]
-    top = max(terms, default=float("-inf"))
-    if top == float("-inf"):
-        return top
-    return top + log(sum(exp(term - top) for term in terms))
+def _log_tail(k: int, n: int, p: float, q: float) -> float:
+    """The same for k below (n + 1) p, where the terms only fall, so that few of them matter.
+
+    Each is the last one times i q / ((n - i + 1) p), and these ratios fall as well: what is left
+    out is less than a geometric series, and than rounding.
+    """
+    log_p, log_q = (log(x) if x <= y else log1p(-y) for x, y in ((p, q), (q, p)))
+    first = lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1) + k * log_p + (n - k) * log_q
+    term = total = 1.0
+    for i in range(k, 0, -1):
+        ratio = i * q / ((n - i + 1) * p)
+        term *= ratio
+        total += term
+        if term * ratio <= EPS * (1 - ratio) * total:
+            break
+    return first + log(total)

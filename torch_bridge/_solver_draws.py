@@ -11,13 +11,14 @@ from random import Random
 import torch
 from torch import Tensor, distributed, nn
 
-from torch_bridge._draws import in_backward
+from torch_bridge._draws import backward_pass, in_backward
 from torch_bridge._evaluation import untouched_randomness
-from torch_bridge._fields import inside_torch_func
+from torch_bridge._fields import inside_torch_func, inside_transform
 
 __all__ = [
     "DrawnSolver",
     "beside_training",
+    "draw_again",
     "drawing",
     "first_draws",
     "require_drawn",
@@ -25,7 +26,8 @@ __all__ = [
 ]
 
 DISTRIBUTED = distributed.is_available()  # as torch was built
-REMEMBERED = 4096  # draws that a checkpoint may ask for again
+REMEMBERED = 4096  # draws that a checkpoint may ask for again, of each mode
+Named = dict[bool, OrderedDict[int, int | None]]  # numbers of draws by name, in training or not
 
 
 class _Thread(threading.local):
@@ -56,7 +58,9 @@ class DrawnSolver(nn.Module):
     the first draw in training, and again after `load_state_dict`; each process must get there.
 
     A checkpoint that runs a forward pass again restores torch's random state. Each draw takes one
-    number of that as its name, by which the repeated pass finds it.
+    number of that as its name, by which the repeated pass finds it. Names in evaluation are kept
+    apart, so that they neither displace nor equal those of training; there a name that comes again,
+    after the same seed, is the same draw.
     """
 
     def __init__(self, generator: torch.Generator | None = None) -> None:
@@ -65,21 +69,28 @@ class DrawnSolver(nn.Module):
         self._seed = int(torch.randint(2**62, (), generator=generator, device=device))
         self._counts = {True: 0, False: 0}  # draws in training, and in evaluation
         self._agreed = False
-        self._named: OrderedDict[int, tuple[bool, int] | None] = OrderedDict()
+        self._named: Named = {True: OrderedDict(), False: OrderedDict()}
         self.draws_in_evaluation = False
+        self.draws_in_backward = -1  # the number of a backward pass that repeats draws
 
     def is_drawing(self) -> bool:
-        """Whether this call draws: in training, and inside `drawing`.
+        """Whether this call draws: in training, inside `drawing`, and where that is repeated.
 
         A checkpoint that repeats a pass after its mode has changed would see another solver.
         """
-        now = self.training or self.draws_in_evaluation
-        if not now and in_backward() and not inside_torch_func() and _next_name() in self._named:
+        if self.training or self.draws_in_evaluation:
+            return True
+        if not in_backward() or inside_torch_func():
+            return False
+        if self.draws_in_backward == backward_pass():
+            return True
+        name = _next_name()
+        if any(name in named for named in self._named.values()):
             raise RuntimeError(
                 "a checkpoint repeats a solver that was drawn in its forward pass and is not now: "
                 "run the backward pass in the same mode, inside `drawing` as well"
             )
-        return now
+        return False
 
     def next_draw(self) -> Random:
         """Random numbers of the next draw, or of the one that a checkpoint repeats.
@@ -88,29 +99,41 @@ class DrawnSolver(nn.Module):
         """
         name = None if inside_torch_func() else int(torch.randint(2**62, (), device="cpu"))
         if in_backward():
-            found = self._named.get(name)
-            if found is None:
+            in_training, count = self._found(name)
+            if count is None:
                 raise RuntimeError(
                     "a solver is drawn in a backward pass, but no draw of a forward pass has this "
                     "random state, or more than one has: checkpoint with preserve_rng_state=True, "
                     f"at most {REMEMBERED} draws between the passes, in the same mode, and no seed "
                     "set twice"
                 )
-            in_training, count = found
         else:
             in_training = self.training
             if in_training and not self._agreed:
                 self._agree()
-            count = self._counts[in_training]
-            self._counts[in_training] += 1
-            if name is not None:
-                # Two draws of one name, after a seed that was set twice, can not be told apart.
-                self._named[name] = None if name in self._named else (in_training, count)
-            if len(self._named) > REMEMBERED:
-                self._named.popitem(last=False)
+            count = self._named_draw(name, in_training)
         generator = _thread.generator
         generator.seed(self._seed << 65 | in_training << 64 | count)
         return generator
+
+    def _named_draw(self, name: int | None, in_training: bool) -> int:
+        """The number of a draw, the next one unless evaluation knows its name."""
+        named = self._named[in_training]
+        if not in_training and name is not None and (known := named.get(name)) is not None:
+            return known
+        count = self._counts[in_training]
+        self._counts[in_training] += 1
+        if name is not None:
+            # Two draws of one name, after a seed that was set twice, can not be told apart.
+            named[name] = None if name in named else count
+        if len(named) > REMEMBERED:
+            named.popitem(last=False)
+        return count
+
+    def _found(self, name: int | None) -> tuple[bool, int | None]:
+        """The draw of a name, rather in the mode of now, and whether it was in training."""
+        mode = self.training if name in self._named[self.training] else not self.training
+        return mode, None if name is None else self._named[mode].get(name)
 
     def _agree(self) -> None:
         """Take seed and count of the first process, once there is a process group."""
@@ -128,7 +151,8 @@ class DrawnSolver(nn.Module):
         """Go on from where a `state_dict` was made."""
         self._seed, self._counts[True] = state.tolist()
         self._agreed = False
-        self._named.clear()
+        for named in self._named.values():
+            named.clear()
 
 
 def _next_name() -> int:
@@ -153,6 +177,19 @@ def drawing(model: nn.Module) -> Iterator[None]:
             solver.draws_in_evaluation = value
 
 
+def draw_again(model: nn.Module, output: Tensor) -> None:
+    """Let the solvers draw in the backward pass of an output that was made inside `drawing`."""
+    if not output.requires_grad or inside_transform():
+        return
+    solvers = [m for m in model.modules() if isinstance(m, DrawnSolver)]
+
+    def mark(_: Tensor) -> None:
+        for solver in solvers:
+            solver.draws_in_backward = backward_pass()
+
+    output.register_hook(mark)
+
+
 @contextmanager
 def beside_training(model: nn.Module) -> Iterator[None]:
     """Put back torch's random numbers, and the names by which checkpoints find draws."""
@@ -164,21 +201,21 @@ def beside_training(model: nn.Module) -> Iterator[None]:
 def first_draws(model: nn.Module) -> Iterator[None]:
     """Let the draws in evaluation begin with the first; afterwards they go on where they were."""
     solvers = [m for m in model.modules() if isinstance(m, DrawnSolver)]
-    before = [solver._counts[False] for solver in solvers]
+    before = [(solver._counts[False], solver._named[False]) for solver in solvers]
     try:
         for solver in solvers:
-            solver._counts[False] = 0
+            solver._counts[False], solver._named[False] = 0, OrderedDict()
         yield
     finally:
-        for solver, count in zip(solvers, before, strict=True):
-            solver._counts[False] = count
+        for solver, (count, named) in zip(solvers, before, strict=True):
+            solver._counts[False], solver._named[False] = count, named
 
 
 @contextmanager
 def untouched_names(model: nn.Module) -> Iterator[None]:
     """Put back the names by which checkpoints find draws."""
     solvers = [m for m in model.modules() if isinstance(m, DrawnSolver)]
-    before = [solver._named.copy() for solver in solvers]
+    before = [{mode: d.copy() for mode, d in solver._named.items()} for solver in solvers]
     try:
         yield
     finally:

@@ -1,6 +1,7 @@
 """Solver consistency: the interval, the ladder, the report, and no false certificate."""
 
 import math
+import time
 from dataclasses import replace
 from fractions import Fraction
 
@@ -359,10 +360,18 @@ def test_half_the_steps_may_fail():
     assert adapt_steps(model, torch.full((8, 1), 1.5), tolerance=1.0).after == (80,)
 
 
-def test_large_intervals_take_no_time():
-    gap = PairedGap(20, 15, 60_000)
-    low, high = gap.interval()
-    assert low < gap.difference < high < 0.001
+@pytest.mark.parametrize(
+    ("count", "total"), [(50_000, 100_000), (300_000, 1_000_000), (1, 10**6), (10**6 - 1, 10**6)]
+)
+def test_large_intervals_are_scipys_and_take_no_time(count, total):
+    share_interval.cache_clear()
+    start = time.process_time()
+    found = share_interval(count, total)
+    assert time.process_time() - start < 1  # of terms that fall below rounding, few are summed
+    expected = binomtest(count, total).proportion_ci(0.95, method="exact")
+    assert found == pytest.approx(tuple(expected), rel=1e-9, abs=1e-11)
+    gap = PairedGap(40_000, 41_000, 100_000)
+    assert gap.p_value == pytest.approx(binomtest(40_000, 81_000).pvalue, rel=1e-8)
 
 
 def test_bad_models_and_data():

@@ -1,5 +1,7 @@
 """Robust accuracy against closed forms of linear models; what an attack may do and leave behind."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -18,6 +20,7 @@ from torch_bridge import (
     SmoothedSolver,
     SolvedBy,
     SwitchedSolver,
+    _solver_draws,
     autoattack,
     robustness,
     transfer,
@@ -305,7 +308,7 @@ def test_autoattack_attacks_random_solvers_in_expectation(short_attacks):
     assert found.robust.correct < found.clean.correct
 
 
-def drawn_and_checkpointed():
+def drawn_and_checkpointed(*, reentrant=False):
     """A classifier whose drawn solver is checkpointed, with inputs."""
     torch.manual_seed(0)
     center = {"u": RK2.members[1][1][0]}
@@ -318,7 +321,7 @@ def drawn_and_checkpointed():
             self.block, self.head = block, head
 
         def forward(self, x):
-            return self.head(checkpoint(self.block, x, use_reentrant=False))
+            return self.head(checkpoint(self.block, x, use_reentrant=reentrant))
 
     return Net(), torch.rand(8, 6), torch.arange(8) % 4
 
@@ -348,6 +351,52 @@ def test_an_evaluation_uses_up_no_draw_of_a_checkpoint():
     robustness(model, x, y, noise, draws=2100)
     assert torch.equal(torch.get_rng_state(), before)
     loss.backward()
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_an_expectation_is_attacked_through_checkpoints(reentrant):
+    model, x, _ = drawn_and_checkpointed(reentrant=reentrant)
+    gradients = []
+    for whole in (model, nn.Sequential(model.block, model.head)):
+        expected = Expectation(whole.eval(), 3)
+        for seed in (1, 2, 1):  # as attacks set it
+            torch.manual_seed(seed)
+            z = x.clone().requires_grad_()
+            expected(z).square().sum().backward()
+            gradients.append(z.grad)
+    torch.testing.assert_close(gradients[:3], gradients[3:])
+    assert torch.equal(gradients[0], gradients[2])
+    assert not torch.equal(gradients[0], gradients[1])
+
+
+def test_autoattack_in_expectation_through_checkpoints(short_attacks):
+    model, x, y = drawn_and_checkpointed()
+    y = model.eval()(x).argmax(1)
+    found = robustness(model, x, y, autoattack(0.3, version="rand"), draws=2)
+    assert found.robust.correct < found.clean.correct
+
+
+def test_an_expectation_beside_a_training_leaves_its_draws_alone(monkeypatch):
+    monkeypatch.setattr(_solver_draws, "REMEMBERED", 8)
+    model, x, _ = drawn_and_checkpointed()
+    other = copy.deepcopy(model)
+
+    def gradient(model, look):
+        torch.manual_seed(3)
+        z = x.clone().requires_grad_()
+        with torch.random.fork_rng(), torch.no_grad():  # before and after, of the same names
+            look()
+        loss = model(z).square().sum()
+        with torch.random.fork_rng(), torch.no_grad():
+            look()
+        loss.backward()
+        return z.grad, torch.rand(1)
+
+    def look():
+        Expectation(model.eval(), 20)(x[:1])
+        model.train()
+
+    assert all(map(torch.equal, gradient(model, look), gradient(other, lambda: None)))
 
 
 @pytest.mark.filterwarnings("ignore::odecore.errors.WeakAttackWarning")
