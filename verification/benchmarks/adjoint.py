@@ -56,13 +56,15 @@ class Case:
     rate: float = 0.0
     relu: bool = False
     smallest: float = 0.0  # tolerance; below it peers need thousands of steps
+    outputs: int = 1  # times, all of which are in the loss
 
     def make(self, dtype: torch.dtype) -> tuple[Field, Tensor, Tensor]:
         """The field, the initial state and the times, from a fixed seed."""
         torch.manual_seed(0)
         field = Field(self.width, self.hidden, self.scale, self.rate, self.relu).to(dtype)
         y0 = torch.randn(self.batch, self.width, dtype=torch.float64).to(dtype)
-        return field, y0.requires_grad_(), torch.tensor([0.0, self.end], dtype=torch.float64)
+        times = torch.linspace(0, self.end, 1 + self.outputs, dtype=torch.float64)
+        return field, y0.requires_grad_(), times
 
 
 CASES = (
@@ -74,6 +76,9 @@ CASES = (
     Case("x20", scale=20.0),
     Case("stiff", rate=50.0),
     Case("long", end=20.0, scale=2.0),
+    Case("small, 10 times", 64, 16, 64, outputs=10),
+    Case("small, 100 times", 64, 16, 64, outputs=100, smallest=1e-5),
+    Case("medium, 10 times", 256, 64, 256, outputs=10, smallest=1e-5),
     Case("relu", scale=5.0, relu=True, smallest=1e-5),
 )
 
@@ -126,7 +131,7 @@ class Measured:
 def _gradient(field: Field, y0: Tensor, times: Tensor, solve: Solve, **options: Any) -> Any:
     field.calls = 0
     start = time.perf_counter()
-    y = solve(field, y0, times, **options)[-1]
+    y = solve(field, y0, times, **options)[1:]
     forward, middle = field.calls, time.perf_counter()
     field.calls = 0
     found = torch.autograd.grad(y.square().sum(), [y0, *field.parameters()])
@@ -146,7 +151,7 @@ def measure(case: Case, dtype: torch.dtype, solve: Solve, rounds: int, **options
     Held.most = 0
     again = copy.deepcopy(field)
     with torch.autograd.graph.saved_tensors_hooks(Held, lambda held: held.tensor):
-        y = solve(again, y0, times, **options)[-1]
+        y = solve(again, y0, times, **options)[1:]
         kept = Held.bytes()
         torch.autograd.grad(y.square().sum(), [y0, *again.parameters()])
     return Measured(
