@@ -11,7 +11,12 @@ from torch import Tensor
 
 from odecore.adjoint import Gradients
 from odecore.solve import Newton
-from torch_bridge._adjoint_refusals import refuse_unused, require_methods, warn_of_callbacks
+from torch_bridge._adjoint_refusals import (
+    refuse_steps,
+    refuse_unused,
+    require_methods,
+    warn_of_callbacks,
+)
 from torch_bridge._adjoint_setting import Setting
 from torch_bridge._captured import field_later, parameters_of
 from torch_bridge._certifier import Certifier
@@ -186,6 +191,7 @@ def odeint_adjoint(
         if adjoint == "reversed":
             return Reversed(setting)
         if adjoint == "discrete":
+            refuse_steps(problem)
             return Discrete(setting, memory)
         chosen = UNREAD if nodes is None and not problem.solver.adaptive else nodes
         return Restored(setting, chosen, memory, collocates, compile)

@@ -9,9 +9,9 @@ from torch import Tensor
 from odecore.tableaux import Coefficients
 from torch_bridge._callbacks import warn_uncalled
 from torch_bridge._methods import Solver
-from torch_bridge._odeint import SCIPY_STEPS
+from torch_bridge._odeint import SCIPY_STEPS, Prepared
 
-__all__ = ["refuse_unused", "require_methods", "warn_of_callbacks"]
+__all__ = ["refuse_steps", "refuse_unused", "require_methods", "warn_of_callbacks"]
 
 
 def refuse_unused(
@@ -53,6 +53,25 @@ def require_methods(*solvers: Solver) -> None:
         raise ValueError(
             f"the backward method evaluates outside its steps, at c = {outside}, where the "
             "trajectory is not known; give an `adjoint_method` with abscissae in [0, 1]"
+        )
+
+
+def refuse_steps(problem: Prepared) -> None:
+    """Raise ValueError for forward steps that the discrete adjoint can not make again."""
+    options = problem.panel_options()
+    if options.get("jump_at") is not None:
+        name = "perturb" if problem.solver.perturb else "jump_t"
+        raise ValueError(
+            f"the discrete adjoint can not have the option `{name}`: leave it out, or take the "
+            "restored adjoint"
+        )
+    missed = sorted(set(problem.times) - set(options.get("grid", problem.times)))
+    if missed:
+        name = "step_size" if problem.solver.step_size is not None else "grid_constructor"
+        raise ValueError(
+            f"the steps of the discrete adjoint must land on all output times, and those of "
+            f"`{name}` miss {missed[0]!r}: give `steps`, their number between output times, or "
+            "take the restored adjoint"
         )
 
 

@@ -132,3 +132,21 @@ def test_a_norm_of_the_reversed_adjoint_gets_the_parts_of_a_tuple():
     y[0].sum().backward()
     assert shapes
     assert set(map(str, shapes)) == {str([(), (2, 2), (1,), (2, 2), (1,), ()])}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "rk4", "options": {"perturb": True}}, "option `perturb`"),
+        ({"options": {"jump_t": torch.tensor([0.5], dtype=D)}}, "option `jump_t`"),
+        ({"method": "rk4", "options": {"step_size": 0.3}}, "`step_size` miss 0.7: give `steps`"),
+        (
+            {"method": "rk4", "options": {"grid_constructor": lambda f, y, t: t[[0, -1]]}},
+            "`grid_constructor` miss 0.7",
+        ),
+    ],
+)
+def test_the_discrete_adjoint_names_the_option_that_it_can_not_have(options, message):
+    t = torch.tensor([0.0, 0.7, 1.0], dtype=D)
+    with pytest.raises(ValueError, match=message):
+        odeint_adjoint(Turning(), torch.ones(2, dtype=D), t, adjoint="discrete", **options)
