@@ -322,7 +322,7 @@ def _refuse_unknown(options: Mapping[str, Any], known: tuple[str, ...], kind: st
     unknown = [name for name in options if name not in known]
     if unknown:
         near = get_close_matches(unknown[0], known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         raise ValueError(
             f"unknown options {unknown} for a solve {kind}{hint} The options are {', '.join(known)}"
         )

@@ -694,5 +694,5 @@ def test_events_have_adjoints(adjoint, options):
 def test_an_event_at_the_start_has_a_gradient():
     func, y0 = Field(), torch.ones(1, 4, dtype=D, requires_grad=True)
     time, y = odeint_adjoint(func, y0, T[:2], event_fn=lambda t, y: y.sum() - 4)
-    assert float(time) == 0
+    assert time.item() == 0
     assert torch.autograd.grad(y[-1].sum(), y0)[0].tolist() == [[1.0] * 4]
