@@ -12,12 +12,17 @@ from torch import Tensor
 from odecore.adjoint import Gradients
 from odecore.solve import Newton
 from torch_bridge._adjoint_choice import default_adjoint
-from torch_bridge._adjoint_refusals import refuse_unused, require_methods, warn_of_callbacks
+from torch_bridge._adjoint_refusals import (
+    refuse_steps,
+    refuse_unused,
+    require_methods,
+    warn_of_callbacks,
+)
 from torch_bridge._adjoint_setting import Setting
 from torch_bridge._captured import field_later, parameters_of
 from torch_bridge._certifier import Certifier
 from torch_bridge._events import solved_again
-from torch_bridge._fields import Autocast, inside_torch_func, inside_transform
+from torch_bridge._fields import Autocast, inside_torch_func, inside_transform, is_batched
 from torch_bridge._methods import Method, solver_of
 from torch_bridge._odeint import Prepared, odeint, prepare
 from torch_bridge._once import once_only
@@ -25,7 +30,7 @@ from torch_bridge._one_solve import one_solve, untraced
 from torch_bridge._restored_adjoint import Restored
 from torch_bridge._step_adjoints import Discrete, Reversed
 from torch_bridge._times import shifted_outputs, shifted_start
-from torch_bridge._transformed import transformed
+from torch_bridge._transformed import NO_FORWARD_MODE, transformed
 
 __all__ = ["ADJOINTS", "odeint_adjoint"]
 
@@ -34,6 +39,10 @@ ADJOINTS = ("restored", "reversed", "discrete")
 NO_SECOND_DERIVATIVE = (
     "a gradient from an adjoint can not be differentiated again; use `odeint`, whose steps can be "
     "differentiated any number of times"
+)
+NO_BATCHES = (
+    "the adjoint is solved for one gradient at a time, not for a batch, as `is_grads_batched` and "
+    "`vectorize` ask for: use torch.func.jacrev, leave them out, or take adjoint='discrete'"
 )
 
 
@@ -147,11 +156,12 @@ def odeint_adjoint(
     `func` are called in the backward solve with (t, state, dt), t in the direction of the forward
     solve. With "restored" the state is dL/dy, in the structure of y; with "reversed" it is
     torchdiffeq's ``(vjp_t, y, adj_y, *params)``, where y and adj_y of a tuple are vectors, and
+            refuse_steps(problem)
     vjp_t is 0 unless `t` requires a gradient. "discrete" and `adjoint_method="collocation"` have
     no such steps, and warn.
 
     Under torch.func (grad, vmap, jacrev) the parameters are those of `func`, a Module; vmap solves
-    one sample after another, each with steps of its own.
+    one sample after another, each with steps of its own, for the same `t`. Forward mode is refused.
     """
     if adjoint not in (None, *ADJOINTS):
         raise ValueError(f"`adjoint` must be one of {', '.join(ADJOINTS)}, got {adjoint!r}")
@@ -169,11 +179,7 @@ def odeint_adjoint(
         )  # fmt: skip
         with one_solve():
             return solved_again(partial(odeint, **forward), solve, func, y0, t, event_fn)
-    refuse_unused(adjoint or "restored", given, nodes, memory)
-    if compile and (adjoint not in (None, "restored") or inside_torch_func()):
-        found = "torch.func" if adjoint in (None, "restored") else f"adjoint={adjoint!r}"
-        raise ValueError(f"`compile` is for restored adjoints outside of torch.func, got {found}")
-
+    refuse_unused(adjoint or "restored", given, nodes, memory, compile)
     of_restored = (*given.values(), nodes, memory, certificate, compile or None)
 
     def make(func: Any, y0: Any, t: Tensor, parameters: Iterable[Tensor] | None) -> Any:
@@ -187,6 +193,7 @@ def odeint_adjoint(
         if chosen == "reversed":
             return Reversed(setting)
         if chosen == "discrete":
+            refuse_steps(problem)
             return Discrete(setting, memory)
         inside = collocates and not (nodes or memory or certificate or compile)
         return Restored(setting, nodes, memory, collocates, compile, inside)
@@ -238,12 +245,18 @@ class _Solve(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, y_grad: Tensor, *_: Any) -> tuple[Any, ...]:
         kind, setting = ctx.kind, ctx.kind.setting
+        if is_batched(y_grad) and not isinstance(kind, Discrete):
+            raise RuntimeError(NO_BATCHES)
         empty, *tensors = ctx.saved_tensors  # unpacking also checks that nothing was overwritten
         saved = tensors[: len(tensors) - len(setting.parameters)]
         norm = ctx.adjoint_options.get("norm")
         found = _gradients(kind, ctx.certifier, saved, y_grad, norm)
         gradients, depends_on = (found.y0, *found.parameters), (empty, y_grad)
         return None, None, *(once_only(g, depends_on, NO_SECOND_DERIVATIVE) for g in gradients)
+
+    @staticmethod
+    def jvp(ctx: Any, *_: Any) -> tuple[Tensor, ...]:
+        raise NotImplementedError(NO_FORWARD_MODE)
 
 
 def _gradients(

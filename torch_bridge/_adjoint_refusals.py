@@ -8,14 +8,15 @@ from torch import Tensor
 
 from odecore.tableaux import Coefficients
 from torch_bridge._callbacks import warn_uncalled
+from torch_bridge._fields import inside_torch_func
 from torch_bridge._methods import Solver
-from torch_bridge._odeint import SCIPY_STEPS
+from torch_bridge._odeint import SCIPY_STEPS, Prepared
 
-__all__ = ["refuse_unused", "require_methods", "warn_of_callbacks"]
+__all__ = ["refuse_steps", "refuse_unused", "require_methods", "warn_of_callbacks"]
 
 
 def refuse_unused(
-    adjoint: str, given: dict[str, Any], nodes: int | None, memory: int | None
+    adjoint: str, given: dict[str, Any], nodes: int | None, memory: int | None, compile: bool
 ) -> None:
     """Raise ValueError for an option that this adjoint would ignore in silence."""
     unused = {
@@ -28,6 +29,9 @@ def refuse_unused(
         found.append("adjoint_method='collocation'")
     if found:
         raise ValueError(f"{', '.join(found)} have no effect with adjoint={adjoint!r}: leave out")
+    if compile and (adjoint != "restored" or inside_torch_func()):
+        what = "torch.func" if adjoint == "restored" else f"adjoint={adjoint!r}"
+        raise ValueError(f"`compile` is for restored adjoints outside of torch.func, got {what}")
 
 
 def require_methods(*solvers: Solver) -> None:
@@ -53,6 +57,17 @@ def require_methods(*solvers: Solver) -> None:
         raise ValueError(
             f"the backward method evaluates outside its steps, at c = {outside}, where the "
             "trajectory is not known; give an `adjoint_method` with abscissae in [0, 1]"
+        )
+
+
+def refuse_steps(problem: Prepared) -> None:
+    """Raise ValueError for forward steps that the discrete adjoint can not make again."""
+    options = problem.panel_options()
+    if options.get("jump_at") is not None:
+        name = "perturb" if problem.solver.perturb else "jump_t"
+        raise ValueError(
+            f"the discrete adjoint can not have the option `{name}`: leave it out, or take the "
+            "restored adjoint"
         )
 
 

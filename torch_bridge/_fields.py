@@ -19,6 +19,7 @@ __all__ = [
     "inside_transform",
     "is_batched",
     "is_plain",
+    "read_times",
     "require_state",
     "times_of",
 ]
@@ -113,8 +114,27 @@ def times_of(t: Any, y0: Tensor, *, needed: bool) -> list[Any]:
     if len(t) < 1:
         raise ValueError("`t` must hold at least one time, that of y0; got none")
     if t.device.type == "cpu" or (needed and t.device.type != "meta"):
-        return t.detach().tolist()
+        return read_times(t)
     return list(t.detach().to(y0.device, y0.dtype.to_real()).unbind())
+
+
+def read_times(t: Tensor) -> list[float]:
+    """Times as floats, below the transformations of torch.func.
+
+    Raises
+    ------
+    ValueError
+        If torch.vmap maps over them.
+    """
+    t = t.detach()
+    while torch._C._functorch.is_functorch_wrapped_tensor(t):
+        if torch._C._functorch.is_batchedtensor(t):
+            raise ValueError(
+                "`t` must be the same for all samples under torch.vmap, which maps over it here: "
+                "solve for one `t` after another, or rescale time by a parameter of func"
+            )
+        t = torch._C._functorch.get_unwrapped(t)
+    return t.tolist()
 
 
 def inside_torch_func() -> bool:

@@ -99,14 +99,8 @@ class Discrete:
     def record(self, y0: Tensor) -> tuple[Tensor, ...]:
         """Solve forward: the states at output times, and those to be saved."""
         problem = self.setting.problem
-        options = problem.panel_options()
-        if options.get("jump_at") is not None:
-            raise ValueError(
-                "adjoint='discrete' makes steps again without `perturb` and `jump_t`: leave them "
-                "out, or take the restored adjoint"
-            )
         trajectory, record = record_steps(
-            problem.field, problem.times, y0, memory=self.memory, **options
+            problem.field, problem.times, y0, memory=self.memory, **problem.panel_options()
         )
         self.made[:] = [replace(record, states=())]
         return trajectory.y, *(x.view_as(x) for x in record.states)  # the first may be y0

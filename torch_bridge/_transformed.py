@@ -9,11 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from torch_bridge._captured import tensors_of
-from torch_bridge._fields import as_field
+from torch_bridge._fields import as_field, read_times
 from torch_bridge._states import layout_of
 from torch_bridge._times import shifted_outputs, shifted_start
 
-__all__ = ["transformed"]
+__all__ = ["NO_FORWARD_MODE", "transformed"]
+
+NO_FORWARD_MODE = (
+    "an adjoint has no derivatives in forward mode, as jvp, jacfwd and hessian ask for: use "
+    "`odeint`, or jacrev"
+)
 
 
 def transformed(
@@ -60,7 +65,7 @@ def transformed(
     named = tensors_of(func) if isinstance(func, nn.Module) else {}
     if len(t) == 1:
         return layout.state(vector[None])
-    times = torch.tensor(t.detach().tolist(), dtype=torch.float64)
+    times = torch.tensor(read_times(t), dtype=torch.float64)
 
     def bound(tensors: Iterable[Tensor]) -> _Bound:
         return _Bound(func, dict(zip(named, tensors, strict=True)))
@@ -131,6 +136,10 @@ class _Forward(torch.autograd.Function):
         y0_grad, *rest = _Backward.apply(ctx.solve, y_grad, *ctx.saved_tensors)
         found = iter(rest)
         return None, y0_grad, *(next(found) if wanted else None for wanted in ctx.differentiable)
+
+    @staticmethod
+    def jvp(ctx: Any, *_: Any) -> Tensor:
+        raise NotImplementedError(NO_FORWARD_MODE)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, solve: _Solve, *tensors: Tensor) -> tuple[Tensor, int]:

@@ -230,17 +230,6 @@ def test_outputs_between_steps_and_a_last_step_of_rounding(adjoint):
     torch.testing.assert_close(gradient, wanted, rtol=1e-8, atol=0)
 
 
-@pytest.mark.parametrize("given", [{"perturb": True}, {"jump_t": torch.tensor([0.5])}])
-def test_what_the_discrete_adjoint_does_not_have(given):
-    method = "rk4" if "perturb" in given else "dopri5"
-    y0, t = torch.ones(2, requires_grad=True), torch.tensor([0.0, 1.0])
-    with pytest.raises(ValueError, match="without `perturb` and `jump_t`"):
-        odeint_adjoint(
-            lambda t, y: -y, y0, t, method=method, options=given, adjoint_params=(),
-            adjoint="discrete",
-        )  # fmt: skip
-
-
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("method", ["rk4", "gl6"])
 def test_a_large_step_is_resolved_as_it_is(method):
@@ -276,3 +265,16 @@ def test_ends_of_single_precision_steps_are_output_times():
     ends = solver.grid(None, None, t, t.tolist())
     assert len(ends) == 21
     assert set(t.tolist()) <= set(ends)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": "rk4", "options": {"perturb": True}}, "option `perturb`"),
+        ({"options": {"jump_t": torch.tensor([0.5], dtype=D)}}, "option `jump_t`"),
+    ],
+)
+def test_the_discrete_adjoint_names_the_option_that_it_can_not_have(options, message):
+    t = torch.tensor([0.0, 0.7, 1.0], dtype=D)
+    with pytest.raises(ValueError, match=message):
+        odeint_adjoint(Turning(), torch.ones(2, dtype=D), t, adjoint="discrete", **options)

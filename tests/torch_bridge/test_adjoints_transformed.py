@@ -151,3 +151,30 @@ def test_tensors_that_would_lose_their_gradient_are_refused(adjoint, levels):
         torch.func.grad(loss)(torch.tensor(2.0, dtype=D))
     with pytest.raises(ValueError, match="adjoint_params"):
         torch.func.grad(lambda y: odeint_adjoint(lambda t, y: -y, y, T, adjoint=adjoint).sum())(y0)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
+def test_what_an_adjoint_can_not_do_is_refused_by_name(adjoint):
+    func, y0 = Net(), torch.ones(3, dtype=D)
+
+    def solve(y, t=T):
+        return odeint_adjoint(func, y, t, adjoint=adjoint, **TIGHT)[-1]
+
+    with pytest.raises(NotImplementedError, match="forward mode"):
+        torch.func.jacfwd(solve)(y0)
+    with pytest.raises(NotImplementedError, match="forward mode"):
+        torch.func.hessian(lambda y: solve(y).sum())(y0)
+    forward_ad, refused = torch.autograd.forward_ad, pytest.raises(NotImplementedError)
+    with forward_ad.dual_level(), refused:
+        solve(forward_ad.make_dual(y0, y0))
+    with pytest.raises(ValueError, match="maps over"):
+        torch.vmap(lambda t: solve(y0, t))(torch.stack([T, 2 * T]))
+    start = y0.clone().requires_grad_()
+    wanted = torch.func.jacrev(solve)(y0)
+    several = torch.eye(3, dtype=D)
+    if adjoint == "discrete":
+        (found,) = torch.autograd.grad(solve(start), start, several, is_grads_batched=True)
+        torch.testing.assert_close(found, wanted)
+    else:
+        with pytest.raises(RuntimeError, match="jacrev"):
+            torch.autograd.grad(solve(start), start, several, is_grads_batched=True)
