@@ -9,7 +9,9 @@ from itertools import pairwise
 from math import inf
 from typing import Any, NamedTuple
 
-from odecore._array import all_finite, namespace
+import numpy as np
+
+from odecore._array import all_finite, namespace, on_host
 from odecore.adjoint._step_ends import slack
 from odecore.errors import NewtonFailedError
 from odecore.interpolation import chebyshev_points, decay_ratio
@@ -109,30 +111,33 @@ class NodeChoice:
         later = slack(end, self.steps[-1].end)
         self.steps = [step for step in self.steps if self.sign * (step.end - end) > later]
 
-    def _accuracy(self) -> tuple[Any, Any, Any]:
-        """What a panel of the present steps is to resolve."""
+    def _accuracy(self) -> tuple[Any, ...]:
+        """What a panel of the present steps is to resolve: tolerances, and for given steps a part
+        of the size of the state.
+        """
         if not self.looks:
             return self.least
         before = [s for s in (self.before,) if s is not None and s is not self.steps[0]]
         pairs = [(a, b) for a, b in pairwise(before + self.steps) if a.t_new not in self.jumps]
         missed = []
         for a, b in pairs[:: -(-len(pairs) // LOOKS) or 1]:
+            size = _sizes([b.y, b.y_new])[0]
             with suppress(NewtonFailedError):  # of an implicit step to there
-                missed.append(b.y_new - a.inside(b.t_new))
+                missed.append((b.y_new - a.inside(b.t_new)) / (size or 1.0))
         missed = [x for x in missed if all_finite(x)]
         if not missed:
             return self.least
         rtol, atol, norm = self.least
         xp = namespace(missed[0])
         usual = xp.sort(xp.abs(xp.stack(missed)), axis=0)[len(missed) // 2, ...]
-        return rtol, atol + INSIDE * usual, norm
+        return rtol, atol, norm, INSIDE * usual
 
     def _fit(
         self,
         start: float,
         end: float,
         steps: list[DenseStep],
-        accuracy: tuple[Any, Any, Any],
+        accuracy: tuple[Any, ...],
     ) -> None:
         """Append the panels from start to end, which the steps cover."""
         ends = [self.sign * step.end for step in steps]
@@ -141,6 +146,7 @@ class NodeChoice:
             return steps[bisect_left(ends, self.sign * t)](t)
 
         values: list[Any] = []
+        tolerance = self.least
         for m in COUNTS:
             points = [float(t) for t in chebyshev_points(m, interval=(start, end))]
             new = [state(t) for t in (points[1::2] if values else points)]
@@ -154,14 +160,15 @@ class NodeChoice:
             elif self.looks and len(steps) == 1:  # it is a polynomial, or nearly so
                 tail = 0.0 if m > (steps[0].degree or SMOOTH) else inf
             else:
-                tail = float(decay_ratio(stacked, *accuracy))
+                tolerance = _where_small(accuracy, stacked)
+                tail = float(decay_ratio(stacked, *tolerance))
             if tail <= 1:
                 break
         inside = [t for t in (step.end for step in steps) if self.sign * (end - t) > 0]
         if tail <= 1 or not inside:
             inner = self._inside(start, end)
             is_last, count = end in self.outputs, len(steps)
-            self.found.append(Found(start, end, stacked, is_last, tail, inner, accuracy, count))
+            self.found.append(Found(start, end, stacked, is_last, tail, inner, tolerance, count))
             return
         middle = inside[(len(inside) - 1) // 2]
         count = bisect_left(ends, self.sign * middle) + 1
@@ -174,6 +181,23 @@ class NodeChoice:
             return ()
         between = [t for t in self.outputs if self.sign * (t - start) > 0 < self.sign * (end - t)]
         return tuple((t - start) / (end - start) for t in between)
+
+
+def _where_small(accuracy: tuple[Any, ...], values: Any) -> tuple[Any, Any, Any]:
+    """Tolerances relative to the state where it is smallest: one that grows by orders of magnitude
+    in a panel is not known at its start to a part of its largest value.
+    """
+    rtol, atol, norm, *part = accuracy
+    low, high = _sizes(on_host(values))
+    return rtol * (low / high if high else 1.0), atol + (low * part[0] if part else 0.0), norm
+
+
+def _sizes(states: Any) -> tuple[float, float]:
+    """Of two neighbours the larger root mean square: the smallest and the largest of these."""
+    squares = np.stack([np.abs(on_host(y)).ravel() for y in states]).astype(np.float64) ** 2
+    sizes = np.sqrt(np.mean(squares, axis=1)) if squares.size else np.zeros(len(states))
+    pairs = np.maximum(sizes[1:], sizes[:-1])
+    return float(pairs.min()), float(pairs.max())
 
 
 def panel_ends(times: Sequence[float], jumps: Sequence[float]) -> list[float]:

@@ -180,3 +180,30 @@ def test_a_jump_is_the_end_of_a_panel():
     np.testing.assert_allclose(found.y0, [wanted], rtol=1e-5)
     stepped = restored(linearize, panels, [np.ones(1)] * 11, parameters=False, jump_at=[0.45])
     np.testing.assert_allclose(stepped.y0, [wanted], rtol=1e-5)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+@pytest.mark.parametrize("outputs", [2, 15])
+def test_states_that_grow_are_known_where_they_are_small(outputs, inside):
+    """y' = y (2 + sin(3 log y)) grows by e^16, and its Jacobian depends on y while it is small."""
+
+    def field(t, y):
+        return y * (2 + np.sin(3 * np.log(y)))
+
+    def linearize(t, y):
+        u = 3 * np.log(y)
+        slope = 2 + np.sin(u) + 3 * np.cos(u)
+        return field(t, y), lambda a, parameters: (slope * a, (np.sum(y * a),))
+
+    times = list(np.linspace(0, 8, outputs))
+
+    def gradients(inside, **tolerances):
+        trajectory, panels = record_panels(field, times, np.ones(1), inside=inside, **tolerances)
+        ends = trajectory.y if inside else trajectory.y[-1:]
+        cotangents = [np.zeros(1)] * (outputs - 1) + [1 / ends[-1]]
+        return collocated(linearize, panels, cotangents, **tolerances)
+
+    exact = gradients(False, rtol=1e-11, atol=1e-13)
+    found = gradients(inside, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.y0, exact.y0, rtol=2e-3)
+    np.testing.assert_allclose(found.parameters[0], exact.parameters[0], rtol=2e-3)
