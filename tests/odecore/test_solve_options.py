@@ -289,6 +289,18 @@ def test_faults_end_in_their_status(fault, method):
         assert found.status.name in str(caught.value)
 
 
+@pytest.mark.parametrize("method", ["dopri5", "kvaerno43"])
+def test_a_state_at_rest_is_solved_at_any_time(method):
+    # The step that is guessed for it once did not move a clock in milliseconds.
+    found = solve_ivp(lambda t, y: 0 * y, (1.7e12, 1.7e12 + 1e6), np.ones(1), method=method)
+    assert found.y[-1, 0] == 1
+    late = solve_ivp(
+        lambda t, y: np.maximum(t - 1e11 - 500, 0) * np.ones(1), (1e11, 1e11 + 1e3), np.zeros(1),
+        method=method, rtol=1e-4,
+    )  # fmt: skip
+    assert late.y[-1, 0] == pytest.approx(500**2 / 2, rel=1e-3)
+
+
 def test_twenty_repeats_are_identical():
     runs = [
         solve_ivp(
