@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from array_api_compat import device
+from array_api_compat import device, is_array_api_obj
 
 from odecore._array import combiner, constant, constant_like, limits, namespace, tracks
 from odecore._krylov import restarted_gmres
@@ -164,8 +164,12 @@ class StageEquations:
     def _jacobian(self, t: float, Y: Any) -> Any:
         given = self.options.jacobian
         if given is not None:
-            found = constant(given(t, self._unpack(Y)))
-            n = Y.shape[0]
+            found, n = constant(given(t, self._unpack(Y))), Y.shape[0]
+            if not is_array_api_obj(found):
+                raise TypeError(
+                    f"`jacobian` must return an array of shape ({n}, {n}), got "
+                    f"{type(found).__name__}"
+                )
             if tuple(found.shape) != (n, n):
                 raise ValueError(
                     f"`jacobian` must return an array of shape ({n}, {n}) for a state of {n} "

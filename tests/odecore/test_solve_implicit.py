@@ -247,6 +247,9 @@ def test_misused_options_are_refused():
     wrong = Newton(jacobian=lambda t, y: np.eye(3))
     with pytest.raises(ValueError, match=r"shape \(1, 1\)"):
         solve_ivp(lambda t, y: -y, (0, 1), [1.0], method="gauss2", steps=1, newton=wrong)
+    wrong = Newton(jacobian=lambda t, y: [[-1.0]])
+    with pytest.raises(TypeError, match=r"shape \(1, 1\), got list"):
+        solve_ivp(lambda t, y: -y, (0, 1), [1.0], method="gauss2", steps=1, newton=wrong)
 
 
 DECAYS = {
