@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import hypot, inf, isfinite, prod
+from math import hypot, inf, isfinite, nan, prod
 from typing import Any
 
 import numpy as np
@@ -61,11 +61,14 @@ def restarted_gmres(
 ) -> Any:
     """The last x of up to `restarts` solves by `gmres`, each of what the one before left.
 
-    Stops at the tolerance, and where a solve takes away less than a tenth.
+    Stops at the tolerance, and where a solve takes away less than a tenth. NaN where a product is
+    not finite.
     """
     x, left, before = b * 0, b, 1.0
     for _ in range(restarts):
         change, residual, _ = gmres(product, left, tolerance / before, max_size)
+        if not isfinite(residual):
+            return b * nan
         x = x + change
         after = before * residual
         if not (tolerance < after and residual < STALLED):

@@ -27,9 +27,7 @@ Field = Callable[[Any, Any], Any]
 Linear = Callable[[Any], Callable[[Any], Any]]
 
 KRYLOV, RESTARTS = 40, 10  # dimension of the largest space, and how often it begins anew
-SOLVED = (
-    1e-3  # relative residual; what remains is left to Newton's method, which sees it in its rate
-)
+SOLVED = 1e-3  # relative residual; Newton's method sees in its rate what remains
 
 
 class StageEquations:
@@ -97,16 +95,14 @@ class StageEquations:
             found = self._iterate(lambda k: applied(inverse, residual(k)), residual, start, False)
         if found is None:
             found = self._iterate(newton, residual, start, True)
-        if self.tolerances is None:  # there is no smaller step to try
-            units, most = (
-                typical_sizes(self.start, self.h * start[0, ...]),
-                self.options.max_iterations,
-            )
+        if found is None and self.tolerances is None:  # there is no smaller step to try
+            units = typical_sizes(self.start, self.h * start[0, ...])
             for first in (xp.zeros_like(start), start):
-                if found is None:
-                    near, count = approach(linear, residual, first, units, most)
-                    self.newton += count
-                    found = self._iterate(newton, residual, near, True)
+                near, count = approach(linear, residual, first, units, self.options.max_iterations)
+                self.newton += count
+                found = self._iterate(newton, residual, near, True)
+                if found is not None:
+                    break
         if found is None:
             return []
         self.latest = found[-1, ...]
