@@ -12,9 +12,13 @@ from odecore.solve import Newton
 
 __all__ = ["newton_of"]
 
+LARGE = 400  # real entries of a state from which on no matrix is formed
 
-def newton_of(field: Callable[[Any, Any], Any]) -> Newton:
-    """Newton's method with the Jacobian that autograd finds."""
+
+def newton_of(field: Callable[[Any, Any], Any], y0: Tensor) -> Newton:
+    """Newton's method with the Jacobian that autograd finds, or none for a large state."""
+    if y0.numel() * (2 if y0.is_complex() else 1) > LARGE:
+        return Newton()
 
     def jacobian(t: Any, y: Tensor) -> Tensor:
         shape, is_complex = y.shape, y.is_complex()

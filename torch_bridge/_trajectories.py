@@ -121,7 +121,7 @@ def solve(
     method = options.get("method", "dopri5")
     implicit = is_implicit(method)
     if implicit:
-        options.setdefault("newton", newton_of(field))
+        options.setdefault("newton", newton_of(field, vector))
     with one_solve():
         found = solve_ivp(field if layout.shapes is None else user_field, t_span, y0, **options)
     if not implicit:

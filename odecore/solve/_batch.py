@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from odecore._array import as_float64, combiner, constant, constant_like, limits, namespace, tracks
+from odecore.solve._clock import clock_like
 from odecore.solve._controllers import MAX_REJECTS, AdaptiveSteps
 from odecore.solve._error_norm import tolerance_scale
 from odecore.solve._explicit_step import checked_stage
@@ -56,7 +57,8 @@ class Batch:
         self.fun, self.method, self.extension = fun, method, extension
         self.controller, self.times, self.y = controller, np.array(times), y
         n = y.shape[0]
-        self.real = namespace(y).abs(constant(y))  # of the dtype and on the device of times
+        self.real = namespace(y).abs(constant(y))  # of the dtype and on the device of steps
+        self.clock = clock_like(self.real, times)
         self.combine = combiner(y)
         self.sign = 1.0 if times[-1] > times[0] else -1.0
         self.t = np.full(n, times[0])
@@ -90,7 +92,8 @@ class Batch:
         size, speed = self._norm(y / scale), self._norm(slope / scale)
         with np.errstate(all="ignore"):
             h0 = np.where((size > 1e-5) & (speed > 1e-5), 0.01 * size / speed, 1e-6)
-            h0 = np.minimum(np.maximum(h0, 16 * np.spacing(np.abs(self.t))), span)
+            floor = 16 * np.spacing(np.abs(self.t))  # below that, times do not move
+            h0 = np.minimum(np.maximum(h0, floor), span)
             h0 = np.where(self.active, h0, 0.0)
             trial = self._column(self.sign * h0)
             later = constant(self._fun(self.t + self.sign * h0, y + trial * slope))
@@ -98,7 +101,9 @@ class Batch:
             steepest = np.maximum(speed, bend)
             power = 1 / (self.controller.order + 1)
             h1 = np.where(
-                steepest <= 1e-15, np.maximum(1e-6, h0 * 1e-3), (0.01 / steepest) ** power
+                steepest <= 1e-15,
+                np.maximum(np.maximum(1e-6, floor), h0 * 1e-3),
+                (0.01 / steepest) ** power,
             )
             h = np.where(np.isfinite(steepest), np.minimum(100 * h0, h1), h0)
         h = np.minimum(np.maximum(h, self.controller.min_step), span)
@@ -247,8 +252,10 @@ class Batch:
 
     @property
     def slowest(self) -> float:
-        """The earliest time of all samples."""
-        return float(self.sign * np.min(self.sign * self.t))
+        """The earliest time of the samples that have not failed, and of all if all have."""
+        going = self.status == Status.SUCCESS
+        t = self.t[going] if going.any() else self.t
+        return float(self.sign * np.min(self.sign * t))
 
     def trajectory(self, recorded: int) -> Trajectory:
         """The first outputs; the status is that of the first sample that failed."""
@@ -270,7 +277,12 @@ class Batch:
 
     def _fun(self, t: np.ndarray, y: Any) -> Any:
         self.evaluations += 1
-        return checked_stage(self.fun(self._device(t), y, *self.args), y)
+        value = self.fun(constant_like(t, self.clock), y, *self.args)
+        xp = namespace(y)
+        wider = self.clock.dtype != self.real.dtype and hasattr(value, "dtype")
+        if wider and value.dtype == xp.result_type(self.clock.dtype, y.dtype):
+            value = xp.astype(value, y.dtype)
+        return checked_stage(value, y)
 
     def _norm(self, x: Any) -> np.ndarray:
         """Root mean square of each sample, read to the host."""

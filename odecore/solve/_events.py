@@ -9,7 +9,7 @@ from typing import Any
 
 from odecore._array import constant
 
-__all__ = ["Event", "EventRecord", "as_events", "find_root"]
+__all__ = ["Event", "EventRecord", "as_events", "find_root", "numeric_part"]
 
 
 TINY = 1e-300  # in place of zero, where only the sign counts
@@ -40,7 +40,8 @@ class Event:
     -----
     Of several changes of sign in one step one is found at most; `max_step` bounds the steps. A
     function that reaches zero and rests there has changed its sign, and one that leaves it has,
-    too; a zero at the start of the solve is none.
+    too; a zero at the start of the solve is none. Where the function is NaN there are no events: of
+    a step that ends or begins there the other part is searched.
     """
 
     function: Callable[[Any, Any], Any]
@@ -111,6 +112,26 @@ def as_events(events: Any) -> tuple[Event, ...]:
         )
         for event in listed
     )
+
+
+def numeric_part(
+    g: Callable[[float], float], a: float, b: float, ga: float, gb: float, /
+) -> tuple[float, float, float, float]:
+    """The part of [a, b] in which g is a number, or begins to change its sign, with g at its ends.
+
+    One of the values at a and b is NaN. Bisection, as far as the other sign or the last place.
+    """
+    from_start = isnan(gb)
+    x, gx, undefined = (a, ga, b) if from_start else (b, gb, a)
+    sign, limit = _sign(gx), 4 * ulp(max(abs(a), abs(b)))
+    while abs(undefined - x) > limit and _sign(gx) == sign:
+        middle = x + (undefined - x) / 2
+        found = g(middle)
+        if isnan(found):
+            undefined = middle
+        else:
+            x, gx = middle, found
+    return (a, x, ga, gx) if from_start else (x, b, gx, gb)
 
 
 def find_root(

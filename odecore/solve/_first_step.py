@@ -27,12 +27,17 @@ def first_step_size(
     norm = tol.norm
     size, speed = float(norm(y / scale)), float(norm(slope / scale))
     h0 = 0.01 * size / speed if size > 1e-5 and speed > 1e-5 else 1e-6
-    h0 = min(max(h0, 16 * ulp(t)), span) or span  # below that, times do not move
+    floor = 16 * ulp(t)  # below that, times do not move
+    h0 = min(max(h0, floor), span) or span
     direction = 1.0 if end > t else -1.0
     later = fun(t + direction * h0, y + (direction * h0) * slope)
     bend = float(norm((constant(later) - slope) / scale)) / h0
     steepest = max(speed, bend)
     if not steepest < float("inf"):  # overflow or NaN beyond t: start small, the judge sees it
         return h0
-    h1 = max(1e-6, h0 * 1e-3) if steepest <= 1e-15 else (0.01 / steepest) ** (1 / (tol.order + 1))
+    h1 = (
+        max(1e-6, floor, h0 * 1e-3)
+        if steepest <= 1e-15
+        else (0.01 / steepest) ** (1 / (tol.order + 1))
+    )
     return min(100 * h0, h1, span)

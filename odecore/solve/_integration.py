@@ -106,7 +106,7 @@ def solve_ivp(
         Take the steps between these times, from the first to the last of `t_span`.
     rtol, atol : float or array, optional
         Tolerances of adaptive steps, by default 1e-6 and 1e-9; arrays broadcast against `y0`, and
-        for a structure a tuple or dict holds one for each array.
+        for a structure one like it holds one for each array, or for all arrays of a part.
     norm : callable, optional
         From an array like the state (a structure like it) of errors in units of the tolerance to a
         number; by default the root mean square, and for structures the largest of those of the

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import takewhile
+from math import isnan, nan
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from odecore.solve._dense_output import (
     polynomial,
     unchanged,
 )
-from odecore.solve._events import Event, EventRecord, find_root
+from odecore.solve._events import Event, EventRecord, find_root, numeric_part
 from odecore.solve._explicit_step import Attempt, checked_stage
 from odecore.solve._first_step import first_step_size
 from odecore.solve._many_steps import begins_compiled, leap_to, take_given
@@ -243,6 +245,9 @@ class March:
 
     def _events(self, t: float, t_new: float, y_new: Any, inside: Callable[[float], Any]) -> float:
         """Record what happened in the step, and return where it ends."""
+        if not all_finite(y_new):  # of a given step; the end of the solve sees it
+            self.signs = [nan] * len(self.signs)
+            return t_new
         happened = []
         for i, event in enumerate(self.plan.events):
             before, after = self.signs[i], event.value(t_new, y_new)
@@ -252,10 +257,13 @@ class March:
 
             if before == 0 != after:  # a zero to leave, or one to rest in
                 before = value(t + NEAR * (t_new - t))
-            if event.crossed(before, after):
-                time = find_root(value, t, t_new, before, after)
-                happened.append((abs(time - t), i, time))
             self.signs[i] = after
+            part = t, t_new, before, after
+            if isnan(before) != isnan(after):
+                part = numeric_part(value, *part)
+            if event.crossed(*part[2:]):
+                time = find_root(value, *part)
+                happened.append((abs(time - t), i, time))
         for _, i, time in sorted(happened):
             times, states = self.found[i]
             times.append(time)
@@ -267,13 +275,14 @@ class March:
 
     def trajectory(self, reads: bool | None, convert: Callable[[Any], Any]) -> Trajectory:
         """Collect the records, up to the first that is not finite where values may be read."""
-        records, status = self.recorded, self.status
+        records, status, dense = self.recorded, self.status, self.dense
         xp = namespace(self.y)
         ends = bool(records) and records[-1][1] is self.y
         states = xp.stack([y for _, y in records] + ([] if ends else [self.y]))
         if not all_finite(states, reads):
             bad = [i for i, (_, y) in enumerate(records) if not all_finite(y)]
             records, ends = records[: bad[0]] if bad else records, False
+            dense = list(takewhile(lambda step: all_finite(step.y_new), dense))
             status = Status.NONFINITE_RHS if status is Status.SUCCESS else status
         times = [t for t, _ in records]
         arrays = [t for t in times if not isinstance(t, float)]
@@ -294,5 +303,5 @@ class March:
             status,
             Statistics(**self.counts, forced=self.control.forced),
             found,
-            DenseOutput(self.dense, convert) if self.dense else None,
+            DenseOutput(dense, convert) if dense else None,
         )

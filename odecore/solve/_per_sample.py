@@ -48,6 +48,9 @@ def solve_per_sample(
     ----------
     fun : callable
         `fun(t, y, *args)` with t of shape (n,), one time for each sample, and y of shape (n, ...).
+        Times have the precision of the state, at least float32, and float64 on an interval that
+        is more than eight times its length from zero; a result that is wider for that alone is
+        rounded to the state's.
     t_span : (2,) sequence of float
     y0 : (n, ...) array
         The samples are along the first axis.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -36,9 +36,12 @@ class Structure:
     ----------
     template : tuple, list or dict of shapes
         The structure with a shape tuple, wrapped in `_Leaf`, for each array.
+    dtype : dtype
+        Of all arrays.
     """
 
     template: Any
+    dtype: Any
 
     @classmethod
     def of(cls, y: Any) -> tuple[Structure, Any]:
@@ -50,7 +53,6 @@ class Structure:
             If the parts are not arrays of one library and one dtype, or there is none.
         """
         template = _map(lambda part: _Leaf(tuple(as_state(part, "y0").shape)), y)
-        structure = cls(template)
         leaves = [as_state(part, "y0") for part in _leaves(y)]
         if not leaves:
             raise TypeError("`y0` must hold at least one array, got an empty structure")
@@ -59,6 +61,7 @@ class Structure:
             raise TypeError(
                 f"all arrays of `y0` must have one dtype, got {', '.join(dtypes)}; convert them"
             )
+        structure = cls(template, leaves[0].dtype)
         return structure, structure.vector(y)
 
     def vector(self, y: Any) -> Any:
@@ -67,15 +70,21 @@ class Structure:
         Raises
         ------
         ValueError, TypeError
-            If the value has another structure, or arrays of other shapes.
+            If the value has another structure, or arrays of other shapes or another dtype.
         """
         parts = []
-        for leaf, part in zip(_leaves(self.template), _matching(self.template, y), strict=True):
+        found = _matching(self.template, y)
+        for i, (leaf, part) in enumerate(zip(_leaves(self.template), found, strict=True)):
             array = part if hasattr(part, "shape") else as_state(part, "y")
             if tuple(array.shape) != leaf.shape:
                 raise ValueError(
                     f"`fun` must return the shapes of the state: got {tuple(array.shape)} for "
                     f"{leaf.shape}"
+                )
+            if array.dtype != self.dtype:
+                raise TypeError(
+                    f"`fun` must return the dtype of the state, {self.dtype}, got {array.dtype} at "
+                    f"{_paths(self.template)[i]}; convert it"
                 )
             parts.append(array)
         xp = namespace(*parts)
@@ -96,15 +105,21 @@ class Structure:
         return _map(part, self.template)
 
     def tolerance(self, value: Any, like: Any) -> Any:
-        """One tolerance for all entries, or one for each array, as a structure or a flat list."""
-        if not isinstance(value, Mapping | Sequence):
+        """One tolerance for all entries, one for each array as a flat list, or a structure.
+
+        A number in the place of a part of the structure holds for all arrays in it.
+        """
+        if not isinstance(value, Mapping | list | tuple):
             return value
         leaves = list(_leaves(self.template))
-        found = _matching(self.template, value) if isinstance(value, Mapping) else list(value)
-        if len(found) != len(leaves):
+        found = _spread(self.template, value)
+        if found is None and len(value) == len(leaves) and not isinstance(value, Mapping):
+            found = list(value)
+        if found is None:
             raise ValueError(
-                f"tolerances must be one number or one for each of the {len(leaves)} arrays of the "
-                f"state, got {len(found)}"
+                "tolerances must be one number, one for each of the "
+                f"{len(leaves)} arrays of the state, or a structure with the state's keys and "
+                f"lengths, got {value!r}"
             )
         xp = namespace(like)
         like = xp.abs(constant(like))  # real
@@ -162,6 +177,32 @@ def _matching(template: Any, y: Any) -> list[Any]:
         pairs = zip(template, y, strict=True)
         return [leaf for part, value in pairs for leaf in _matching(part, value)]
     return [y]
+
+
+def _paths(tree: Any, path: str = "y") -> list[str]:
+    """How each leaf is written, say y['a'][0]."""
+    if isinstance(tree, _Leaf):
+        return [path]
+    items = tree.items() if isinstance(tree, Mapping) else enumerate(tree)
+    return [found for key, part in items for found in _paths(part, f"{path}[{key!r}]")]
+
+
+def _spread(template: Any, value: Any) -> list[Any] | None:
+    """A value for each leaf from a structure that may end earlier, or None if it is another."""
+    if isinstance(template, _Leaf):
+        return None if isinstance(value, Mapping) else [value]
+    if not isinstance(value, Mapping | list | tuple):
+        return [value] * len(_leaves(template))
+    if isinstance(template, Mapping):
+        if not isinstance(value, Mapping) or set(value) != set(template):
+            return None
+        pairs = [(part, value[key]) for key, part in template.items()]
+    else:
+        if isinstance(value, Mapping) or len(value) != len(template):
+            return None
+        pairs = list(zip(template, value, strict=True))
+    found = [_spread(*pair) for pair in pairs]
+    return None if None in found else [x for part in found for x in part or ()]
 
 
 def _seen(y: Any) -> str:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from odecore._krylov import gmres
+from odecore._krylov import gmres, restarted_gmres
 
 
 @pytest.mark.parametrize("reads", [True, False])
@@ -77,3 +77,16 @@ def test_values_are_not_read_on_a_device_without_any():
     assert x.shape == (4, 3)
     assert residual.shape == ()
     assert count == 5
+
+
+def test_restarts_reach_the_tolerance_where_one_space_does_not(rng):
+    A, b = np.diag(np.linspace(1, 100, 60)), rng.normal(size=60)
+    _, residual, _ = gmres(lambda x: A @ x, b, 1e-8, 10)
+    assert residual > 1e-3
+    x = restarted_gmres(lambda x: A @ x, b, 1e-8, 10, 50)
+    assert np.linalg.norm(b - A @ x) <= 1.01e-8 * np.linalg.norm(b)
+    # A rotation does not let small spaces get anywhere: restarts end.
+    calls = []
+    restarted_gmres(lambda x: calls.append(x) or np.roll(x, 1), np.eye(60)[0], 1e-8, 10, 50)
+    assert len(calls) == 10
+    assert np.isnan(restarted_gmres(lambda x: x * np.nan, b, 1e-8, 10, 50)).all()

@@ -262,6 +262,46 @@ def test_an_event_with_nan_is_no_crossing_and_the_failure_is_typed():
         )
 
 
+@pytest.mark.parametrize("options", [{}, {"steps": 2}, {"steps": 2, "method": "gauss2"}])
+def test_events_are_found_beside_where_their_function_is_undefined(options):
+    # sqrt(y) has no value in the later part of a step, log(y - 1) none in the earlier part.
+    root = Event(lambda t, y: math.sqrt(y[0]) - 0.5 if y[0] >= 0 else math.nan, terminal=True)
+    found = solve_ivp(lambda t, y: -np.ones(1), (0, 3), [1.0], events=root, **options)
+    assert found.status is Status.EVENT
+    assert found.t[-1] == pytest.approx(0.75, rel=1e-9)
+    late = Event(lambda t, y: math.log(y[0]) if y[0] > 0.5 else math.nan)
+    found = solve_ivp(lambda t, y: np.ones(1), (0, 3), [0.0], events=late, **options)
+    np.testing.assert_allclose(found.events[0].t, [1.0], rtol=1e-9)
+    # The twin: a part without a change of sign has no event.
+    none = Event(lambda t, y: math.sqrt(y[0]) + 0.5 if y[0] >= 0 else math.nan, terminal=True)
+    found = solve_ivp(lambda t, y: -np.ones(1), (0, 3), [1.0], events=none, **options)
+    assert found.status is Status.SUCCESS
+    assert not len(found.events[0].t)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("t_eval", [None, [0.0, 0.1, 2.0]])
+def test_nothing_comes_from_where_given_steps_blew_up(t_eval):
+    seen = []
+
+    def value(t, y):
+        seen.append(y[0])
+        return t - 1.0
+
+    found = solve_ivp(
+        lambda t, y: y**3, (0, 2), [3.0], method="classic", steps=20, dense=True, throw=False,
+        events=value, t_eval=t_eval,
+    )  # fmt: skip
+    assert found.status is Status.NONFINITE_RHS
+    assert np.isfinite(seen).all()
+    assert not len(found.events[0].t)
+    last = found.dense.interval[1]
+    assert last == found.t[-1] if t_eval is None else 0.05 < last < 0.1
+    assert np.isfinite(found(last)).all()
+    with pytest.raises(ValueError, match="not extrapolated"):
+        found(2.0)
+
+
 def decay(t, y):
     return -y
 

@@ -289,6 +289,55 @@ def test_faults_end_in_their_status(fault, method):
         assert found.status.name in str(caught.value)
 
 
+@pytest.mark.parametrize("method", ["dopri5", "kvaerno43"])
+def test_a_state_at_rest_is_solved_at_any_time(method):
+    # The step that is guessed for it once did not move a clock in milliseconds.
+    found = solve_ivp(lambda t, y: 0 * y, (1.7e12, 1.7e12 + 1e6), np.ones(1), method=method)
+    assert found.y[-1, 0] == 1
+    late = solve_ivp(
+        lambda t, y: np.maximum(t - 1e11 - 500, 0) * np.ones(1), (1e11, 1e11 + 1e3), np.zeros(1),
+        method=method, rtol=1e-4,
+    )  # fmt: skip
+    assert late.y[-1, 0] == pytest.approx(500**2 / 2, rel=1e-3)
+
+
+def test_arrays_of_another_dtype_in_a_structure_are_refused():
+    ones = np.ones(2)
+    fields = {
+        r"float32 at y\[0\]\['a'\]": lambda t, y: ({"a": -y[0]["a"].astype(np.float32)}, -y[1]),
+        r"complex128 at y\[1\]": lambda t, y: ({"a": -y[0]["a"]}, 1j * y[1]),
+    }
+    for message, field in fields.items():
+        with pytest.raises(TypeError, match=message):
+            solve_ivp(field, (0, 1), ({"a": ones}, ones))
+
+
+def test_tolerances_are_nested_like_the_state():
+    ones = np.ones(3)
+
+    def field(t, y):
+        return ((y[0][1], -y[0][0]), -y[1])
+
+    def end(y0=((ones, ones), ones), **options):
+        found = solve_ivp(field, (0, 1), y0, **options)
+        return np.concatenate([found.y[0][0][-1], found.y[0][1][-1], found.y[1][-1]])
+
+    loose, tight = end(atol=1e-3), end(atol=1e-9)
+    nested = end(atol=((1e-9, 1e-9), 1e-3))
+    np.testing.assert_array_equal(nested, end(atol=[1e-9, 1e-9, 1e-3]))  # as a flat list
+    np.testing.assert_array_equal(nested, end(atol=(1e-9, 1e-3)))  # a number for a part
+    np.testing.assert_array_equal(nested, end(atol=((np.full(3, 1e-9), 1e-9), [1e-3] * 3)))
+    np.testing.assert_array_equal(tight, end(atol=(1e-9, 1e-9)))
+    assert not np.array_equal(loose, tight)
+    found = solve_ivp(
+        lambda t, y: {"a": (y["a"][1], -y["a"][0])}, (0, 1), {"a": (ones, ones)}, atol={"a": 1e-9}
+    )
+    assert found.success
+    for wrong in ((1e-9,), [1e-9] * 4, {"a": 1e-9}, ((1e-9, 1e-9, 1e-9), 1e-3)):
+        with pytest.raises(ValueError, match="one for each of the 3 arrays of the state"):
+            end(atol=wrong)
+
+
 def test_twenty_repeats_are_identical():
     runs = [
         solve_ivp(

@@ -191,3 +191,46 @@ def test_gradients_of_a_batch_that_shrinks():
 def test_arguments_without_a_row_for_each_sample_are_refused(bad):
     with pytest.raises(ValueError, match="2 samples along their first axis"):
         solve_per_sample(lambda t, y, a: -y, (0, 1), np.ones((2, 1)), args=(bad,))
+
+
+@pytest.mark.parametrize("start", [1e6, 1.7e9, -1.7e9])
+@pytest.mark.parametrize("dtype", [np.float32, np.complex64])
+def test_times_far_from_zero_are_not_rounded_to_the_state(start, dtype):
+    y0 = np.zeros((2, 1), dtype)
+    found = solve_per_sample(
+        lambda t, y: np.cos(t)[:, None] + 0 * y, (start, start + 10), y0, rtol=1e-5, atol=1e-5
+    )
+    assert found.y.dtype == dtype
+    wanted = math.sin(start + 10) - math.sin(start)
+    np.testing.assert_allclose(found.y[-1, :, 0], wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("span", [(200, 205), (1e5, 1e5 + 3)])
+def test_times_of_half_precision_states_are_single_at_least(span):
+    y0 = np.zeros((1, 1), np.float16)
+    found = solve_per_sample(
+        lambda t, y: np.cos(2 * t)[:, None] + 0 * y, span, y0, rtol=1e-2, atol=1e-2
+    )
+    assert found.y.dtype == np.float16
+    wanted = (math.sin(2 * span[1]) - math.sin(2 * span[0])) / 2
+    assert float(found.y[-1, 0, 0]) == pytest.approx(wanted, abs=0.03)
+
+
+def test_times_that_a_library_can_not_hold_are_refused():
+    jax = pytest.importorskip("jax")
+    y0 = jax.numpy.zeros((1, 1), jax.numpy.float32)
+    with jax.enable_x64(False), pytest.raises(ValueError, match="let the interval start at 0"):
+        solve_per_sample(lambda t, y: jax.numpy.cos(t)[:, None], (1e9, 1e9 + 1), y0)
+
+
+def test_a_state_at_rest_is_solved_at_any_time():
+    found = solve_per_sample(lambda t, y: 0 * y, (1.7e12, 1.7e12 + 1e6), np.ones((2, 1)))
+    np.testing.assert_array_equal(found.y[-1], 1)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_progress_goes_on_behind_a_sample_that_failed():
+    shares, rates = [], np.array([[5.0], [0.1]])
+    found = solve_per_sample(lambda t, y: rates * y**2, (0, 3), np.ones((2, 1)), throw=False, progress=shares.append)  # fmt: skip
+    assert not found.success
+    assert shares[-1] == 1

@@ -576,3 +576,18 @@ def test_implicit_methods_in_half_precision(method, dtype):
     for found, wanted in zip(end(dtype), end(torch.float32), strict=True):
         assert found.dtype == dtype
         torch.testing.assert_close(found.float(), wanted, rtol=8 * torch.finfo(dtype).eps, atol=0)
+
+
+@pytest.mark.parametrize(("n", "formed"), [(150, True), (500, False)])
+def test_jacobians_of_large_states_are_not_formed(n, formed, monkeypatch):
+    made = []
+    jacrev = torch.func.jacrev
+    monkeypatch.setattr(torch.func, "jacrev", lambda f: made.append(f) or jacrev(f))
+    t = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    y0 = torch.linspace(0, 1, n, dtype=torch.float64, requires_grad=formed)
+    y = odeint(lambda t, y: -(y**3), y0, t, method="radauIIA5", options={"step_size": 0.5})
+    torch.testing.assert_close(y[-1], y0 / (1 + 2 * y0**2).sqrt(), rtol=1e-3, atol=1e-4)
+    assert bool(made) is formed
+    if formed:  # of 450 unknowns
+        (slopes,) = torch.autograd.grad(y[-1].sum(), y0)
+        torch.testing.assert_close(slopes, (1 + 2 * y0**2) ** -1.5, rtol=1e-2, atol=1e-3)

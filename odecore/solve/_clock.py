@@ -1,0 +1,42 @@
+"""The precision in which the times of a batch are given to the right-hand side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from array_api_compat import device
+
+from odecore._array import limits, namespace, widened
+
+__all__ = ["clock_like"]
+
+FAR = 8  # spans from zero beyond which times have the precision of the host
+
+
+def clock_like(real: Any, times: Sequence[float], /) -> Any:
+    """An array of the dtype and on the device of times, for states with real parts like `real`.
+
+    Its dtype is that of the state, at least float32, and float64 for an interval that is far from
+    zero for its length: rounded times would be those of another problem.
+
+    Raises
+    ------
+    ValueError
+        If float64 is needed, and the library or the device has none.
+    """
+    reach, span = max(abs(times[0]), abs(times[-1])), abs(times[-1] - times[0])
+    clock = widened(real)
+    if limits(clock).bits >= 64 or reach <= FAR * span:
+        return clock
+    xp, where = namespace(real), device(real)
+    try:
+        kinds = xp.__array_namespace_info__().dtypes(device=where, kind="real floating")
+    except ValueError:
+        kinds = {}
+    if "float64" not in kinds:
+        raise ValueError(
+            f"times from {times[0]} to {times[-1]} are known to {limits(clock).eps * reach:.1g} in "
+            f"{clock.dtype}, and float64 is not available here: let the interval start at 0"
+        )
+    return xp.zeros((), dtype=xp.float64, device=where)
