@@ -235,7 +235,11 @@ def all_finite(array: Any, reads: bool | None = True, /) -> bool:
     if reads is False or (reads is None and not is_readable(array)):
         return True
     xp = namespace(array)
-    size = xp.linalg.vector_norm(constant(array))  # in less time than isfinite, but it may overflow
+    # In less time than isfinite; it may overflow, which NumPy's vdot does not warn of.
+    if isinstance(array, np.ndarray):
+        size: Any = abs(np.vdot(array, array))
+    else:
+        size = xp.linalg.vector_norm(constant(array))
     # Under jax's transformations constants become values that can not be read.
     if not (reads or is_readable(size)):
         return True

@@ -76,7 +76,14 @@ class Member:
             tuple(next(found) if isinstance(x, complex) else float(x) for x in row)
             for row in tables[0]
         )
-        return Coefficients(tuple(A), b, error or None, self.family.order, c=c)
+        return Coefficients(
+            A=tuple(A),
+            b=b,
+            error=error or None,
+            order=self.family.order,
+            last_stage_is_first=self.family.last_stage_is_first,
+            c=c,
+        )
 
     def by_tensors(self, offset: Tensor, like: Tensor) -> Coefficients:
         """The same in the operations of tensors, which transformations follow."""

@@ -114,6 +114,11 @@ class Family:
         return all(a == 0 for i, row in enumerate(self.A) for a in row[i:])
 
     @cached_property
+    def last_stage_is_first(self) -> bool:
+        """Whether the last stage of a step is the first of the next for all members (FSAL)."""
+        return self.stages > 1 and self.A[-1] == self.b
+
+    @cached_property
     def excluded(self) -> tuple[str, ...]:
         """The excluded set: where one of these polynomials in the parameters vanishes."""
         return tuple(str(_expression(factor)) for factor in self.factors(*self.generators))

@@ -213,7 +213,7 @@ def solve_ivp(
     plan = Plan(
         problem.fun,
         step_of(method, y, newton, control),
-        extension_of(method, interpolation),
+        extension_of(method, interpolation, y),
         control or GivenSteps(),
         with_jumps(stops, jump_at, times[0], end, method, adaptive=control is not None),
         outputs=times[1:] if passed else (),

@@ -72,10 +72,13 @@ def step_of(
     return ImplicitStep(method, newton or Newton(), *tolerances)
 
 
-def extension_of(method: Method, interpolation: str) -> Callable[[], ContinuousExtension | None]:
+def extension_of(
+    method: Method, interpolation: str, y: Any
+) -> Callable[[], ContinuousExtension | None]:
     """Which polynomial goes through a step, found when it is needed.
 
-    None where the step is made once more instead: for implicit and multistep methods.
+    None where the step is made once more instead: for implicit and multistep methods. It must not
+    amplify the rounding of states like y in half precision.
     """
     choices: dict[str, Callable[[], ContinuousExtension | None]] = {
         "full": lambda: None,
@@ -85,7 +88,8 @@ def extension_of(method: Method, interpolation: str) -> Callable[[], ContinuousE
     if isinstance(method, Coefficients):
         choices["hermite"] = partial(hermite_extension, len(method.b))
         if method.is_explicit:
-            choices["full"] = partial(continuous_extension, method)
+            amplification = 4.0 if limits(y).bits < 32 else inf
+            choices["full"] = partial(continuous_extension, method, amplification=amplification)
     if interpolation not in choices:
         raise ValueError(
             f"`interpolation` must be one of {', '.join(choices)}, got {interpolation!r}"

@@ -114,7 +114,7 @@ def solve_per_sample(
         max_step=max_step,
     )
     report, done = reporter(progress, times[0], end)
-    extension = extension_of(coefficients, interpolation)
+    extension = extension_of(coefficients, interpolation, y)
     batch = Batch(fun, coefficients, extension, steps, times, y, args)
     try:
         batch.start(first_step)

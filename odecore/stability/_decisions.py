@@ -59,8 +59,9 @@ def linear_stability(method: ButcherTableau, /) -> LinearStability:
     Parameters
     ----------
     method : ButcherTableau
-        For coefficients known as decimals the decision is about the decimals: a borderline property
-        (E = 0, or a vanishing leading coefficient) does not survive rounding.
+        For coefficients known as decimals a coefficient of P, Q or E that is no larger than what
+        rounding can make it counts as zero, as it is for the method meant; where E touches zero at
+        some y > 0, the decision is about the decimals.
 
     Notes
     -----

@@ -12,6 +12,7 @@ import numpy as np
 
 from odecore.exact import Polynomial
 from odecore.families import Family
+from odecore.stability._rounding import determinant_radius, rounded_entries, without_rounding
 from odecore.tableaux import ButcherTableau
 
 __all__ = ["StabilityFunction", "stability_function"]
@@ -29,11 +30,14 @@ class StabilityFunction:
         Polynomials P and Q without trailing zeros; Q(0) = 1.
     stages : pair of arrays, optional
         A and b of an explicit method in floats.
+    radii : pair of Polynomial, optional
+        How far each coefficient of P and Q may be off, for an implicit method known as decimals.
     """
 
     numerator: Coefficients
     denominator: Coefficients
     stages: tuple[Any, Any] | None = field(default=None, compare=False, repr=False)
+    radii: tuple[Polynomial, Polynomial] | None = field(default=None, compare=False, repr=False)
 
     def __call__(self, z: Any, /) -> Any:
         """Evaluate R at a number or, elementwise, at a real or complex array.
@@ -67,7 +71,8 @@ def stability_function(method: ButcherTableau | Family, /) -> StabilityFunction:
         R(z) = det(I - zA + z 1 b^T) / det(I - zA); one step for y' = lambda y multiplies y by
         R(h lambda). Common factors of P and Q are kept. For an explicit method that is known as
         decimals the coefficients up to its order are 1/k!, as they are for the method meant: else
-        rounding would destroy its imaginary interval.
+        rounding would destroy its imaginary interval. For an implicit one the coefficients that
+        are no larger than what rounding can make them are zero, and `radii` tells this size.
 
     Raises
     ------
@@ -93,7 +98,19 @@ def stability_function(method: ButcherTableau | Family, /) -> StabilityFunction:
     if method.is_explicit:
         return _of_explicit(method)
     shifted = [[a - w for a, w in zip(row, method.b, strict=True)] for row in method.A]
-    return StabilityFunction(reversed_characteristic(shifted), reversed_characteristic(method.A))
+    P, Q = reversed_characteristic(shifted), reversed_characteristic(method.A)
+    if isinstance(method, Family) or not method.uncertainty:
+        return StabilityFunction(P, Q)
+    in_A, in_b = rounded_entries(method)
+    radii = (
+        determinant_radius(shifted, [method.uncertainty * (n + in_b) for n in in_A]),
+        determinant_radius(method.A, [method.uncertainty * n for n in in_A]),
+    )
+    P, Q = (
+        without_rounding(Polynomial(p), radius).coefficients
+        for p, radius in zip((P, Q), radii, strict=True)
+    )
+    return StabilityFunction(P, Q, radii=radii)
 
 
 def _of_explicit(method: ButcherTableau | Family) -> StabilityFunction:

@@ -9,6 +9,7 @@ from typing import Any
 
 from odecore.exact import Polynomial, isolate_roots, refine_root
 from odecore.stability._function import StabilityFunction, require_tableau, stability_function
+from odecore.stability._rounding import product_radius, without_rounding
 from odecore.tableaux import ButcherTableau
 
 __all__ = ["StabilityInterval", "imaginary_interval", "real_interval"]
@@ -59,9 +60,17 @@ def real_interval(method: ButcherTableau, /) -> StabilityInterval:
     (2.785293563405282, inf)
     """
     require_tableau(method)
-    P, Q = (_mirrored(p) for p in stability_function(method).reduced())
-    polynomial = Q * Q - P * P
-    bracket = _first_loss(polynomial)
+    function = stability_function(method)
+    P, Q = (_mirrored(Polynomial(p)) for p in (function.numerator, function.denominator))
+    factors = [Q - P, Q + P]
+    if function.radii is not None:
+        radius = function.radii[0] + function.radii[1]
+        factors = [without_rounding(factor, radius) for factor in factors]
+    common = factors[0].gcd(factors[1])  # of P and Q
+    if common.degree > 0:
+        factors = [divmod(factor, common)[0] * common(0) for factor in factors]
+    polynomial = factors[0] * factors[1]
+    bracket = _first_loss(*factors)
     if not isinstance(bracket, tuple):
         return StabilityInterval(bracket, polynomial)
     return StabilityInterval(float(bracket[1]), polynomial, bracket)
@@ -90,8 +99,13 @@ def imaginary_interval(method: ButcherTableau, /) -> StabilityInterval:
 
 def axis_polynomial(function: StabilityFunction) -> Polynomial:
     """E with E(y^2) = abs(Q(iy))^2 - abs(P(iy))^2; abs(R(iy)) <= 1 iff E(y^2) >= 0."""
-    P, Q = function.reduced()
-    return _modulus(Q) - _modulus(P)
+    if function.radii is None:
+        P, Q = function.reduced()
+        return _modulus(Q) - _modulus(P)
+    P, Q = Polynomial(function.numerator), Polynomial(function.denominator)
+    P_off, Q_off = function.radii
+    radius = product_radius(P, P_off, P, P_off) + product_radius(Q, Q_off, Q, Q_off)
+    return without_rounding(_modulus(Q) - _modulus(P), Polynomial(radius.coefficients[::2]))
 
 
 def _modulus(p: Polynomial) -> Polynomial:
@@ -105,27 +119,46 @@ def _mirrored(p: Polynomial) -> Polynomial:
     return Polynomial([a * (-1) ** k for k, a in enumerate(p.coefficients)])
 
 
-def _first_loss(polynomial: Polynomial) -> Any:
-    """Bracket of the first x >= 0 after which the polynomial is negative; or 0.0, or inf."""
-    if not polynomial:
+def _first_loss(*factors: Polynomial) -> Any:
+    """Bracket of the first x >= 0 after which the product is negative; or 0.0, or inf.
+
+    The factors have no common root: each is isolated by itself, for a Sturm sequence of the
+    product would be much longer.
+    """
+    if not all(factors):
         return inf
-    cuts = isolate_roots(polynomial, Fraction(0))
+    free = [p.squarefree() for p in factors]
+    cuts = _disjoint([(cut, p) for p in free for cut in isolate_roots(p, Fraction(0))])
     # A sample in each gap between neighbouring roots: brackets are disjoint, ends are no roots.
-    cuts = tuple(_off_zero(polynomial, cut) for cut in cuts)
-    lower = [Fraction(0), *(b for _, b in cuts)]
-    upper = [*(a for a, _ in cuts), None]
+    lower = [Fraction(0), *(b for (_, b), _ in cuts)]
+    upper = [*(a for (a, _), _ in cuts), None]
     for k, (a, b) in enumerate(zip(lower, upper, strict=True)):
         sample = a + 1 if b is None else (a + b) / Fraction(2)
-        if polynomial(sample) < 0:
-            return 0.0 if k == 0 else _refined(polynomial, cuts[k - 1])
+        if sum(p(sample) < 0 for p in factors) % 2:
+            return 0.0 if k == 0 else _refined(*cuts[k - 1])
     return inf
 
 
-def _refined(polynomial: Polynomial, cut: tuple[Any, Any]) -> tuple[Any, Any]:
+def _disjoint(cuts: list[tuple[Any, Polynomial]]) -> list[tuple[Any, Polynomial]]:
+    """Brackets with their squarefree polynomials in order, halved until none meets another or 0."""
+    while True:
+        cuts = sorted(cuts, key=lambda item: item[0])
+        ends = [Fraction(0), *(cut[1] for cut, _ in cuts)]
+        close = {k for k, (cut, _) in enumerate(cuts) if cut[0] <= ends[k]}
+        if not close:
+            return cuts
+        close |= {k - 1 for k in close if k}
+        cuts = [(_halved(*item), item[1]) if k in close else item for k, item in enumerate(cuts)]
+
+
+def _halved(cut: tuple[Any, Any], free: Polynomial) -> tuple[Any, Any]:
+    low, high = cut
+    middle = (low + high) / Fraction(2)
+    value = free(middle)
+    if value == 0:
+        return middle, middle
+    return (middle, high) if (value > 0) == (free(low) > 0) else (low, middle)
+
+
+def _refined(cut: tuple[Any, Any], polynomial: Polynomial) -> tuple[Any, Any]:
     return refine_root(polynomial, cut, cut[0] * _WIDTH)
-
-
-def _off_zero(polynomial: Polynomial, cut: tuple[Any, Any]) -> tuple[Any, Any]:
-    while cut[0] == 0:
-        cut = refine_root(polynomial, cut, (cut[1] - cut[0]) / Fraction(2))
-    return cut

@@ -267,19 +267,26 @@ def _numerical(functions: Any, box: Any) -> tuple[Any, float]:
 
 
 def _descended(functions: Any, start: Any, low: Any, high: Any) -> tuple[Any, float]:
-    """Damped Newton steps inside the box, the second derivatives by differences of exact slopes."""
+    """Damped Newton steps inside the box, the second derivatives by differences of exact slopes.
+
+    A parameter at an end of its range that the error falls beyond stays there, and the step is
+    that of the others: the optimum on a face is not where the free one is clipped to.
+    """
 
     def slope(p: Any) -> Any:
         return np.array([f(*p) for f in functions[1:]])
 
     point, value, damping = start, functions[0](*start), 1e-3
-    h = 1e-6 * (high - low)
+    h, tiny = 1e-6 * (high - low), np.finfo(float).tiny
     for _ in range(200):
         g = slope(point)
+        held = ((point <= low) & (g > 0)) | ((point >= high) & (g < 0))
         H = np.array([(slope(point + e) - slope(point - e)) / (2 * e.max()) for e in np.diag(h)])
-        step = np.linalg.lstsq(
-            H.T @ H + damping * np.eye(len(g)) * np.trace(H.T @ H), H.T @ g, rcond=None
-        )[0]
+        H, g = np.where(held | held[:, None], 0, H + H.T) / 2, np.where(held, 0, g)
+        curvatures, axes = np.linalg.eigh(H)
+        curvatures = np.abs(curvatures)  # downhill also where a curvature is negative
+        size = curvatures**2 + damping * np.sum(curvatures**2) + tiny
+        step = axes @ (curvatures / size * (axes.T @ g))
         trial = np.clip(point - step, low, high)
         found = functions[0](*trial)
         if found < value:

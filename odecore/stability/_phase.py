@@ -9,6 +9,7 @@ from typing import Any
 from odecore.exact import Polynomial
 from odecore.stability._function import require_tableau, stability_function
 from odecore.stability._intervals import axis_polynomial
+from odecore.stability._rounding import product_radius, without_rounding
 from odecore.tableaux import ButcherTableau
 
 __all__ = ["dispersion_order", "dissipation_order"]
@@ -42,13 +43,19 @@ def dispersion_order(method: ButcherTableau, /) -> int:
         If the first 60 powers all agree, which no Runge-Kutta method of moderate size reaches.
     """
     require_tableau(method)
-    P, Q = stability_function(method).reduced()
+    function = stability_function(method)
+    P, Q = function.reduced()
     # arg R(iy) = y + ... iff Im(P(iy) conj(Q(iy)) exp(-iy)) vanishes to that power.
     real, imaginary = _times(_on_axis(P), _conjugate(_on_axis(Q)))
     top = 60
     cosine = [Fraction((-1) ** (k // 2), factorial(k)) if k % 2 == 0 else 0 for k in range(top)]
     sine = [Fraction((-1) ** (k // 2), factorial(k)) if k % 2 else 0 for k in range(top)]
     phase = imaginary * Polynomial(cosine) - real * Polynomial(sine)
+    if function.radii is not None:
+        radius = product_radius(P, function.radii[0], Q, function.radii[1])
+        phase = without_rounding(
+            phase, radius * Polynomial([Fraction(1, factorial(k)) for k in range(top)])
+        )
     for k, coefficient in enumerate(phase.coefficients[:top]):
         if coefficient != 0:
             return k - 1

@@ -122,6 +122,9 @@ def coefficients_at(family: Family, /, **parameters: Any) -> Coefficients:
         )
     family.require_member(values)
     rows, b = family.formula(*values)
+    reuses = family.last_stage_is_first
+    if len(b) > 1 and all(isinstance(value, float) for value in values):
+        reuses = (*rows[-1], *(0,) * (len(b) - len(rows[-1]))) == tuple(b) or reuses
     if not family.is_explicit and all(
         row[i + 1 :] == (0,) * len(row[i + 1 :]) for i, row in enumerate(rows)
     ):
@@ -132,4 +135,4 @@ def coefficients_at(family: Family, /, **parameters: Any) -> Coefficients:
         b_hat = family.estimator(*values)
         error = tuple(weight - embedded for weight, embedded in zip(b, b_hat, strict=True))
     _warn_of_large(family, rows, b, b_hat)
-    return Coefficients(A=rows, b=b, error=error, order=family.order)
+    return Coefficients(A=rows, b=b, error=error, order=family.order, last_stage_is_first=reuses)

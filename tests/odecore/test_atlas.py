@@ -42,6 +42,27 @@ def test_an_optimum_on_the_boundary_is_not_called_critical():
     assert found.polynomials == {}
 
 
+@pytest.mark.parametrize(
+    ("family", "box", "expected"),
+    [
+        (RK4, ((0.1, 0.3), (0.7, 0.9)), {"u": 0.284026944, "v": 0.7}),
+        (SDIRK2, ((0.1, 0.9), (1, 2)), {"gamma": 0.232504133, "c": 1}),
+        # The way to this face leads through a region where the error is not convex.
+        (SDIRK2, ((0.5268542267590214, 0.8946561075570387), (0.8678143096882123, 1.121868639605385)),
+         {"gamma": 0.7216716, "c": 0.8678143096882123}),
+    ],
+)  # fmt: skip
+def test_an_optimum_on_a_face_is_the_best_of_the_face(family, box, expected):
+    found = optimize(family, *box)
+    assert found.parameters == pytest.approx(expected, abs=2e-7)
+    (free, x), (fixed, end) = found.parameters.items()
+    assert abs(found.gradient[0]) < 1e-9
+    assert abs(found.gradient[1]) > 1e-6
+    for moved in (x - 1e-3, x + 1e-3):
+        member = tableau_at(family, **{free: F(moved), fixed: F(end)})
+        assert float(principal_error(member)) > found.value
+
+
 def test_other_objectives_and_constraints():
     # SSP coefficient of RK2: min(2 - 1/u, 1/u), largest at Heun's u = 1.
     ssp = optimize(RK2, (0.6, 1.5), objective="SSP coefficient")

@@ -345,3 +345,29 @@ def test_dense_output_with_a_local_function_names_it():
     found = solve_ivp(lambda t, y: -y, (0, 1), [1.0], method="gauss2", steps=2, dense=True)
     with pytest.raises((AttributeError, pickle.PicklingError), match="test_dense_output_with_a"):
         pickle.dumps(found)
+
+
+@pytest.mark.parametrize("name", ["dopri5", "tsit5", "dop853", "verner87", "fehlberg78"])
+def test_half_precision_is_as_good_inside_of_steps_as_at_their_ends(name):
+    # Weights on the stages that solve the conditions of order 6 for dop853 amplify rounding by 1134.
+    def error(**output):
+        y0 = np.ones(1, np.float16)
+        found = solve_ivp(lambda t, y: -y, (0, 2), y0, method=name, rtol=0.01, atol=0.01, **output)
+        assert found.y.dtype == np.float16
+        return np.abs(found.y[:, 0].astype(float) - np.exp(-found.t)).max()
+
+    assert error(t_eval=np.linspace(0, 2, 41)) < error() + 3 * np.finfo(np.float16).eps
+
+
+def test_weights_on_the_stages_are_kept_where_they_are_small():
+    dopri5, tsit5 = (tableau(name).coefficients for name in ("dopri5", "tsit5"))
+    kept = continuous_extension(dopri5, amplification=4).weights
+    np.testing.assert_array_equal(kept, continuous_extension(dopri5).weights)
+    found, free = continuous_extension(tsit5, amplification=4), continuous_extension(tsit5)
+    assert (found.order, len(found.extra)) == (free.order, 1)
+    assert not free.extra
+    size = [
+        max(sum(map(abs, e.at(e.weights, x))) for x in np.linspace(0, 1, 99)) for e in (found, free)
+    ]
+    assert size[0] < 1.2
+    assert size[1] == pytest.approx(11.2, abs=0.1)

@@ -399,3 +399,28 @@ def test_empty_states_of_implicit_methods(shape, dtype, options):
     assert found(0.3).shape == shape
     both = solve_ivp(lambda t, y: (-y[0], -y[1]), (0, 1), (y0, y0), method="kvaerno43", **options)
     assert [part.shape[1:] for part in both.y] == [shape, shape]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "size", "count"),
+    [("float16", 300, 3), ("float16", 1, 70000), ("float32", 1e25, 3), ("float64", 1e200, 3),
+     ("complex64", 1e25, 3), ("complex128", 1e200, 3)],
+)  # fmt: skip
+@pytest.mark.parametrize("steps", [{"steps": 4}, {"rtol": 1e-3, "atol": 1e-3}])
+def test_states_whose_squares_overflow_are_sound(dtype, size, count, steps):
+    y0 = np.full(count, size, dtype)
+    found = solve_ivp(lambda t, y: -y, (0, 1), y0, method="bosh3", **steps)  # a warning is an error
+    np.testing.assert_allclose(found.y[-1] / size, np.exp(-1), rtol=0.02)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_one_entry_that_is_not_finite_is_found_beside_large_ones(dtype, value):
+    def field(t, y):
+        slope = -y
+        slope[1] = value if t > 0.3 else slope[1]
+        return slope
+
+    y0 = np.full(3, np.finfo(dtype).max / 4, dtype)
+    found = solve_ivp(field, (0, 1), y0, method="euler", steps=4, throw=False)
+    assert found.status is Status.NONFINITE_RHS

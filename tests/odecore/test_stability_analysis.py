@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from odecore.exact import isolate_roots
 from odecore.families import (
     COLLOCATION2,
     RK1S2,
@@ -78,6 +79,19 @@ def test_intervals_against_a_scan(name):
             if found.length < 50:
                 beyond = end + np.geomspace(1e-3, 0.4, 40)
                 assert np.any(np.abs(R(axis * beyond)) > 1 + 1e-13)
+
+
+def test_the_real_interval_needs_sturm_sequences_of_degree_s_only(monkeypatch):
+    # Of Q^2 - P^2 for the 16 stages of verner98, over a quadratic field, one takes a minute.
+    degrees = []
+
+    def isolate(polynomial, *ends):
+        degrees.append(polynomial.degree)
+        return isolate_roots(polynomial, *ends)
+
+    monkeypatch.setattr("odecore.stability._intervals.isolate_roots", isolate)
+    assert real_interval(tableau("dopri5")).length == pytest.approx(3.3065678, rel=1e-6)
+    assert degrees == [6, 6]
 
 
 @pytest.mark.parametrize("s", [2, 3, 6, 9])
@@ -323,6 +337,37 @@ def test_poles_in_the_left_half_plane():
 def test_decimals_of_an_implicit_method_keep_their_polynomial():
     rough = dataclasses.replace(tableau("radau_iia2"), uncertainty=F(1, 10**16))
     assert stability_function(rough).numerator == (1, F(1, 3))
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, m in catalogue().items() if m.uncertainty and not m.is_explicit]
+)
+def test_decimals_of_an_implicit_method_keep_its_properties_on_the_axes(name):
+    # All of them were published as A-stable; phase and amplitude err no sooner than the solution.
+    method = tableau(name)
+    assert dispersion_order(method) >= method.order
+    assert dissipation_order(method) >= method.order
+    assert real_interval(method).length == imaginary_interval(method).length == math.inf
+    found = linear_stability(method)
+    assert found.A_stable
+    # crouzeix4 is A-stable only; kvaerno43 advances by the weights of order 4, with abs(R(inf)) < 1
+    assert found.L_stable == (name not in ("gauss4", "gauss5", "crouzeix4", "kvaerno43"))
+
+
+@pytest.mark.parametrize(("name", "exact"), [("gauss4", 8), ("gauss5", 10)])
+def test_gauss_methods_known_as_decimals_keep_all_amplitudes(name, exact):
+    assert dispersion_order(tableau(name)) == exact
+    assert dissipation_order(tableau(name)) == math.inf
+    assert not linear_stability(tableau(name)).E
+
+
+def test_what_is_larger_than_rounding_stays():
+    # Weights of gauss2 moved by 1e-12: that shows if they are known to 20 places, not to 11.
+    exact = tableau("gauss2")
+    b = (exact.b[0] + F(1, 10**12), exact.b[1] - F(1, 10**12))
+    for uncertainty, order in ((F(1, 10**20), 1), (F(1, 10**11), math.inf)):
+        method = ButcherTableau(exact.A, b, uncertainty=uncertainty)
+        assert dissipation_order(method) == order
 
 
 def test_r_is_evaluated_without_cancellation():

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from odecore.errors import SingularParameterError
 from odecore.exact import QuadraticNumber
-from odecore.families import RK3, RK4
+from odecore.families import COLLOCATION2, RK3, RK3_PAIR, RK4, RK4_PAIR, THETA
+from odecore.solve import solve_ivp
 from odecore.tableaux import (
     ButcherTableau,
     Coefficients,
@@ -81,6 +82,34 @@ def test_first_same_as_last_is_known():
     found = {name for name in ("euler", "classic", "bosh3", "cash_karp", "dopri5", "tsit5")
              if tableau(name).coefficients.last_stage_is_first}  # fmt: skip
     assert found == {"bosh3", "dopri5", "tsit5"}
+
+
+@pytest.mark.parametrize(
+    ("family", "values"),
+    [
+        (RK3_PAIR, {"u": F(1, 2), "v": F(3, 4), "g": F(1, 6), "h": F(1, 8)}),
+        (RK4_PAIR, {"u": F(2, 5), "v": F(3, 5), "h": F(1, 20)}),
+        (THETA, {"theta": F(2, 3)}),
+        (COLLOCATION2, {"c1": F(1, 3), "c2": 1}),  # for this member, not for the family
+        (COLLOCATION2, {"c1": F(1, 4), "c2": F(3, 4)}),
+        (RK4, {"u": F(2, 5), "v": F(3, 5)}),
+    ],
+)
+def test_a_member_in_floats_takes_as_many_evaluations_as_the_exact_one(family, values):
+    exact = tableau_at(family, **values)
+    rounded = coefficients_at(family, **{name: float(x) for name, x in values.items()})
+    assert rounded.last_stage_is_first == exact.coefficients.last_stage_is_first
+    found, expected = (
+        solve_ivp(lambda t, y: -y, (0, 1), np.ones(1), method=method, steps=10)
+        for method in (rounded, exact)
+    )
+    assert found.statistics == expected.statistics
+    np.testing.assert_allclose(found.y, expected.y, rtol=1e-14)
+    if exact.is_explicit:
+        arrays = coefficients_at(
+            family, **{name: np.asarray(float(x)) for name, x in values.items()}
+        )
+        assert arrays.last_stage_is_first == rounded.last_stage_is_first
 
 
 def test_the_catalogue_is_read_only_and_sourced():

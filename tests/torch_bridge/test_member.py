@@ -46,6 +46,7 @@ def test_numbers_and_slopes_are_those_of_tensors(family):
     found, expected = member.coefficients(x, like), member.by_tensors(x, like)
     torch.testing.assert_close(entries(found), entries(expected), rtol=1e-13, atol=1e-13)
     assert found.order == expected.order
+    assert found.last_stage_is_first == expected.last_stage_is_first == family.last_stage_is_first
 
 
 @pytest.mark.parametrize("family", [RK2, RK3_PAIR, RK4], ids=lambda family: family.name)
