@@ -53,7 +53,7 @@ class NeuralODE(nn.Module):
     nodes : int, optional
         For the restored adjoint.
     certificate : Certifier, float or bool, optional
-        As for `odeint_adjoint`.
+        As for `odeint_adjoint`; for adjoints other than "direct".
     compile : bool, optional
         As for `odeint` and `odeint_adjoint`, for adjoint="direct" and "restored", and for solvers
         whose coefficients stay: a Module's are others at each call.
@@ -65,8 +65,9 @@ class NeuralODE(nn.Module):
     Raises
     ------
     ValueError
-        For another value of `adjoint` or `check`, fewer than two times, missing `steps`, or
-        `compile` where there is nothing to compile.
+        For another value of `adjoint` or `check`, fewer than two times, missing `steps`,
+        `nodes` or `certificate` where they have no effect, or `compile` where there is nothing to
+        compile.
     odecore.errors.RightHandSideError
         At the first call, with `check="raise"`.
 
@@ -103,6 +104,7 @@ class NeuralODE(nn.Module):
             raise ValueError(f"`check` must be one of {', '.join(CHECKS)}, got {check!r}")
         if adjoint not in ADJOINTS:
             raise ValueError(f"`adjoint` must be one of {', '.join(ADJOINTS)}, got {adjoint!r}")
+        _refuse_unused(adjoint, nodes, certificate)
         if len(t) < 2:
             raise ValueError(f"`t` must hold at least 2 times, got {len(t)}")
         if steps is None and not is_adaptive(solver):
@@ -211,6 +213,18 @@ class NeuralODE(nn.Module):
         """Show what is not a submodule."""
         shown = f"adjoint={self.adjoint!r}, t={self.t}, steps={self.steps}"
         return shown if isinstance(self.solver, nn.Module) else f"solver={self.solver!r}, {shown}"
+
+
+def _refuse_unused(adjoint: str, nodes: Any, certificate: Any) -> None:
+    """Raise ValueError for an option that this adjoint would ignore in silence."""
+    unused = ["nodes"] if nodes is not None and adjoint != "restored" else []
+    if adjoint == "direct" and certificate is not None and certificate is not False:
+        unused.append("certificate")
+    if unused:
+        raise ValueError(
+            f"{', '.join(unused)} have no effect with adjoint={adjoint!r}: leave out, or give "
+            'adjoint="restored"'
+        )
 
 
 class DenseField(nn.Module):

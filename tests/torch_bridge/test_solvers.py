@@ -15,6 +15,7 @@ from odecore.order import order_of_accuracy
 from odecore.tableaux import tableau, tableau_at
 from torch_bridge import (
     NORMALIZATIONS,
+    Certifier,
     DenseField,
     NeuralODE,
     SmoothedSolver,
@@ -172,7 +173,7 @@ def test_neural_ode_trains(adjoint, solver):
         solver=solver,
         steps=steps,
         adjoint=adjoint,
-        nodes=15,
+        nodes=15 if adjoint == "restored" else None,
         rtol=1e-3,
         atol=1e-4,
     )
@@ -216,6 +217,24 @@ def test_bad_blocks_are_refused():
         NeuralODE(DenseField(2, 4), adjoint="backwards")
     with pytest.raises(ValueError, match="at least 2 times"):
         NeuralODE(DenseField(2, 4), t=(0.0,))
+
+
+@pytest.mark.parametrize("adjoint", ["direct", "reversed", "discrete"])
+def test_what_an_adjoint_would_ignore_is_refused_at_once(adjoint):
+    with pytest.raises(ValueError, match=rf"nodes have no effect with adjoint='{adjoint}'"):
+        NeuralODE(DenseField(2, 4), adjoint=adjoint, nodes=5)
+    if adjoint == "direct":
+        with pytest.raises(ValueError, match="nodes, certificate have no effect"):
+            NeuralODE(DenseField(2, 4), certificate=Certifier(), nodes=5)
+    given = False if adjoint == "direct" else Certifier()
+    NeuralODE(DenseField(2, 4), adjoint=adjoint, certificate=given)
+
+
+def test_a_certifier_of_a_block_is_asked():
+    certifier = Certifier()
+    block = NeuralODE(DenseField(2, 4), adjoint="restored", nodes=9, certificate=certifier)
+    block(torch.randn(3, 2)).sum().backward()
+    assert len(certifier.errors) == 1
 
 
 # Normalization.
