@@ -222,7 +222,7 @@ def prepare(
         options,
         layout.tolerance(rtol, "rtol", vector),
         layout.tolerance(atol, "atol", vector),
-        newton_of(field),
+        newton_of(field, vector),
     )
     user_norm = solver.options.get("norm")
     if compile:

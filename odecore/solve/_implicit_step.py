@@ -14,6 +14,7 @@ from odecore.solve._explicit_step import Attempt, checked_stage
 from odecore.solve._newton import Newton, finite_difference_jacobian, iterate, typical_sizes
 from odecore.solve._stage_scale import StageScale, applied
 from odecore.solve._status import Status
+from odecore.solve._transposed_stages import differentiated_stages
 from odecore.tableaux import Coefficients
 
 __all__ = ["ImplicitStep", "implicit_step"]
@@ -28,9 +29,10 @@ class ImplicitStep:
 
     Stages are solved for as slopes k_i = f(t + c_i h, y + h sum_j a_ij k_j) by simplified Newton
     iterations with the Jacobian at the start of the step, and where that does not converge by full
-    ones. Where the array library records gradients, one more Newton correction with the Jacobian
-    at the solution makes the result depend on y and on the parameters of `fun` as the implicit
-    function theorem says (first derivatives).
+    ones. Where the array library records gradients, the result depends on y and on the parameters
+    of `fun` as the implicit function theorem says (first derivatives): by one more Newton
+    correction with the Jacobian at the solution, or, where no matrices are formed, by GMRES with
+    its transpose in the backward pass.
 
     Parameters
     ----------
@@ -290,16 +292,14 @@ class _Work:
         stages = [self._unpack(k[i, ...]) for i in range(k.shape[0])]
         if not self.tracked:
             return stages
-        if not self.step.newton.direct(k.shape[0] * k.shape[1]):
-            raise ValueError(
-                "gradients through implicit steps need the direct linear solver: give "
-                "Newton(linear_solver='direct')"
-            )
         xp = namespace(k)
         rows = zip(bases, A, strict=True)
         inputs = [self.combine(base, self.h, row, stages) for base, row in rows]
+        self.evaluations += len(inputs)
+        if not self.step.newton.direct(k.shape[0] * k.shape[1]):
+            at = self.step.newton, self.fun, self.t, constant(self.y), self.h
+            return differentiated_stages(*at, A, times, inputs, stages)
         values = [checked_stage(self.fun(t, Y), self.y) for t, Y in zip(times, inputs, strict=True)]
-        self.evaluations += len(values)
         left = [self._pack(v - stage) for v, stage in zip(values, stages, strict=True)]
         blocks = [self._jacobian(t, Y) for t, Y in zip(times, states, strict=True)]
         moved = applied(self._inverse(coupling, blocks), xp.stack(left))

@@ -32,6 +32,12 @@ class Newton:
         Error of the stages in units of the step's tolerance, in adaptive steps. In given steps
         Newton's method goes on until rounding.
     max_iterations : int, optional
+    differentiate : callable, optional
+        How gradients pass stages that are solved for without matrices, in an array library that
+        records them; `torch_bridge` gives its own. `differentiate(fun, times, states, stages,
+        transposed)` returns the `stages`, where the gradients g of all go to the values of `fun`
+        at times and states as `transposed(pulls, g)`; its pulls v -> (df/dy)^T v are at these
+        states.
 
     Raises
     ------
@@ -43,6 +49,7 @@ class Newton:
     linear_solver: str | None = None
     tolerance: float = 0.01
     max_iterations: int = 30
+    differentiate: Callable[..., list[Any]] | None = None
 
     def __post_init__(self) -> None:
         if self.linear_solver not in (None, "direct", "krylov"):
