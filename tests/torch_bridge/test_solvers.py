@@ -230,6 +230,14 @@ def test_what_an_adjoint_would_ignore_is_refused_at_once(adjoint):
     NeuralODE(DenseField(2, 4), adjoint=adjoint, certificate=given)
 
 
+def test_a_block_takes_a_name_of_the_catalogue():
+    block, x = NeuralODE(DenseField(2, 4), solver="kvaerno43", rtol=1e-3), torch.randn(3, 2)
+    block(x).sum().backward()
+    assert all(p.grad.any() for p in block.parameters())
+    with pytest.raises(ValueError, match="give `steps`"):
+        NeuralODE(DenseField(2, 4), solver="ralston")
+
+
 def test_a_certifier_of_a_block_is_asked():
     certifier = Certifier()
     block = NeuralODE(DenseField(2, 4), adjoint="restored", nodes=9, certificate=certifier)
