@@ -11,10 +11,15 @@ from torch import Tensor, nn
 
 from odecore.tableaux import ButcherTableau, Coefficients
 from torch_bridge._adjoint import odeint_adjoint
+from torch_bridge._block_arguments import (
+    check_function,
+    check_gradients,
+    check_solver,
+    times_of_block,
+)
 from torch_bridge._certifier import Certifier
 from torch_bridge._draws import in_backward
 from torch_bridge._ensembles import SolverEnsemble
-from torch_bridge._methods import is_adaptive
 from torch_bridge._normalization import normalization as normalization_layer
 from torch_bridge._normalization import normalized
 from torch_bridge._odeint import odeint
@@ -26,7 +31,6 @@ from torch_bridge._weight_normalization import weight_normalization
 
 __all__ = ["DenseField", "NeuralODE"]
 
-ADJOINTS = ("direct", "restored", "reversed", "discrete")
 CHECKS = ("warn", "raise", "off")
 UNREPLACED: tuple[Any, int] = (None, 1)
 
@@ -65,9 +69,11 @@ class NeuralODE(nn.Module):
     Raises
     ------
     ValueError
-        For another value of `adjoint` or `check`, fewer than two times, missing `steps`,
-        `nodes` or `certificate` where they have no effect, or `compile` where there is nothing to
-        compile.
+        For another value of `adjoint` or `check`, fewer than two times, or such as are not finite
+        or not monotone, an unknown or unfit solver, missing or bad `steps`, bad tolerances, `nodes`
+        or `certificate` where they have no effect, or `compile` where there is nothing to compile.
+    TypeError
+        For a function that can not be called with two arguments, and a `solver` of another type.
     odecore.errors.RightHandSideError
         At the first call, with `check="raise"`.
 
@@ -102,22 +108,13 @@ class NeuralODE(nn.Module):
         super().__init__()
         if check not in CHECKS:
             raise ValueError(f"`check` must be one of {', '.join(CHECKS)}, got {check!r}")
-        if adjoint not in ADJOINTS:
-            raise ValueError(f"`adjoint` must be one of {', '.join(ADJOINTS)}, got {adjoint!r}")
-        _refuse_unused(adjoint, nodes, certificate)
-        if len(t) < 2:
-            raise ValueError(f"`t` must hold at least 2 times, got {len(t)}")
-        if steps is None and not is_adaptive(solver):
-            raise ValueError("this solver takes fixed steps; give `steps`, their number")
-        if compile and (adjoint not in ("direct", "restored") or isinstance(solver, nn.Module)):
-            found = type(solver).__name__ if isinstance(solver, nn.Module) else repr(adjoint)
-            raise ValueError(
-                '`compile` is for adjoint="direct" and "restored" and for a solver that is no '
-                f"Module, got {found}; leave it out"
-            )
+        check_function(func)
+        times = times_of_block(t)
+        chosen = check_solver(solver, steps, rtol, atol)
+        check_gradients(chosen, adjoint, nodes, certificate, compile)
         self.func = func
         self.solver = solver
-        self.t = tuple(map(float, t))
+        self.t = times
         self.steps = steps
         self.rtol, self.atol = rtol, atol
         self.adjoint = adjoint
@@ -213,18 +210,6 @@ class NeuralODE(nn.Module):
         """Show what is not a submodule."""
         shown = f"adjoint={self.adjoint!r}, t={self.t}, steps={self.steps}"
         return shown if isinstance(self.solver, nn.Module) else f"solver={self.solver!r}, {shown}"
-
-
-def _refuse_unused(adjoint: str, nodes: Any, certificate: Any) -> None:
-    """Raise ValueError for an option that this adjoint would ignore in silence."""
-    unused = ["nodes"] if nodes is not None and adjoint != "restored" else []
-    if adjoint == "direct" and certificate is not None and certificate is not False:
-        unused.append("certificate")
-    if unused:
-        raise ValueError(
-            f"{', '.join(unused)} have no effect with adjoint={adjoint!r}: leave out, or give "
-            'adjoint="restored"'
-        )
 
 
 class DenseField(nn.Module):
