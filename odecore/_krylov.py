@@ -11,7 +11,9 @@ from array_api_compat import device
 
 from odecore._array import constant_like, limits, namespace, on_host
 
-__all__ = ["gmres"]
+__all__ = ["gmres", "restarted_gmres"]
+
+STALLED = 0.9  # relative residual after which another space does no better
 
 
 def gmres(
@@ -52,6 +54,24 @@ def gmres(
     if real_size == 0:
         return b * 0, 0.0, 0
     return solve(product, b, tolerance, min(max_size, real_size), xp)
+
+
+def restarted_gmres(
+    product: Callable[[Any], Any], b: Any, tolerance: float, max_size: int, restarts: int, /
+) -> Any:
+    """The last x of up to `restarts` solves by `gmres`, each of what the one before left.
+
+    Stops at the tolerance, and where a solve takes away less than a tenth.
+    """
+    x, left, before = b * 0, b, 1.0
+    for _ in range(restarts):
+        change, residual, _ = gmres(product, left, tolerance / before, max_size)
+        x = x + change
+        after = before * residual
+        if not (tolerance < after and residual < STALLED):
+            break
+        left, before = b - product(x), after
+    return x
 
 
 def _on_host(

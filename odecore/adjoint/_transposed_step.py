@@ -114,7 +114,9 @@ class ImplicitTranspose(ExplicitTranspose):
             return constant(self.linearize(t, y)[0])
 
         newton, kept = self.newton, refusing_reuse(fun, y)
-        if newton.jacobian is None and namespace(y).isdtype(y.dtype, "real floating"):
+        unknowns = prod(y.shape) * len(self._blocks()[0])
+        real = namespace(y).isdtype(y.dtype, "real floating")
+        if newton.jacobian is None and real and newton.direct(unknowns):
             newton = replace(newton, jacobian=self._jacobian)
         found = implicit_step(kept, t, y, t_new - t, self.method, newton=newton, t_new=t_new)
         if found.failure is not None:

@@ -5,23 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from array_api_compat import device
-
-from odecore._array import combiner, constant, constant_like, limits, namespace, tracks
-from odecore._krylov import gmres
-from odecore.solve._error_norm import tolerance_scale
 from odecore.solve._explicit_step import Attempt, checked_stage
-from odecore.solve._newton import Newton, finite_difference_jacobian, iterate, typical_sizes
-from odecore.solve._stage_scale import StageScale, applied
-from odecore.solve._status import Status
-from odecore.solve._transposed_stages import differentiated_stages
+from odecore.solve._newton import Newton
+from odecore.solve._stage_equations import StageEquations
 from odecore.tableaux import Coefficients
 
 __all__ = ["ImplicitStep", "implicit_step"]
 
 Field = Callable[[Any, Any], Any]
-
-KRYLOV = 40  # dimension of the largest space
 
 
 class ImplicitStep:
@@ -54,7 +45,8 @@ class ImplicitStep:
         """Try the step; `failure` is set where the stages are not found."""
         method = self.method
         assert method.c is not None  # valid once built
-        work = _Work(self, fun, t, y, h, first_stage)
+        tolerances = None if self.rtol is None else (self.rtol, self.atol)
+        work = StageEquations(self.newton, tolerances, fun, t, y, h, first_stage)
         times = [t_new if c == 1.0 else t + c * h for c in method.c]
         stages: list[Any] = []
         if method.is_diagonally_implicit:
@@ -121,211 +113,3 @@ def implicit_step(
     """
     end = t + h if t_new is None else t_new
     return ImplicitStep(method, newton or Newton())(fun, t, y, h, first_stage, end)
-
-
-class _Work:
-    """The equations of one step in flat real coordinates, and what solving them cost."""
-
-    def __init__(
-        self, step: ImplicitStep, fun: Field, t: float, y: Any, h: float, slope: Any
-    ) -> None:
-        self.step, self.fun, self.t, self.y, self.h = step, fun, t, y, h
-        self.combine = combiner(y)
-        self.evaluations = self.newton = 0
-        self.failure = Status.NEWTON_FAILED  # if there is one
-        self.start = self._pack(constant(y))
-        self.scale = StageScale(self.start, h, self._tolerance())
-        # f and df/dy at the start of the step, once they are needed.
-        self.slope: Any = None if slope is None else self._pack(constant(slope))
-        self.latest: Any = None  # slope of the stage before, from which the next one is looked for
-        self.matrix: Any = None
-        self.inverse: Any = (
-            None  # of I - h A (x) J, which stages with one a_ii share, with that h A
-        )
-        self.tracked = tracks(y) or (slope is not None and tracks(slope))
-
-    def solve(self, times: list[float], bases: list[Any], A: list[list[float]]) -> list[Any]:
-        """Slopes k_i = f(t_i, base_i + h sum_j A_ij k_j); none where Newton's method fails."""
-        xp = namespace(self.start)
-        s, n = len(times), self.start.shape[0]
-        if n == 0:
-            return [self.y] * s  # nothing to solve for
-        flat = [self._pack(constant(base)) for base in bases]
-        direct = self.step.newton.direct(s * n)
-        coupling = self.h * constant_like(A, self.start)  # (s, s)
-
-        def states(k: Any) -> list[Any]:
-            moved = xp.matmul(coupling, k)
-            return [flat[i] + moved[i, ...] for i in range(s)]
-
-        def residual(k: Any) -> Any:
-            values = [self._flat(t, Y) for t, Y in zip(times, states(k), strict=True)]
-            return xp.stack(values) - k
-
-        def newton(k: Any) -> Any:
-            if not direct:
-                return self._krylov(times, states(k), coupling, residual(k))
-            places = zip(times, states(k), strict=True)
-            inverse = self._inverse(coupling, [self._jacobian(*at) for at in places])
-            return applied(inverse, residual(k))
-
-        slope = self._slope() if self.latest is None else self.latest
-        corrections = [newton]
-        if direct:
-            inverse = self._inverse_at_start(coupling, s)
-            corrections.insert(0, lambda k: applied(inverse, residual(k)))
-            if self.step.rtol is None:
-                self.scale.learn(inverse, self._jacobian_at_start(), slope, s)
-        for correction in corrections:
-            k, good = self._iterate(correction, xp.stack([slope] * s), correction is newton)
-            if good is None and not bool(xp.all(xp.isfinite(residual(k)))):
-                self.failure = Status.NONFINITE_RHS  # and not a singular matrix
-            if good:
-                self.latest = k[-1, ...]
-                return self._tracked(times, bases, A, k, states(k), coupling)
-        return []
-
-    def _iterate(
-        self, correction: Callable[[Any], Any], start: Any, full: bool
-    ) -> tuple[Any, bool | None]:
-        rounding = self.scale.rounding
-        adaptive = self.step.rtol is not None
-        newton = self.step.newton
-        limit = newton.tolerance if adaptive else rounding
-        # Full iterations that stop so close are at the end: f has a rounding of its own.
-        eps = float(limits(start).eps)
-        stuck = 10 * eps**0.5 if full and not adaptive else 100 * rounding
-        k, count, good = iterate(
-            correction, self.scale.sizes, start, limit, rounding, stuck, newton.max_iterations
-        )
-        self.newton += count
-        return k, good
-
-    def _tolerance(self) -> Any:
-        """What an error of each entry may be; None in given steps."""
-        if self.step.rtol is None:
-            return None
-        scale = tolerance_scale(constant(self.y), self.step.rtol, self.step.atol)
-        xp = namespace(scale)
-        flat = xp.reshape(scale, (-1,))
-        return xp.concat([flat, flat]) if self._complex() else flat
-
-    def _slope(self) -> Any:
-        if self.slope is None:
-            self.slope = self._flat(self.t, self.start)
-        return self.slope
-
-    def _jacobian_at_start(self) -> Any:
-        if self.matrix is None:
-            self.matrix = self._jacobian(self.t, self.start)
-        return self.matrix
-
-    def _inverse_at_start(self, coupling: Any, s: int) -> Any:
-        if self.inverse is None or not bool(namespace(coupling).all(self.inverse[0] == coupling)):
-            made = self._inverse(coupling, [self._jacobian_at_start()] * s)
-            self.inverse = coupling, made
-        return self.inverse[1]
-
-    def _jacobian(self, t: float, Y: Any) -> Any:
-        given = self.step.newton.jacobian
-        if given is not None:
-            found = constant(given(t, self._unpack(Y)))
-            n = Y.shape[0]
-            if tuple(found.shape) != (n, n):
-                raise ValueError(
-                    f"`jacobian` must return an array of shape ({n}, {n}) for a state of {n} "
-                    f"entries, got {tuple(found.shape)}"
-                )
-            return found
-        # Not from the slope at hand: that of a stiffly accurate step is not quite f here, and
-        # differences would make a Jacobian of the distance.
-        value = self._flat(t, Y)
-        found, calls = finite_difference_jacobian(self._uncounted, t, Y, value, self.h)
-        self.evaluations += calls
-        return found
-
-    def _inverse(self, coupling: Any, blocks: list[Any]) -> Any:
-        """(I - h A (x) J)^-1, row i of the matrix with the Jacobian of stage i."""
-        xp = namespace(coupling)
-        s, n = len(blocks), blocks[0].shape[0]
-        rows = [xp.concat([coupling[i, j] * blocks[i] for j in range(s)], axis=1) for i in range(s)]
-        eye = xp.eye(s * n, dtype=coupling.dtype, device=device(coupling))
-        matrix = eye - xp.concat(rows, axis=0)
-        if limits(matrix).bits < 32:  # libraries have no inverses of these
-            matrix = xp.astype(matrix, xp.float32)
-        try:
-            return xp.astype(xp.linalg.inv(matrix), eye.dtype)
-        except Exception:  # each library has its own class for singular matrices
-            return float("nan") * eye
-
-    def _krylov(self, times: list[float], states: list[Any], coupling: Any, r: Any) -> Any:
-        xp = namespace(r)
-        s, n = r.shape
-        root = float(limits(r).eps) ** 0.5
-        values = [self._flat(t, Y) for t, Y in zip(times, states, strict=True)]
-        pairs = zip(states, values, strict=True)
-        tops = [float(xp.max(typical_sizes(Y, self.h * value))) for Y, value in pairs]
-
-        def product(x: Any) -> Any:
-            moved = xp.matmul(coupling, x)
-            out = []
-            for i in range(s):
-                size = float(xp.max(xp.abs(moved[i, ...])))
-                step = root * tops[i] / size if size > 0 else 1.0
-                later = self._flat(times[i], states[i] + step * moved[i, ...])
-                out.append(x[i, ...] - (later - values[i]) / step)
-            return xp.stack(out)
-
-        # What remains is left to Newton's method, which sees it in its rate.
-        return gmres(product, xp.reshape(r, (s, n)), 1e-3, KRYLOV)[0]
-
-    def _tracked(
-        self,
-        times: list[float],
-        bases: list[Any],
-        A: list[list[float]],
-        k: Any,
-        states: list[Any],
-        coupling: Any,
-    ) -> list[Any]:
-        """The slopes as arrays like the state, with gradients where the library records them."""
-        stages = [self._unpack(k[i, ...]) for i in range(k.shape[0])]
-        if not self.tracked:
-            return stages
-        xp = namespace(k)
-        rows = zip(bases, A, strict=True)
-        inputs = [self.combine(base, self.h, row, stages) for base, row in rows]
-        self.evaluations += len(inputs)
-        if not self.step.newton.direct(k.shape[0] * k.shape[1]):
-            at = self.step.newton, self.fun, self.t, constant(self.y), self.h
-            return differentiated_stages(*at, A, times, inputs, stages)
-        values = [checked_stage(self.fun(t, Y), self.y) for t, Y in zip(times, inputs, strict=True)]
-        left = [self._pack(v - stage) for v, stage in zip(values, stages, strict=True)]
-        blocks = [self._jacobian(t, Y) for t, Y in zip(times, states, strict=True)]
-        moved = applied(self._inverse(coupling, blocks), xp.stack(left))
-        return [stage + self._unpack(moved[i, ...]) for i, stage in enumerate(stages)]
-
-    def _uncounted(self, t: float, Y: Any) -> Any:
-        value = checked_stage(self.fun(t, self._unpack(Y)), self.y)
-        self.tracked = self.tracked or tracks(value)
-        return self._pack(constant(value))
-
-    def _flat(self, t: float, Y: Any) -> Any:
-        self.evaluations += 1
-        return self._uncounted(t, Y)
-
-    def _complex(self) -> bool:
-        return bool(namespace(self.y).isdtype(self.y.dtype, "complex floating"))
-
-    def _pack(self, y: Any) -> Any:
-        """The entries of a state as one real vector."""
-        xp = namespace(y)
-        flat = xp.reshape(y, (-1,))
-        return xp.concat([xp.real(flat), xp.imag(flat)]) if self._complex() else flat
-
-    def _unpack(self, v: Any) -> Any:
-        xp = namespace(v)
-        if self._complex():
-            half = v.shape[0] // 2
-            v = v[:half] + 1j * v[half:]
-        return xp.reshape(v, self.y.shape)

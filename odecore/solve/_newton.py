@@ -10,9 +10,10 @@ from array_api_compat import device
 
 from odecore._array import limits, namespace
 
-__all__ = ["Newton", "finite_difference_jacobian", "iterate", "typical_sizes"]
+__all__ = ["Newton", "approach", "finite_difference_jacobian", "iterate", "typical_sizes"]
 
 LARGE = 400  # unknowns from which on matrices are not formed
+LEAST = 2.0**-12  # share of a correction below which there is no way down
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,15 @@ class Newton:
         as (2n, 2n) for complex ones, real parts before imaginary parts. By default differences
         are taken; an array library that differentiates does better, say with ``jax.jacfwd``.
     linear_solver : {"direct", "krylov"}, optional
-        With matrices, or with GMRES and products (df/dy) v from differences of `fun`. By default
-        direct up to 400 unknowns.
+        With matrices, or with restarted GMRES and products (df/dy) v, which are differences of
+        `fun` where there is no `jacobian`. By default direct with a `jacobian`, and without one up
+        to 400 unknowns: the entries of the state times the stages that are solved for together.
     tolerance : float, optional
         Error of the stages in units of the step's tolerance, in adaptive steps. In given steps
         Newton's method goes on until rounding.
     max_iterations : int, optional
+        Of each attempt: with the Jacobian at the start of the step, with new ones, and in given
+        steps, which can not be made smaller, with corrections cut short until they shrink.
     differentiate : callable, optional
         How gradients pass stages that are solved for without matrices, in an array library that
         records them; `torch_bridge` gives its own. `differentiate(fun, times, states, stages,
@@ -64,7 +68,9 @@ class Newton:
 
     def direct(self, unknowns: int) -> bool:
         """Whether matrices are formed."""
-        return self.linear_solver == "direct" or (self.linear_solver is None and unknowns <= LARGE)
+        if self.linear_solver is None:
+            return self.jacobian is not None or unknowns <= LARGE
+        return self.linear_solver == "direct"
 
 
 def finite_difference_jacobian(
@@ -155,3 +161,55 @@ def iterate(
                 return x, k, length <= stuck
         last, last_whole = length, whole
     return x, max_iterations, False
+
+
+def approach(
+    linear: Callable[[Any], Callable[[Any], Any]],
+    residual: Callable[[Any], Any],
+    start: Any,
+    units: Any,
+    max_iterations: int,
+) -> tuple[Any, int]:
+    """Come so close to a zero of `residual` that Newton's method contracts.
+
+    Corrections are cut short until the next one, with the same matrix, is smaller: the test of
+    natural monotonicity (Deuflhard, Newton Methods for Nonlinear Problems, section 3.3).
+
+    Parameters
+    ----------
+    linear : callable
+        Of x, the function that solves for the correction of a residual with the derivative at x.
+    residual : callable
+    start, units : array
+        The units are those in which corrections are compared.
+    max_iterations : int
+
+    Returns
+    -------
+    x : array
+        The last one, also where it is not close.
+    int
+        Iterations.
+    """
+    xp = namespace(start)
+
+    def size(change: Any) -> float:
+        return float(xp.max(xp.abs(change / units)))
+
+    x, r, share = start, residual(start), 1.0
+    for k in range(1, max_iterations + 1):
+        solve = linear(x)
+        change = solve(r)
+        length, left = size(change), float("inf")
+        share = min(2.0, 4 * share)  # twice the first one tried
+        while not left <= (1 - share / 4) * length:
+            share /= 2
+            if share < LEAST:
+                return x, k
+            after = x + share * change
+            r = residual(after)
+            left = size(solve(r))
+        x = after
+        if share == 1 and left <= length / 4:
+            break
+    return x, k

@@ -122,6 +122,34 @@ def test_krylov_solves_what_direct_does():
     np.testing.assert_allclose(direct.y[-1].ravel(), wanted.y[:, -1], atol=1e-5)
 
 
+def heat(n):
+    """The heat equation on n points: its matrix, and modes 1 and 7."""
+    J = (n + 1) ** 2 * (np.eye(n, k=1) + np.eye(n, k=-1) - 2 * np.eye(n))
+    x = np.arange(1, n + 1) / (n + 1)
+    return J, np.sin(np.pi * x) + np.sin(7 * np.pi * x)
+
+
+@pytest.mark.parametrize("solver", [None, "krylov"])
+def test_a_given_jacobian_of_a_large_state_is_used(solver):
+    J, y0 = heat(450)
+    calls = []
+    newton = Newton(jacobian=lambda t, y: calls.append(t) or J, linear_solver=solver)
+    found = solve_ivp(lambda t, y: J @ y, (0, 0.01), y0, method="implicit_euler", steps=2, newton=newton)  # fmt: skip
+    wanted = y0
+    for _ in range(2):
+        wanted = np.linalg.solve(np.eye(450) - 0.005 * J, wanted)
+    np.testing.assert_allclose(found.y[-1], wanted, atol=1e-6)
+    assert calls
+    assert found.statistics.evaluations < 20  # none of them for a derivative
+
+
+def test_krylov_goes_on_where_one_space_is_too_small():
+    J, y0 = heat(450)
+    found = solve_ivp(lambda t, y: J @ y, (0, 0.01), y0, method="implicit_euler", steps=2)
+    wanted = np.linalg.solve(np.eye(450) - 0.005 * J, np.linalg.solve(np.eye(450) - 0.005 * J, y0))
+    np.testing.assert_allclose(found.y[-1], wanted, atol=1e-6)
+
+
 def test_large_states_need_no_matrix():
     field, y0 = brusselator(1000)
     found = solve_ivp(field, (0, 0.1), y0, method="kvaerno43", rtol=1e-3, atol=1e-4)
@@ -160,6 +188,31 @@ def test_gradients_are_those_of_the_implicit_function(name):
         (value(2, 0.3, 1.3 + h) - value(2, 0.3, 1.3 - h)) / (2 * h),
     ]
     np.testing.assert_allclose([*found[0].tolist(), float(found[1])], differences, rtol=1e-7)
+
+
+@pytest.mark.parametrize("steps", [1, 5, 20])
+@pytest.mark.parametrize("name", ["implicit_euler", "implicit_midpoint", "gauss2", "kvaerno43"])
+def test_given_steps_of_any_length_are_solved_on_a_monotone_problem(name, steps):
+    # One solution for each of these methods: -y^3 decreases, and they are algebraically stable, or
+    # have stages one by one.
+    found = solve_ivp(lambda t, y: -(y**3), (0, 1), [10.0], method=name, steps=steps)
+    if name == "implicit_euler":
+        y, h = 10.0, 1 / steps
+        for _ in range(steps):
+            y = max(np.roots([h, 0, 1, -y]), key=lambda root: -abs(root.imag)).real
+        assert found.y[-1, 0] == pytest.approx(y, rel=1e-12)
+    assert found.success
+
+
+@pytest.mark.parametrize("name", ["gauss3", "radau_iia3", "lobatto_iiia3"])
+def test_stages_are_found_where_corrections_grow_at_first(name):
+    def field(t, y):
+        return (1 + np.cos(t)) * (y @ y) * np.array([-y[1], y[0]])
+
+    angle = 0.75 + math.sin(0.75)
+    found = solve_ivp(field, (0, 0.75), [1.0, 0.0], method=name, steps=1)
+    np.testing.assert_allclose(found.y[-1], [math.cos(angle), math.sin(angle)], atol=0.15)
+    assert found.statistics.newton < 25
 
 
 def test_failures_of_newton_are_typed():
