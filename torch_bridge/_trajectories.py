@@ -130,7 +130,7 @@ def solve(
     if not implicit:
         return found
     y = found.y
-    y = tuple(map(_first, y)) if isinstance(y, tuple) else _first(y)
+    y = _first(y) if layout.shapes is None else layout.rebuilt(map(_first, y))
     return replace(found, y=y)
 
 
