@@ -11,10 +11,15 @@ from torch import Tensor, nn
 
 from odecore.tableaux import ButcherTableau, Coefficients
 from torch_bridge._adjoint import odeint_adjoint
+from torch_bridge._block_arguments import (
+    check_function,
+    check_gradients,
+    check_solver,
+    times_of_block,
+)
 from torch_bridge._certifier import Certifier
 from torch_bridge._draws import in_backward
 from torch_bridge._ensembles import SolverEnsemble
-from torch_bridge._methods import is_adaptive
 from torch_bridge._normalization import normalization as normalization_layer
 from torch_bridge._normalization import normalized
 from torch_bridge._odeint import odeint
@@ -26,7 +31,6 @@ from torch_bridge._weight_normalization import weight_normalization
 
 __all__ = ["DenseField", "NeuralODE"]
 
-ADJOINTS = ("direct", "restored", "reversed", "discrete")
 CHECKS = ("warn", "raise", "off")
 UNREPLACED: tuple[Any, int] = (None, 1)
 
@@ -53,7 +57,7 @@ class NeuralODE(nn.Module):
     nodes : int, optional
         For the restored adjoint.
     certificate : Certifier, float or bool, optional
-        As for `odeint_adjoint`.
+        As for `odeint_adjoint`; for adjoints other than "direct".
     compile : bool, optional
         As for `odeint` and `odeint_adjoint`, for adjoint="direct" and "restored", and for solvers
         whose coefficients stay: a Module's are others at each call.
@@ -65,8 +69,11 @@ class NeuralODE(nn.Module):
     Raises
     ------
     ValueError
-        For another value of `adjoint` or `check`, fewer than two times, missing `steps`, or
-        `compile` where there is nothing to compile.
+        For another value of `adjoint` or `check`, fewer than two times, or such as are not finite
+        or not monotone, an unknown or unfit solver, missing or bad `steps`, bad tolerances, `nodes`
+        or `certificate` where they have no effect, or `compile` where there is nothing to compile.
+    TypeError
+        For a function that can not be called with two arguments, and a `solver` of another type.
     odecore.errors.RightHandSideError
         At the first call, with `check="raise"`.
 
@@ -101,21 +108,13 @@ class NeuralODE(nn.Module):
         super().__init__()
         if check not in CHECKS:
             raise ValueError(f"`check` must be one of {', '.join(CHECKS)}, got {check!r}")
-        if adjoint not in ADJOINTS:
-            raise ValueError(f"`adjoint` must be one of {', '.join(ADJOINTS)}, got {adjoint!r}")
-        if len(t) < 2:
-            raise ValueError(f"`t` must hold at least 2 times, got {len(t)}")
-        if steps is None and not is_adaptive(solver):
-            raise ValueError("this solver takes fixed steps; give `steps`, their number")
-        if compile and (adjoint not in ("direct", "restored") or isinstance(solver, nn.Module)):
-            found = type(solver).__name__ if isinstance(solver, nn.Module) else repr(adjoint)
-            raise ValueError(
-                '`compile` is for adjoint="direct" and "restored" and for a solver that is no '
-                f"Module, got {found}; leave it out"
-            )
+        check_function(func)
+        times = times_of_block(t)
+        chosen = check_solver(solver, steps, rtol, atol)
+        check_gradients(chosen, adjoint, nodes, certificate, compile)
         self.func = func
         self.solver = solver
-        self.t = tuple(map(float, t))
+        self.t = times
         self.steps = steps
         self.rtol, self.atol = rtol, atol
         self.adjoint = adjoint

@@ -9,16 +9,19 @@ import torch
 from torch import Tensor
 
 from odecore.solve import Newton
+from torch_bridge._implicit_stages import differentiated_stages
 
 __all__ = ["newton_of"]
 
-LARGE = 400  # real entries of a state from which on no matrix is formed
-
 
 def newton_of(field: Callable[[Any, Any], Any], y0: Tensor) -> Newton:
-    """Newton's method with the Jacobian that autograd finds, or none for a large state."""
-    if y0.numel() * (2 if y0.is_complex() else 1) > LARGE:
-        return Newton()
+    """Newton's method with the derivatives that autograd finds.
+
+    A Jacobian of many entries, say of a batch, would be large and mostly zero: there are products.
+    """
+    entries = y0.numel() * (2 if y0.is_complex() else 1)
+    if not Newton().direct(entries):
+        return Newton(differentiate=differentiated_stages)
 
     def jacobian(t: Any, y: Tensor) -> Tensor:
         shape, is_complex = y.shape, y.is_complex()
@@ -37,4 +40,4 @@ def newton_of(field: Callable[[Any, Any], Any], y0: Tensor) -> Newton:
         except RuntimeError:  # something in the field can not be batched: one row after another
             return torch.autograd.functional.jacobian(flat, start).detach()
 
-    return Newton(jacobian=jacobian)
+    return Newton(jacobian=jacobian, differentiate=differentiated_stages)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from odecore.solve import Adams, Newton, StepControl
-from odecore.tableaux import ButcherTableau, Coefficients, tableau
+from odecore.tableaux import ButcherTableau, Coefficients, catalogue, tableau
 from torch_bridge._unknown_options import refuse_unknown
 
 __all__ = ["Method", "Solver", "is_adaptive", "solver_of"]
@@ -167,11 +167,19 @@ class Solver:
 
 def is_adaptive(method: Method) -> bool:
     """Whether a method takes adaptive steps unless told otherwise; unknown names count as such."""
+    method = _of_catalogue(method)
     if method is None or isinstance(method, str):
         return method not in FIXED and method not in ADAMS
     if isinstance(method, ButcherTableau):
         return method.b_hat is not None
     return getattr(method, "error", None) is not None
+
+
+def _of_catalogue(method: Method) -> Method:
+    """The tableau of a name that only the catalogue has; torchdiffeq's mean what they do there."""
+    if isinstance(method, str) and method not in NAMES and method in catalogue():
+        return tableau(method)
+    return method
 
 
 def is_implicit(method: Any) -> bool:
@@ -211,10 +219,14 @@ def solver_of(
         For unknown names and options, and values that break their rule.
     """
     options = dict(options or {})
+    method = _of_catalogue(method)
     if isinstance(method, str) and method not in NAMES:
-        near = get_close_matches(method, NAMES, n=1)
+        near = get_close_matches(method, (*NAMES, *catalogue()), n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"no method {method!r}: {hint}known names are {', '.join(NAMES)}")
+        raise ValueError(
+            f"no method {method!r}: {hint}known names are {', '.join(NAMES)}, and those of "
+            "`odecore.tableaux.catalogue()`"
+        )
     for name, value in (("rtol", rtol), ("atol", atol)):
         if isinstance(value, Real) and not 0 <= value < float("inf"):
             raise ValueError(f"`{name}` must be finite and not negative, got {value!r}")

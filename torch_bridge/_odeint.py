@@ -62,8 +62,9 @@ def odeint(
         Fixed steps: "euler", "midpoint", "heun2", "heun3", "rk4" (the 3/8 rule, as in torchdiffeq),
         "explicit_adams", "implicit_adams", "fixed_adams"; implicit ones "implicit_euler",
         "implicit_midpoint", "trapezoid", "radauIIA3", "radauIIA5", "gl4", "gl6", "sdirk2",
-        "trbdf2". "scipy_solver", without gradients. Or a tableau, or a family at values; in fixed
-        steps without an embedded error estimate or with one of the options that give steps.
+        "trbdf2". "scipy_solver", without gradients. Or another name of
+        `odecore.tableaux.catalogue()`, a tableau, or a family at values; in fixed steps without an
+        embedded error estimate or with one of the options that give steps.
     options : mapping, optional
         Adaptive: `norm`, `first_step`, `min_step`, `max_step`, `step_t`, `jump_t`, `safety`,
         `ifactor`, `dfactor`, or `controller` as in `odecore.solve.solve_ivp`; `dtype`, which must

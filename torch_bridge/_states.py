@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,9 +22,12 @@ class Layout:
     ----------
     shapes : tuple of torch.Size, or None
         Of the tensors of a tuple; None for a single tensor.
+    kind : type
+        Of the tuple, which may be a named one.
     """
 
     shapes: tuple[torch.Size, ...] | None
+    kind: type = tuple
 
     def vector(self, y: Any) -> Tensor:
         """The user's state as one tensor."""
@@ -48,7 +51,11 @@ class Layout:
             end = start + shape.numel()
             parts.append(vector[..., start:end].view((*vector.shape[:-1], *shape)))
             start = end
-        return tuple(parts)
+        return self.rebuilt(parts)
+
+    def rebuilt(self, parts: Iterable[Tensor]) -> tuple[Tensor, ...]:
+        """A tuple of the user's kind."""
+        return tuple(parts) if self.kind is tuple else self.kind(*parts)
 
     def function(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The user's function of (t, y) as one of (t, vector), with the value as it is."""
@@ -113,6 +120,11 @@ def layout_of(y0: Any) -> Layout:
         Unless the state is a floating-point tensor or a tuple of such on one device.
     """
     if not isinstance(y0, tuple):
+        if not isinstance(y0, Tensor):
+            raise TypeError(
+                f"`y0` must be a tensor or a tuple of tensors, got {type(y0).__name__}; put a list "
+                "or a dict into a tuple, which may be a named one"
+            )
         require_state(y0)
         return Layout(None)
     if not y0:
@@ -124,7 +136,8 @@ def layout_of(y0: Any) -> Layout:
         raise TypeError(
             f"all tensors of `y0` must be on one device, got {', '.join(sorted(devices))}"
         )
-    return Layout(tuple(part.shape for part in y0))
+    kind = type(y0) if hasattr(y0, "_fields") else tuple
+    return Layout(tuple(part.shape for part in y0), kind)
 
 
 def _without_ones(shape: Sequence[int]) -> list[int]:

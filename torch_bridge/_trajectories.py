@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from odecore.solve import Trajectory, as_events, solve_ivp
+from odecore.solve import Newton, Trajectory, as_events, solve_ivp
 from torch_bridge._fields import as_field
 from torch_bridge._jacobian import newton_of
 from torch_bridge._methods import Method, is_implicit
@@ -121,13 +121,16 @@ def solve(
     method = options.get("method", "dopri5")
     implicit = is_implicit(method)
     if implicit:
-        options.setdefault("newton", newton_of(field, vector))
+        own = newton_of(field, vector)
+        newton = options.setdefault("newton", own)
+        if isinstance(newton, Newton) and newton.differentiate is None:
+            options["newton"] = replace(newton, differentiate=own.differentiate)
     with one_solve():
         found = solve_ivp(field if layout.shapes is None else user_field, t_span, y0, **options)
     if not implicit:
         return found
     y = found.y
-    y = tuple(map(_first, y)) if isinstance(y, tuple) else _first(y)
+    y = _first(y) if layout.shapes is None else layout.rebuilt(map(_first, y))
     return replace(found, y=y)
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from odecore._array import combiner, constant, constant_like, limits, namespace, own
-from odecore._krylov import gmres
+from odecore._array import combiner, constant, constant_like, namespace, own
 from odecore.adjoint._linearization import Linearize, Pull, require_like
 from odecore.errors import NewtonFailedError
 from odecore.solve import (
@@ -20,12 +20,11 @@ from odecore.solve import (
     explicit_step,
     implicit_step,
     refusing_reuse,
+    transposed_stages,
 )
 from odecore.tableaux import Coefficients
 
 __all__ = ["ExplicitTranspose", "transpose_of"]
-
-SPACE = 400  # dimension of GMRES's largest space
 
 
 def transpose_of(
@@ -159,30 +158,23 @@ class ImplicitTranspose(ExplicitTranspose):
 
     def _solved(self, block: list[int], h: float, right: list[Any], t: float, y: Any) -> list[Any]:
         r"""The solution of :math:`\mu_i - h \sum_j a_{ji} J_j^T \mu_j = r_i` in a block."""
-        xp, rows = namespace(right[0]), self.method.A
+        rows = self.method.A
         if all(rows[j][i] == 0.0 for j in block for i in block):
             return right
-        matrix = constant_like([[h * rows[j][i] for j in block] for i in block], xp.abs(right[0]))
-        b = xp.stack(right)
-        if xp.isdtype(b.dtype, "complex floating"):
-            matrix = xp.astype(matrix, b.dtype)
+        coupling = [[h * rows[i][j] for j in block] for i in block]
 
-        def product(mu: Any) -> Any:
-            pulled = [self.pulls[j](mu[k, ...], False)[0] for k, j in enumerate(block)]
-            require_like(pulled[0], right[0], "pull(a, parameters)[0]")
-            return mu - xp.tensordot(matrix, xp.stack(pulled), axes=1)
+        def pull_of(j: int) -> Callable[[Any], Any]:
+            def pull(mu: Any) -> Any:
+                pulled = self.pulls[j](mu, False)[0]
+                require_like(pulled, mu, "pull(a, parameters)[0]")
+                return pulled
 
-        eps = float(limits(b).eps)
-        mu, residual, count = gmres(product, b, 10 * eps, SPACE)
+            return pull
+
+        pulls = [pull_of(j) for j in block]
+        mu, residual, count = transposed_stages(t, y, coupling, pulls, right)
         self.passes += count
         self.residuals.append(residual)
-        if not residual <= eps**0.5:
-            raise _failure(
-                f"GMRES leaves a relative residual of {residual:.1e}, above {eps**0.5:.1e}, "
-                f"of the transposed equations of the stages at t = {t!r} after {count} products",
-                t,
-                y,
-            )
         return [mu[k, ...] for k in range(len(block))]
 
     def _jacobian(self, t: Any, y: Any) -> Any:

@@ -14,6 +14,7 @@ from odecore.solve._per_sample import solve_per_sample
 from odecore.solve._reuse import refusing_reuse
 from odecore.solve._status import Statistics, Status
 from odecore.solve._trajectory import Samples, Trajectory
+from odecore.solve._transposed_stages import transposed_stages
 
 __all__ = [
     "Adams",
@@ -40,4 +41,5 @@ __all__ = [
     "refusing_reuse",
     "solve_ivp",
     "solve_per_sample",
+    "transposed_stages",
 ]

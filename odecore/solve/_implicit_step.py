@@ -20,9 +20,10 @@ class ImplicitStep:
 
     Stages are solved for as slopes k_i = f(t + c_i h, y + h sum_j a_ij k_j) by simplified Newton
     iterations with the Jacobian at the start of the step, and where that does not converge by full
-    ones. Where the array library records gradients, one more Newton correction with the Jacobian
-    at the solution makes the result depend on y and on the parameters of `fun` as the implicit
-    function theorem says (first derivatives).
+    ones. Where the array library records gradients, the result depends on y and on the parameters
+    of `fun` as the implicit function theorem says (first derivatives): by one more Newton
+    correction with the Jacobian at the solution, or, where no matrices are formed, by GMRES with
+    its transpose in the backward pass.
 
     Parameters
     ----------

@@ -36,6 +36,12 @@ class Newton:
     max_iterations : int, optional
         Of each attempt: with the Jacobian at the start of the step, with new ones, and in given
         steps, which can not be made smaller, with corrections cut short until they shrink.
+    differentiate : callable, optional
+        How gradients pass stages that are solved for without matrices, in an array library that
+        records them; `torch_bridge` gives its own. `differentiate(fun, times, states, stages,
+        transposed)` returns the `stages`, where the gradients g of all go to the values of `fun`
+        at times and states as `transposed(pulls, g)`; its pulls v -> (df/dy)^T v are at these
+        states.
 
     Raises
     ------
@@ -47,6 +53,7 @@ class Newton:
     linear_solver: str | None = None
     tolerance: float = 0.01
     max_iterations: int = 30
+    differentiate: Callable[..., list[Any]] | None = None
 
     def __post_init__(self) -> None:
         if self.linear_solver not in (None, "direct", "krylov"):

@@ -20,6 +20,7 @@ from odecore.solve._newton import (
 )
 from odecore.solve._stage_scale import StageScale, applied
 from odecore.solve._status import Status
+from odecore.solve._transposed_stages import differentiated_stages
 
 __all__ = ["StageEquations"]
 
@@ -234,16 +235,14 @@ class StageEquations:
         stages = [self._unpack(k[i, ...]) for i in range(k.shape[0])]
         if not self.tracked:
             return stages
-        if not self.options.direct(k.shape[0] * k.shape[1]):
-            raise ValueError(
-                "gradients through implicit steps need the direct linear solver: give "
-                "Newton(linear_solver='direct')"
-            )
         xp = namespace(k)
         rows = zip(bases, A, strict=True)
         inputs = [self.combine(base, self.h, row, stages) for base, row in rows]
+        self.evaluations += len(inputs)
+        if not self.options.direct(k.shape[0] * k.shape[1]):
+            at = self.options, self.fun, self.t, constant(self.y), self.h
+            return differentiated_stages(*at, A, times, inputs, stages)
         values = [checked_stage(self.fun(t, Y), self.y) for t, Y in zip(times, inputs, strict=True)]
-        self.evaluations += len(values)
         left = [self._pack(v - stage) for v, stage in zip(values, stages, strict=True)]
         blocks = [self._jacobian(t, Y) for t, Y in zip(times, states, strict=True)]
         moved = applied(self._inverse(coupling, blocks), xp.stack(left))

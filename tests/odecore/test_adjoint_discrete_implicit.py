@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from odecore.adjoint import _transposed_step, discrete, record_steps
+from odecore.adjoint import discrete, record_steps
 from odecore.errors import NewtonFailedError
-from odecore.solve import Newton, explicit_step, implicit_step, solve_ivp
+from odecore.solve import Newton, _transposed_stages, explicit_step, implicit_step, solve_ivp
 from odecore.tableaux import Coefficients, tableau
 from tests.odecore.test_adjoint_discrete import (
     THETA,
@@ -142,7 +142,7 @@ def test_a_wrong_transpose_is_seen(twin):
 def test_equations_that_are_not_solved_raise(monkeypatch):
     field, linearize = linear(np, A)
     _, record = record_steps(field, TIMES, Y0, method="gauss2", steps=3)
-    monkeypatch.setattr(_transposed_step, "SPACE", 1)
+    monkeypatch.setattr(_transposed_stages, "SPACE", 1)
     with pytest.raises(NewtonFailedError, match=r"relative residual of .* after 1 products"):
         discrete(linearize, record, W)
     monkeypatch.undo()

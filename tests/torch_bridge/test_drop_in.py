@@ -1,6 +1,7 @@
 """What a user of torchdiffeq relies on: names, options, tuples, callbacks, events, dense output."""
 
 import math
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -118,6 +119,43 @@ def test_tuples(solver, method):
     theirs = torch.autograd.grad(exact[0][-1].sum(), (q, p, field.w))
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=2e-6)
+
+
+class Pair(NamedTuple):
+    a: torch.Tensor
+    b: torch.Tensor
+
+
+@pytest.mark.parametrize("method", ["dopri5", "rk4", "implicit_midpoint"])
+def test_named_tuples_keep_their_kind(method):
+    y0 = Pair(torch.ones(2, dtype=torch.float64, requires_grad=True), torch.ones(3).double())
+    t = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
+    wanted = odeint(lambda t, y: (-y[0] * y[0], y[1]), tuple(y0), t, method=method)
+
+    def field(t, y):
+        return Pair(a=-y.a * y.a, b=y.b)
+
+    def event(t, y):
+        return y.b[0] - 2
+
+    steps = {} if method == "dopri5" else {"steps": 2}
+    for found in (
+        odeint(field, y0, t, method=method),
+        odeint_adjoint(field, y0, t, method=method, adjoint_params=()),
+    ):
+        assert isinstance(found, Pair)
+        torch.testing.assert_close(tuple(found), wanted, rtol=1e-6, atol=1e-6)
+        found.a[-1].sum().backward()
+    assert isinstance(odeint_dense(field, y0, 0.0, 1.0, method=method)(0.5), Pair)
+    found = solve(field, (0, 1), y0, method="kvaerno43" if steps else "dopri5")
+    assert isinstance(found.y, Pair)
+    assert isinstance(odeint_event(field, y0, t[0], event_fn=event, method="dopri5")[1], Pair)
+
+
+@pytest.mark.parametrize("y0", [[torch.ones(2)], {"a": torch.ones(2)}])
+def test_what_a_state_may_be_is_said(y0):
+    with pytest.raises(TypeError, match=r"a tensor or a tuple of tensors, got (list|dict)"):
+        odeint(lambda t, y: y, y0, torch.tensor([0.0, 1.0]))
 
 
 def test_tuples_of_several_shapes_and_tolerances():

@@ -63,6 +63,21 @@ def test_values_and_gradients_are_those_of_the_flow(solve, name):
 
 
 @both
+def test_names_of_the_catalogue(solve):
+    field, y0 = Rotation(), torch.tensor([[1.0, -0.3]], dtype=torch.float64)
+    for name, options in {"kvaerno43": None, "ralston": {"steps": 3}, "cash_karp": None}.items():
+        found = solve(field, y0, TIMES, method=name, options=options, rtol=1e-4)
+        wanted = solve(field, y0, TIMES, method=tableau(name), options=options, rtol=1e-4)
+        assert torch.equal(found, wanted)
+        if options is None:  # it has an estimate, and takes adaptive steps
+            torch.testing.assert_close(found, field.exact(y0, TIMES), rtol=1e-3, atol=1e-3)
+    rule = {name: solve(field, y0, TIMES, method=name) for name in ("rk4", "three_eighths")}
+    assert torch.equal(*rule.values())  # torchdiffeq's name, and what it means there
+    with pytest.raises(ValueError, match="did you mean 'kvaerno54'"):
+        solve(field, y0, TIMES, method="kvaerno5")
+
+
+@both
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3), (2, 3, 1, 2)])
 def test_any_shape_and_precision(solve, dtype, shape):

@@ -15,6 +15,7 @@ from odecore.order import order_of_accuracy
 from odecore.tableaux import tableau, tableau_at
 from torch_bridge import (
     NORMALIZATIONS,
+    Certifier,
     DenseField,
     NeuralODE,
     SmoothedSolver,
@@ -172,7 +173,7 @@ def test_neural_ode_trains(adjoint, solver):
         solver=solver,
         steps=steps,
         adjoint=adjoint,
-        nodes=15,
+        nodes=15 if adjoint == "restored" else None,
         rtol=1e-3,
         atol=1e-4,
     )
@@ -216,6 +217,68 @@ def test_bad_blocks_are_refused():
         NeuralODE(DenseField(2, 4), adjoint="backwards")
     with pytest.raises(ValueError, match="at least 2 times"):
         NeuralODE(DenseField(2, 4), t=(0.0,))
+
+
+@pytest.mark.parametrize("adjoint", ["direct", "reversed", "discrete"])
+def test_what_an_adjoint_would_ignore_is_refused_at_once(adjoint):
+    with pytest.raises(ValueError, match=rf"nodes have no effect with adjoint='{adjoint}'"):
+        NeuralODE(DenseField(2, 4), adjoint=adjoint, nodes=5)
+    if adjoint == "direct":
+        with pytest.raises(ValueError, match="nodes, certificate have no effect"):
+            NeuralODE(DenseField(2, 4), certificate=Certifier(), nodes=5)
+    given = False if adjoint == "direct" else Certifier()
+    NeuralODE(DenseField(2, 4), adjoint=adjoint, certificate=given)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"solver": "rk5", "steps": 2}, ValueError, "no method 'rk5'"),
+        ({"solver": 4, "steps": 2}, TypeError, "`method` must be a name"),
+        ({"solver": "rk4", "steps": 0}, ValueError, "`steps` must be a positive int, got 0"),
+        ({"solver": "rk4", "steps": -1}, ValueError, "positive int, got -1"),
+        ({"steps": 2.0}, ValueError, r"positive int, got 2\.0"),
+        ({"solver": "rk4"}, ValueError, "give `steps`"),
+        ({"solver": "scipy_solver", "steps": 2}, ValueError, "unknown options"),
+        ({"t": (0.0, 0.0)}, ValueError, "strictly increasing or strictly decreasing"),
+        ({"t": (0.0, 2.0, 1.0)}, ValueError, "strictly increasing or strictly decreasing"),
+        ({"t": (0.0, float("nan"))}, ValueError, "finite times"),
+        ({"rtol": -1.0}, ValueError, "`rtol` must be finite and not negative"),
+        ({"rtol": 2.0}, ValueError, "0 <= rtol < 1"),
+        ({"rtol": 0.0, "atol": 0.0}, ValueError, "must be positive"),
+        ({"adjoint": "restored", "nodes": 1}, ValueError, "`nodes` must be an int of at least 2"),
+        ({"adjoint": "restored", "certificate": -1.0}, ValueError, "`limit` must be positive"),
+        ({"solver": "scipy_solver", "adjoint": "restored"}, ValueError, "choose another method"),
+        ({"solver": "gl4", "steps": 2, "compile": True}, ValueError, "needs an explicit"),
+    ],
+)
+def test_arguments_are_checked_when_a_block_is_made(arguments, error, message):
+    with pytest.raises(error, match=message):
+        NeuralODE(DenseField(2, 4), **arguments)
+
+
+def test_a_function_of_the_state_alone_is_refused():
+    for func in (torch.nn.Sequential(torch.nn.Linear(2, 2)), torch.nn.Linear(2, 2), lambda y: y):
+        with pytest.raises(TypeError, match=r"two arguments, func\(t, y\).*lambda t, y: network"):
+            NeuralODE(func)
+    with pytest.raises(TypeError, match="must be callable"):
+        NeuralODE(None)
+    NeuralODE(torch.mul)  # nothing is known of its arguments
+
+
+def test_a_block_takes_a_name_of_the_catalogue():
+    block, x = NeuralODE(DenseField(2, 4), solver="kvaerno43", rtol=1e-3), torch.randn(3, 2)
+    block(x).sum().backward()
+    assert all(p.grad.any() for p in block.parameters())
+    with pytest.raises(ValueError, match="give `steps`"):
+        NeuralODE(DenseField(2, 4), solver="ralston")
+
+
+def test_a_certifier_of_a_block_is_asked():
+    certifier = Certifier()
+    block = NeuralODE(DenseField(2, 4), adjoint="restored", nodes=9, certificate=certifier)
+    block(torch.randn(3, 2)).sum().backward()
+    assert len(certifier.errors) == 1
 
 
 # Normalization.

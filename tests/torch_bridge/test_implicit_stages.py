@@ -1,0 +1,149 @@
+"""Gradients through implicit steps of states for which no matrices are formed."""
+
+import pytest
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from odecore.solve import Newton, solve_ivp
+from torch_bridge import DenseField, NeuralODE, odeint, odeint_adjoint, solve
+from torch_bridge import _implicit_stages as module
+
+TIMES = torch.tensor([0.0, 0.3, 1.0], dtype=torch.float64)
+
+
+class Stiff(DenseField):
+    """Samples that do not see each other, with a fast direction."""
+
+    def forward(self, t, y):
+        return super().forward(t, y) - y * y.new_tensor([1.0, 50.0])
+
+
+def problem(samples=204):
+    torch.manual_seed(0)
+    field = Stiff(2, 8).double()
+    return field, torch.randn(samples, 2, dtype=torch.float64, requires_grad=True)
+
+
+def gradients(loss, *inputs):
+    return torch.autograd.grad(loss, inputs)
+
+
+@pytest.mark.parametrize("method", ["implicit_euler", "radauIIA5", "trbdf2"])
+def test_a_batch_has_the_gradients_of_its_samples(method):
+    field, y0 = problem()
+    inputs = (y0, *field.parameters())
+
+    def solved(y):
+        return odeint(field, y, TIMES, method=method, options={"steps": 2})
+
+    whole = solved(y0)
+    small = torch.cat([solved(y) for y in y0.split(51)], dim=1)  # by matrices
+    torch.testing.assert_close(whole, small, rtol=1e-9, atol=1e-9)
+    weights = torch.randn(whole.shape, dtype=torch.float64)
+    found = gradients((weights * whole.sin()).sum(), *inputs)
+    wanted = gradients((weights * small.sin()).sum(), *inputs)
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-8 * float(b.abs().max()))
+
+
+def test_the_transposed_equations_are_needed(monkeypatch):
+    def without(transposed, pulls, stages, values):
+        return stages + values - values.detach()
+
+    monkeypatch.setattr(module._Stages, "apply", without)
+    with pytest.raises(AssertionError):
+        test_a_batch_has_the_gradients_of_its_samples("implicit_euler")
+
+
+def test_values_are_those_without_gradients():
+    field, y0 = problem()
+    arguments = {"method": "radauIIA3", "options": {"steps": 2}}
+    with torch.no_grad():
+        wanted = odeint(field, y0, TIMES, **arguments)
+    assert torch.equal(odeint(field, y0, TIMES, **arguments), wanted)
+
+
+def test_complex_states_against_real_ones():
+    torch.manual_seed(0)
+    w = torch.tensor([-1.0, 2.0], dtype=torch.float64, requires_grad=True)
+    z0 = torch.randn(300, dtype=torch.complex128, requires_grad=True)
+    options = {"method": "gl4", "options": {"steps": 2}}
+
+    def real(t, y):  # (a + bi) z + z^2 / 10, in its two parts
+        x, y = y.unbind(-1)
+        square = torch.stack([x * x - y * y, 2 * x * y], -1)
+        return torch.stack([w[0] * x - w[1] * y, w[0] * y + w[1] * x], -1) + square / 10
+
+    z = odeint(lambda t, z: torch.complex(*w) * z + z * z / 10, z0, TIMES, **options)
+    y = odeint(real, torch.view_as_real(z0), TIMES, **options)
+    found = gradients(torch.view_as_real(z).sin().sum(), z0, w)
+    wanted = gradients(y.sin().sum(), z0, w)
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-8)
+
+
+def test_a_block_trains_on_an_ordinary_batch():
+    torch.manual_seed(0)
+    field, y = DenseField(16, 16), torch.randn(64, 16)
+    NeuralODE(field, solver="implicit_midpoint", steps=4)(y).sum().backward()
+    found = [p.grad for p in field.parameters()]
+    t, more = torch.tensor([0.0, 1.0]), {"method": "implicit_midpoint", "options": {"steps": 4}}
+    y = odeint_adjoint(field, y, t, adjoint="discrete", **more)
+    wanted = torch.autograd.grad(y[-1].sum(), list(field.parameters()))
+    torch.testing.assert_close(found, list(wanted), rtol=1e-4, atol=1e-3)
+
+
+def test_adaptive_steps_and_a_newton_of_the_users():
+    field, y0 = problem(4)
+    inputs, found = (y0, *field.parameters()), []
+    for newton in (Newton(linear_solver="krylov"), Newton(linear_solver="direct")):
+        options = {"method": "kvaerno43", "rtol": 1e-3, "atol": 1e-5, "newton": newton}
+        y = solve(field, (0.0, 0.2), y0, **options).y[-1]
+        found.append(gradients(y.square().sum(), *inputs))
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_inside_a_checkpoint(reentrant):
+    field, y0 = problem()
+    block = NeuralODE(field, solver="implicit_midpoint", steps=2, check="off")
+    found = []
+    for run in (block, lambda y: checkpoint(block, y, use_reentrant=reentrant)):
+        field.zero_grad()
+        run(y0).sin().sum().backward()
+        found.append([p.grad.clone() for p in field.parameters()])
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-9)
+
+
+def test_fields_without_state_or_without_parameters():
+    rate = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    y0 = torch.zeros(500, dtype=torch.float64)
+    y = odeint(lambda t, y: rate.expand(500), y0, TIMES, method="implicit_euler")
+    assert gradients(y[-1].sum(), rate)[0].item() == pytest.approx(500.0)
+    y0.requires_grad_()
+    y = odeint(lambda t, y: -y, y0, TIMES[[0, 2]], method="implicit_euler")
+    torch.testing.assert_close(gradients(y[-1].sum(), y0)[0], torch.full_like(y0, 0.5))
+    y = odeint(lambda t, y: torch.ones_like(y), y0, TIMES, method="implicit_euler")
+    torch.testing.assert_close(gradients(y[-1].sum(), y0)[0], torch.ones_like(y0))
+
+
+def test_gradients_that_are_not_finite_pass():
+    field, y0 = problem()
+    y = odeint(field, y0, TIMES, method="implicit_euler")
+    g = torch.full_like(y, float("inf"))
+    assert not torch.autograd.grad(y, y0, g)[0].isfinite().any()
+
+
+def test_what_is_refused():
+    field, y0 = problem()
+    y = odeint(field, y0, TIMES, method="implicit_euler")
+    basis = torch.ones(2, *y.shape, dtype=torch.float64)
+    with pytest.raises(RuntimeError, match="take chunk=1"):
+        torch.autograd.grad(y, y0, basis, is_grads_batched=True, retain_graph=True)
+    (first,) = torch.autograd.grad(y.sin().sum(), y0, create_graph=True)
+    with pytest.raises(RuntimeError, match="can not be differentiated again"):
+        first.sum().backward()
+    newton = Newton(linear_solver="krylov")
+    with pytest.raises(ValueError, match=r"torch_bridge\.odeint"):
+        solve_ivp(lambda t, y: -y, (0, 1), y0, method="implicit_euler", steps=1, newton=newton)

@@ -1,0 +1,109 @@
+"""What a `NeuralODE` refuses when it is made, rather than in the first step of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from inspect import signature
+from itertools import pairwise
+from math import isfinite
+from numbers import Integral
+from typing import Any
+
+from torch import nn
+
+from odecore.solve import Newton
+from odecore.tableaux import Coefficients
+from torch_bridge._adjoint_refusals import require_methods
+from torch_bridge._certifier import Certifier
+from torch_bridge._methods import Solver, is_adaptive, solver_of
+
+__all__ = ["check_function", "check_gradients", "check_solver", "times_of_block"]
+
+ADJOINTS = ("direct", "restored", "reversed", "discrete")
+
+
+def check_function(func: Any) -> None:
+    """Raise TypeError unless `func` can be called with two arguments, as far as that is known."""
+    if not callable(func):
+        raise TypeError(f"`func` must be callable as func(t, y), got {type(func).__name__}")
+    called: Callable[..., Any] = func.forward if isinstance(func, nn.Module) else func
+    try:
+        found = signature(called)
+    except (TypeError, ValueError):  # not written in Python
+        return
+    try:
+        found.bind(None, None)
+    except TypeError as error:
+        name = type(func).__name__
+        raise TypeError(
+            f"`func` must take two arguments, func(t, y), got {name} of {found}; for a network of "
+            "y alone give `lambda t, y: network(y)`, best in the forward of a Module of its own, "
+            "which holds its parameters"
+        ) from error
+
+
+def times_of_block(t: Sequence[float]) -> tuple[float, ...]:
+    """The times as floats, finite and strictly monotone."""
+    times = tuple(map(float, t))
+    if len(times) < 2:
+        raise ValueError(f"`t` must hold at least 2 times, got {len(times)}")
+    rises = {b > a for a, b in pairwise(times)}
+    if not all(map(isfinite, times)) or len(rises) > 1 or len(set(times)) < len(times):
+        raise ValueError(
+            f"`t` must hold finite times, strictly increasing or strictly decreasing, got {times}"
+        )
+    return times
+
+
+def check_solver(solver: Any, steps: Any, rtol: Any, atol: Any) -> Solver | None:
+    """The solver that all calls will have, checked; None for a Module, which makes others."""
+    if steps is not None and (not isinstance(steps, Integral) or steps is True or steps < 1):
+        raise ValueError(f"`steps` must be a positive int, got {steps!r}")
+    if steps is None and not is_adaptive(solver):
+        raise ValueError("this solver takes fixed steps; give `steps`, their number")
+    if isinstance(solver, nn.Module):
+        return None
+    found = solver_of(solver, None if steps is None else {"steps": steps}, rtol, atol, Newton())
+    if found.adaptive:
+        if isinstance(rtol, float | int) and rtol >= 1:
+            raise ValueError(f"`rtol` must be a number with 0 <= rtol < 1, got {rtol!r}")
+        if isinstance(rtol, float | int) and isinstance(atol, float | int) and rtol == atol == 0:
+            raise ValueError(
+                "one of `rtol` and `atol` must be positive: with both 0 no step is good"
+            )
+    return found
+
+
+def check_gradients(
+    solver: Solver | None, adjoint: str, nodes: Any, certificate: Any, compile: bool
+) -> None:
+    """Raise ValueError for gradients that can not be had so."""
+    if adjoint not in ADJOINTS:
+        raise ValueError(f"`adjoint` must be one of {', '.join(ADJOINTS)}, got {adjoint!r}")
+    unused = ["nodes"] if nodes is not None and adjoint != "restored" else []
+    if adjoint == "direct" and certificate is not None and certificate is not False:
+        unused.append("certificate")
+    if unused:
+        raise ValueError(
+            f"{', '.join(unused)} have no effect with adjoint={adjoint!r}: leave out, or give "
+            'adjoint="restored"'
+        )
+    if nodes is not None and (not isinstance(nodes, Integral) or nodes is True or nodes < 2):
+        raise ValueError(f"`nodes` must be an int of at least 2, got {nodes!r}")
+    Certifier.of(certificate)
+    if compile and (adjoint not in ("direct", "restored") or solver is None):
+        found = "a Module" if solver is None else repr(adjoint)
+        raise ValueError(
+            '`compile` is for adjoint="direct" and "restored" and for a solver that is no '
+            f"Module, got {found}; leave it out"
+        )
+    if solver is None:
+        return
+    method = solver.method
+    if compile and not (isinstance(method, Coefficients) and method.is_explicit):
+        raise ValueError(
+            "`compile` needs an explicit Runge-Kutta method; choose another method, or leave "
+            "`compile` out"
+        )
+    if adjoint != "direct":
+        require_methods(solver)
