@@ -309,3 +309,29 @@ def test_a_list_of_numpy_scalars_is_a_vector():
 def test_an_interval_has_two_different_finite_ends(span, t_eval):
     with pytest.raises(ValueError, match="times must be"):
         solve_ivp(lambda t, y: -y, span, [1.0], t_eval=t_eval)
+
+
+@pytest.mark.parametrize(
+    ("option", "hint"),
+    [
+        ({"args": (2.0,)}, "lambda t, y: fun"),
+        ({"jac": lambda t, y: -1}, r"newton=Newton\(jacobian="),
+        ({"dense_output": True}, "dense=True"),
+        ({"vectorized": True}, "leave it out"),
+        ({"max_stepp": 0.1}, "did you mean 'max_step'"),
+        ({"zzz": 1}, "the options are method, "),
+    ],
+)
+def test_options_that_are_scipys_or_nobodys_say_what_is_meant(option, hint):
+    with pytest.raises(TypeError, match=rf"unexpected keyword argument.*{hint}"):
+        solve_ivp(lambda t, y: -y, (0, 1), [1.0], **option)
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [("RK45", "dopri5"), ("RK23", "bosh3"), ("DOP853", "dop853"), ("Radau", "kvaerno54"), ("BDF", "kvaerno54"), ("LSODA", "kvaerno54")],
+)  # fmt: skip
+def test_scipys_methods_name_the_nearest_here(name, ours):
+    with pytest.raises(ValueError, match=f"SciPy's is '{ours}'"):
+        solve_ivp(lambda t, y: -y, (0, 1), [1.0], method=name)
+    assert solve_ivp(lambda t, y: -y, (0, 1), [1.0], method=ours).status.name == "SUCCESS"
