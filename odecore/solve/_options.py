@@ -112,10 +112,15 @@ def adaptive_steps(
     ValueError, TypeError
         If the method has no error estimate, or an option breaks its rule.
     """
-    if isinstance(method, Adams) or method.error is None or method.order is None:
+    if isinstance(method, Adams) or method.error is None:
         raise ValueError(
-            "adaptive steps need a method with an embedded error estimate and a known order, such "
-            "as dopri5; for this method give `step_size` or `steps`"
+            "adaptive steps need a method with an embedded error estimate, such as dopri5; for "
+            "this method give `step_size` or `steps`, or a tableau its `b_hat`"
+        )
+    if method.order is None:
+        raise ValueError(
+            "adaptive steps need the order of the method, and these coefficients have none: give "
+            "dataclasses.replace(method, order=...), or `step_size` or `steps`"
         )
     rtol = _tolerance("rtol", 1e-6 if rtol is None else rtol, y)
     atol = _tolerance("atol", 1e-9 if atol is None else atol, y)

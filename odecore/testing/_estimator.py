@@ -112,10 +112,10 @@ def assert_unbiased(
     One test after a number of draws that does not depend on their mean; each entry gets its share
     of `false_alarm`, and so does the component along the claimed mean, which finds an estimator
     that is off by a factor. Where draws are skewed, the limit of Student's statistic is wider by
-    the first term of its expansion, z^2 |skewness| / (3 sqrt(n)) (Johnson, J. Am. Stat. Assoc. 73,
-    1978), and more draws are taken for it. `false_alarm` is asymptotic: it supposes a finite fourth
-    moment, and that the skewness of the draws shows that of the estimator. An estimator that is
-    large with a probability like 1e-7 needs `outcomes`.
+    the first term of its expansion, z^2 g / (3 sqrt(n)) for a skewness g (Johnson, J. Am. Stat.
+    Assoc. 73, 1978), and more draws are taken for it. `false_alarm` is asymptotic: it supposes a
+    finite fourth moment, and that the skewness of the draws shows that of the estimator. One that
+    is large with a probability like 1e-7 needs `outcomes`.
 
     Examples
     --------
