@@ -576,3 +576,20 @@ def test_implicit_methods_in_half_precision(method, dtype):
     for found, wanted in zip(end(dtype), end(torch.float32), strict=True):
         assert found.dtype == dtype
         torch.testing.assert_close(found.float(), wanted, rtol=8 * torch.finfo(dtype).eps, atol=0)
+
+
+def test_under_autocast_the_remedies_for_half_precision_work():
+    layer, block = torch.nn.Linear(3, 4), NeuralODE(DenseField(4, 8))
+    x = torch.randn(5, 3)
+    wanted = block(layer(x))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = layer(x)
+        assert y.dtype == torch.bfloat16
+        with pytest.raises(ValueError, match=r"fixed steps, rtol >= 8e-03, .*autocast"):
+            block(y)
+        for found in (
+            block(y.float()),
+            NeuralODE(block.func, solver="rk4", steps=4)(y),
+            NeuralODE(block.func, rtol=8e-3)(y),
+        ):
+            torch.testing.assert_close(found.float(), wanted, rtol=0.05, atol=0.05)
