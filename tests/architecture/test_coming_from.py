@@ -45,6 +45,36 @@ def test_scipy():
     assert {"bosh3", "dop853", "kvaerno54"} < set(catalogue())
 
 
+@pytest.mark.parametrize(
+    ("f", "end", "y0", "row"),
+    [
+        (lambda t, y: np.array([y[1], -np.sin(y[0])]), 10, [1.0, 0.0], "pendulum"),
+        (
+            lambda t, y: np.append(y[2:], -y[:2] / np.hypot(*y[:2]) ** 3),
+            20,
+            [0.4, 0, 0, 2],
+            "Kepler",
+        ),
+    ],
+)
+def test_dop853_is_stricter_than_scipys(f, end, y0, row):
+    from scipy.integrate import solve_ivp as peer
+
+    exact = solve_ivp(f, (0, end), y0, method="dop853", rtol=1e-14, atol=1e-15).y[-1]
+    text = (DOCS / "coming_from_scipy.md").read_text()
+    said = re.search(rf"\| {row}.*", text)[0].split("|")[2:5]
+    theirs = peer(f, (0, end), y0, method="DOP853", rtol=1e-10, atol=1e-10)
+    found = [(theirs.nfev, theirs.y[:, -1])]
+    for tol in (1e-10, 1e-8):
+        ours = solve_ivp(f, (0, end), y0, method="dop853", rtol=tol, atol=tol)
+        found.append((ours.statistics.evaluations, ours.y[-1]))
+    for words, (evaluations, y) in zip(said, found, strict=True):
+        count, error = words.split(",")
+        assert evaluations == pytest.approx(int(count), rel=0.05)
+        rel = 0.1 if float(error) > 1e-12 else 10  # the rest is rounding
+        assert np.abs(y - exact).max() == pytest.approx(float(error), rel=rel)
+
+
 def test_pages_know_how_many_methods_there_are():
     n = len(catalogue())
     said = {
