@@ -86,6 +86,30 @@ def test_pages_know_how_many_methods_there_are():
         assert words in (DOCS / f"{page}.md").read_text()
 
 
+def test_fixed_steps_beside_torchdiffeq():
+    theirs = pytest.importorskip("torchdiffeq")
+    import torch
+
+    import torch_bridge as ours
+
+    def solved(package, interp, dtype):
+        calls = []
+
+        def f(t, y):
+            calls.append(t)
+            return torch.cos(t) * y
+
+        t, options = torch.linspace(0, 1, 4, dtype=dtype), {"step_size": 0.3, "interp": interp}
+        y0 = torch.ones(2, dtype=torch.float64)
+        return package.odeint(f, y0, t, method="rk4", options=options), len(calls)
+
+    for interp in ("linear", "cubic"):
+        for dtype, least, most in ((torch.float64, 0, 1e-15), (torch.float32, 1e-9, 1e-6)):
+            (y, mine), (z, peers) = (solved(p, interp, dtype) for p in (ours, theirs))
+            assert least <= (y - z).abs().max() <= most
+            assert mine == peers if interp == "linear" else mine < peers
+
+
 def test_diffrax():
     diffrax = pytest.importorskip("diffrax")
     found = [
@@ -98,6 +122,8 @@ def test_diffrax():
     default = inspect.signature(diffrax.diffeqsolve).parameters["adjoint"].default
     assert isinstance(default, diffrax.RecursiveCheckpointAdjoint)
     assert {"BacksolveAdjoint", "DirectAdjoint", "ImplicitAdjoint", "Event"} < set(dir(diffrax))
+    steps = solve_ivp(lambda t, y: -y, (0, 1), [1.0], method="classic", step_size=0.3).t
+    np.testing.assert_allclose(steps, [0, 0.25, 0.5, 0.75, 1])
 
 
 def test_torchdiffeq():
