@@ -22,6 +22,7 @@ __all__ = [
     "SingularParameterError",
     "SolveError",
     "StepUnderflowError",
+    "ToleranceWarning",
     "UncertifiedGradientError",
     "UncertifiedGradientWarning",
     "UnconvergedCorrectorWarning",
@@ -128,6 +129,10 @@ class RightHandSideWarning(OdecoreWarning):
 
 class NearSingularWarning(OdecoreWarning):
     """A member of a family so close to the excluded set that its coefficients are huge."""
+
+
+class ToleranceWarning(OdecoreWarning):
+    """A tolerance below the rounding of a state in half precision."""
 
 
 class CallbackWarning(OdecoreWarning):

@@ -50,7 +50,8 @@ class NeuralODE(nn.Module):
     steps : int, optional
         Steps between output times, for fixed steps; needed where the solver has no error estimate.
     rtol, atol : float, optional
-        Tolerances of adaptive steps.
+        Tolerances of adaptive steps. The defaults are too small for states in half precision, such
+        as those of layers under autocast: give fixed steps, rtol >= eps, or `y.float()`.
     adjoint : {"direct", "restored", "reversed", "discrete"}, optional
         Gradients through the steps (exact for the discrete map), or by `odeint_adjoint`, whose
         memory does not grow with the steps.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from odecore._array import namespace
+from odecore._array import constant, is_readable, limits, namespace
 from odecore.sketching._moments import matrices, unit_scaled
 from odecore.sketching._sketch import Sketch
 
@@ -31,8 +31,8 @@ def variance(sketch: Sketch, X: Any, Y: Any, /) -> Any:
     TypeError
         If the arrays do not hold real floating-point numbers.
     ValueError
-        If they are not finite matrices with the same positive number of rows, or the sketch does
-        not fit them.
+        If they are not finite matrices with the same positive number of rows, the sketch does not
+        fit them, or its formula gives no single number, or one that is negative beyond rounding.
 
     Notes
     -----
@@ -55,6 +55,28 @@ def variance(sketch: Sketch, X: Any, Y: Any, /) -> Any:
     X, Y = matrices(X, Y)
     (X, x_scale), (Y, y_scale) = unit_scaled(X), unit_scaled(Y)
     found = sketch.variance(X, Y)
+    _check(found, sketch, X, Y)
     # Rounding may leave a variance of zero slightly negative.
     found = namespace(X, Y).where(found > 0, found, 0 * found)
     return found * (x_scale * y_scale) ** 2
+
+
+def _check(found: Any, sketch: Sketch, X: Any, Y: Any) -> None:
+    """Raise ValueError unless this can be a variance."""
+    name = f"{type(sketch).__name__}.variance(X, Y)"
+    if getattr(found, "shape", ()) != ():
+        raise ValueError(
+            f"{name} must be one number, E||estimate - X^T Y||_F^2, got shape "
+            f"{tuple(found.shape)}; add up the variances of the entries"
+        )
+    if not is_readable(X) or not is_readable(Y):
+        return
+    X, Y, value = constant(X), constant(Y), float(constant(found))
+    # Formulas are differences of terms up to ||X||^2 ||Y||^2, or B times it, in units of rounding.
+    largest = X.shape[0] * float((X * X).sum()) * float((Y * Y).sum())
+    if not value >= -1000 * float(limits(X).eps) * largest:
+        raise ValueError(
+            f"{name} must not be negative, got {value:.6g} for matrices in the unit of their "
+            "largest entries; correct the formula; "
+            "odecore.testing.assert_sketch compares it with draws"
+        )

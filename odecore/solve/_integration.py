@@ -33,6 +33,7 @@ from odecore.solve._problem import (
 )
 from odecore.solve._progress import reporter
 from odecore.solve._reuse import refusing_reuse
+from odecore.solve._scipy_words import refuse_unknown
 from odecore.solve._states import Structure, is_structured
 from odecore.solve._trajectory import Trajectory
 from odecore.tableaux import ButcherTableau, Coefficients
@@ -72,6 +73,7 @@ def solve_ivp(
     progress: bool | Callable[[float], None] = False,
     kernels: Kernels | None = None,
     throw: bool = True,
+    **unknown: Any,
 ) -> Trajectory:
     """Integrate y' = fun(t, y) with a Runge-Kutta method, adaptively or in given steps.
 
@@ -152,6 +154,8 @@ def solve_ivp(
         way to use it.
     throw : bool, optional
         Raise the status's error (default), or return the partial trajectory with its status.
+    **unknown
+        Refused; the error says what SciPy's options are called here.
 
     Returns
     -------
@@ -179,6 +183,7 @@ def solve_ivp(
     >>> bool(abs(solution.y[-1, 0] - np.exp(-1)) < 1e-8), solution.status.name
     (True, 'SUCCESS')
     """
+    refuse_unknown(unknown, tuple(solve_ivp.__kwdefaults__ or ()))
     problem = _problem(fun, y0, as_events(events), rtol, atol, norm)
     y, method = problem.y, as_method(method)
     if not is_count(max_steps):

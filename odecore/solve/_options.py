@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from math import inf
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from odecore._array import as_float64, constant, constant_like, is_like, limits, namespace
+from odecore.errors import ToleranceWarning
 from odecore.solve._adams import Adams
 from odecore.solve._controllers import CONTROLS, AdaptiveSteps, StepControl
 from odecore.solve._error_norm import root_mean_square
@@ -116,10 +118,15 @@ def adaptive_steps(
     ValueError, TypeError
         If the method has no error estimate, or an option breaks its rule.
     """
-    if isinstance(method, Adams) or method.error is None or method.order is None:
+    if isinstance(method, Adams) or method.error is None:
         raise ValueError(
-            "adaptive steps need a method with an embedded error estimate and a known order, such "
-            "as dopri5; for this method give `step_size` or `steps`"
+            "adaptive steps need a method with an embedded error estimate, such as dopri5; for "
+            "this method give `step_size` or `steps`, or a tableau its `b_hat`"
+        )
+    if method.order is None:
+        raise ValueError(
+            "adaptive steps need the order of the method, and these coefficients have none: give "
+            "dataclasses.replace(method, order=...), or `step_size` or `steps`"
         )
     rtol = _tolerance("rtol", 1e-6 if rtol is None else rtol, y)
     atol = _tolerance("atol", 1e-9 if atol is None else atol, y)
@@ -128,12 +135,7 @@ def adaptive_steps(
         raise ValueError(f"`rtol` must be a number with 0 <= rtol < 1, got {rtol!r}")
     if least_sum == 0:
         raise ValueError("one of `rtol` and `atol` must be positive: with both 0 no step is good")
-    eps = float(limits(y).eps)
-    if max(largest, absolute) < eps / 100:
-        raise ValueError(
-            f"rtol = {rtol} and atol = {atol} are below the rounding of {y.dtype}, whose eps is "
-            f"{eps:.1e}: raise one of them, or use a wider dtype"
-        )
+    _require_above_rounding(max(largest, absolute), y)
     for label, value in (("first_step", first_step), ("max_step", max_step)):
         if value is not None and (not isinstance(value, Real) or not float(value) > 0):
             raise ValueError(f"`{label}` must be a positive finite number, got {value!r}")
@@ -154,6 +156,25 @@ def adaptive_steps(
     return AdaptiveSteps(
         rtol, atol, method.order, law, float(least), most, norm or root_mean_square
     )
+
+
+def _require_above_rounding(tolerance: float, y: Any) -> None:
+    """Raise ValueError for a tolerance that no step can meet; warn of one below half precision."""
+    eps = float(limits(y).eps)
+    if tolerance < eps / 100:
+        raise ValueError(
+            f"the larger of rtol and atol is {tolerance:.1e}, more than 100 times below the "
+            f"rounding of {y.dtype}, whose eps is {eps:.1e}: take fixed steps, rtol >= {eps:.0e}, "
+            "or a wider dtype (under autocast, a state in float32)"
+        )
+    if limits(y).bits < 32 and tolerance < eps:
+        warnings.warn(
+            f"the larger of rtol and atol is {tolerance:.1e}, below the rounding of {y.dtype}, "
+            f"whose eps is {eps:.1e}: steps become more, and results no better; take fixed steps, "
+            f"rtol >= {eps:.0e}, or a wider dtype",
+            ToleranceWarning,
+            stacklevel=4,
+        )
 
 
 def refuse_adaptive_options(**options: Any) -> None:

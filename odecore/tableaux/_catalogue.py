@@ -57,6 +57,16 @@ def catalogue() -> Mapping[str, ButcherTableau]:
     return _Catalogue()
 
 
+_SCIPY = {
+    "RK23": "bosh3",
+    "RK45": "dopri5",
+    "DOP853": "dop853",
+    "Radau": "kvaerno54",
+    "BDF": "kvaerno54",
+    "LSODA": "kvaerno54",
+}
+
+
 def tableau(name: str, /) -> ButcherTableau:
     """Look a method up by name.
 
@@ -68,7 +78,7 @@ def tableau(name: str, /) -> ButcherTableau:
     Raises
     ------
     ValueError
-        If there is no such method; the message lists near matches.
+        If there is no such method; the message lists near matches, also of SciPy's names.
 
     Examples
     --------
@@ -77,6 +87,10 @@ def tableau(name: str, /) -> ButcherTableau:
     """
     methods = catalogue()
     if not isinstance(name, str) or name not in methods:
+        if name in _SCIPY:
+            raise ValueError(
+                f"no method {name!r}; the method nearest to SciPy's is {_SCIPY[name]!r}"
+            )
         near = get_close_matches(str(name).lower(), methods, n=3)
         known = f"did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise ValueError(

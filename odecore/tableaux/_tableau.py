@@ -10,6 +10,7 @@ from numbers import Rational
 from typing import Any
 
 from odecore.exact import QuadraticNumber, exact_number
+from odecore.order import order_of_accuracy
 from odecore.tableaux._coefficients import Coefficients
 from odecore.tableaux._printing import as_latex, as_text
 
@@ -32,7 +33,7 @@ class ButcherTableau:
         Weights of the embedded method, whose difference to `b` estimates the local error.
     name : str, optional
     order : int, optional
-        Declared order of `b`.
+        Declared order of `b`. `coefficients` decides it where `b_hat` is given and this is not.
     uncertainty : Fraction, optional
         Largest error of a published coefficient that is known as a decimal only; 0 means exact.
     source : str, optional
@@ -139,7 +140,11 @@ class ButcherTableau:
 
     @cached_property
     def coefficients(self) -> Coefficients:
-        """The same numbers as Python floats, each correctly rounded, for a solver to use."""
+        """The same numbers as Python floats, each correctly rounded, for a solver to use.
+
+        The order of a pair steers adaptive steps. It is decided where none is declared; ValueError
+        if the conditions of the declared one do not hold.
+        """
         diagonal = all(a == 0 for i, row in enumerate(self.A) for a in row[i + 1 :])
         cut = 0 if self.is_explicit else 1 if diagonal else self.stages
         rows = (row[: i + cut] for i, row in enumerate(self.A))
@@ -151,10 +156,25 @@ class ButcherTableau:
             A=tuple(tuple(map(float, row)) for row in rows),
             b=tuple(map(float, self.b)),
             error=error,
-            order=self.order,
+            order=self._decided_order(),
             last_stage_is_first=self.A[-1] == self.b,
             c=tuple(map(float, self.c)),
         )
+
+    def _decided_order(self) -> int | None:
+        if self.b_hat is None:
+            return self.order
+        try:
+            found = order_of_accuracy(self, max_order=self.order or 12)
+        except ValueError:  # all conditions up to there hold
+            return self.order
+        if self.order is not None:
+            raise ValueError(
+                f"order={self.order} is declared, but the conditions hold up to order {found} "
+                "only; odecore.order.failing_trees names the others: correct the coefficients, "
+                "or leave `order` out to have it decided"
+            )
+        return found
 
 
 def _exact(values: Iterable[Any], label: str) -> tuple[Number, ...]:

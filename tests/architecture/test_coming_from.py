@@ -45,6 +45,36 @@ def test_scipy():
     assert {"bosh3", "dop853", "kvaerno54"} < set(catalogue())
 
 
+@pytest.mark.parametrize(
+    ("f", "end", "y0", "row"),
+    [
+        (lambda t, y: np.array([y[1], -np.sin(y[0])]), 10, [1.0, 0.0], "pendulum"),
+        (
+            lambda t, y: np.append(y[2:], -y[:2] / np.hypot(*y[:2]) ** 3),
+            20,
+            [0.4, 0, 0, 2],
+            "Kepler",
+        ),
+    ],
+)
+def test_dop853_is_stricter_than_scipys(f, end, y0, row):
+    from scipy.integrate import solve_ivp as peer
+
+    exact = solve_ivp(f, (0, end), y0, method="dop853", rtol=1e-14, atol=1e-15).y[-1]
+    text = (DOCS / "coming_from_scipy.md").read_text()
+    said = re.search(rf"\| {row}.*", text)[0].split("|")[2:5]
+    theirs = peer(f, (0, end), y0, method="DOP853", rtol=1e-10, atol=1e-10)
+    found = [(theirs.nfev, theirs.y[:, -1])]
+    for tol in (1e-10, 1e-8):
+        ours = solve_ivp(f, (0, end), y0, method="dop853", rtol=tol, atol=tol)
+        found.append((ours.statistics.evaluations, ours.y[-1]))
+    for words, (evaluations, y) in zip(said, found, strict=True):
+        count, error = words.split(",")
+        assert evaluations == pytest.approx(int(count), rel=0.05)
+        rel = 0.1 if float(error) > 1e-12 else 10  # the rest is rounding
+        assert np.abs(y - exact).max() == pytest.approx(float(error), rel=rel)
+
+
 def test_pages_know_how_many_methods_there_are():
     n = len(catalogue())
     said = {
@@ -54,6 +84,30 @@ def test_pages_know_how_many_methods_there_are():
     }
     for page, words in said.items():
         assert words in (DOCS / f"{page}.md").read_text()
+
+
+def test_fixed_steps_beside_torchdiffeq():
+    theirs = pytest.importorskip("torchdiffeq")
+    import torch
+
+    import torch_bridge as ours
+
+    def solved(package, interp, dtype):
+        calls = []
+
+        def f(t, y):
+            calls.append(t)
+            return torch.cos(t) * y
+
+        t, options = torch.linspace(0, 1, 4, dtype=dtype), {"step_size": 0.3, "interp": interp}
+        y0 = torch.ones(2, dtype=torch.float64)
+        return package.odeint(f, y0, t, method="rk4", options=options), len(calls)
+
+    for interp in ("linear", "cubic"):
+        for dtype, least, most in ((torch.float64, 0, 1e-15), (torch.float32, 1e-9, 1e-6)):
+            (y, mine), (z, peers) = (solved(p, interp, dtype) for p in (ours, theirs))
+            assert least <= (y - z).abs().max() <= most
+            assert mine == peers if interp == "linear" else mine < peers
 
 
 def test_diffrax():
@@ -68,6 +122,8 @@ def test_diffrax():
     default = inspect.signature(diffrax.diffeqsolve).parameters["adjoint"].default
     assert isinstance(default, diffrax.RecursiveCheckpointAdjoint)
     assert {"BacksolveAdjoint", "DirectAdjoint", "ImplicitAdjoint", "Event"} < set(dir(diffrax))
+    steps = solve_ivp(lambda t, y: -y, (0, 1), [1.0], method="classic", step_size=0.3).t
+    np.testing.assert_allclose(steps, [0, 0.25, 0.5, 0.75, 1])
 
 
 def test_torchdiffeq():

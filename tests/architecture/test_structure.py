@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "adjoint": {"errors", "_array", "_krylov", "tableaux", "solve", "interpolation"},
     "sketching": {"errors", "_array"},
     "directions": {"errors", "_array"},
-    "testing": {"errors", "exact", "order", "families", "tableaux", "solve"},
+    "testing": {"errors", "exact", "order", "families", "tableaux", "solve", "sketching"},
     "__main__": {"exact", "order", "families", "tableaux", "stability"},
 }
 EXACT = ("exact", "order", "families")

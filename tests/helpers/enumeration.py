@@ -5,52 +5,18 @@ from math import prod, sqrt
 
 import numpy as np
 
+from odecore.testing._outcomes import Listed, walk
+
 F = Fraction
 
 
-class EveryOutcome(np.random.Generator):
-    """A generator whose draws are chosen from outside, so that a program can be run for each.
+class EveryOutcome(Listed):
+    """What the library lists, and normal numbers.
 
-    What is enumerated is then what the program under test asks for. Normal numbers take the values
-    0 and +-sqrt(3) with probabilities 2/3 and 1/6: their moments up to the fifth are those of the
-    normal distribution, and a mean and a variance of a product of two projections ask for no more
-    than the fourth.
+    These take the values 0 and +-sqrt(3) with probabilities 2/3 and 1/6: their moments up to the
+    fifth are those of the normal distribution, and a mean and a variance of a product of two
+    projections ask for no more than the fourth.
     """
-
-    def __init__(self):
-        super().__init__(np.random.PCG64(0))
-        self.path, self.position, self.probability = [], 0, F(1)
-
-    def pick(self, probabilities):
-        """The next choice on the path, as the index of a probability above 0."""
-        possible = [k for k, p in enumerate(probabilities) if p > 0]
-        if self.position == len(self.path):
-            self.path.append([0, len(possible)])
-        chosen = possible[self.path[self.position][0]]
-        self.position += 1
-        self.probability *= probabilities[chosen]
-        return chosen
-
-    def integers(self, low, high, size):
-        same = [F(1, high - low)] * (high - low)
-        found = [low + self.pick(same) for _ in range(prod(np.atleast_1d(size)))]
-        return np.array(found, dtype=np.int64).reshape(size)
-
-    def permutation(self, n):
-        left, found = list(range(n)), []
-        while left:
-            found.append(left.pop(self.pick([F(1, len(left))] * len(left))))
-        return np.array(found, dtype=np.int64)
-
-    def choice(self, n, size, p):
-        p = [rational(q) for q in p]
-        assert len(p) == n
-        assert sum(p) == 1
-        return np.array([self.pick(p) for _ in range(size)], dtype=np.int64)
-
-    def binomial(self, n, p):
-        assert n == 1
-        return np.array([self.pick([1 - rational(q), rational(q)]) for q in p], dtype=np.int64)
 
     def standard_normal(self, size):
         values = (0.0, sqrt(3), -sqrt(3))
@@ -60,16 +26,7 @@ class EveryOutcome(np.random.Generator):
 
 def every_outcome(program):
     """Yield the probability and the result of program(rng) for each outcome of its draws."""
-    rng = EveryOutcome()
-    while True:
-        rng.position, rng.probability = 0, F(1)
-        result = program(rng)
-        yield rng.probability, result
-        while rng.path and rng.path[-1][0] == rng.path[-1][1] - 1:
-            rng.path.pop()
-        if not rng.path:
-            return
-        rng.path[-1][0] += 1
+    return walk(program, EveryOutcome())
 
 
 def rational(value, largest=10**4):

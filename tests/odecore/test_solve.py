@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp as scipy_solve_ivp
 
 from odecore import errors
+from odecore.errors import ToleranceWarning
 from odecore.families import RK3, RK4
 from odecore.solve import Attempt, Status, solve_ivp
 from odecore.solve._controllers import AdaptiveSteps, Control
@@ -365,8 +367,14 @@ def test_half_precision_is_solved_or_refused(dtype):
     y0 = torch.ones(2, dtype=getattr(torch, dtype))
     with pytest.raises(ValueError, match="below the rounding"):
         solve_ivp(lambda t, y: -y, (0, 1), y0, rtol=1e-7, atol=1e-9)
+    eps = torch.finfo(y0.dtype).eps
+    with pytest.warns(ToleranceWarning, match=rf"below the rounding.*rtol >= {eps:.0e}"):
+        solve_ivp(lambda t, y: -y, (0, 1), y0, rtol=0.1 * eps)
     found = solve_ivp(lambda t, y: -y, (0, 1), y0, rtol=1e-2, atol=1e-3).y[-1]
     assert float(found[0]) == pytest.approx(math.exp(-1), rel=0.03)
+    with warnings.catch_warnings():  # single and double precision are left alone
+        warnings.simplefilter("error")
+        solve_ivp(lambda t, y: -y, (0, 1), y0.float(), rtol=1e-8, atol=1e-12)
 
 
 @pytest.mark.parametrize("options", [{}, {"steps": 2}])

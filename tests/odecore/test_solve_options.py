@@ -2,6 +2,8 @@
 
 import math
 import time
+from dataclasses import replace
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +13,7 @@ from odecore import errors
 from odecore.solve import Event, Status, StepControl, solve_ivp
 from odecore.solve._controllers import CONTROLS, AdaptiveSteps, Control
 from odecore.solve._error_norm import root_mean_square
+from odecore.tableaux import ButcherTableau
 from tests.helpers.problems import PAIR
 
 
@@ -358,3 +361,58 @@ def test_a_list_of_numpy_scalars_is_a_vector():
 def test_an_interval_has_two_different_finite_ends(span, t_eval):
     with pytest.raises(ValueError, match="times must be"):
         solve_ivp(lambda t, y: -y, span, [1.0], t_eval=t_eval)
+
+
+@pytest.mark.parametrize(
+    ("option", "hint"),
+    [
+        ({"args": (2.0,)}, "lambda t, y: fun"),
+        ({"jac": lambda t, y: -1}, r"newton=Newton\(jacobian="),
+        ({"dense_output": True}, "dense=True"),
+        ({"vectorized": True}, "leave it out"),
+        ({"max_stepp": 0.1}, "did you mean 'max_step'"),
+        ({"zzz": 1}, "the options are method, "),
+    ],
+)
+def test_options_that_are_scipys_or_nobodys_say_what_is_meant(option, hint):
+    with pytest.raises(TypeError, match=rf"unexpected keyword argument.*{hint}"):
+        solve_ivp(lambda t, y: -y, (0, 1), [1.0], **option)
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [("RK45", "dopri5"), ("RK23", "bosh3"), ("DOP853", "dop853"), ("Radau", "kvaerno54"), ("BDF", "kvaerno54"), ("LSODA", "kvaerno54")],
+)  # fmt: skip
+def test_scipys_methods_name_the_nearest_here(name, ours):
+    with pytest.raises(ValueError, match=f"SciPy's is '{ours}'"):
+        solve_ivp(lambda t, y: -y, (0, 1), [1.0], method=name)
+    assert solve_ivp(lambda t, y: -y, (0, 1), [1.0], method=ours).status.name == "SUCCESS"
+
+
+F = Fraction
+OWN = ButcherTableau(
+    ((), (F(1, 2),), (0, F(3, 4)), (F(2, 9), F(1, 3), F(4, 9))),
+    (F(2, 9), F(1, 3), F(4, 9), 0),
+    b_hat=(F(7, 24), F(1, 4), F(1, 3), F(1, 8)),
+)
+
+
+def test_the_order_of_a_pair_of_ones_own_is_decided():
+    assert OWN.coefficients.order == 3
+    found = solve_ivp(lambda t, y: -y, (0, 1), [1.0], method=OWN)
+    same = solve_ivp(lambda t, y: -y, (0, 1), [1.0], method="bosh3")
+    np.testing.assert_array_equal(found.y, same.y)
+    modest = solve_ivp(lambda t, y: -y, (0, 1), [1.0], method=replace(OWN, order=2))
+    assert modest.status.name == "SUCCESS"
+
+
+def test_a_declared_order_that_does_not_hold_is_refused():
+    with pytest.raises(ValueError, match=r"order=5 is declared, .* up to order 3 only"):
+        solve_ivp(lambda t, y: -y, (0, 1), [1.0], method=replace(OWN, order=5))
+
+
+def test_what_adaptive_steps_lack_is_named():
+    with pytest.raises(ValueError, match=r"replace\(method, order="):
+        solve_ivp(lambda t, y: -y, (0, 1), [1.0], method=replace(OWN.coefficients, order=None))
+    with pytest.raises(ValueError, match=r"embedded error estimate.*`b_hat`"):
+        solve_ivp(lambda t, y: -y, (0, 1), [1.0], method=replace(OWN, b_hat=None))

@@ -606,3 +606,20 @@ def test_jacobians_of_large_states_are_not_formed(n, formed, monkeypatch):
     if formed:  # of 450 unknowns
         (slopes,) = torch.autograd.grad(y[-1].sum(), y0)
         torch.testing.assert_close(slopes, (1 + 2 * y0**2) ** -1.5, rtol=1e-2, atol=1e-3)
+
+
+def test_under_autocast_the_remedies_for_half_precision_work():
+    layer, block = torch.nn.Linear(3, 4), NeuralODE(DenseField(4, 8))
+    x = torch.randn(5, 3)
+    wanted = block(layer(x))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = layer(x)
+        assert y.dtype == torch.bfloat16
+        with pytest.raises(ValueError, match=r"fixed steps, rtol >= 8e-03, .*autocast"):
+            block(y)
+        for found in (
+            block(y.float()),
+            NeuralODE(block.func, solver="rk4", steps=4)(y),
+            NeuralODE(block.func, rtol=8e-3)(y),
+        ):
+            torch.testing.assert_close(found.float(), wanted, rtol=0.05, atol=0.05)
