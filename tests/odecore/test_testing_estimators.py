@@ -48,7 +48,7 @@ class Own:
 @pytest.mark.parametrize(
     "sketch",
     [UniformRows(2), UniformRows(4), CountSketch(2), HadamardSketch(2), ImportanceRows(2), PoissonRows(2.0), Own()],
-    ids=repr,
+    ids=lambda sketch: type(sketch).__name__,
 )  # fmt: skip
 def test_sketches_are_held_to_all_their_outcomes(sketch, rng):
     for report in assert_sketch(sketch, LEFT, RIGHT, rng):

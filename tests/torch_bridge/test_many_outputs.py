@@ -95,7 +95,9 @@ def test_jumps_between_many_outputs():
 
 
 @pytest.mark.parametrize(
-    "given", [{"certificate": Certifier(1.0)}, {"nodes": 9}, {"memory": 10**6}], ids=str
+    "given",
+    [{"certificate": Certifier(1.0)}, {"nodes": 9}, {"memory": 10**6}],
+    ids=["certificate", "nodes", "memory"],
 )
 def test_options_that_look_at_each_interval(given):
     t = torch.linspace(0, 2, 20, dtype=D)
