@@ -75,7 +75,12 @@ def as_field(
                 value = called(t, y)
         else:
             value = called(t, y)
-        if isinstance(value, Tensor) and value.dtype != y.dtype and value.is_floating_point():
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"`func` must return a tensor like the state, got {type(value).__name__}; make one "
+                "of it, say with torch.full_like(y, 1.0) or torch.stack"
+            )
+        if value.dtype != y.dtype and value.is_floating_point():
             return value.to(y.dtype)
         return value
 
