@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from odecore.solve import refusing_reuse
 __all__ = [
     "Autocast",
     "as_field",
+    "constant_times",
     "inside_torch_func",
     "inside_transform",
     "is_batched",
@@ -96,6 +97,13 @@ def require_state(y0: Any) -> None:
         raise TypeError(f"`y0` must hold floating-point numbers, got {y0.dtype}; use y0.float()")
 
 
+def constant_times(times: Sequence[float]) -> Tensor:
+    """Times that stay numbers for `torch.export`, which knows no values of tensors."""
+    t = torch.tensor(times, dtype=torch.float64)
+    t.constants = list(times)  # type: ignore[attr-defined]
+    return t
+
+
 def times_of(t: Any, y0: Tensor, *, needed: bool) -> list[Any]:
     """Output times as floats, or as unread 0-d tensors where that would wait for a device.
 
@@ -117,6 +125,13 @@ def times_of(t: Any, y0: Tensor, *, needed: bool) -> list[Any]:
         )
     if len(t) < 1:
         raise ValueError("`t` must hold at least one time, that of y0; got none")
+    if torch.compiler.is_exporting():
+        if not hasattr(t, "constants"):
+            raise ValueError(
+                "torch.export can not read the times `t`, a tensor; export a NeuralODE, whose own "
+                "times are constants, called without `t`"
+            )
+        return list(t.constants)
     if t.device.type == "cpu" or (needed and t.device.type != "meta"):
         return t.detach().tolist()
     return list(t.detach().to(y0.device, y0.dtype.to_real()).unbind())
