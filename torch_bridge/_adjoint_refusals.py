@@ -49,7 +49,8 @@ def require_methods(*solvers: Solver) -> None:
         if any(isinstance(x, Tensor) and x.requires_grad for x in entries):
             raise ValueError(
                 "the coefficients of the method require a gradient, which the adjoint of the flow "
-                "does not have; use `odeint`, which differentiates the steps"
+                "does not have; use `odeint`, which differentiates the steps, or in a NeuralODE "
+                'adjoint="direct"'
             )
     last = solvers[-1].method
     outside = last.abscissae_outside if isinstance(last, Coefficients) else []

@@ -20,6 +20,7 @@ from torch_bridge._block_arguments import (
 from torch_bridge._certifier import Certifier
 from torch_bridge._draws import in_backward
 from torch_bridge._ensembles import SolverEnsemble
+from torch_bridge._fields import constant_times
 from torch_bridge._normalization import normalization as normalization_layer
 from torch_bridge._normalization import normalized
 from torch_bridge._odeint import odeint
@@ -82,6 +83,11 @@ class NeuralODE(nn.Module):
     -----
     odecore.errors.RightHandSideWarning
         At the first call, with `check="warn"`.
+
+    Notes
+    -----
+    ``torch.export.export(model, inputs, strict=False)`` records fixed steps of explicit methods
+    between the block's own times, with adjoint="direct".
 
     Examples
     --------
@@ -178,7 +184,7 @@ class NeuralODE(nn.Module):
             "options": steps,
             "compile": compiles,
         }
-        times = torch.tensor(self.t, dtype=torch.float64) if t is None else t
+        times = constant_times(self.t) if t is None else t
         if self.adjoint == "direct":
             y = odeint(self.func, y0, times, **arguments)
         else:

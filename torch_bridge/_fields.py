@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from odecore.solve import refusing_reuse
 __all__ = [
     "Autocast",
     "as_field",
+    "constant_times",
     "inside_torch_func",
     "inside_transform",
     "is_batched",
@@ -76,7 +77,12 @@ def as_field(
                 value = called(t, y)
         else:
             value = called(t, y)
-        if isinstance(value, Tensor) and value.dtype != y.dtype and value.is_floating_point():
+        if not isinstance(value, Tensor):
+            raise TypeError(
+                f"`func` must return a tensor like the state, got {type(value).__name__}; make one "
+                "of it, say with torch.full_like(y, 1.0) or torch.stack"
+            )
+        if value.dtype != y.dtype and value.is_floating_point():
             return value.to(y.dtype)
         return value
 
@@ -90,6 +96,13 @@ def require_state(y0: Any) -> None:
         raise TypeError(f"`y0` must be a tensor, got {type(y0).__name__}")
     if not (y0.is_floating_point() or y0.is_complex()):
         raise TypeError(f"`y0` must hold floating-point numbers, got {y0.dtype}; use y0.float()")
+
+
+def constant_times(times: Sequence[float]) -> Tensor:
+    """Times that stay numbers for `torch.export`, which knows no values of tensors."""
+    t = torch.tensor(times, dtype=torch.float64)
+    t.constants = list(times)  # type: ignore[attr-defined]
+    return t
 
 
 def times_of(t: Any, y0: Tensor, *, needed: bool) -> list[Any]:
@@ -113,6 +126,13 @@ def times_of(t: Any, y0: Tensor, *, needed: bool) -> list[Any]:
         )
     if len(t) < 1:
         raise ValueError("`t` must hold at least one time, that of y0; got none")
+    if torch.compiler.is_exporting():
+        if not hasattr(t, "constants"):
+            raise ValueError(
+                "torch.export can not read the times `t`, a tensor; export a NeuralODE, whose own "
+                "times are constants, called without `t`"
+            )
+        return list(t.constants)
     if t.device.type == "cpu" or (needed and t.device.type != "meta"):
         return read_times(t)
     return list(t.detach().to(y0.device, y0.dtype.to_real()).unbind())

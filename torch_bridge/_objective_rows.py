@@ -198,9 +198,17 @@ def _one_pass(
         return [torch.autograd.grad(some[0], inputs, retain_graph=keep, allow_unused=True)]
     stacked = torch.stack(tuple(some))
     each = torch.eye(len(some), dtype=stacked.dtype, device=stacked.device)
-    grads = torch.autograd.grad(
-        stacked, inputs, each, retain_graph=keep, allow_unused=True, is_grads_batched=True
-    )
+    try:
+        grads = torch.autograd.grad(
+            stacked, inputs, each, retain_graph=keep, allow_unused=True, is_grads_batched=True
+        )
+    except RuntimeError as error:
+        if "random operation" not in str(error):
+            raise
+        raise ValueError(
+            f"{len(some)} losses can not be differentiated at once here: the backward pass draws, "
+            "as checkpoints with dropout do, and vmap has no draws; give `chunk=1`"
+        ) from error
     return [tuple(g if g is None else g[i] for g in grads) for i in range(len(some))]
 
 

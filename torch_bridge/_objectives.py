@@ -71,7 +71,7 @@ def equiangular_backward(
         As for `odecore.directions.equiangular_weights`.
     chunk : int, optional
         Losses that are differentiated in one pass, by vmap: faster for small models, with as many
-        times the memory of a pass.
+        times the memory of a pass. 1 for backward passes that draw, as checkpoints with dropout do.
     scaler : torch.amp.GradScaler, optional
         Multiplies the losses; do not scale them yourself. Weights are those of the losses
         themselves. Where a gradient overflows, `.grad` becomes not finite, so that the scaler
@@ -94,8 +94,8 @@ def equiangular_backward(
     ------
     ValueError
         If there is no loss, a loss is not a scalar that depends on a parameter, no parameter
-        requires a gradient, a gradient is sparse, a loss goes around the features or shares a
-        parameter in `task_specific`. No `.grad` was touched.
+        requires a gradient, a gradient is sparse, `chunk` losses draw in one pass, a loss goes
+        around the features or shares a parameter in `task_specific`. No `.grad` was touched.
     odecore.errors.NonfiniteGradientError
         If a gradient is not finite; it names the objectives. No `.grad` was touched.
     odecore.errors.FreedGraphError

@@ -225,6 +225,11 @@ def prepare(
         layout.tolerance(atol, "atol", vector),
         newton_of(field, vector),
     )
+    if torch.compiler.is_exporting() and (solver.adaptive or is_implicit(solver.method)):
+        raise ValueError(
+            "torch.export records one path, and values of the state steer adaptive steps and the "
+            "iterations of implicit methods: give `steps` and an explicit method"
+        )
     user_norm = solver.options.get("norm")
     if compile:
         if not isinstance(solver.method, Coefficients) or not solver.method.is_explicit:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from odecore.directions import equiangular_weights
 from torch_bridge import equiangular_backward
@@ -162,3 +163,20 @@ def test_sparse_gradients_and_odd_arguments():
     with pytest.raises(TypeError, match="must hold tensors, got NoneType"):
         equiangular_backward([x.sum()], [x, None])
     equiangular_backward((loss for loss in [x.sum(), (2 * x).sum()]), [x])
+
+
+def test_checkpoints_that_draw_are_differentiated_one_by_one():
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(0.1))
+    head = nn.Linear(8, 2)
+    parameters = [*body.parameters(), *head.parameters()]
+
+    def losses():
+        y = head(checkpoint(body, torch.ones(5, 4), use_reentrant=False))
+        return list(y.square().mean(0))
+
+    with pytest.raises(ValueError, match="give `chunk=1`"):
+        equiangular_backward(losses(), parameters, chunk=2)
+    assert all(p.grad is None for p in parameters)
+    equiangular_backward(losses(), parameters)
+    assert all(p.grad is not None for p in parameters)

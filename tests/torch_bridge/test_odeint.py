@@ -63,6 +63,14 @@ def test_values_and_gradients_are_those_of_the_flow(solve, name):
 
 
 @both
+@pytest.mark.parametrize("value", [1.0, [1.0, 2.0], None, (torch.ones(2),)])
+def test_a_value_that_is_no_tensor(solve, value):
+    name = type(value).__name__
+    with pytest.raises(TypeError, match=rf"`func` must return a tensor .* got {name}.*full_like"):
+        solve(lambda t, y: value, torch.ones(2), TIMES, **_plain(solve))
+
+
+@both
 def test_names_of_the_catalogue(solve):
     field, y0 = Rotation(), torch.tensor([[1.0, -0.3]], dtype=torch.float64)
     for name, options in {"kvaerno43": None, "ralston": {"steps": 3}, "cash_karp": None}.items():
@@ -281,7 +289,7 @@ def test_no_gradient_is_asked_for():
 y0 = torch.ones(2)
 t = torch.tensor([0.0, 1.0])
 BAD = {
-    "y0 no tensor": (([1.0], t), {}, TypeError, "`y0` must be a tensor, got list"),
+    "y0 no tensor": (([1.0], t), {}, TypeError, "`y0` must be a tensor or a tuple of tensors, got list"),
     "y0 integers": ((torch.ones(2, dtype=torch.int64), t), {}, TypeError, "floating-point"),
     "t no tensor": ((y0, [0.0, 1.0]), {}, TypeError, "one-dimensional floating-point tensor"),
     "t integers": ((y0, torch.tensor([0, 1])), {}, TypeError, "floating-point tensor of times"),

@@ -257,6 +257,14 @@ def test_arguments_are_checked_when_a_block_is_made(arguments, error, message):
         NeuralODE(DenseField(2, 4), **arguments)
 
 
+@pytest.mark.parametrize("adjoint", ["restored", "reversed", "discrete"])
+def test_a_trained_solver_names_the_adjoint_it_needs(adjoint):
+    solver = TrainableSolver(RK4, THIRDS, RADIUS)
+    block = NeuralODE(DenseField(2, 4), solver=solver, steps=2, adjoint=adjoint)
+    with pytest.raises(ValueError, match='in a NeuralODE adjoint="direct"'):
+        block(torch.ones(3, 2))
+
+
 def test_a_function_of_the_state_alone_is_refused():
     for func in (torch.nn.Sequential(torch.nn.Linear(2, 2)), torch.nn.Linear(2, 2), lambda y: y):
         with pytest.raises(TypeError, match=r"two arguments, func\(t, y\).*lambda t, y: network"):
