@@ -71,9 +71,9 @@ def _check(found: Any, sketch: Sketch, X: Any, Y: Any) -> None:
         )
     if not is_readable(X) or not is_readable(Y):
         return
-    X, Y, value = constant(X), constant(Y), float(constant(found))
+    X, Y, value, xp = constant(X), constant(Y), float(constant(found)), namespace(X)
     # Formulas are differences of terms up to ||X||^2 ||Y||^2, or B times it, in units of rounding.
-    largest = X.shape[0] * float((X * X).sum()) * float((Y * Y).sum())
+    largest = X.shape[0] * float(xp.sum(X * X)) * float(xp.sum(Y * Y))
     if not value >= -1000 * float(limits(X).eps) * largest:
         raise ValueError(
             f"{name} must not be negative, got {value:.6g} for matrices in the unit of their "

@@ -224,6 +224,8 @@ def judge(
 ) -> EstimatorReport:
     """Hold the mean of a draw to a claim; `size` is that of the numbers that it is made from."""
     claim = f"the {claim}"
+    if not claimed.size or not np.all(np.isfinite(claimed)):
+        raise ValueError(f"{claim} that is claimed must be finite, and not empty; got {claimed}")
 
     def value(rng: np.random.Generator) -> Any:
         found = numbers(draw(rng), "draw(rng)")

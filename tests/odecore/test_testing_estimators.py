@@ -184,6 +184,9 @@ def test_what_can_not_be_decided_or_judged_is_said(rng):
         assert_unbiased(skewed, np.ones(3), rng, bias=0)
     with pytest.raises(ValueError, match="not be negative"):
         assert_variance(skewed, -3.0, rng)
+    for nothing in (np.nan, np.zeros(0)):
+        with pytest.raises(ValueError, match="must be finite, and not empty"):
+            assert_unbiased(skewed, nothing, rng)
     with pytest.raises(AssertionError, match="does not exist"):
         assert_unbiased(lambda rng: np.nan, 0.0, rng)
 
