@@ -78,7 +78,7 @@ def test_dop853_is_stricter_than_scipys(f, end, y0, row):
 def test_pages_know_how_many_methods_there_are():
     n = len(catalogue())
     said = {
-        "coming_from_torchdiffeq": f"{n} names",
+        "coming_from_torchdiffeq": f"which has {n},",
         "coming_from_scipy": f"and {n - 3} more",
         "comparison": f"| methods | {n},",
     }
