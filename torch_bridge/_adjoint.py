@@ -156,7 +156,6 @@ def odeint_adjoint(
     `func` are called in the backward solve with (t, state, dt), t in the direction of the forward
     solve. With "restored" the state is dL/dy, in the structure of y; with "reversed" it is
     torchdiffeq's ``(vjp_t, y, adj_y, *params)``, where y and adj_y of a tuple are vectors, and
-            refuse_steps(problem)
     vjp_t is 0 unless `t` requires a gradient. "discrete" and `adjoint_method="collocation"` have
     no such steps, and warn.
 
