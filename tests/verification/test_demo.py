@@ -67,8 +67,10 @@ def test_every_row_learns(row, data):
     assert len(run.curve) == 4
     # Four steps of a four-stage method; the restored adjoint evaluates again in the backward pass.
     if row.name == "restored adjoint":
-        # The slope at the end is for dense output; the products at 13 nodes are one evaluation.
-        assert (run.forward, run.backward) == (16 + 1, 16 + 1 + 1)
+        # The slope at the end is for dense output; the products at all nodes are one evaluation, or
+        # two where the first are too few.
+        assert run.forward == 16 + 1
+        assert run.backward in (16 + 1 + 1, 16 + 1 + 2)
     else:
         assert (run.forward, run.backward) == (16, 0)
 
