@@ -63,7 +63,6 @@ class NodeChoice:
         Whether the steps were given. Where no tolerance is, the nodes then resolve what the steps
         do: a part of the distance from a step, prolonged to the end of the next one, to the state
         there, the median of some pairs of steps. One step has the nodes of its polynomial.
-
     inside : bool, optional
         Whether output times may be inside of panels, where the last one is less than two steps ago.
 
