@@ -72,6 +72,7 @@ def test_many_outputs_are_recorded_in_one_loop(dtype):
     torch.testing.assert_close(compiled, plain, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.long
 def test_single_steps_carry_the_gradient_of_an_adaptive_solve():
     f, t = Net(), times(0, 0.4, 1)
     y0 = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
