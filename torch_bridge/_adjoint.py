@@ -194,7 +194,7 @@ def odeint_adjoint(
         if chosen == "discrete":
             refuse_steps(problem)
             return Discrete(setting, memory)
-        inside = collocates and not (nodes or memory or certificate or compile)
+        inside = collocates and not (nodes or memory or certificate)
         return Restored(setting, nodes, memory, collocates, compile, inside)
 
     certifier = Certifier.of(certificate)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from odecore._array import as_state, is_readable, limits, namespace
-from odecore.adjoint._nodes import COUNTS, NodeChoice, panel_ends
+from odecore.adjoint._nodes import COUNTS, FEW, NodeChoice, panel_ends
 from odecore.interpolation import Interpolant, chebyshev_points, decay_ratio
 from odecore.solve import Statistics, Status, Trajectory, solve_ivp
 
@@ -20,6 +20,7 @@ __all__ = ["Panel", "equal_steps", "landing_grid", "record_panels"]
 
 UNREAD = 17  # nodes where values can not be looked at
 HALVINGS = 4  # of an interval in compiled steps
+FEWEST = 3  # outputs inside of a panel that cost more one by one
 
 
 @dataclass(frozen=True)
@@ -166,14 +167,12 @@ def record_panels(
     elif not equal and "grid" not in options:
         options.update(rtol=rtol, atol=atol, norm=norm)
     choice = None
+    jumps = options.get("jump_at")
+    jumps = [] if jumps is None else [float(t) for t in jumps]
     if chosen:
-        given = options.get("jump_at")
-        jumps = [] if given is None else [float(t) for t in given]
         times = [float(t) for t in times]
         choice = NodeChoice(times, rtol, atol, norm, jumps, "grid" in options, inside)
-    found = None
-    if choice and options.get("kernels"):
-        found = _thinned(fun, times, y0, choice, options)
+    found = _thinned(fun, times, y0, choice, options) if choice else None
     if found is not None:
         trajectory, panels = found
     elif choice:
@@ -188,57 +187,84 @@ def record_panels(
             grid = equal_steps(steps, step_size, times[1] - times[0])
             trajectory, panels = _in_normalised_time(fun, times, y0, s, grid, options)
         else:
-            trajectory, panels = _at_nodes(fun, times, y0, s, options)
+            ends = panel_ends([float(t) for t in times], jumps) if jumps else times
+            trajectory, panels = _at_nodes(fun, times, ends, y0, s, options)
     if memory is not None:
         panels = _within(memory, panels, choice)
-    at_outputs = inside and choice is not None and found is None
-    nodes_too = {} if at_outputs else {"t": _times(panels), "y": _values(panels)}
-    return replace(trajectory, **nodes_too), panels
+    if not (inside and choice):
+        trajectory = replace(trajectory, t=_times(panels), y=_values(panels))
+    return trajectory, panels
 
 
 def _at_nodes(
     fun: Any,
     times: Sequence[Any],
+    ends: Sequence[Any],
     y0: Any,
     s: Sequence[float],
     options: dict[str, Any],
-    inside: Sequence[float] = (),
+    inside: bool = False,
 ) -> tuple[Trajectory, list[Panel]]:
-    """Each interval, up to a jump or a time inside if there is one, with its nodes as outputs."""
-    ends = list(times)
-    jumps = options.get("jump_at")
-    if inside or jumps is not None:
-        times = [float(t) for t in times]
-        ends = panel_ends(times, [*inside, *(float(t) for t in jumps or ())])
-    divided = len(ends) > len(times)
-    outputs = [ends[0]]
+    """From end to end the states at the nodes; the trajectory is that at these, or, if output times
+    may be inside of panels, at the output times.
+    """
+    points = [ends[0]]
     for a, b in pairwise(ends):
-        outputs += [a + (b - a) * x for x in s[1:-1]] + [b]
-    trajectory = solve_ivp(fun, (outputs[0], outputs[-1]), y0, t_eval=outputs, **options)
+        points += [a + (b - a) * x for x in s[1:-1]] + [b]
+    span = points[0], points[-1]
+    if inside:
+        every = sorted({*points, *times}, reverse=times[-1] < times[0])
+        row = {t: k for k, t in enumerate(every)}
+        trajectory = solve_ivp(fun, span, y0, t_eval=every, **options)
+        xp = namespace(trajectory.y)
+
+        def at(some: Sequence[float]) -> Any:
+            return xp.stack([trajectory.y[row[t], ...] for t in some])
+
+        values, trajectory = at(points), replace(trajectory, t=np.asarray(times), y=at(times))
+    else:
+        trajectory = solve_ivp(fun, span, y0, t_eval=points, **options)
+        values = trajectory.y
     last = len(s) - 1
     return trajectory, [
-        Panel(a, b, trajectory.y[last * i : last * (i + 1) + 1, ...], not divided or b in times)
+        Panel(
+            a, b, values[last * i : last * (i + 1) + 1, ...], ends is times or b in times,
+            outputs=tuple((t - a) / (b - a) for t in times if a < t < b or a > t > b)
+            if inside else (),
+        )
         for i, (a, b) in enumerate(pairwise(ends))
-    ]
+    ]  # fmt: skip
 
 
 def _thinned(
-    fun: Any, times: Sequence[Any], y0: Any, choice: NodeChoice, options: dict[str, Any]
+    fun: Any,
+    times: Sequence[float],
+    y0: Any,
+    choice: NodeChoice,
+    options: dict[str, Any],
 ) -> tuple[Trajectory, list[Panel]] | None:
     """The largest grid everywhere, from compiled steps, and of it what is needed.
 
-    Where it is not enough a panel is halved, and all is solved again; None where that does not end,
-    and for given steps, which have no tolerance to be halved for.
+    A panel is an interval, or where there are many outputs all of the time. Where its grid is not
+    enough it is halved, or divided at outputs that are far apart, and all is solved again; None
+    where that does not end, or steps are not compiled, or are given, with no tolerance to be halved
+    for and many outputs.
     """
+    many, given = choice.inside and len(times) - 2 >= FEWEST, "grid" in options
+    if not options.get("kernels") or (many and given):
+        return None
     s = [float(x) for x in chebyshev_points(COUNTS[-1], interval=(0.0, 1.0))]
-    inside: list[float] = []
-    for _ in range(1 if "grid" in options else HALVINGS):
-        trajectory, panels = _at_nodes(fun, times, y0, s, options, inside)
+    jumps = [float(t) for t in options.get("jump_at") or ()]
+    ends = panel_ends([times[0], times[-1]] if many else times, jumps)
+    for _ in range(1 if given else HALVINGS):
+        trajectory, panels = _at_nodes(fun, times, ends, y0, s, options, choice.inside)
         panels = [_fewest(panel, choice) for panel in panels]
         middles = [p.time(0.5) for p in panels if not (p.tail is not None and p.tail <= 1)]
         if not middles:
             return trajectory, panels
-        inside += middles
+        far = trajectory.statistics.accepted > FEW * (len(times) - 1)
+        ends = panel_ends(ends, times if many and far else middles)
+        many = False
     return None
 
 

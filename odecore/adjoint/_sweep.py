@@ -7,14 +7,11 @@ from typing import Any, NamedTuple
 
 from odecore._array import namespace
 from odecore.adjoint._gradients import Gradients
-from odecore.adjoint._panels import Panel
+from odecore.adjoint._panels import FEWEST, Panel
 from odecore.adjoint._quadrature import added, estimate
 from odecore.solve import Statistics
 
 __all__ = ["Crossing", "product", "sweep"]
-
-
-FEWEST = 3  # outputs inside of a panel that cost more one by one
 
 
 class Crossing(NamedTuple):

@@ -401,3 +401,29 @@ def test_times_of_any_type_are_read(convert):
         np.testing.assert_array_equal(found.y0, wanted.y0)
         np.testing.assert_array_equal(found.parameters, wanted.parameters)
         assert found.statistics == wanted.statistics
+
+
+@pytest.mark.parametrize(
+    ("end", "times", "most"), [(1.0, 9, 1), (-1.0, 40, 1), (8.0, 30, 4), (40.0, 5, None)]
+)
+def test_compiled_steps_have_outputs_inside_of_panels(end, times, most):
+    from tests.odecore.test_solve_kernels import kernels_of
+
+    field, linearize = pendulum()
+    y0, calls = np.array([1.2, 0.3]), []
+    outputs = np.r_[0, end * np.sort(np.random.default_rng(0).random(times - 2)), end]
+    cotangents = [np.array([1.0, (-1.0) ** k]) for k in range(times)]
+    options = {"rtol": 1e-6, "atol": 1e-6}
+    kernels = kernels_of("dopri5", y0, calls)
+    trajectory, panels = record_panels(field, outputs, y0, kernels=kernels, inside=True, **options)
+    assert calls
+    assert sum(panel.is_last + len(panel.outputs) for panel in panels) == times - 1
+    assert len(panels) <= most if most else len(panels) >= times - 1  # far apart: the intervals
+    np.testing.assert_array_equal(trajectory.t, outputs)
+    fine, exact = record_panels(field, outputs, y0, rtol=1e-11, atol=1e-11, nodes=65)
+    ends = np.isin(fine.t, outputs)
+    np.testing.assert_allclose(trajectory.y, fine.y[ends], atol=1e-3)
+    nodes = node_by_node(linearize)
+    found = collocated(nodes, panels, cotangents, **options)
+    wanted = collocated(nodes, exact, cotangents, rtol=1e-12, atol=1e-12)
+    assert distance(found, wanted) < 1e-3
