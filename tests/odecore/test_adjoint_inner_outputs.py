@@ -131,6 +131,51 @@ def test_cotangents_that_cancel_hide_nothing():
     np.testing.assert_allclose(found.y0, exact.y0, atol=1e-4)
 
 
+@pytest.mark.parametrize("signs", ["alike", "alternate", "random"])
+@pytest.mark.parametrize("rate", [3.0, 30.0, 1000.0])
+def test_what_a_flow_conserves_hides_nothing(rate, signs):
+    """At the rest point of a Markov chain states say nothing of the rate, and cotangents of one
+    size, as those of a sum of absolute values, may be ones that it keeps.
+    """
+    matrix = rate * np.array([[-1.0, 0.5], [1.0, -0.5]])
+    y0, times = np.array([1.0, 2.0]), np.linspace(0, 2, 41)
+    signs = {
+        "alike": np.ones((41, 2)),
+        "alternate": (-1.0) ** np.arange(41)[:, None] * np.ones(2),
+        "random": np.sign(np.random.default_rng(2).normal(size=(41, 2))),
+    }[signs]
+    tilt = np.array([1.0, -1.0]) * (np.arange(41)[:, None] % 7 == 3)  # not a multiple of the probe
+    cotangents = list(signs + (tilt if rate < 100 else 0 * tilt))
+    _, panels = record_panels(lambda t, y: matrix @ y, list(times), y0, inside=True)
+    assert max(len(panel.outputs) for panel in panels) > 20
+    found = collocated(batched(np, matrix), panels, cotangents, rtol=1e-8, atol=1e-10)
+    wanted = sum(expm(matrix.T * t) @ w for t, w in zip(times, cotangents, strict=True))
+    np.testing.assert_allclose(found.y0, wanted, atol=1e-5)
+
+
+def test_what_no_state_meets_is_resolved():
+    """f depends on the third state, which is zero."""
+    times = list(np.linspace(0, 3, 41))
+    cotangents = [np.array([1.0, -1.0, -1.0])] * 41
+
+    def linearize(t, y):
+        k = np.sin(20 * np.asarray(t))[:, None]
+        slope = np.concatenate([k * y[:, 2:], -k * y[:, 2:], 0 * k], axis=1)
+
+        def pull(a, parameters):
+            c = k * (a[:, :1] - a[:, 1:2])
+            total = (np.sum(c * y[:, 2:]),) if parameters else ()
+            return np.concatenate([0 * k, 0 * k, c], axis=1), total
+
+        return slope, pull
+
+    y0 = np.array([1.0, 0.5, 0.0])
+    panels = record_panels(lambda t, y: 0 * y, times, y0, inside=True)[1]
+    found = collocated(linearize, panels, cotangents, rtol=1e-8, atol=1e-10)
+    third = sum(-1 + 2 * (1 - np.cos(20 * t)) / 20 for t in times)
+    np.testing.assert_allclose(found.y0, [41, -41, third], atol=1e-5)
+
+
 def test_where_nodes_do_not_resolve_the_adjoint_outputs_divide_the_panel():
     """f depends on the state by a kink that the trajectory does not meet, but its adjoint does."""
     times = list(np.linspace(0, 1, 9))
