@@ -55,6 +55,8 @@ def compiled_kernels(
         From the error in units of the tolerance to a 0-d tensor; by default its root mean square.
     """
     norm = norm or _root_mean_square
+    history = history_of(func)
+    history.numbers = None if history.compiled else _numbers(func)
 
     def leap(
         fun: Any, law: StepControl, tolerances: Any, y: Tensor, slope: Any, numbers: list[float],
@@ -168,12 +170,15 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 class History:
     """What is known of a user's function: how often what of it was compiled, and what can not be.
 
-    `passes` is what its collocated adjoint needs at least; infinite where it is given up.
+    `passes` is what its collocated adjoint needs at least; infinite where it is given up. `numbers`
+    are its attributes before the first solve, with which nothing is compiled where they change.
     """
 
     compiled: Counter[Any] = field(default_factory=Counter)
     refused: set[Any] = field(default_factory=set)
     passes: float = 0
+    numbers: dict[str, float] | None = None
+    counts: bool = False
 
 
 _histories: WeakKeyDictionary[Any, History] = WeakKeyDictionary()
@@ -194,7 +199,7 @@ def attempted(func: Any, function: Callable[..., Any], *arguments: Any) -> Any:
     from torch._dynamo.utils import counters
 
     history = history_of(func)
-    if function in history.refused:
+    if history.counts or function in history.refused or _counts(history, function, func):
         return None
     before = counters["stats"]["unique_graphs"]
     try:
@@ -208,6 +213,8 @@ def attempted(func: Any, function: Callable[..., Any], *arguments: Any) -> Any:
         _refuse(history, function, f"{type(error).__name__}: {' '.join(lines[:2])}")
         return None
     history.compiled[function] += counters["stats"]["unique_graphs"] > before
+    if _counts(history, function, func):
+        return found
     if history.compiled[function] >= FUNCTION_LIMIT:
         _refuse(
             history,
@@ -216,6 +223,34 @@ def attempted(func: Any, function: Callable[..., Any], *arguments: Any) -> Any:
             "or which changes its own attributes, as `self.nfe += 1` does",
         )
     return found
+
+
+def _numbers(func: Any) -> dict[str, float]:
+    """Attributes of a function, or of a module and those in it, that are Python's numbers."""
+    owner = getattr(func, "__self__", func)
+    parts = owner.named_modules() if isinstance(owner, torch.nn.Module) else [("", owner)]
+    return {
+        f"{name}.{key}".lstrip("."): value
+        for name, part in parts
+        for key, value in getattr(part, "__dict__", {}).items()
+        if type(value) in (int, float)
+    }
+
+
+def _counts(history: History, function: Any, func: Any) -> bool:
+    """Whether the function changed a number of its own in this solve, each of whose values would be
+    compiled anew.
+    """
+    if history.numbers is None:
+        return False
+    now = _numbers(func)
+    changed = [name for name, value in history.numbers.items() if now.get(name) != value]
+    if changed:
+        history.counts = True
+        reason = f"it changes its own attribute `{changed[0]}`, for each value of which a compiler "
+        reason += "starts anew: take evaluations from `torch_bridge.solve(...).statistics`"
+        _refuse(history, function, reason)
+    return history.counts
 
 
 def _refuse(history: History, function: Callable[..., Any], reason: str) -> None:

@@ -131,6 +131,7 @@ def across_outputs(
             fewer = replace(panel.part(0.0, 1.0, (m + 1) // 2), outputs=outputs)
             f = collocation.linearize(node_times(fewer, collocation.jumps), fewer.values)
             half = _solved(collocation, fewer, f, end, stacked)
+            del f  # what it keeps goes before the next pass
         found = _solved(collocation, panel, known, end, stacked)
         if half is None or found is None:
             return None

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import ceil, prod
-from numbers import Integral, Real
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from odecore._array import as_state, is_readable, limits, namespace
 from odecore.adjoint._nodes import COUNTS, FEW, NodeChoice, panel_ends
+from odecore.adjoint._step_ends import equal_steps, landing_grid
 from odecore.interpolation import Interpolant, chebyshev_points, decay_ratio
 from odecore.solve import Statistics, Status, Trajectory, solve_ivp
 
-__all__ = ["Panel", "equal_steps", "landing_grid", "record_panels"]
+__all__ = ["FEWEST", "Panel", "record_panels"]
 
 UNREAD = 17  # nodes where values can not be looked at
 HALVINGS = 4  # of an interval in compiled steps
@@ -340,29 +340,3 @@ def _values(panels: Sequence[Panel]) -> Any:
     """The states at all nodes, in order."""
     parts = [panels[0].values, *(panel.values[1:, ...] for panel in panels[1:])]
     return namespace(parts[0]).concat(parts) if len(parts) > 1 else parts[0]
-
-
-def landing_grid(times: Sequence[float], steps: Any, step_size: Any) -> list[float]:
-    """Equal steps in each interval, which land on all times."""
-    grid = [times[0]]
-    for a, b in pairwise(times):
-        grid += [a + (b - a) * x for x in equal_steps(steps, step_size, b - a)[1:-1]] + [b]
-    return grid
-
-
-def equal_steps(steps: Any, step_size: Any, length: Any) -> list[float]:
-    """Equal steps from 0 to 1."""
-    if steps is not None and step_size is not None:
-        raise ValueError("give one of `steps` and `step_size`, got both")
-    if step_size is not None:
-        if hasattr(length, "shape") and not is_readable(length):
-            raise ValueError(
-                "`step_size` needs times that can be read, got times on an accelerator: give "
-                "`steps`, or keep the times on the host"
-            )
-        if not isinstance(step_size, Real) or not 0 < float(step_size) < float("inf"):
-            raise ValueError(f"`step_size` must be a positive finite number, got {step_size!r}")
-        steps = max(1, ceil(abs(float(length)) / float(step_size) * (1 - 1e-12)))
-    if not isinstance(steps, Integral) or steps is True or int(steps) < 1:
-        raise ValueError(f"`steps` must be a positive int, got {steps!r}")
-    return [k / int(steps) for k in range(int(steps) + 1)]

@@ -10,9 +10,9 @@ from odecore._array import is_readable, namespace
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize, node_by_node
 from odecore.adjoint._nodes import Found, NodeChoice
-from odecore.adjoint._panels import Panel, equal_steps, landing_grid
+from odecore.adjoint._panels import Panel
 from odecore.adjoint._quadrature import MOST_NODES, Quadrature, added
-from odecore.adjoint._step_ends import step_ends
+from odecore.adjoint._step_ends import equal_steps, landing_grid, step_ends
 from odecore.adjoint._sweep import Crossing, sweep
 from odecore.adjoint._unit import in_their_unit, observing
 from odecore.interpolation import Interpolant, chebyshev_points, coefficient_tail

@@ -1,10 +1,16 @@
-"""The steps of a grid between two of its times."""
+"""Where given steps end: equal ones in each interval, and those of a grid between two times."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
+from math import ceil
+from numbers import Integral, Real
+from typing import Any
 
-__all__ = ["slack", "step_ends"]
+from odecore._array import is_readable
+
+__all__ = ["equal_steps", "landing_grid", "slack", "step_ends"]
 
 
 def slack(*times: float) -> float:
@@ -21,3 +27,29 @@ def step_ends(grid: Sequence[float], first: float, last: float) -> list[float]:
     gap = slack(low, high)
     inside = {float(t) for t in grid if low + gap < t < high - gap}
     return [first, *sorted(inside, reverse=last < first), last]
+
+
+def landing_grid(times: Sequence[float], steps: Any, step_size: Any) -> list[float]:
+    """Equal steps in each interval, which land on all times."""
+    grid = [times[0]]
+    for a, b in pairwise(times):
+        grid += [a + (b - a) * x for x in equal_steps(steps, step_size, b - a)[1:-1]] + [b]
+    return grid
+
+
+def equal_steps(steps: Any, step_size: Any, length: Any) -> list[float]:
+    """Equal steps from 0 to 1."""
+    if steps is not None and step_size is not None:
+        raise ValueError("give one of `steps` and `step_size`, got both")
+    if step_size is not None:
+        if hasattr(length, "shape") and not is_readable(length):
+            raise ValueError(
+                "`step_size` needs times that can be read, got times on an accelerator: give "
+                "`steps`, or keep the times on the host"
+            )
+        if not isinstance(step_size, Real) or not 0 < float(step_size) < float("inf"):
+            raise ValueError(f"`step_size` must be a positive finite number, got {step_size!r}")
+        steps = max(1, ceil(abs(float(length)) / float(step_size) * (1 - 1e-12)))
+    if not isinstance(steps, Integral) or steps is True or int(steps) < 1:
+        raise ValueError(f"`steps` must be a positive int, got {steps!r}")
+    return [k / int(steps) for k in range(int(steps) + 1)]
