@@ -1,7 +1,8 @@
 """Tests for your own steppers and estimators: order asserted, trees named, tableaux deduced."""
 
+from odecore.testing._claim import EstimatorReport
 from odecore.testing._deduce import deduce_tableau
-from odecore.testing._estimator import EstimatorReport, assert_unbiased, assert_variance
+from odecore.testing._estimator import assert_unbiased, assert_variance
 from odecore.testing._measure import OrderReport, measure_order
 from odecore.testing._order import assert_order
 from odecore.testing._outcomes import every_outcome

@@ -7,14 +7,9 @@ from typing import Any
 import numpy as np
 
 from odecore.sketching import Draw, Sketch, moments, variance
+from odecore.testing._claim import EstimatorReport, judge, valid_options
 from odecore.testing._differences import numbers
-from odecore.testing._estimator import (
-    EstimatorReport,
-    drawn,
-    judge,
-    squared_error,
-    valid_options,
-)
+from odecore.testing._estimator import drawn, squared_error
 
 __all__ = ["assert_sketch"]
 
