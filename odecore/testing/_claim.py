@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil, inf, prod, sqrt
+from math import ceil, inf, log, prod, sqrt
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
 from odecore.testing._differences import Differences, Drawn
+from odecore.testing._limits import bernstein_limits, require_within, student_limits
 from odecore.testing._outcomes import ANOTHER_SOURCE, Listed, UnlistedError, walk
 
 __all__ = ["Drawing", "EstimatorReport", "judge", "valid_options"]
@@ -19,6 +20,7 @@ Drawing = Callable[[np.random.Generator], Drawn]
 
 _QUANTILE = NormalDist().inv_cdf
 _FOUND = _QUANTILE(0.999)  # a bias of the size asked for is found with this probability
+_CARRIERS = 2  # draws of one size, in z^2: the correction for skewness is then z / 4 at most
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Options:
     false_alarm: float
     outcomes: int
     draws: int
+    bounds: tuple[Any, Any] | None = None
 
 
 def judge(
@@ -85,9 +88,12 @@ def judge(
             )
         if not np.all(np.isfinite(found.value)):
             raise AssertionError(f"{claim} does not exist: a draw holds NaN or infinite values")
+        if options.bounds is not None:
+            require_within(found.value, options.bounds)
         return found
 
-    listed = _listed(value, Differences(claimed, False, size), options.outcomes)
+    # A single outcome is not random.
+    listed = _listed(value, Differences(claimed, False, size), max(options.outcomes, 1))
     if listed is not None:
         return _judge_outcomes(listed, claim)
     along = claimed.size > 1 and bool(np.any(claimed))
@@ -96,8 +102,6 @@ def judge(
 
 def _listed(value: Drawing, found: Differences, most: int) -> Differences | None:
     """Those of all outcomes; None if they are too many, or not finite."""
-    if most < 1:
-        return None
     rng, first = Listed(), np.zeros(0)
     try:
         for probability, result in walk(value, rng):
@@ -139,36 +143,98 @@ def _judge_draws(
     rng: np.random.Generator,
     options: Options,
 ) -> EstimatorReport:
-    z = -_QUANTILE(options.false_alarm / (2 * found.powers.shape[1]))
-    wanted, limits = ceil(((z + _FOUND) / options.bias) ** 2), np.zeros(1)
+    share = options.false_alarm / found.powers.shape[1]
+    z = -_QUANTILE(share / 2)
+    wanted, looks, why = ceil(((z + _FOUND) / options.bias) ** 2), 0, ""
     while found.runs < wanted:
         if wanted > options.draws:
             raise ValueError(
-                f"{claim} is not decided: {wanted} draws are needed for a bias of {options.bias:g} "
-                f"standard deviations{' where they are so skewed' if found.runs else ''}, and "
-                f"`draws` is {options.draws}; raise `draws` or `bias`, or list more `outcomes`"
+                f"{claim} is not decided: {why}{wanted} draws are needed for a bias of "
+                f"{options.bias:g} standard deviations, and `draws` is {options.draws}; raise "
+                "`draws` or `bias`, list more `outcomes`, or hold the mean of what is drawn to "
+                "the claim by `assert_unbiased` with `bounds`"
             )
         for _ in range(wanted - found.runs):
             found.add(value(rng))
-        limits = z + z * z * found.skewness / (3 * sqrt(found.runs))
-        if np.max(limits) + _FOUND > options.bias * sqrt(found.runs):
-            wanted = ceil(max(1.05 * found.runs, (np.max(limits) + _FOUND) ** 2 / options.bias**2))
-    off, error = found.mean, found.spread / sqrt(found.runs)
-    bad = ~((np.abs(off) <= limits * error) | (np.abs(off) <= found.rounding))
-    if np.any(bad):
-        k = int(np.argmax(np.where(bad, np.abs(off) / np.maximum(error, 1e-300), 0)))
+        looks += 1
+        if options.bounds is None:
+            limits = student_limits(found, z)
+            wanted, why = _more_draws(found, limits, z, options.bias)
+        else:
+            # The n-th look has its share of false_alarm, and its number of draws is given before.
+            limits = bernstein_limits(found, options.bounds, share / (looks * (looks + 1)))
+            if not _resolved(found, limits) <= options.bias and not np.any(_refuted(found, limits)):
+                wanted = 2 * found.runs
+    if np.any(_refuted(found, limits)):
+        raise AssertionError(_refutation(found, limits, claim, options))
+    off = found.in_spreads(found.mean)
+    return EstimatorReport(claim, False, found.runs, off, _resolved(found, limits))
+
+
+def _resolved(found: Differences, limits: Any) -> float:
+    """The bias that is found with the probability asked for; inf where nothing varied yet."""
+    unseen = ~found.varies & (np.abs(found.mean) > found.rounding)
+    error = found.spread / sqrt(found.runs)
+    return inf if np.any(unseen) else found.in_spreads(limits + _FOUND * error)
+
+
+def _refuted(found: Differences, limits: Any) -> Any:
+    off = np.abs(found.mean)
+    return ~((off <= limits) | (off <= found.rounding))
+
+
+def _more_draws(found: Differences, limits: Any, z: float, bias: float) -> tuple[int, str]:
+    """How many draws decide, and why so many; those that there are, if they do."""
+    enough, carriers = _CARRIERS * z * z, found.carriers
+    unseen = ~found.varies & (np.abs(found.mean) > found.rounding)
+    if np.any(unseen):
+        k = int(np.argmax(unseen))
         place, claimed = found.place(k)
-        raise AssertionError(
-            f"{claim}{place} over {found.runs} draws is "
-            f"{claimed + found.in_numbers(off[k]):.6g} with standard error "
-            f"{found.in_numbers(error[k]):.2g}, where {claimed:.6g} is claimed; chance makes "
-            f"{limits[k]:.2f} standard errors at most"
+        return ceil(enough * found.runs), (
+            f"all {found.runs} draws{place} are {claimed + found.in_numbers(found.mean[k]):.6g}, "
+            f"where {claimed:.6g} is claimed, and something rarer may make up for it; "
         )
-    resolved = float(np.max(limits) + _FOUND) / sqrt(found.runs)
-    return EstimatorReport(claim, False, found.runs, found.in_spreads(off), resolved)
+    least = float(np.nanmin(carriers, initial=inf))
+    if least < enough:
+        place, _ = found.place(int(np.nanargmin(carriers)))
+        return ceil(max(1.05, enough / least) * found.runs), (
+            f"the spread{place} rests on few of {found.runs} draws, as on {least:.2g} of one size, "
+            f"and chance is known for {enough:.0f}; about "
+        )
+    more = (_resolved(found, limits) / bias) ** 2
+    if more <= 1:
+        return found.runs, ""
+    return ceil(max(1.05, more) * found.runs), "draws are so skewed that "
 
 
-def valid_options(rng: Any, bias: float, false_alarm: float, outcomes: int, draws: int) -> Options:
+def _refutation(found: Differences, limits: Any, claim: str, options: Options) -> str:
+    off, error = np.abs(found.mean), found.spread / sqrt(found.runs)
+    bad = _refuted(found, limits)
+    k = int(np.argmax(np.where(bad, off / np.maximum(error, 1e-300), 0)))
+    place, claimed = found.place(k)
+    text = (
+        f"{claim}{place} over {found.runs} draws is "
+        f"{claimed + found.in_numbers(found.mean[k]):.6g} with standard error "
+        f"{found.in_numbers(error[k]):.2g}, where {claimed:.6g} is claimed; `false_alarm` allows "
+        f"{found.in_numbers(limits[k]):.2g}"
+    )
+    if options.bounds is not None:
+        return text
+    rare = log(1 / options.false_alarm) / found.runs
+    return (
+        f"{text}. Only what happens with a probability below {rare:.2g} could make up for it, if "
+        f"it is {found.in_numbers(off[k] / rare):.2g} away on average; if so, give `bounds`"
+    )
+
+
+def valid_options(
+    rng: Any,
+    bias: float,
+    false_alarm: float,
+    outcomes: int,
+    draws: int,
+    bounds: tuple[Any, Any] | None = None,
+) -> Options:
     """The options, if they are valid."""
     if not isinstance(rng, np.random.Generator):
         raise TypeError(
@@ -180,4 +246,4 @@ def valid_options(rng: Any, bias: float, false_alarm: float, outcomes: int, draw
             "need `bias` > 0, 0 < `false_alarm` < 1, `outcomes` >= 0 and `draws` >= 1, got "
             f"{bias}, {false_alarm}, {outcomes} and {draws}"
         )
-    return Options(bias, false_alarm, outcomes, draws)
+    return Options(bias, false_alarm, outcomes, draws, bounds)

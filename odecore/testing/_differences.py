@@ -1,4 +1,4 @@
-"""Differences between draws and a claim: their mean, spread and skewness, entry by entry."""
+"""Differences between draws and a claim: their mean, spread and tails, entry by entry."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Drawn(NamedTuple):
 
 
 class Differences:
-    """Weighted sums of the first three powers of draws less the claim, in a unit near the largest.
+    """Weighted sums of the first four powers of draws less the first, in a unit near the largest.
 
     Parameters
     ----------
@@ -51,8 +51,9 @@ class Differences:
         self.runs, self.weight, self.eps = 0, 0.0, float(np.finfo(claimed.dtype).eps)
         self.largest = max(size, float(np.max(np.abs(claimed), initial=0)))
         self.root, self.exponent = 0.0, _exponent(self.largest)
-        self.powers = np.zeros((3, claimed.size + along))
-        scaled = self._in_unit(claimed)
+        self.powers = np.zeros((4, claimed.size + along))
+        self.first = np.zeros(claimed.size + along)  # draw less the claim
+        scaled = self.in_unit(claimed)
         self.length = float(np.linalg.norm(scaled))
         self.direction = scaled.ravel() / self.length if along else None
         self.length = self.in_numbers(self.length)
@@ -63,17 +64,22 @@ class Differences:
         self.eps, self.root = max(self.eps, found.eps), max(self.root, found.root)
         exponent = _exponent(self.largest)
         if exponent > self.exponent:
-            shift = (self.exponent - exponent) * np.array([[1], [2], [3]])
-            self.powers, self.exponent = np.ldexp(self.powers, shift), exponent
-        d = (self._in_unit(found.value) - self._in_unit(self.claimed)).ravel()
+            shift = (self.exponent - exponent) * np.array([[1], [2], [3], [4]])
+            self.powers, self.first = np.ldexp(self.powers, shift), np.ldexp(self.first, shift[0])
+            self.exponent = exponent
+        d = (self.in_unit(found.value) - self.in_unit(self.claimed)).ravel()
         if self.direction is not None:
             d = np.append(d, d @ self.direction)
+        if not self.runs:
+            self.first = d
+        d = d - self.first
         square = weight * d * d
-        self.powers += (weight * d, square, square * d)
+        self.powers += (weight * d, square, square * d, square * d * d)
         self.weight += weight
         self.runs += 1
 
-    def _in_unit(self, found: Any) -> Any:
+    def in_unit(self, found: Any) -> Any:
+        """How many units it is."""
         return np.ldexp(np.asarray(found, dtype=np.float64), -self.exponent)
 
     def in_numbers(self, found: Any) -> float:
@@ -88,32 +94,43 @@ class Differences:
             return 0.0
         # (v - m)^2 is known to eps |v| |v - m|.
         amplified = max(1.0, self.root / sqrt(self.largest))
-        return _ROUNDINGS * self.eps * amplified * float(self._in_unit(self.largest))
+        return _ROUNDINGS * self.eps * amplified * float(self.in_unit(self.largest))
 
     @property
     def mean(self) -> Any:
         """The mean difference."""
-        return self.powers[0] / self.weight
+        return self.first + self.powers[0] / self.weight
 
     @property
     def spread(self) -> Any:
         """Standard deviations of one draw."""
-        first, second, _ = self.powers / self.weight
+        first, second, *_ = self.powers / self.weight
         return np.sqrt(np.maximum(second - first**2, 0))
+
+    @property
+    def varies(self) -> Any:
+        """Where draws are not constant to rounding."""
+        return self.spread > self.rounding
 
     @property
     def skewness(self) -> Any:
         """Absolute skewness; 0 where draws are constant to rounding."""
-        first, second, third = self.powers / self.weight
-        spread = self.spread
-        moment = third - 3 * first * second + 2 * first**3
-        varies = spread > self.rounding
-        return np.abs(np.divide(moment, spread**3, out=np.zeros_like(spread), where=varies))
+        first, second, third, _ = self.powers / self.weight
+        moment, cube = third - 3 * first * second + 2 * first**3, self.spread**3
+        return np.abs(np.divide(moment, cube, out=np.zeros_like(cube), where=self.varies))
+
+    @property
+    def carriers(self) -> Any:
+        """How many draws carry the sum of squares: runs / kurtosis; where all are equal, nan."""
+        first, second, third, fourth = self.powers / self.weight
+        moment = fourth - 4 * first * third + 6 * first**2 * second - 3 * first**4
+        square = self.runs * self.spread**4
+        return np.divide(square, moment, out=np.full_like(square, np.nan), where=self.varies)
 
     def in_spreads(self, off: Any) -> float:
         """The largest of |off| in standard deviations of one draw, where draws vary."""
         off, spread = np.broadcast_arrays(np.abs(off), self.spread)
-        varies = spread > self.rounding
+        varies = self.varies
         return float(np.max(off[varies] / spread[varies], initial=0))
 
     def place(self, k: int) -> tuple[str, float]:

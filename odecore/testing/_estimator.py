@@ -9,6 +9,7 @@ import numpy as np
 
 from odecore.testing._claim import Drawing, EstimatorReport, judge, valid_options
 from odecore.testing._differences import Drawn, numbers
+from odecore.testing._limits import valid_bounds
 
 __all__ = ["assert_unbiased", "assert_variance", "drawn", "squared_error"]
 
@@ -25,6 +26,7 @@ def assert_unbiased(
     false_alarm: float = 1e-6,
     outcomes: int = 5000,
     draws: int = 10**6,
+    bounds: tuple[Any, Any] | None = None,
 ) -> EstimatorReport:
     """Assert that the mean of a random estimator is the one that is claimed.
 
@@ -46,6 +48,9 @@ def assert_unbiased(
         always draw.
     draws : int, optional
         The most draws that may be taken.
+    bounds : (array_like, array_like), optional
+        Least and largest values that draws can take, numbers or arrays of the shape of the mean.
+        `false_alarm` then holds however rare some outcomes are; the price is more draws.
 
     Returns
     -------
@@ -56,20 +61,26 @@ def assert_unbiased(
     AssertionError
         If the claim is refuted: with the entry, its mean and its standard error.
     ValueError
-        If `draws` are too few to decide, if draws have another shape than the claim, or if the
-        estimator has another source of randomness than rng.
+        If `draws` are too few to decide, or few of them carry the spread; if draws have another
+        shape than the claim, or are out of `bounds`; if the estimator has another source of
+        randomness than rng.
     TypeError
         If draws are no real numbers in single precision at least, or rng is not a Generator.
 
     Notes
     -----
-    One test after a number of draws that does not depend on their mean; each entry gets its share
-    of `false_alarm`, and so does the component along the claimed mean, which finds an estimator
-    that is off by a factor. Where draws are skewed, the limit of Student's statistic is wider by
-    the first term of its expansion, z^2 g / (3 sqrt(n)) for a skewness g (Johnson, J. Am. Stat.
-    Assoc. 73, 1978), and more draws are taken for it. `false_alarm` is asymptotic: it supposes a
-    finite fourth moment, and that the skewness of the draws shows that of the estimator. One that
-    is large with a probability like 1e-7 needs `outcomes`.
+    Each entry gets its share of `false_alarm`, and so does the component along the claimed mean,
+    which finds an estimator that is off by a factor. The number of draws does not depend on their
+    mean. Where draws are skewed, the limit of Student's statistic is wider by the first term of its
+    expansion, z^2 g / (3 sqrt(n)) for a skewness g (Johnson, J. Am. Stat. Assoc. 73, 1978). That is
+    used where n over the kurtosis of the draws, the number of draws that carry the sum of squares,
+    is at least 2 z^2; more draws are taken until it is.
+
+    No test that knows only draws can bound its false alarms for all distributions with a mean
+    (Bahadur and Savage, Ann. Math. Stat. 27, 1956): what happens less often than once in n draws is
+    not seen, and may make up for any difference. With `bounds` it can not: the empirical Bernstein
+    inequality (Maurer and Pontil, COLT 2009) is exact, and its looks after n, 2 n, 4 n draws share
+    `false_alarm`. `outcomes` are exact without a bound.
 
     Examples
     --------
@@ -85,7 +96,8 @@ def assert_unbiased(
     AssertionError: the mean over all 16 outcomes is 5.625, where 4 is claimed
     """
     claimed = numbers(mean, "mean")
-    options = valid_options(rng, bias, false_alarm, outcomes, draws)
+    known = None if bounds is None else valid_bounds(bounds, claimed)
+    options = valid_options(rng, bias, false_alarm, outcomes, draws, known)
     return judge(drawn(draw), claimed, "mean", rng, options)
 
 
