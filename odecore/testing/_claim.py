@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from math import ceil, inf, log, prod, sqrt
 from statistics import NormalDist
@@ -145,6 +146,9 @@ def _judge_draws(
 ) -> EstimatorReport:
     share = options.false_alarm / found.powers.shape[1]
     z = -_QUANTILE(share / 2)
+    start = deepcopy(rng)
+    first = value(deepcopy(start))
+    _require_same(first, value(deepcopy(start)))
     wanted, looks, why = ceil(((z + _FOUND) / options.bias) ** 2), 0, ""
     while found.runs < wanted:
         if wanted > options.draws:
@@ -165,10 +169,19 @@ def _judge_draws(
             limits = bernstein_limits(found, options.bounds, share / (looks * (looks + 1)))
             if not _resolved(found, limits) <= options.bias and not np.any(_refuted(found, limits)):
                 wanted = 2 * found.runs
+    _require_same(first, value(start))
     if np.any(_refuted(found, limits)):
         raise AssertionError(_refutation(found, limits, claim, options))
     off = found.in_spreads(found.mean)
     return EstimatorReport(claim, False, found.runs, off, _resolved(found, limits))
+
+
+def _require_same(first: Drawn, again: Drawn) -> None:
+    """Refuse draws from one state of the generator that differ by more than rounding."""
+    twice = Differences(first.value, False)
+    twice.add(again)
+    if np.any(np.abs(twice.mean) > twice.rounding):
+        raise ValueError(ANOTHER_SOURCE)
 
 
 def _resolved(found: Differences, limits: Any) -> float:

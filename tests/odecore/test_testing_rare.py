@@ -1,4 +1,4 @@
-"""Estimators with rare outcomes or heavy tails: right claims are never refuted by a few draws."""
+"""Estimators with rare outcomes, heavy tails or state: what decides nothing is not decided."""
 
 import numpy as np
 import pytest
@@ -71,3 +71,24 @@ def test_variances_that_rest_on_few_draws_are_not_decided():
 def test_a_narrow_estimator_far_from_the_claim_is_refuted(rng):
     with pytest.raises(AssertionError, match=r"could make up for it, if it is .* away"):
         assert_unbiased(lambda rng: 1 + 1e-6 * rng.normal(), 0.0, rng)
+
+
+@pytest.mark.parametrize("outcomes", [5000, 0])
+@pytest.mark.parametrize("check", [assert_unbiased, assert_variance])
+def test_draws_from_elsewhere_or_of_the_last_draw_are_told(check, outcomes, rng):
+    hidden, kept = np.random.default_rng(1), [0.0]
+
+    def another_source(rng):
+        return rng.normal() + hidden.normal()
+
+    def dependent(rng):
+        kept[0] = 0.9 * kept[0] + rng.normal()
+        return kept[0]
+
+    def later(rng):
+        kept[0] += 1
+        return rng.normal() * (1 + (kept[0] > 100))
+
+    for draw in (another_source, dependent, later):
+        with pytest.raises(ValueError, match="another source of randomness"):
+            check(draw, 0.0 if check is assert_unbiased else 2.0, rng, outcomes=outcomes)
