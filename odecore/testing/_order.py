@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
+from odecore.order import RootedTree
 from odecore.testing._measure import LARGE, OrderReport, observe
 from odecore.testing._problems import PROBLEMS, InitialValueProblem
 from odecore.testing._step import Step
@@ -14,6 +15,7 @@ from odecore.testing._trees import tree_residuals, tree_roundings
 __all__ = ["assert_order"]
 
 _DECIMALS = 1e-11  # a residual this small is one of coefficients given as decimals
+_NAMED = 4  # trees in a message
 _SINGLE = 1e-4  # larger rounding errors are none: the step is not Runge-Kutta
 
 
@@ -123,11 +125,11 @@ def _judge_trees(
         for tree, residual in found.items()
         if abs(residual) > max(_DECIMALS, 30 * roundings[tree])
     }
-    named = [f"{tree} (residual {r:.3g})" for tree, r in bad.items() if tree.order <= order]
-    if named:
-        small = max(abs(r) for tree, r in bad.items() if tree.order <= order) < 1e-6
+    failed = {tree: r for tree, r in bad.items() if tree.order <= order}
+    if failed:
+        small = max(map(abs, failed.values())) < 1e-6
         hint = "; so small, they may come from coefficients with too few digits" if small else ""
-        wrong.append(f"the conditions of these trees fail: {', '.join(named)}{hint}")
+        wrong.append(f"the conditions of these trees fail: {_named(failed)}{hint}")
     elif exactly and not bad:
         if rounding < 1e-9:
             wrong.append(f"all conditions of order {order + 1} hold too")
@@ -136,6 +138,15 @@ def _judge_trees(
                 f"the conditions of order {order + 1} hold to rounding, but that is "
                 f"{rounding:.1g}; set exactly=False, or step in double precision"
             )
+
+
+def _named(failed: dict[RootedTree, float]) -> str:
+    """The first trees of the lowest order, and how many others there are."""
+    lowest = min(tree.order for tree in failed)
+    first = [(tree, r) for tree, r in failed.items() if tree.order == lowest][:_NAMED]
+    others = len(failed) - len(first)
+    rest = f", and {others} more up to order {max(t.order for t in failed)}" if others else ""
+    return ", ".join(f"{tree} (residual {r:.3g})" for tree, r in first) + rest
 
 
 def _stagnates(report: OrderReport) -> bool:

@@ -474,3 +474,11 @@ def test_named_members_of_charts_are_the_catalogue_methods():
             member = tableau_at(family, **dict(zip(family.parameters, point, strict=True)))
             assert (member.A, member.b) == (tableau(name).A, tableau(name).b)
     assert {"classic", "gill"} <= {name for family in charts(RK4) for name, _ in family.members}
+
+
+def test_many_failures_are_counted_not_listed():
+    with pytest.raises(
+        AssertionError, match=r"fail: \[\[\[•\]\]\] \(res.*, and \d+ more up to order 9\n"
+    ) as error:
+        assert_order(stepper(tableau("kutta3")), 9, levels=5)
+    assert len(str(error.value).splitlines()[0]) < 300
