@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from math import isfinite
+from operator import index
 from typing import Any
+
+import numpy as np
 
 from odecore.order import RootedTree
 from odecore.testing._measure import LARGE, OrderReport, observe
@@ -16,6 +19,8 @@ __all__ = ["assert_order"]
 
 _DECIMALS = 1e-11  # a residual this small is one of coefficients given as decimals
 _NAMED = 4  # trees in a message
+_APART = 3e-4  # places in a step: above rounding in single precision
+_PARTS = (2, 200)  # of a problem's interval: a long step and a short one
 _SINGLE = 1e-4  # larger rounding errors are none: the step is not Runge-Kutta
 
 
@@ -24,7 +29,7 @@ def assert_order(
     order: int,
     /,
     *,
-    problems: Sequence[InitialValueProblem] = PROBLEMS,
+    problems: InitialValueProblem | Iterable[InitialValueProblem] = PROBLEMS,
     exactly: bool = True,
     slack: float = 0.25,
     runge_kutta: bool = True,
@@ -37,8 +42,8 @@ def assert_order(
     step : callable
         `step(f, t, y, h)` to the state at t + h; y is a NumPy array.
     order : int
-        The claimed order p.
-    problems : sequence of InitialValueProblem, optional
+        The claimed order p; a float is refused, even 3.0.
+    problems : InitialValueProblem, or some of them, optional
     exactly : bool, optional
         Fail too if the order is higher: a claim that is too modest. For a Runge-Kutta step that is
         decided by its conditions of order p + 1, otherwise by slopes above p + 1/2.
@@ -61,7 +66,10 @@ def assert_order(
     AssertionError
         If the claim is refuted: with the table of errors and the trees whose conditions fail.
     ValueError
-        If it is not decided: with the reason, the remedy and the table.
+        If it is not decided: with the reason, the remedy and the table. Also if the step chooses
+        steps of its own, as an adaptive solver does: then h is not what refines.
+    TypeError
+        If order is no integer, or problems hold anything but problems.
 
     Examples
     --------
@@ -73,10 +81,13 @@ def assert_order(
     Traceback (most recent call last):
     AssertionError: order 3 is claimed, but the conditions of these trees fail: [[•]] ...
     """
+    order, problems = _valid_order(order), _valid_problems(problems)
     if order < 1:
         raise ValueError(f"`order` must be at least 1, got {order}")
     if not problems and not runge_kutta:
         raise ValueError("without `problems` and with runge_kutta=False nothing is asserted")
+    for problem in problems:
+        _require_one_step(step, problem)
     wrong: list[str] = []
     undecided: list[str] = []
     if runge_kutta:
@@ -100,6 +111,51 @@ def assert_order(
     if undecided:
         raise ValueError(f"order {order} is not decided: {'; '.join(undecided)}\n{tables}")
     return reports
+
+
+def _valid_order(order: Any) -> int:
+    try:
+        return index(order)
+    except TypeError:
+        raise TypeError(f"`order` must be an integer, got {order!r}") from None
+
+
+def _valid_problems(problems: Any) -> tuple[InitialValueProblem, ...]:
+    found = (problems,) if isinstance(problems, InitialValueProblem) else problems
+    found = tuple(found) if isinstance(found, Iterable) else (found,)
+    wrong = [
+        type(problem).__name__ for problem in found if not isinstance(problem, InitialValueProblem)
+    ]
+    if wrong:
+        raise TypeError(f"`problems` must be InitialValueProblem objects, or one; got {wrong[0]}")
+    return found
+
+
+def _require_one_step(step: Step, problem: InitialValueProblem) -> None:
+    """Refuse a step that divides a long h: the abscissae of its calls of f then depend on h."""
+    t0, t1 = problem.t_span
+    lengths = [(t1 - t0) / parts for parts in _PARTS]
+    long, short = (_abscissae(step, problem, h) for h in lengths)
+    if long > short:
+        raise ValueError(
+            f"the order is not decided: on {problem.name} `step` calls f at {long} times for h = "
+            f"{lengths[0]:.3g} and at {short} for h = {lengths[1]:.3g}, so it chooses steps of its "
+            "own, and h is not what refines; let it take one step (SciPy: first_step=t + h - t and "
+            "tolerances that accept any), a fixed number of them, or measure errors over tolerances"
+        )
+
+
+def _abscissae(step: Step, problem: InitialValueProblem, h: float) -> int:
+    """At how many places of a step f is called."""
+    t0, places = problem.t_span[0], []
+
+    def f(t: Any, y: Any) -> Any:
+        places.append((float(t) - t0) / h)
+        return problem.f(t, y)
+
+    with np.errstate(all="ignore"):
+        step(f, t0, np.asarray(problem.y0), h)
+    return 1 + int(np.sum(np.diff(np.sort(places)) > _APART))
 
 
 def _judge_trees(

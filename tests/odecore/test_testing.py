@@ -476,6 +476,43 @@ def test_named_members_of_charts_are_the_catalogue_methods():
     assert {"classic", "gill"} <= {name for family in charts(RK4) for name, _ in family.members}
 
 
+def test_a_step_that_chooses_its_own_steps_is_told_so():
+    from scipy.integrate import solve_ivp
+
+    def adaptive(f, t, y, h):
+        return solve_ivp(f, (t, t + h), y, rtol=1e-6, atol=1e-8).y[:, -1]
+
+    for runge_kutta in (True, False):
+        with pytest.raises(ValueError, match=r"chooses steps of its own.*h is not what refines"):
+            assert_order(adaptive, 5, runge_kutta=runge_kutta)
+
+    def single(f, t, y, h):
+        return solve_ivp(f, (t, t + h), y, rtol=1e9, atol=1e9, first_step=t + h - t).y[:, -1]
+
+    assert_order(single, 5, levels=8)
+
+    def iterated(f, t, y, h):  # the implicit midpoint rule: calls that depend on h, at one time
+        k = f(t, y)
+        for _ in range(200):
+            k, old = f(t + h / 2, y + h / 2 * k), k
+            if np.abs(k - old).max() < 1e-14:
+                break
+        return y + h * k
+
+    assert_order(iterated, 2, runge_kutta=False, coarsest=8, levels=16)
+
+
+def test_arguments_of_an_order_are_named():
+    assert len(assert_order(heun, np.int64(2), problems=PROBLEMS[0], levels=8)) == 1
+    assert len(assert_order(heun, 2, problems=iter(PROBLEMS), levels=8)) == 3
+    for order in (2.0, "2", None):
+        with pytest.raises(TypeError, match="`order` must be an integer, got"):
+            assert_order(heun, order)
+    for problems in (3, ["riccati"]):
+        with pytest.raises(TypeError, match="`problems` must be InitialValueProblem objects"):
+            assert_order(heun, 2, problems=problems)
+
+
 def test_many_failures_are_counted_not_listed():
     with pytest.raises(
         AssertionError, match=r"fail: \[\[\[•\]\]\] \(res.*, and \d+ more up to order 9\n"
