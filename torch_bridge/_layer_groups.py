@@ -199,7 +199,11 @@ def _calls_of(step: Step) -> tuple[dict[str, list[Call]], dict[str, str]]:
         if call.output_grad is not None and prod(call.leading):
             calls[call.layer].append(call)
         else:
-            reasons[call.layer] = "the loss does not depend on it, or it has no rows"
+            reasons[call.layer] = (
+                "the loss does not depend on it, or it has no rows"
+                if call.recorded
+                else "it runs without autograd, as inside an adjoint, and keeps nothing"
+            )
             step.elsewhere.update(call.kept)
     return calls, {name: why for name, why in reasons.items() if name not in calls}
 

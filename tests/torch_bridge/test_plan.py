@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from odecore.sketching import UniformRows, minibatch_variance, variance
 from torch_bridge import (
+    NeuralODE,
     SketchedConv2d,
     SketchedLinear,
     apply,
@@ -287,6 +288,23 @@ def test_reasons_to_stay_exact(model, name, reason):
     found = plan(model, torch.randn(40, 6), noise=1.0, loss=lambda y, x: y.square().sum())
     assert reason in reasons(found)[name]
     assert reason in str(found)
+
+
+@pytest.mark.parametrize("adjoint", ["restored", "discrete", "reversed"])
+def test_a_layer_inside_of_an_adjoint_keeps_nothing(adjoint):
+    block = NeuralODE(Autonomous(nn.Linear(8, 8)), solver="rk4", steps=2, adjoint=adjoint)
+    model = mlp(nn.Linear(6, 8), nn.GELU(), block, nn.Linear(8, 8))
+    found = plan(model, torch.randn(40, 6), noise=1.0, loss=lambda y, x: y.square().sum())
+    assert "inside an adjoint" in reasons(found)["2.func.layer"]
+
+
+class Autonomous(nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, t, y):
+        return self.layer(y).tanh()
 
 
 def test_more_reasons():
