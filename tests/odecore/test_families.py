@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sympy import nan
 
 from odecore.errors import SingularParameterError
-from odecore.families import RK2, RK3, RK4, order_is_proved
+from odecore.families import RK2, RK3, RK4, order_is_proved, prove_order
 from odecore.order import order_of_accuracy, principal_error
 from odecore.tableaux import coefficients_at, tableau, tableau_at
 
@@ -37,6 +37,22 @@ def test_wrong_claims_are_not_proved(family):
         return (*rows[:-1], (*rows[-1][:-1], 2 * rows[-1][-1])), b
 
     assert not order_is_proved(dataclasses.replace(family, formula=wrong))
+
+
+def test_proofs_say_what_they_found():
+    assert str(prove_order(RK2)) == (
+        "RK2(u) has order 2 where none of u is zero; no higher, for the residual of [••] is "
+        "(3*u - 2)/6"
+    )
+    claimed = prove_order(dataclasses.replace(RK2, order=3, factors=lambda u: ()))
+    first, *gaps = str(claimed).splitlines()
+    assert first == "order 3 of RK2(u) is not proved:"
+    assert gaps[:3] == [
+        "2*u is not excluded",
+        "the residual of [[•]] is -1/6, not zero",
+        "the residual of [••] is (3*u - 2)/6, not zero",
+    ]
+    assert list(claimed.verify().failures) == gaps
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
