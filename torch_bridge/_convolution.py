@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torch_bridge._linear import records
+from torch_bridge._linear import draws
 from torch_bridge._row_sketch import RowSketch, require_options
 from torch_bridge._sketched_module import SketchedModule
 from torch_bridge._sketched_product import layer_product, rows_of
@@ -67,7 +67,7 @@ class SketchedConv2d(SketchedModule, nn.Conv2d):
     def forward(self, input: Tensor, rows: RowSketch | None = None) -> Tensor:
         """Apply the layer to (batch, in_channels, H, W); `rows` as for `sketched_linear`."""
         weight, stride = self.weight, tuple(self.stride)
-        if input.ndim != 4 or input.is_complex() or not (self.training and records(weight)):
+        if input.ndim != 4 or input.is_complex() or not (self.training and draws(weight)):
             return super().forward(input)
         rows = self.rows_for(
             input, rows, lambda: rows_of(input, weight, stride, **self.options()), stride

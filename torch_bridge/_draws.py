@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from itertools import count
 from math import ceil
 
 import torch
 from torch import Tensor
-from torch.utils.weak import WeakTensorKeyDictionary
+from torch.autograd import forward_ad
 
 from odecore.sketching import (
     BalancedCountSketch,
@@ -23,7 +22,7 @@ __all__ = [
     "backward_pass",
     "draw",
     "in_backward",
-    "not_drawn",
+    "in_reentrant_checkpoint",
     "product_weight",
     "project",
     "sketch_generator",
@@ -40,10 +39,6 @@ SKETCHES = {
 
 #: Those that sum all rows for each that is kept.
 DENSE = ("gaussian", "rademacher")
-
-#: Weights whose last forward pass recorded no gradient, so that nothing was drawn.
-_not_drawn = WeakTensorKeyDictionary()
-_repeats = count()
 
 
 def sketch_size(rows: int, ratio: float) -> int:
@@ -108,30 +103,30 @@ def in_backward() -> bool:
     return backward_pass() != -1
 
 
-def not_drawn(layer: Tensor) -> None:
-    """Remember a forward pass without gradients: a reentrant checkpoint will repeat it with."""
-    if not inside_transform():
-        _not_drawn[layer] = True
+def in_reentrant_checkpoint() -> bool:
+    """Whether this pass is, or may be, one of the two of a reentrant checkpoint.
+
+    The first is that of an autograd function, which alone switches forward derivatives off with the
+    gradients; the second runs in the backward pass of that function. Both must take the same
+    random numbers, though only the second draws.
+    """
+    if inside_transform():
+        return False
+    if not (torch.is_grad_enabled() or forward_ad._is_fwd_grad_enabled()):
+        return not torch.is_inference_mode_enabled()
+    node = torch._C._current_autograd_node() if in_backward() else None
+    return node is not None and node.name() == "CheckpointFunctionBackward"
 
 
-def sketch_generator(layer: Tensor, device: torch.device) -> torch.Generator | None:
+def sketch_generator(device: torch.device) -> torch.Generator | None:
     """A generator of one draw, which takes one number from torch's own, whatever is drawn.
 
-    The processes of a distributed run differ by their rank, even with one seed. A reentrant
-    checkpoint runs forward without gradients, where nothing is drawn, and again in the backward
-    pass from the same random numbers: there the draw takes none, so that what is random in other
-    layers stays aligned, and is told from the last one by a count. None under torch.func, which
-    draws for all samples itself, in compiled regions and on devices without data.
+    The processes of a distributed run differ by their rank, even with one seed. None under
+    torch.func, which draws for all samples itself, in compiled regions and on devices without data.
     """
     if inside_transform() or device.type == "meta":
         return None
-    if in_backward() and layer in _not_drawn:
-        state = torch.get_rng_state()
-        seed = int(torch.randint(2**62, ())) ^ next(_repeats)
-        torch.set_rng_state(state)
-    else:
-        _not_drawn.pop(layer, None)
-        seed = int(torch.randint(2**62, ()))
+    seed = int(torch.randint(2**62, ()))
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         seed = (seed + 0x9E3779B97F4A7C15 * torch.distributed.get_rank()) % 2**62
     return torch.Generator(device).manual_seed(seed)
@@ -188,7 +183,7 @@ def _bucket_sums(matrix: Tensor, drawn: Tensor, size: int) -> Tensor:
     "torch_bridge::drawn", mutates_args=(), tags=(torch.Tag.nondeterministic_seeded,)
 )
 def _drawn(like: Tensor, layer: Tensor, inside: Tensor | None, sketch: str, size: int) -> Tensor:
-    return _draw(like, inside, sketch, size, sketch_generator(layer, like.device))
+    return _draw(like, inside, sketch, size, sketch_generator(like.device))
 
 
 @_drawn.register_fake

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import prod
+from math import frexp, prod
 from typing import Any
 
 import numpy as np
@@ -235,7 +235,7 @@ def _group(
     first = calls[names[0]]
     measured = {}
     for name in names:
-        rows = [_finite_rows(call) for call in calls[name]]
+        rows = _in_units([_finite_rows(call) for call in calls[name]])
         noise = sum(
             float(minibatch_variance(X, Y, units=_units(call, units)))
             for call, (X, Y) in zip(calls[name], rows, strict=True)
@@ -261,6 +261,17 @@ def _finite_rows(call: Call) -> tuple[Tensor, Tensor]:
             "another batch, or without a loss scale"
         )
     return X, Y
+
+
+def _in_units(rows: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """Scaled by powers of 2, alike in all calls: noises are ratios, and fourth powers have room."""
+    scaled = []
+    for side in zip(*rows, strict=True):
+        sizes = [float(x.abs().amax()) for x in side if x.numel()]
+        largest = max(sizes, default=0.0)
+        exponent = frexp(max(largest, torch.finfo(torch.float32).smallest_normal))[1] - 2
+        scaled.append([x * 2.0**-exponent for x in side])
+    return list(zip(*scaled, strict=True))
 
 
 def _centred(X: Tensor, Y: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from torch_bridge._draws import not_drawn
+from torch_bridge._draws import in_reentrant_checkpoint
 from torch_bridge._row_sketch import RowSketch, require_options
 from torch_bridge._sketched_module import SketchedModule
 from torch_bridge._sketched_product import layer_product, rows_of
 
-__all__ = ["SketchedLinear", "records", "sketch_rows", "sketched_linear"]
+__all__ = ["SketchedLinear", "draws", "sketch_rows", "sketched_linear"]
 
 
 def sketched_linear(
@@ -74,8 +74,9 @@ def sketched_linear(
     -----
     Randomized matrix multiplication, arXiv 2201.13195. What was drawn is stored, where the
     published code replays a generator. Under autocast the product runs in the lower precision, as
-    that of `torch.nn.functional.linear`. Each draw takes one number from torch's generator. Under
-    torch.distributed, but not under torch.func, each process draws its own.
+    that of `torch.nn.functional.linear`. Each draw takes one number from torch's generator; so does
+    the first pass of a reentrant checkpoint, for the draw in its second. Under torch.distributed,
+    but not under torch.func, each process draws its own.
 
     With `storage` the rows r_k that are kept become r_k + e_k of mean r_k, and the variance of the
     estimate grows by w^2 sum_k E||e_k||^2 ||(R Y)_k||^2 for a given draw, where w is B/p for
@@ -84,7 +85,7 @@ def sketched_linear(
     if rows is None:
         require_options(ratio, sketch, storage)
     _require_shapes(input, weight, bias)
-    if not records(weight):
+    if not draws(weight):
         return functional.linear(input, weight, bias)
     options = {"ratio": ratio, "sketch": sketch, "centred": centred, "storage": storage}
     made = rows_of(input, weight, **options) if rows is None else rows
@@ -111,8 +112,7 @@ def sketch_rows(
     -------
     RowSketch
         For `sketched_linear(input, ..., rows=)`. Where no gradient is recorded or all rows would be
-        kept it holds nothing, and the layers are exact. Inside a checkpoint take use_reentrant=
-        False: what is drawn here does not know of the layers, so that random numbers would shift.
+        kept it holds nothing, and the layers are exact.
 
     Examples
     --------
@@ -122,7 +122,7 @@ def sketch_rows(
     >>> q, k, v = (sketched_linear(x, one, rows=rows) for one in w)
     """
     require_options(ratio, sketch, storage)
-    if not torch.is_grad_enabled():
+    if not (torch.is_grad_enabled() or in_reentrant_checkpoint()):
         return RowSketch.of_all(prod(input.shape[:-1]))
     return rows_of(input, input, ratio=ratio, sketch=sketch, centred=centred, storage=storage)
 
@@ -177,18 +177,20 @@ class SketchedLinear(SketchedModule, nn.Linear):
     def forward(self, input: Tensor, rows: RowSketch | None = None) -> Tensor:
         """Apply the layer to (..., in_features); `rows` as for `sketched_linear`."""
         weight, bias = self.weight, self.bias
-        if not (self.training and records(weight)):
+        if not (self.training and draws(weight)):
             return functional.linear(input, weight, bias)
         _require_shapes(input, weight, bias)
         rows = self.rows_for(input, rows, lambda: rows_of(input, weight, **self.options()))
         return layer_product(input, weight, bias, rows, self.meter)
 
 
-def records(weight: Tensor) -> bool:
-    """Whether a weight gradient is recorded now."""
-    if weight.requires_grad and not torch.is_grad_enabled():
-        not_drawn(weight)
-    return weight.requires_grad and torch.is_grad_enabled()
+def draws(weight: Tensor) -> bool:
+    """Whether a weight gradient is recorded now, or when a reentrant checkpoint repeats this."""
+    if weight.requires_grad and torch.is_grad_enabled():
+        return True
+    # What a parametrization makes without gradients may have one then; parameters do not change.
+    may = weight.requires_grad or not isinstance(weight, nn.Parameter)
+    return may and in_reentrant_checkpoint()
 
 
 def _require_shapes(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:

@@ -114,7 +114,9 @@ def row_sketch(
     if size == rows:
         sketch = "uniform"  # all that count: exact
     measured = measured and rows > 1 and (size > 1 or sketch != "uniform")
-    generator = sketch_generator(layer, X.device)
+    generator = sketch_generator(X.device)
+    if not torch.is_grad_enabled():  # it is drawn where a reentrant checkpoint repeats this pass
+        return RowSketch.of_all(X.shape[0])
     mean = lengths = None
     with torch.no_grad():
         counted = X if inside is None or not (centred or measured) else X.index_select(0, inside)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -44,7 +45,8 @@ class SharedSketch:
         if inside_transform() or input.is_inference():
             return make()
         mask, me = mask_in_force(), id(reader)
-        state = (input._version, options, id(mask), None if mask is None else mask._version)
+        version = None if mask is None else mask._version
+        state = (input._version, torch.is_grad_enabled(), options, id(mask), version)
         entry = self._entries.get(input)
         if entry is not None and entry.state == state:
             repeated = me == entry.readers[0] if in_backward() else me in entry.readers

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from math import sqrt
+from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Differences", "numbers"]
+__all__ = ["Differences", "Drawn", "numbers"]
 
 _ROUNDINGS = 1000  # units of rounding of the largest value: no difference of means
 
 
+class Drawn(NamedTuple):
+    """What an estimator has returned, in float64.
+
+    Parameters
+    ----------
+    value : array
+    eps : float
+        Unit of rounding of the dtype that it came in.
+    root : float
+        For a squared error, the size of the numbers whose difference was squared.
+    """
+
+    value: Any
+    eps: float
+    root: float = 0.0
+
+
 class Differences:
-    """Weighted sums of the first three powers of draws less the claim.
+    """Weighted sums of the first three powers of draws less the claim, in a unit near the largest.
 
     Parameters
     ----------
@@ -21,21 +39,33 @@ class Differences:
         Whether the component along the claim is kept too, behind the entries.
     size : float, optional
         Size of the numbers that draws are made from, where their rounding is above that of draws.
+
+    Notes
+    -----
+    The unit is a power of 2, so that claims and draws that are scaled together are judged alike,
+    as long as they are floats: no power overflows or vanishes.
     """
 
     def __init__(self, claimed: Any, along: bool, size: float = 0.0) -> None:
         self.claimed = claimed
-        self.length = float(np.linalg.norm(claimed))
-        self.direction = claimed.ravel() / self.length if along else None
         self.runs, self.weight, self.eps = 0, 0.0, float(np.finfo(claimed.dtype).eps)
         self.largest = max(size, float(np.max(np.abs(claimed), initial=0)))
+        self.root, self.exponent = 0.0, _exponent(self.largest)
         self.powers = np.zeros((3, claimed.size + along))
+        scaled = self._in_unit(claimed)
+        self.length = float(np.linalg.norm(scaled))
+        self.direction = scaled.ravel() / self.length if along else None
+        self.length = self.in_numbers(self.length)
 
-    def add(self, found: Any, weight: float = 1.0) -> None:
+    def add(self, found: Drawn, weight: float = 1.0) -> None:
         """Add one draw."""
-        self.largest = max(self.largest, float(np.abs(found).max(initial=0)))
-        self.eps = max(self.eps, float(np.finfo(found.dtype).eps))
-        d = np.subtract(found, self.claimed, dtype=np.float64).ravel()
+        self.largest = max(self.largest, float(np.abs(found.value).max(initial=0)))
+        self.eps, self.root = max(self.eps, found.eps), max(self.root, found.root)
+        exponent = _exponent(self.largest)
+        if exponent > self.exponent:
+            shift = (self.exponent - exponent) * np.array([[1], [2], [3]])
+            self.powers, self.exponent = np.ldexp(self.powers, shift), exponent
+        d = (self._in_unit(found.value) - self._in_unit(self.claimed)).ravel()
         if self.direction is not None:
             d = np.append(d, d @ self.direction)
         square = weight * d * d
@@ -43,10 +73,22 @@ class Differences:
         self.weight += weight
         self.runs += 1
 
+    def _in_unit(self, found: Any) -> Any:
+        return np.ldexp(np.asarray(found, dtype=np.float64), -self.exponent)
+
+    def in_numbers(self, found: Any) -> float:
+        """What is so many units."""
+        with np.errstate(over="ignore"):
+            return float(np.ldexp(found, self.exponent))
+
     @property
     def rounding(self) -> float:
         """Differences up to this size may come from rounding."""
-        return _ROUNDINGS * self.eps * self.largest
+        if not self.largest:
+            return 0.0
+        # (v - m)^2 is known to eps |v| |v - m|.
+        amplified = max(1.0, self.root / sqrt(self.largest))
+        return _ROUNDINGS * self.eps * amplified * float(self._in_unit(self.largest))
 
     @property
     def mean(self) -> Any:
@@ -80,6 +122,10 @@ class Differences:
             return " along the claim", self.length
         at = tuple(map(int, np.unravel_index(k, self.claimed.shape)))
         return f" of entry {at}" if at else "", float(self.claimed[at])
+
+
+def _exponent(size: float) -> int:
+    return int(np.frexp(size)[1]) if size else -1074
 
 
 def numbers(found: Any, name: str) -> Any:

@@ -74,7 +74,13 @@ class Listed(np.random.Generator):
 
     def shuffle(self, x: Any, axis: int = 0) -> None:
         """As NumPy's."""
-        x[...] = self.permutation(x, axis)
+        if isinstance(x, np.ndarray):
+            x[...] = self.permutation(x, axis)
+            return
+        if axis:
+            raise NotImplementedError("axis is only supported for arrays")  # as NumPy's
+        for k, value in enumerate([x[k] for k in self.permutation(len(x))]):
+            x[k] = value
 
     def choice(
         self,

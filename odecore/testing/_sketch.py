@@ -8,7 +8,13 @@ import numpy as np
 
 from odecore.sketching import Draw, Sketch, moments, variance
 from odecore.testing._differences import numbers
-from odecore.testing._estimator import EstimatorReport, judge, squared_error, valid_options
+from odecore.testing._estimator import (
+    EstimatorReport,
+    drawn,
+    judge,
+    squared_error,
+    valid_options,
+)
 
 __all__ = ["assert_sketch"]
 
@@ -98,7 +104,7 @@ def assert_sketch(
 
     options = valid_options(rng, bias, false_alarm / 2, outcomes, draws)
     claimed = numbers(variance(sketch, X, Y), "variance(X, Y)")
-    unbiased = judge(estimate, wanted, "mean", rng, options)
+    unbiased = judge(drawn(estimate), wanted, "mean", rng, options)
     squares, size = squared_error(estimate, wanted, ()), float(found.x * found.y)
     return unbiased, judge(squares, claimed, "variance", rng, options, size)
 

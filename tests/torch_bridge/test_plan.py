@@ -574,3 +574,19 @@ def test_batches_of_every_kind():
     for batch in ((X, X[:, :1]), {"x": X, "shift": X[:, :1]}, [X, X[:, :1]]):
         found = plan(model, batch, noise=1.0)
         assert [one.name for one in found.layers if one.ratio is not None] == ["net.2"]
+
+
+@pytest.mark.parametrize(
+    ("unit", "options"), [(1e-25, {}), (1e-30, {"centred": True}), (1e25, {}), (1e32, {})]
+)
+def test_plans_do_not_depend_on_the_unit_of_the_loss(unit, options):
+    model, tokens = Model(), torch.randint(0, 50, (8, 10))
+
+    def planned(unit):
+        return plan(
+            model, tokens, noise=0.5, loss=lambda y, _: unit * y.square().mean(), **options
+        ).layers
+
+    for one, other in zip(planned(1.0), planned(unit), strict=True):
+        assert (one.name, one.ratio, one.reason) == (other.name, other.ratio, other.reason)
+        assert one.noise == pytest.approx(other.noise, rel=1e-3)

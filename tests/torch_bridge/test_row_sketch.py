@@ -515,7 +515,7 @@ def _rank(rank):
     sketched.load_state_dict(layer.state_dict())
     model = nn.parallel.DistributedDataParallel(sketched)
     x, _, y_grad = data()
-    drawn = draw("balanced", 6, x, x, None, sketch_generator(x, x.device)).tolist()
+    drawn = draw("balanced", 6, x, x, None, sketch_generator(x.device)).tolist()
     model(x).backward(y_grad)
     return drawn, sketched.weight.grad.tolist()
 

@@ -60,7 +60,7 @@ def test_random_numbers_stay_aligned_under_checkpoint(reentrant, storage, sketch
 
 
 def test_a_reentrant_checkpoint_draws_anew_at_each_step():
-    # Nothing else moves torch's random numbers here, and the checkpoint puts them back.
+    # Nothing but the first pass moves torch's random numbers: after the second they are put back.
     layer = SketchedLinear(3, 2, ratio=0.25, bias=False)
     x = torch.randn(16, 3, requires_grad=True)
     total = 0
