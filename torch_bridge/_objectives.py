@@ -58,8 +58,8 @@ def equiangular_backward(
         Those that some losses do not touch count as zero there; those that do not require a
         gradient are skipped. The direction is added to `.grad`, as `backward` does.
     shared : Tensor or iterable of Tensor, optional
-        Features through which, and only through which, the losses depend on `parameters`. The
-        heads above are then differentiated once, down to the features.
+        Features through which, and only through which, the losses depend on `parameters`, none
+        computed from another. The heads above are then differentiated once, down to the features.
     task_specific : iterable of Tensor, optional
         Parameters that belong to one loss each: they get its plain gradient.
     gramian : {"parameters", "features"}, optional

@@ -180,3 +180,29 @@ def test_checkpoints_that_draw_are_differentiated_one_by_one():
     assert all(p.grad is None for p in parameters)
     equiangular_backward(losses(), parameters)
     assert all(p.grad is not None for p in parameters)
+
+
+@pytest.mark.parametrize("gramian", ["parameters", "features"])
+def test_no_feature_counts_twice(gramian):
+    trunk, between = nn.Linear(4, 3), nn.Linear(3, 3)
+    z = trunk(torch.randn(5, 4)).tanh()
+    losses = [z.square().mean(), z[:, 0].sin().mean()]
+    options = {"gramian": gramian, "retain_graph": True}
+    once = equiangular_backward(losses, trunk.parameters(), shared=z, **options)
+    twice = equiangular_backward(losses, trunk.parameters(), shared=[z, z], **options)
+    np.testing.assert_array_equal(twice.norms, once.norms)
+    first, second = z[:, 0], between(z).tanh()
+    inner = [z.mean() + first.square().mean(), second.sum()]
+    trunk.zero_grad()
+    for features, message in (
+        ([z, first], r"shared\[1\] is from shared\[0\]: leave shared\[1\] out"),
+        ([first, z], r"shared\[0\] is from shared\[1\]"),
+        ([z, second], r"leave out `shared`"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            equiangular_backward(inner, trunk.parameters(), shared=features, **options)
+    assert all(p.grad is None for p in trunk.parameters())
+    columns = z.unbind(1)  # of one node, none from another
+    apart = [sum(c.square().sum() for c in columns) / z.numel(), columns[0].sin().mean()]
+    found = equiangular_backward(apart, trunk.parameters(), shared=columns, **options)
+    np.testing.assert_allclose(found.norms, once.norms, rtol=1e-5)
