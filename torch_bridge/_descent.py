@@ -115,7 +115,8 @@ class EquiangularDescent:
         ValueError between `combine` and `step`: this step would leave them out.
         """
         self._require_open()
-        rows = self._rows(losses, shared=shared, retain_graph=retain_graph, formed=True)
+        scalars = checked_losses(losses)
+        rows = self._rows(scalars, shared=shared, retain_graph=retain_graph, formed=True)
         if self._pending is None:
             self._pending = rows
         else:
@@ -178,13 +179,12 @@ class EquiangularDescent:
 
     def _rows(
         self,
-        losses: Iterable[Tensor],
+        scalars: list[Tensor],
         *,
         shared: Tensor | Iterable[Tensor] | None = None,
         retain_graph: bool = False,
         formed: bool,
     ) -> Rows:
-        scalars = checked_losses(losses)
         parameters, own = self._parameters()
         scale = 1.0
         if self.scaler is not None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from odecore.errors import FreedGraphError
+from torch_bridge._leaves import hides_leaves
 from torch_bridge._unformed_gradients import UnformedWeight
 
 __all__ = [
@@ -153,7 +154,7 @@ def wanted(parameters: Iterable[Tensor], label: str = "parameters") -> tuple[Ten
 
 
 def checked_losses(losses: Iterable[Tensor]) -> list[Tensor]:
-    """Scalars with a history, at least one."""
+    """Scalars with a history that shows its parameters, at least one."""
     listed = list(losses)
     if not listed:
         raise ValueError("`losses` must hold at least one loss, got none")
@@ -166,6 +167,11 @@ def checked_losses(losses: Iterable[Tensor]) -> list[Tensor]:
                 "`losses` must hold scalar tensors that depend on the parameters; losses"
                 f"[{i}] is {found} with requires_grad={getattr(loss, 'requires_grad', False)}"
             )
+    if hides_leaves(listed):
+        raise ValueError(
+            "`losses` must not go through reentrant checkpoints, which hide their parameters from "
+            "gradients of one loss; give torch.utils.checkpoint `use_reentrant=False`"
+        )
     return [loss.sum() if loss.ndim or loss.is_leaf else loss for loss in listed]
 
 

@@ -95,7 +95,8 @@ def equiangular_backward(
     ValueError
         If there is no loss, a loss is not a scalar that depends on a parameter, no parameter
         requires a gradient, a gradient is sparse, `chunk` losses draw in one pass, a loss goes
-        around the features or shares a parameter in `task_specific`. No `.grad` was touched.
+        around the features, through a reentrant checkpoint, or shares a parameter in
+        `task_specific`. No `.grad` was touched.
     odecore.errors.NonfiniteGradientError
         If a gradient is not finite; it names the objectives. No `.grad` was touched.
     odecore.errors.FreedGraphError

@@ -206,3 +206,24 @@ def test_no_feature_counts_twice(gramian):
     apart = [sum(c.square().sum() for c in columns) / z.numel(), columns[0].sin().mean()]
     found = equiangular_backward(apart, trunk.parameters(), shared=columns, **options)
     np.testing.assert_allclose(found.norms, once.norms, rtol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"chunk": 2}, {"gramian": "features"}])
+@pytest.mark.parametrize("given", ["parameters", "nothing"])
+def test_parameters_that_a_checkpoint_hides_are_refused(options, given):
+    body, head = nn.Linear(4, 4), nn.Linear(4, 2)
+    first = nn.Linear(4, 4)
+    x = torch.ones(5, 4, requires_grad=True)
+
+    def losses(reentrant):
+        y = first(x) if given == "parameters" else x
+        z = checkpoint(body, y, use_reentrant=reentrant)
+        return z, list(head(z).square().mean(0))
+
+    z, values = losses(True)
+    options = options | ({"shared": z} if "gramian" in options else {})
+    with pytest.raises(ValueError, match="use_reentrant=False"):
+        equiangular_backward(values, body.parameters(), **options)
+    assert body.weight.grad is None
+    equiangular_backward(losses(False)[1], body.parameters())
+    assert body.weight.grad.norm() > 0
