@@ -16,11 +16,12 @@ from torch_bridge._unformed_gradients import UnformedWeight
 
 __all__ = [
     "Rows",
+    "check_row",
     "checked_losses",
     "differentiated",
     "gramian_of",
     "marked",
-    "naming_freed",
+    "naming_cause",
     "processes",
     "wanted",
 ]
@@ -30,6 +31,8 @@ Row = tuple[Tensor | None, ...]
 #: Numbers that are held in float64 at once: on a CPU they stay in its cache.
 _BUFFER = {"cpu": 1 << 17}
 _DEVICE_BUFFER = 1 << 24
+
+_SPARSE = "{} has sparse gradients, which are not supported; make the embedding with sparse=False"
 
 
 @dataclass
@@ -69,6 +72,13 @@ class Rows:
             raise ValueError(
                 f"accumulated losses must keep their number, {len(self.gradients)}; got "
                 f"{len(other.gradients)}; take a step or call `zero_grad` first"
+            )
+        before, now = ([id(p) for p in rows.parameters] for rows in (self, other))
+        if before != now or self.shared != other.shared:
+            raise ValueError(
+                "accumulated losses must keep their parameters, also in `requires_grad`; of those "
+                f"before {len(set(before) - set(now))} are gone, {len(set(now) - set(before))} "
+                "are new; take a step or call `zero_grad` first"
             )
         factor = self.scale / other.scale
         for i, (mine, theirs) in enumerate(zip(self.gradients, other.gradients, strict=True)):
@@ -189,10 +199,10 @@ def differentiated(
         some = outputs[start : start + chunk]
         keep = retain_graph or start + chunk < len(outputs)
         last = start + len(some) - 1
-        with naming_freed(f"losses[{start}]" + (f" to losses[{last}]" if last > start else "")):
+        with naming_cause(f"losses[{start}]" + (f" to losses[{last}]" if last > start else "")):
             found = _one_pass(some, inputs, keep)
         for i, row in enumerate(found, start):
-            _check_row(row, f"{label}[{i}]")
+            check_row(row, f"{label}[{i}]")
         rows += found
     return rows
 
@@ -219,11 +229,13 @@ def _one_pass(
 
 
 @contextmanager
-def naming_freed(label: str) -> Iterator[None]:
-    """Say whose graph it was, where it was freed by an earlier pass."""
+def naming_cause(label: str) -> Iterator[None]:
+    """Say whose graph it was, where it was freed by an earlier pass or has sparse gradients."""
     try:
         yield
     except RuntimeError as error:
+        if "sparse" in str(error).lower():
+            raise ValueError(_SPARSE.format(label)) from error
         if "second time" not in str(error):
             raise
         raise FreedGraphError(
@@ -233,12 +245,10 @@ def naming_freed(label: str) -> Iterator[None]:
         ) from error
 
 
-def _check_row(row: Row, label: str) -> None:
+def check_row(row: Row, label: str) -> None:
+    """Refuse gradients that are sparse."""
     if any(g is not None and g.layout is not torch.strided for g in row):
-        raise ValueError(
-            f"{label} has sparse gradients, which are not supported; make the embedding with "
-            "sparse=False"
-        )
+        raise ValueError(_SPARSE.format(label))
 
 
 @torch.no_grad()

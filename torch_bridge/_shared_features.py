@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from torch_bridge._leaves import edges, reached
-from torch_bridge._objective_rows import Row, differentiated, naming_freed
+from torch_bridge._objective_rows import Row, check_row, differentiated, naming_cause
 
 __all__ = ["checked_features", "heads_only", "through"]
 
@@ -91,7 +91,7 @@ def through(
             for k, z in enumerate(features)
         ]
         one = len(some) == 1
-        with naming_freed("`shared`"):
+        with naming_cause("`shared`"):
             grads = torch.autograd.grad(
                 features,
                 parameters,
@@ -100,6 +100,7 @@ def through(
                 allow_unused=True,
                 is_grads_batched=not one,
             )
+        check_row(grads, "`shared`")
         if all(g is None for g in grads):
             raise ValueError("`shared` depends on none of the `parameters`")
         found += [

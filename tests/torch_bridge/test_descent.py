@@ -332,6 +332,25 @@ def test_micro_batches_accumulate_to_the_direction_of_the_batch():
         torch.testing.assert_close(p.grad, q.grad)
 
 
+def test_micro_batches_must_keep_their_parameters():
+    a, b = (torch.ones(2, requires_grad=True) for _ in range(2))
+    optimizer = torch.optim.SGD([a, b], lr=0.1)
+    descent = EquiangularDescent(optimizer)
+    losses = lambda: [(a + 2 * b).sum(), (a * b)[0]]  # noqa: E731
+    a.requires_grad_(False)
+    descent.backward(losses())
+    a.requires_grad_(True)
+    b.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"keep their parameters.* 1 are gone, 1 are new"):
+        descent.backward(losses())
+    b.requires_grad_(True)
+    descent.zero_grad()
+    descent.backward(losses())
+    optimizer.add_param_group({"params": [torch.ones(1, requires_grad=True)]})
+    with pytest.raises(ValueError, match=r"keep their parameters.* 0 are gone, 1 are new"):
+        descent.backward(losses())
+
+
 def test_misuse_of_the_optimizer():
     model = Tasks()
     with pytest.raises(TypeError, match=r"must be a torch.optim.Optimizer, got list"):
@@ -340,7 +359,7 @@ def test_misuse_of_the_optimizer():
     with pytest.raises(ValueError, match="got none since the last step"):
         descent.step()
     descent.backward(model.losses()[1])
-    with pytest.raises(ValueError, match="keep their number, 3; got 2"):
+    with pytest.raises(ValueError, match=r"keep their number, 3; got 2"):
         descent.backward(model.losses()[1][:2])
     descent.zero_grad()
     with pytest.raises(ValueError, match="got none since"):

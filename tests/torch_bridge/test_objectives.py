@@ -227,3 +227,16 @@ def test_parameters_that_a_checkpoint_hides_are_refused(options, given):
     assert body.weight.grad is None
     equiangular_backward(losses(False)[1], body.parameters())
     assert body.weight.grad.norm() > 0
+
+
+@pytest.mark.parametrize("chunk", [1, 2])
+@pytest.mark.parametrize("features", [{}, {"gramian": "parameters"}, {"gramian": "features"}])
+def test_sparse_gradients_are_refused_in_every_mode(features, chunk):
+    embedding = nn.Embedding(9, 3, sparse=True)
+    z = embedding(torch.tensor([1, 2]))
+    options = features | ({"shared": z} if features else {})
+    with pytest.raises(ValueError, match="sparse=False"):
+        equiangular_backward(
+            [z.sum(), z.square().sum()], embedding.parameters(), chunk=chunk, **options
+        )
+    assert embedding.weight.grad is None
