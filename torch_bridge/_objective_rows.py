@@ -16,6 +16,7 @@ from torch_bridge._unformed_gradients import UnformedWeight
 
 __all__ = [
     "Rows",
+    "averaged",
     "check_row",
     "checked_losses",
     "differentiated",
@@ -147,6 +148,17 @@ def processes() -> int:
     """How many processes torch.distributed has joined."""
     ready = torch.distributed.is_available() and torch.distributed.is_initialized()
     return int(torch.distributed.get_world_size()) if ready else 1
+
+
+def averaged(losses: Iterable[Tensor], *, synchronize: bool) -> list[Tensor]:
+    """Values of the losses, over the processes where there are several, as `Rows.synchronize`."""
+    values = [loss.detach().sum() for loss in losses]
+    count = processes()
+    if not synchronize or count == 1:
+        return values
+    total = torch.stack([value.to(values[0].device) for value in values])
+    torch.distributed.all_reduce(total)
+    return list(total / count)
 
 
 def wanted(parameters: Iterable[Tensor], label: str = "parameters") -> tuple[Tensor, ...]:

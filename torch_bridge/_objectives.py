@@ -25,7 +25,7 @@ from torch_bridge._objective_rows import (
 from torch_bridge._shared_features import checked_features, heads_only, through
 from torch_bridge._unformed_gradients import UnformedWeight, unformed_weights
 
-__all__ = ["combine", "equiangular_backward", "objective_rows", "own_parameters"]
+__all__ = ["check_options", "combine", "equiangular_backward", "objective_rows", "own_parameters"]
 
 Scaling = Literal["harmonic", "min", "unit"]
 OnZero = Literal["stop", "drop"]
@@ -115,7 +115,7 @@ def equiangular_backward(
     `gramian="features"`, the bound of Sener and Koltun, arXiv 1810.04650, equation (MGDA-UB), with
     equiangular weights in place of min-norm ones.
     """
-    _check_options(gramian, chunk)
+    check_options(chunk, scaling, on_zero, gramian)
     chosen = wanted(parameters)
     if not chosen:
         raise ValueError("`parameters` must hold a tensor that requires a gradient, got none")
@@ -305,8 +305,12 @@ def _check_own(rows: list[Row], start: int) -> None:
             )
 
 
-def _check_options(gramian: str, chunk: int) -> None:
+def check_options(
+    chunk: int, scaling: Scaling, on_zero: OnZero, gramian: str = "parameters"
+) -> None:
+    """Refuse options before a pass is spent on them."""
     if gramian not in ("parameters", "features"):
         raise ValueError(f'`gramian` must be "parameters" or "features", got {gramian!r}')
     if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
         raise ValueError(f"`chunk` must be a whole number of losses, at least 1, got {chunk!r}")
+    equiangular_weights([[1.0]], scaling=scaling, on_zero=on_zero)

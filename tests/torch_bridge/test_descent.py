@@ -312,11 +312,60 @@ def test_an_optimizer_that_evaluates_again(search):
             assert found.weights.weights @ found.decrease > 0
     last = [float(x.detach()) for x in model.losses()[1]]
     assert sum(b < a for a, b in zip(first, last, strict=True)) >= 2
-    descent = EquiangularDescent(
-        torch.optim.LBFGS(model.parameters()), task_specific=model.heads.parameters()
-    )
-    with pytest.raises(ValueError, match="`task_specific` must be empty for LBFGS"):
-        descent.step(lambda: model.losses()[1])
+
+
+def test_what_an_optimizer_that_evaluates_again_can_not_have():
+    model = Tasks()
+    optimizer = torch.optim.LBFGS(model.parameters())
+    with pytest.raises(ValueError, match=r"`task_specific` must be empty for LBFGS.*got 6"):
+        EquiangularDescent(optimizer, task_specific=model.heads.parameters())
+    with pytest.raises(ValueError, match="`scaler` must be None for LBFGS"):
+        EquiangularDescent(optimizer, scaler=torch.amp.GradScaler("cpu"))
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient", "closure"])
+@pytest.mark.parametrize("search", [None, "strong_wolfe"])
+def test_a_step_that_fails_in_a_later_evaluation_is_undone(what, search):
+    model, calls = Tasks(), []
+    parameters = list(model.trunk.parameters())
+    optimizer = torch.optim.LBFGS(parameters, lr=0.1, max_iter=5, line_search_fn=search)
+    descent = EquiangularDescent(optimizer)
+
+    def closure():
+        calls.append(None)
+        losses = model.losses()[1]
+        if len(calls) == 3:
+            if what == "closure":
+                raise KeyError("batch")
+            bad = torch.nan if what == "loss" else (parameters[0] * 0).sum().sqrt()
+            losses[1] = losses[1] + bad
+        return losses
+
+    before = [p.detach().clone() for p in parameters]
+    with pytest.raises(KeyError if what == "closure" else NonfiniteGradientError) as caught:
+        descent.step(closure)
+    if what != "closure":
+        assert caught.value.objectives == ((1,) if what == "loss" else (0, 1, 2))
+    assert len(calls) == 3
+    for p, old in zip(parameters, before, strict=True):
+        assert torch.equal(p, old)
+    descent.step(closure)
+    assert all(not torch.equal(p, old) for p, old in zip(parameters, before, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"chunk": 0}, "`chunk` must be"),
+        ({"chunk": 2.5}, "`chunk` must be"),
+        ({"scaling": "foo"}, "`scaling` must be"),
+        ({"on_zero": "foo"}, "`on_zero` must be"),
+    ],
+)
+def test_wrong_options_are_refused_at_once(options, message):
+    optimizer = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=0.1)
+    with pytest.raises(ValueError, match=message):
+        EquiangularDescent(optimizer, **options)
 
 
 def test_micro_batches_accumulate_to_the_direction_of_the_batch():
@@ -461,6 +510,13 @@ def _rank(rank):
     descent = EquiangularDescent(torch.optim.LBFGS(wrapped.parameters(), max_iter=2))
     descent.step(lambda: [wrapped(model.x[rows])[:, i].square().mean() for i in range(3)])
     found.append([p.tolist() for p in model.trunk.parameters()])
+    model = Tasks()
+    parts = slice(0, 2) if rank == 0 else slice(2, 12)  # losses of other sizes: other line searches
+    optimizer = torch.optim.LBFGS(model.trunk.parameters(), line_search_fn="strong_wolfe")
+    descent = EquiangularDescent(optimizer, report=True)
+    for _ in range(3):
+        report = descent.step(lambda: model.losses(parts)[1])
+    found.append([report.decrease, optimizer.state_dict()["state"][0]["func_evals"]])
     return found
 
 
