@@ -115,8 +115,13 @@ class Rows:
 
     @torch.no_grad()
     def decrease(self, moved: Sequence[Tensor]) -> list[float]:
-        """Decrease of each loss at first order where the parameters moved from these values."""
+        """Decrease of each loss at first order where the parameters moved from these values.
+
+        Zero where they did not, whatever the gradients are: as in a step that a scaler skips.
+        """
         steps = [old - p for old, p in zip(moved, self.parameters, strict=True)]
+        if not any(step.any() for step in steps):
+            return [0.0] * len(self.gradients)
         found = []
         for row in self.gradients:
             terms = [
@@ -135,12 +140,15 @@ def _sum(a: Tensor | None, b: Tensor | None, factor: float) -> Tensor | None:
 
 
 def _combined(terms: list[tuple[float, Tensor]]) -> Tensor:
-    """Sum of w g; half precision is summed in float32."""
+    """Sum of w g; of half precision in float32, and in float64 where that does not hold a w."""
     weight, first = terms[0]
-    half = first.dtype in (torch.float16, torch.bfloat16)
-    total = (first.float() if half else first) * weight
+    dtype = torch.float32 if first.dtype in (torch.float16, torch.bfloat16) else first.dtype
+    info = torch.finfo(dtype)
+    if not all(info.tiny <= w <= info.max for w, _ in terms):
+        dtype = torch.promote_types(dtype, torch.float64)
+    total = first.to(dtype) * weight
     for w, g in terms[1:]:
-        total.add_(g.float() if half else g, alpha=w)
+        total.add_(g.to(dtype), alpha=w)
     return total.to(first.dtype)
 
 

@@ -171,6 +171,10 @@ def test_a_zero_gradient_may_be_dropped():
     assert not found.stationary
     all_zero = equiangular_weights(np.zeros((2, 2)), on_zero="drop")
     assert all_zero.stationary
+    assert all_zero.worst_cosine == 0
+    of_kept = equiangular_weights(np.diag([1.0, 4.0, 0.0]), on_zero="drop")
+    assert of_kept.worst_cosine == pytest.approx(0.5**0.5)
+    assert equiangular_weights(np.diag([1.0, 4.0, 0.0])).worst_cosine == 0
 
 
 def test_every_array_library_and_precision(array, eps, rng):

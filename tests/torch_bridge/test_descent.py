@@ -455,9 +455,10 @@ def test_a_gradient_scaler_changes_nothing(scaling):
 def test_a_gradient_scaler_skips_what_overflows():
     p = torch.tensor([1.0, 2.0], requires_grad=True)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
-    descent = EquiangularDescent(torch.optim.SGD([p], lr=0.1), scaler=scaler)
+    descent = EquiangularDescent(torch.optim.SGD([p], lr=0.1), scaler=scaler, report=True)
     found = descent.step(lambda: [4 * p[0], p[1] / 4])
     assert np.isnan(found.weights.weights).all()
+    assert found.expected == found.decrease == (0, 0)
     assert p.tolist() == [1, 2]
     assert scaler.get_scale() == 2.0**126
     small = torch.amp.GradScaler("cpu", init_scale=4.0)
@@ -482,6 +483,20 @@ def test_half_precision_parameters_are_combined_in_float32():
     assert p.grad.dtype == torch.bfloat16
     assert float(p.grad[0]) == pytest.approx(1.0, rel=2**-7)
     assert found.weights.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64])
+def test_weights_that_the_precision_does_not_hold(dtype):
+    p = torch.ones(2, dtype=dtype, requires_grad=True)
+    losses = [p[0].real * 2.0**-100 * 2.0**-30, p[1].real]  # the first weight is 7e38
+    equiangular_backward(losses, [p], scaling="unit")
+    np.testing.assert_allclose(p.grad.real.float(), 0.5, rtol=2**-7)
+    p.grad = None
+    losses = [p[0].real * 1e-12, p[1].real * 1e30]  # the second weight is 1e-42
+    found = equiangular_backward(losses, [p])
+    expected = found.weights * [1e-12, 1e30]
+    rounding = 2**-7 if dtype == torch.bfloat16 else 1e-6
+    np.testing.assert_allclose(p.grad.real.float(), expected, rtol=rounding)
 
 
 def _rank(rank):
@@ -582,6 +597,19 @@ def test_torchjd_combines_half_precision_without_rounding():
     found = equiangular_weights((wide @ wide.mT).numpy())
     np.testing.assert_allclose(c.detach(), found.cosines, atol=2**-10)
     assert d.requires_grad
+
+
+def test_torchjd_aggregators_refuse_what_they_do_not_know():
+    pytest.importorskip("torchjd")
+    for make in (EDM, EDMWeighting):
+        with pytest.raises(ValueError, match="`scaling` must be"):
+            make(scaling="foo")
+        with pytest.raises(ValueError, match="`on_zero` must be"):
+            make(on_zero="foo")
+    with pytest.raises(TypeError, match=r"must be real, got torch.complex64"):
+        EDM()(torch.ones(2, 3, dtype=torch.complex64))
+    with pytest.raises(TypeError, match="real"):
+        EDMWeighting()(torch.eye(2, dtype=torch.complex64))
 
 
 def test_torchjd_aggregators_can_be_pickled():
