@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import _len_torch_dispatch_stack
 from odecore.errors import RightHandSideError, RightHandSideWarning
 from torch_bridge._draws import in_backward
 from torch_bridge._fields import inside_transform
+from torch_bridge._leaves import hides_leaves
 from torch_bridge._products import leaves_of
 from torch_bridge._right_hand_side_calls import Calls, deviation
 
@@ -183,7 +184,7 @@ def _dead(func: Any, value: Any) -> list[RightHandSideFinding]:
     parts = value if isinstance(value, tuple | list) else (value,)
     if not isinstance(func, nn.Module) or not all(isinstance(part, Tensor) for part in parts):
         return []  # no value of a right-hand side is what a solve refuses itself
-    if any(_hides_parameters(part.grad_fn) for part in parts):
+    if hides_leaves(parts):
         return []
     alive = {id(leaf) for part in parts for leaf in leaves_of(part)}
     return [
@@ -196,20 +197,6 @@ def _dead(func: Any, value: Any) -> list[RightHandSideFinding]:
         for name, parameter in func.named_parameters()
         if parameter.requires_grad and parameter.is_leaf and id(parameter) not in alive
     ]
-
-
-def _hides_parameters(node: Any) -> bool:
-    """Whether there is a reentrant checkpoint in a graph."""
-    seen, waiting = set(), [node]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        if node.name() == "CheckpointFunctionBackward":
-            return True
-        seen.add(node)
-        waiting += [behind for behind, _ in node.next_functions]
-    return False
 
 
 def _remedy(func: Any, where: str, otherwise: str) -> str:
