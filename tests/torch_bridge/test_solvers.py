@@ -4,13 +4,14 @@ import copy
 import functools
 import pickle
 from fractions import Fraction
+from io import BytesIO
 
 import numpy as np
 import pytest
 import torch
 
 from odecore.errors import SingularParameterError
-from odecore.families import RK2, RK3, RK4
+from odecore.families import RK2, RK3, RK4, chart
 from odecore.order import order_of_accuracy
 from odecore.tableaux import tableau, tableau_at
 from torch_bridge import (
@@ -342,6 +343,20 @@ def test_solvers_are_copied_and_pickled(family):
     x = torch.randn(3, 2)
     for other in (copy.deepcopy(block), pickle.loads(pickle.dumps(block))):  # noqa: S301
         assert torch.equal(other(x), block(x))
+
+
+def test_solvers_of_a_chart_are_saved_whole():
+    family = chart(RK4, F(1, 2), F(1, 2))
+    solver = SmoothedSolver(family, {"u": F(1, 2), "m": F(1, 3)}, width=0.2, bound=5)
+    block, x, file = (
+        NeuralODE(DenseField(3, 8), solver=solver, steps=2),
+        torch.randn(2, 3),
+        BytesIO(),
+    )
+    torch.save(block, file)
+    file.seek(0)
+    other = torch.load(file, weights_only=False)
+    assert torch.equal(other(x), block(x))
 
 
 def test_smoothing_draws_on_the_host_whatever_the_default_device():
