@@ -66,7 +66,7 @@ class NeuralODE(nn.Module):
     check : {"warn", "raise", "off"}, optional
         What to do if `check_rhs` finds something at the first solve, and at the first one in the
         other mode of training: two calls of `func` each, unless somebody watches its calls by
-        forward hooks or dispatch modes, compiles or transforms it; then at a later solve.
+        hooks or dispatch modes, compiles or transforms it; then at a later solve.
 
     Raises
     ------
