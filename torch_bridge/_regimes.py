@@ -68,7 +68,7 @@ class SmoothedSolver(DrawnSolver):
     -----
     arXiv 2103.08561, which draws untruncated and so meets tableaux with huge coefficients near the
     singular set. Numbers are drawn on the host: no device is waited for. State, processes and
-    checkpoints: seed and count are in `state_dict`; all processes of a group draw the same; a pass
+    checkpoints: seed and count are in `state_dict`; all processes of a group draw the same in training; a pass
     repeated by a checkpoint finds its draw. Whether a width acts at all says `smoothing_effect`.
 
     Examples
