@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from odecore.errors import SingularParameterError
-from odecore.families import RK2, RK3, RK4, chart
+from odecore.families import RK2, RK3, RK4, SDIRK2, chart
 from odecore.order import order_of_accuracy
 from odecore.tableaux import tableau, tableau_at
 from torch_bridge import (
@@ -149,6 +149,11 @@ def test_bad_boxes_are_refused(kind, center, radius, error, message):
     make = TrainableSolver if kind == "trained" else functools.partial(SmoothedSolver, width=0.01)
     with pytest.raises(error, match=message):
         make(RK4, center, radius=radius)
+
+
+def test_implicit_families_are_not_trained():
+    with pytest.raises(TypeError, match=r"SDIRK2 is implicit.*SmoothedSolver"):
+        TrainableSolver(SDIRK2, {"gamma": F(3, 10), "c": F(1)}, F(1, 50))
 
 
 @pytest.mark.parametrize("width", [-0.1, 1.0, float("nan")])
