@@ -220,7 +220,7 @@ def _remedy(func: Any, where: str, otherwise: str) -> str:
 
 
 def _is_torchs(hook: Any) -> bool:
-    """Whether a hook is torch's, as of its older normalizations of weights, and watches nothing."""
+    """Whether a pre-hook is torch's, as those of its older normalizations of weights."""
     return str(getattr(hook, "__module__", "")).startswith("torch.")
 
 
