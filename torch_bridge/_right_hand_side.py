@@ -201,8 +201,14 @@ def _dead(func: Any, value: Any) -> list[RightHandSideFinding]:
 
 def _remedy(func: Any, where: str, otherwise: str) -> str:
     module = func.get_submodule(where) if isinstance(func, nn.Module) else func
-    kind = type(module).__name__
-    return next((remedy for name, remedy in REMEDIES if name in kind), otherwise)
+    hooks = module._forward_pre_hooks.values() if isinstance(module, nn.Module) else ()
+    kinds = " ".join(type(one).__name__ for one in (module, *hooks))
+    return next((remedy for name, remedy in REMEDIES if name in kinds), otherwise)
+
+
+def _is_torchs(hook: Any) -> bool:
+    """Whether a pre-hook is torch's, as those of its older normalizations of weights."""
+    return str(getattr(hook, "__module__", "")).startswith("torch.")
 
 
 def can_be_checked(func: Any, t: Any, y: Any) -> bool:
@@ -226,6 +232,7 @@ def can_be_checked(func: Any, t: Any, y: Any) -> bool:
         return False
     return not any(
         module._forward_hooks
+        or not all(map(_is_torchs, module._forward_pre_hooks.values()))
         or any(is_lazy(p) or p.is_inference() for p in module.parameters(recurse=False))
         or any(buffer.is_inference() for buffer in module.buffers(recurse=False))
         for module in modules
