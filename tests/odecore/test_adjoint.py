@@ -163,6 +163,10 @@ def test_statistics_count_linearizations():
         ([0.0], {}, "at least 2 times, got 1"),
         ([0.0, 1.0], {"nodes": 1}, "at least 2, got n = 1"),
         ([0.0, 1.0, 0.5], {}, "strictly increasing"),
+        ([0.0, 1.0, 1.0], {"nodes": 9}, "entries 1 and 2 are 1.0 and 1.0: sort them"),
+        ([0.0, 1.0, 0.5], {"nodes": 9, "steps": 3}, "entries 1 and 2 are 1.0 and 0.5"),
+        ([0.0, 1.0, 0.5], {"nodes": 9, "jump_at": [0.2]}, "entries 1 and 2 are 1.0 and 0.5"),
+        ([0.0, np.nan, 1.0], {"nodes": 9, "step_size": 0.3}, r"finite, got \[0.0, nan, 1.0\]"),
         ([0.0, 1.0], {"steps": 0, "method": "classic"}, "positive int"),
     ],
 )

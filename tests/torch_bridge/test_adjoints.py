@@ -462,6 +462,13 @@ def test_bad_choices(options, message):
         odeint_adjoint(Field(), torch.randn(3, 4, dtype=D), T, **options)
 
 
+@pytest.mark.parametrize("options", [{}, {"nodes": 9}, {"adjoint": "discrete"}])
+def test_times_that_are_repeated_are_named_as_given(options):
+    t = torch.tensor([0.0, 1.0, 1.0, 2.0], dtype=D)
+    with pytest.raises(ValueError, match=r"entries 1 and 2 are 1\.0 and 1\.0: sort them"):
+        odeint_adjoint(Field(), torch.randn(3, 4, dtype=D), t, **options)
+
+
 def test_the_seminorm_of_the_reversed_adjoint():
     func, y0 = Field(scale=2.0), torch.randn(500, 4, dtype=D)  # sums over many: large gradients
     options = {"rtol": 1e-6, "atol": 1e-6, "adjoint": "reversed"}
