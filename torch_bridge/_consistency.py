@@ -21,6 +21,7 @@ from torch_bridge._evaluation import evaluating
 from torch_bridge._fields import Autocast
 from torch_bridge._methods import solver_of
 from torch_bridge._paired_gap import PairedGap
+from torch_bridge._rounding_probe import rounding_unit
 from torch_bridge._solved_by import SolvedBy
 from torch_bridge._step_ladder import LadderBound, ladder_bound
 
@@ -133,7 +134,9 @@ def solver_consistency(
         for x, y in _batches(loader, module, progress):
             outputs = [_called(solved, x, ladder[0]) for solved in ladder]
             more = [_called(solved, x, ladder[0]) for solved in others]
-            precise = ladder_bound(outputs, expected, steps, coarsest_eps(module, x))
+            eps = coarsest_eps(module, x)
+            unit = rounding_unit(ladder[0], module, x, outputs[0], eps)
+            precise = ladder_bound(outputs, expected, steps, eps, unit)
             found.append(_measured(outputs, more, y, precise, tolerance))
     if not found:
         raise ValueError("`loader` gave no batch")

@@ -636,3 +636,52 @@ def test_orders_that_are_none_are_refused(order):
         adapt_steps(model, x, order=order)
     with pytest.raises(TypeError, match="a sequence of solvers"):
         solver_consistency(model, [x], solvers="rk4")
+
+
+def rotated(off, dtype):
+    """A rotation about a point far from zero, whose head sees differences of large states."""
+    torch.manual_seed(0)
+
+    def field(t, y):
+        return torch.stack([off - y[:, 1], y[:, 0] - off], 1)
+
+    head = nn.Linear(2, 3, bias=False)
+    head.weight.data.copy_(torch.tensor([[1.0, -1], [-1, 1], [0.5, -0.5]]))
+    model = nn.Sequential(NeuralODE(field, solver="rk4", steps=16), head)
+    return model.to(dtype), (off + torch.randn(1000, 2)).to(dtype)
+
+
+@pytest.mark.parametrize(
+    ("off", "dtype", "verdict"),
+    [
+        (3.0, torch.float32, "flow"),
+        (1000.0, torch.float32, "undecided"),
+        (1000.0, torch.float64, "flow"),
+    ],
+)
+def test_rounding_of_states_larger_than_the_output_is_no_map(off, dtype, verdict):
+    model, x = rotated(off, dtype)
+    report = solver_consistency(model, [(x, model(x).argmax(1))], solvers=())
+    assert report.verdict == verdict
+    assert report.certified + report.hidden / report.samples > 0.95
+    assert adapt_steps(model, x[:200]).after[0] <= 16
+    twin = nn.Sequential(NeuralODE(model[0].func, solver="euler", steps=1), model[1])
+    assert solver_consistency(twin, [x], solvers=()).verdict == "map"
+
+
+def test_a_model_that_tells_apart_what_hardly_differs_is_not_called_rounding():
+    outputs = [torch.tensor([[1.0 + x]]) for x in (0.0, 1.0, 0.0, 1.0, 0.0)]
+    for unit in (1e-7, 1.0):
+        assert ladder_bound(outputs, 4, 16, unit=torch.tensor([unit])).resolved.isinf().all()
+    assert ladder_bound(outputs, 4, 16, unit=torch.tensor([1e-3])).order.isfinite().all()
+
+
+def test_changes_of_large_steady_states_are_rounding():
+    eps = torch.finfo(torch.float32).eps
+    outputs = [torch.tensor([[1.0 + k * eps]]) for k in (0, 300, 650, 1000, 1350)]
+    found = ladder_bound(outputs, 4, 16)
+    assert found.order.isnan().all()
+    assert found.resolved == 0
+    assert 4 * 1024 * eps < found.bound < 4.2 * 1024 * eps
+    grown = [torch.tensor([[1.0 + k * 4 * eps]]) for k in (0, 300, 650, 1000, 1350)]
+    assert ladder_bound(grown, 4, 16).bound.isinf().all()
