@@ -6,10 +6,12 @@ from collections.abc import Callable
 from threading import get_ident
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from torch_bridge._blocks import NeuralODE
+from torch_bridge._sample_batches import tensor_of
 
 __all__ = ["rounding_unit"]
 
@@ -18,7 +20,7 @@ PROBES = 4  # of which the largest change counts, since in one they may cancel
 
 
 def rounding_unit(
-    solved: Callable[[Tensor], Tensor], model: nn.Module, x: Tensor, output: Tensor, eps: float
+    solved: Callable[[Any], Any], model: nn.Module, x: Any, output: Tensor, eps: float
 ) -> Tensor:
     """Largest change of an entry of the output, (n,), where states move by a unit of rounding.
 
@@ -32,7 +34,7 @@ def rounding_unit(
         From x to the output.
     model : Module
         With the blocks that it calls.
-    x : (n, ...) Tensor
+    x : (n, ...) Tensor or array
     output : (n, ...) Tensor
         Of x.
     eps : float
@@ -56,7 +58,9 @@ def rounding_unit(
             hooks.append(block.register_forward_hook(lambda _, __, y: moved(y)))
         for seed in range(PROBES):
             generator.manual_seed(seed)
-            change = solved(x if blocks else moved(x)).double() - output.double()
+            z = x if blocks else moved(tensor_of(x))
+            found = tensor_of(solved(z.numpy() if isinstance(x, np.ndarray) else z))
+            change = found.double() - output.double()
             changes.append(change.reshape(len(x), -1).nan_to_num(0.0, 0.0, 0.0).abs().amax(1))
     finally:
         for hook in hooks:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["LadderBound", "ladder_bound"]
+__all__ = ["LadderBound", "ladder_bound", "without_masks"]
 
 FASTEST_TAIL = 0.9  # ratio of changes from which on their sum is not bounded
 ROUNDING = 16  # units of rounding and root of the steps: below, a change is not one of them
@@ -82,7 +82,7 @@ def ladder_bound(
     errors add up like N. There changes of under 4 N units are rounding too; and so they are where
     they do not fall (r >= 0.9), as of large states that change little from step to step.
     """
-    flat = [y.detach().reshape(len(y), -1) for y in outputs]
+    flat = [y.detach().reshape(len(y), -1) for y in without_masks(outputs)]
     eps = max(eps, torch.finfo(flat[0].dtype).eps)
     flat = [y.double() for y in flat]
     changes = torch.stack([_largest(b - a) for a, b in pairwise(flat)])
@@ -111,6 +111,12 @@ def ladder_bound(
         observed = torch.where(shows, torch.log2(torch.maximum(a, floor) / b), observed)
     bound, resolved = (torch.where(known, x, float("inf")) for x in (bound, resolved))
     return LadderBound(changes, bound, resolved, observed)
+
+
+def without_masks(outputs: list[Tensor]) -> list[Tensor]:
+    """Outputs with 0 for entries that are -inf in all, as of a mask: those do not change."""
+    masked = torch.stack([y == -float("inf") for y in outputs]).all(0)
+    return [y.masked_fill(masked, 0.0) for y in outputs]
 
 
 def _largest(x: Tensor) -> Tensor:
