@@ -156,6 +156,7 @@ class _Batch:
     hidden: Tensor
     ladder: LadderBound
     nonfinite: Tensor
+    tied: Tensor
 
 
 def _measured(
@@ -168,7 +169,7 @@ def _measured(
     everything, first = outputs + more, outputs[0]
     shown = without_masks(everything)
     finite = torch.stack([torch.isfinite(o.reshape(len(o), -1)).all(1) for o in shown])
-    correct = None
+    correct, tied = None, torch.zeros_like(finite[0])
     room: Tensor | float
     if tolerance is not None:
         far = [(o - first).reshape(len(o), -1).abs().amax(1) > tolerance for o in everything[1:]]
@@ -179,10 +180,11 @@ def _measured(
         flipped = (classes[1:] != classes[0]).any(0)
         room = margin_of(first) / 2
         finite &= has_class(first)
+        tied = torch.stack([margin_of(o) == 0 for o in everything]).all(0)
         correct = None if y is None else classes == labels_of(y, first)
     ratio = torch.nan_to_num(ladder.bound / room, nan=inf, posinf=inf)
     hidden = ladder.hidden(room) & finite.all(0)
-    return _Batch(correct, flipped | ~finite.all(0), ratio, hidden, ladder, ~finite.all(0))
+    return _Batch(correct, flipped | ~finite.all(0), ratio, hidden, ladder, ~finite.all(0), tied)
 
 
 def _report(
@@ -215,6 +217,7 @@ def _report(
         expected_order=expected,
         nonfinite=sum(int(batch.nonfinite.sum()) for batch in found),
         hidden=sum(int(batch.hidden.sum()) for batch in found),
+        tied=sum(int(batch.tied.sum()) for batch in found),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from numbers import Integral
 from typing import Literal
 
 import numpy as np
@@ -307,5 +308,5 @@ def _check_own(rows: list[Row], start: int) -> None:
 def _check_options(gramian: str, chunk: int) -> None:
     if gramian not in ("parameters", "features"):
         raise ValueError(f'`gramian` must be "parameters" or "features", got {gramian!r}')
-    if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
+    if isinstance(chunk, bool) or not isinstance(chunk, Integral) or chunk < 1:
         raise ValueError(f"`chunk` must be a whole number of losses, at least 1, got {chunk!r}")

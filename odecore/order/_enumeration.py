@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from numbers import Integral
 
 from odecore.order._rooted_tree import RootedTree, trees_of
 
@@ -45,7 +46,7 @@ def rooted_trees(order: int, /) -> tuple[RootedTree, ...]:
     >>> [str(tree) for tree in rooted_trees(3)]
     ['[[•]]', '[••]']
     """
-    if not isinstance(order, int):
+    if not isinstance(order, Integral):
         raise TypeError(f"`order` is a number of vertices, an int; got {order!r}")
     if not 1 <= order <= MAX_ORDER:
         raise ValueError(

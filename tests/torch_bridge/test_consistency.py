@@ -754,3 +754,16 @@ def test_outputs_that_no_steps_make_finite_ask_for_none():
     with pytest.raises(ValueError, match="20 of 20 samples are not finite in any"):
         adapt_steps(model, x)
     assert model[0].steps == 4
+
+
+def test_equal_scores_ask_for_no_wider_dtype():
+    model, x = planar(4).double(), torch.randn(900, 2, dtype=torch.float64)
+    with torch.no_grad():
+        model[1].weight.zero_()
+        model[1].bias.zero_()
+    report = solver_consistency(model, [x])
+    assert report.tied == 900
+    assert report.verdict == "undecided"
+    assert "scores of 900 samples are equal" in str(report)
+    assert "wider" not in str(report)
+    assert SolverConsistencyReport.from_json(report.to_json()) == report
