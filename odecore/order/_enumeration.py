@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from numbers import Integral
 
 from odecore.order._rooted_tree import RootedTree, trees_of
 
@@ -46,7 +45,7 @@ def rooted_trees(order: int, /) -> tuple[RootedTree, ...]:
     >>> [str(tree) for tree in rooted_trees(3)]
     ['[[•]]', '[••]']
     """
-    if not isinstance(order, Integral):
+    if not isinstance(order, int):
         raise TypeError(f"`order` is a number of vertices, an int; got {order!r}")
     if not 1 <= order <= MAX_ORDER:
         raise ValueError(

@@ -145,8 +145,3 @@ def test_principal_error_of_the_three_eighths_rule():
 def test_coefficients_that_do_not_fit_are_refused(A, b):
     with pytest.raises(ValueError, match="one for each weight in `b`"):
         elementary_weights([RootedTree()], A, b)
-
-
-def test_orders_may_be_numpys_integers():
-    rooted_trees.cache_clear()
-    assert rooted_trees(np.int64(5)) == rooted_trees(5)
