@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from numbers import Integral
 from typing import Literal
 
 import numpy as np
@@ -311,6 +312,6 @@ def check_options(
     """Refuse options before a pass is spent on them."""
     if gramian not in ("parameters", "features"):
         raise ValueError(f'`gramian` must be "parameters" or "features", got {gramian!r}')
-    if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
+    if isinstance(chunk, bool) or not isinstance(chunk, Integral) or chunk < 1:
         raise ValueError(f"`chunk` must be a whole number of losses, at least 1, got {chunk!r}")
     equiangular_weights([[1.0]], scaling=scaling, on_zero=on_zero)
