@@ -29,6 +29,7 @@ Field = Callable[[Any, Any], Any]
 Linear = Callable[[Any], Any]
 
 KRYLOV, RESTARTS = 40, 10  # dimension of the largest space, and how often it begins anew
+SLOW = 2  # evaluations of a step, in units of the unknowns, from which on matrices are cheaper
 SOLVED = 1e-3  # relative residual; Newton's method sees in its rate what remains
 
 
@@ -209,7 +210,7 @@ class StageEquations:
             nonlocal eliminate
             if eliminate is None:
                 x, left = restarted_gmres(product, r, SOLVED, KRYLOV, RESTARTS)
-                dear = not left <= SOLVED or self.evaluations > size
+                dear = not left <= SOLVED or self.evaluations > SLOW * size
                 if not (dear and isfinite(left) and self.options.may_change(size)):
                     return x
                 self.matrices = True
