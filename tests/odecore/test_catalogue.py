@@ -31,7 +31,7 @@ def test_declared_orders_hold_and_the_next_fail(name):
         assert order_of_accuracy(method, weights=method.b_hat) == method.embedded_order
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if 0 < tableau(n).uncertainty])
+@pytest.mark.parametrize("name", [n for n in NAMES if tableau(n).uncertainty > 0])
 def test_decimals_hold_the_conditions_as_well_as_double_precision_shows(name):
     # Otherwise errors of solves would end at a plateau that nobody was told of.
     method = tableau(name)
