@@ -32,7 +32,7 @@ class Newton:
         `fun` where there is no `jacobian`. By default direct with a `jacobian`, and without one up
         to 400 unknowns: the entries of the state times the stages that are solved for together. Up
         to 4000 the solve goes on with matrices once GMRES stagnates, or a step costs more than
-        two evaluations for each unknown; that needs several arrays of unknowns^2 numbers.
+        four evaluations for each unknown; that needs several arrays of unknowns^2 numbers.
     tolerance : float, optional
         Error of the stages in units of the step's tolerance, in adaptive steps. In given steps
         Newton's method goes on until rounding.

@@ -29,7 +29,7 @@ Field = Callable[[Any, Any], Any]
 Linear = Callable[[Any], Any]
 
 KRYLOV, RESTARTS = 40, 10  # dimension of the largest space, and how often it begins anew
-SLOW = 2  # evaluations of a step, in units of the unknowns, from which on matrices are cheaper
+SLOW = 4  # evaluations of a step, in units of the unknowns, from which on matrices are cheaper
 SOLVED = 1e-3  # relative residual; Newton's method sees in its rate what remains
 
 
