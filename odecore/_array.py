@@ -88,8 +88,15 @@ def as_state(value: Any, label: str, /) -> Any:
     Raises
     ------
     TypeError
-        If the array does not hold real or complex floating-point numbers.
+        If the array does not hold real or complex floating-point numbers, or is masked, a matrix
+        or a record of NumPy, whose arithmetic is not that of arrays.
     """
+    if isinstance(value, np.ma.MaskedArray | np.matrix | np.recarray):
+        raise TypeError(
+            f"`{label}` must be a plain array, got {type(value).__name__}, whose arithmetic is its "
+            "own: fill masked entries, value.filled(0.0), or leave them out, value.compressed(); "
+            "of a matrix take numpy.asarray(value), and of a record a dict of its fields"
+        )
     if not is_array_api_obj(value):
         try:
             found = np.asarray(value)

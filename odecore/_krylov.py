@@ -58,8 +58,9 @@ def gmres(
 
 def restarted_gmres(
     product: Callable[[Any], Any], b: Any, tolerance: float, max_size: int, restarts: int, /
-) -> Any:
-    """The last x of up to `restarts` solves by `gmres`, each of what the one before left.
+) -> tuple[Any, float]:
+    """The last x of up to `restarts` solves by `gmres`, each of what the one before left, and what
+    the last one leaves, relative to b.
 
     Stops at the tolerance, and where a solve takes away less than a tenth. NaN where a product is
     not finite.
@@ -68,13 +69,13 @@ def restarted_gmres(
     for _ in range(restarts):
         change, residual, _ = gmres(product, left, tolerance / before, max_size)
         if not isfinite(residual):
-            return b * nan
+            return b * nan, nan
         x = x + change
         after = before * residual
         if not (tolerance < after and residual < STALLED):
             break
         left, before = b - product(x), after
-    return x
+    return x, after
 
 
 def _on_host(

@@ -3,7 +3,8 @@
 from odecore import __version__ as __version__
 from torch_bridge._adapt_steps import StepChange, adapt_steps
 from torch_bridge._adjoint import odeint_adjoint
-from torch_bridge._attack import Attack, Expectation, autoattack
+from torch_bridge._attack import Attack, Expectation
+from torch_bridge._autoattack import autoattack
 from torch_bridge._blocks import DenseField, NeuralODE
 from torch_bridge._certified_step import StepCertificate, certified_step
 from torch_bridge._certifier import Certifier

@@ -63,7 +63,7 @@ def odeint_adjoint(
     adjoint_options: Mapping[str, Any] | None = None,
     adjoint_params: Iterable[Tensor] | None = None,
     nodes: int | None = None,
-    memory: int | None = None,
+    memory: float | None = None,
     adjoint: str | None = None,
     certificate: Certifier | float | bool | None = None,
     compile: bool = False,
@@ -93,7 +93,7 @@ def odeint_adjoint(
         Chebyshev points stored in each interval between output times, at least 2. By default on
         the CPU as many as the tolerance asks for, or as resolve what fixed steps do, in panels if
         need be; otherwise 17.
-    memory : int, optional
+    memory : int or infinity, optional
         A budget in bytes for the backward pass: for the states at the nodes, of which there are
         fewer if need be, and for what func saves at nodes that are evaluated together. Where that
         is beyond the budget, the adjoint equation is stepped through. A certificate evaluates all

@@ -16,7 +16,7 @@ __all__ = ["refuse_steps", "refuse_unused", "require_methods", "warn_of_callback
 
 
 def refuse_unused(
-    adjoint: str, given: dict[str, Any], nodes: int | None, memory: int | None, compile: bool
+    adjoint: str, given: dict[str, Any], nodes: int | None, memory: float | None, compile: bool
 ) -> None:
     """Raise ValueError for an option that this adjoint would ignore in silence."""
     unused = {

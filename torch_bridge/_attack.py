@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from typing import Any
 from warnings import warn
 
 import torch
@@ -13,13 +12,12 @@ from torch import Tensor, nn
 
 from odecore.errors import WeakAttackWarning
 from torch_bridge._ensembles import log_mean_probability
-from torch_bridge._evaluation import evaluating, untouched_gradients, untouched_randomness
+from torch_bridge._evaluation import evaluating, untouched_gradients
 from torch_bridge._solver_draws import draw_again, drawing, require_drawn, untouched_names
 
-__all__ = ["Attack", "Expectation", "autoattack"]
+__all__ = ["Attack", "Expectation"]
 
 NORMS = {"inf": inf, "2": 2.0, "1": 1.0}
-VERSIONS = ("standard", "plus", "rand", "custom")  # of AutoAttack
 FEW = 4  # units of rounding by which an input may leave the valid ones
 ROUNDING = 1e-5  # that is allowed in eps; rounding of the sum x + perturbation comes on top
 
@@ -98,8 +96,16 @@ class Attack:
         Raises
         ------
         ValueError
-            If the attack returns another shape, NaN, leaves its ball, or the valid inputs.
+            Without samples, for inputs that are not valid ones, and if the attack returns another
+            shape, NaN, leaves its ball, or the valid inputs.
         """
+        if not len(x):
+            raise ValueError("an attack needs at least one sample, got none")
+        if (outside := self._outside(x, x)) > 0:
+            raise ValueError(
+                f"the inputs lie outside of the valid ones, {self._valid}, by {outside:.3g}, "
+                "before any attack: scale or clamp them, or give other `low` and `high`"
+            )
         with (
             evaluating(model),
             untouched_gradients(model),
@@ -110,7 +116,7 @@ class Attack:
         if not isinstance(x_adv, Tensor) or x_adv.shape != x.shape:
             shape = tuple(x_adv.shape) if isinstance(x_adv, Tensor) else type(x_adv).__name__
             raise ValueError(f"the attack must return inputs {tuple(x.shape)}, got {shape}")
-        x_adv = x_adv.detach()
+        x_adv = x_adv.detach().to(x)
         self._require_ball(x, x_adv)
         self._require_valid(x, x_adv)
         return x_adv
@@ -130,14 +136,23 @@ class Attack:
             )
 
     def _require_valid(self, x: Tensor, x_adv: Tensor) -> None:
+        if (outside := self._outside(x, x_adv)) > 0:
+            raise ValueError(
+                f"the attack left the valid inputs {self._valid} by {outside:.3g}; clamp them"
+            )
+
+    @property
+    def _valid(self) -> str:
+        low = -inf if self.low is None else self.low
+        return f"[{low:g}, {inf if self.high is None else self.high:g}]"
+
+    def _outside(self, x: Tensor, seen: Tensor) -> float:
+        """By how much inputs leave the valid ones; 0 where rounding may have done it."""
         low = -inf if self.low is None else self.low
         high = inf if self.high is None else self.high
-        outside = float(torch.maximum(low - x_adv, x_adv - high).max())
+        outside = float(torch.maximum(low - seen, seen - high).max())
         largest = max(float(x.abs().max()), *(abs(z) for z in (low, high) if abs(z) < inf), 0.0)
-        if outside > FEW * torch.finfo(x.dtype).eps * largest:
-            raise ValueError(
-                f"the attack left the valid inputs [{low:g}, {high:g}] by {outside:.3g}; clamp them"
-            )
+        return outside if outside > FEW * torch.finfo(x.dtype).eps * largest else 0.0
 
     def sizes(self, x: Tensor, x_adv: Tensor) -> Tensor:
         """The norm of each sample's perturbation, (batch,)."""
@@ -204,54 +219,3 @@ class Expectation(nn.Module):
     def extra_repr(self) -> str:
         """Show the number of draws."""
         return f"draws={self.draws}"
-
-
-def autoattack(
-    eps: float, norm: str = "inf", *, version: str = "standard", seed: int = 0, **options: Any
-) -> Attack:
-    """AutoAttack, by pyautoattack, for inputs in [0, 1].
-
-    Parameters
-    ----------
-    eps : float
-    norm : {"inf", "2", "1"}, optional
-    version : {"standard", "plus", "rand", "custom"}, optional
-        "rand" averages gradients over draws of a random model, and is the one for those.
-    seed : int, optional
-    **options
-        Further arguments of `pyautoattack.AutoAttack`, such as `attacks` for "custom".
-
-    Returns
-    -------
-    Attack
-
-    Raises
-    ------
-    ValueError
-        For another `version` or `norm`.
-    ImportError
-        Without the extra `robust`: ``pip install odecore[robust]``.
-    """
-    if version not in VERSIONS:
-        raise ValueError(f"`version` must be one of {', '.join(VERSIONS)}, got {version!r}")
-    try:
-        from pyautoattack import AutoAttack  # optional
-    except ImportError as error:
-        raise ImportError("install the extra: pip install odecore[robust]") from error
-
-    def run(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        wide = x[:, :, None] if x.ndim == 3 else x  # it takes three axes for one image
-        attack = AutoAttack(
-            lambda z: model(z.reshape(len(z), *x.shape[1:])),
-            eps=eps,
-            norm={"inf": "Linf", "2": "L2", "1": "L1"}[norm],
-            version=version,
-            seed=seed,
-            device=x.device,
-            **options,
-        )
-        with untouched_randomness():  # it sets torch's seed
-            found = attack.run_standard_evaluation(wide, y, batch_size=len(x))[0]
-        return found.reshape(x.shape)
-
-    return Attack(run, eps, norm, low=0.0, high=1.0)

@@ -15,11 +15,21 @@ from odecore.solve import Newton
 from odecore.tableaux import Coefficients
 from torch_bridge._adjoint_refusals import require_methods
 from torch_bridge._certifier import Certifier
-from torch_bridge._methods import Solver, is_adaptive, solver_of
+from torch_bridge._methods import ADAMS, Solver, is_adaptive, solver_of
 
-__all__ = ["check_function", "check_gradients", "check_solver", "times_of_block"]
+__all__ = [
+    "SETTINGS",
+    "check_batched",
+    "check_function",
+    "check_settings",
+    "times_of_block",
+    "tolerances",
+]
 
 ADJOINTS = ("direct", "restored", "reversed", "discrete")
+
+#: What can be set in a block that is made, and is checked together.
+SETTINGS = ("solver", "steps", "rtol", "atol", "adjoint", "nodes", "certificate", "compiles")
 
 
 def check_function(func: Any) -> None:
@@ -55,14 +65,44 @@ def times_of_block(t: Sequence[float]) -> tuple[float, ...]:
     return times
 
 
-def check_solver(solver: Any, steps: Any, rtol: Any, atol: Any) -> Solver | None:
+def check_settings(
+    *,
+    solver: Any,
+    steps: Any,
+    rtol: Any,
+    atol: Any,
+    adjoint: str,
+    nodes: Any,
+    certificate: Any,
+    compiles: bool,
+) -> None:
+    """Raise ValueError or TypeError for settings that are none, or have no effect together."""
+    chosen = _checked_solver(solver, steps, rtol, atol)
+    _check_gradients(chosen, adjoint, nodes, certificate, compiles)
+    check_batched(solver, adjoint)
+
+
+def check_batched(solver: Any, adjoint: str) -> None:
+    """Raise ValueError for an ensemble in one pass with an adjoint that knows none."""
+    if getattr(solver, "batched", False) and adjoint != "direct":
+        raise ValueError(f'`batched` is for adjoint="direct", got {adjoint!r}; leave it out')
+
+
+def _checked_solver(solver: Any, steps: Any, rtol: Any, atol: Any) -> Solver | None:
     """The solver that all calls will have, checked; None for a Module, which makes others."""
     if steps is not None and (not isinstance(steps, Integral) or steps is True or steps < 1):
         raise ValueError(f"`steps` must be a positive int, got {steps!r}")
     if steps is None and not is_adaptive(solver):
         raise ValueError("this solver takes fixed steps; give `steps`, their number")
+    given = [name for name, x in (("rtol", rtol), ("atol", atol)) if x is not None]
+    if given and steps is not None and not (isinstance(solver, str) and solver in ADAMS):
+        raise ValueError(
+            f"{', '.join(given)} have no effect in {steps} given steps: leave them out, or give "
+            "steps=None with an adaptive solver such as 'dopri5'"
+        )
     if isinstance(solver, nn.Module):
         return None
+    rtol, atol = tolerances(rtol, atol)
     found = solver_of(solver, None if steps is None else {"steps": steps}, rtol, atol, Newton())
     if found.adaptive:
         if isinstance(rtol, float | int) and rtol >= 1:
@@ -74,7 +114,12 @@ def check_solver(solver: Any, steps: Any, rtol: Any, atol: Any) -> Solver | None
     return found
 
 
-def check_gradients(
+def tolerances(rtol: Any, atol: Any) -> tuple[Any, Any]:
+    """Tolerances, by default 1e-6 and 1e-8."""
+    return 1e-6 if rtol is None else rtol, 1e-8 if atol is None else atol
+
+
+def _check_gradients(
     solver: Solver | None, adjoint: str, nodes: Any, certificate: Any, compile: bool
 ) -> None:
     """Raise ValueError for gradients that can not be had so."""

@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from odecore.tableaux import ButcherTableau, Coefficients
 from torch_bridge._adjoint import odeint_adjoint
 from torch_bridge._block_arguments import (
+    SETTINGS,
+    check_batched,
     check_function,
-    check_gradients,
-    check_solver,
+    check_settings,
     times_of_block,
+    tolerances,
 )
 from torch_bridge._certifier import Certifier
 from torch_bridge._draws import in_backward
@@ -51,8 +53,9 @@ class NeuralODE(nn.Module):
     steps : int, optional
         Steps between output times, for fixed steps; needed where the solver has no error estimate.
     rtol, atol : float, optional
-        Tolerances of adaptive steps. The defaults are too small for states in half precision, such
-        as those of layers under autocast: give fixed steps, rtol >= eps, or `y.float()`.
+        Tolerances of adaptive steps, by default 1e-6 and 1e-8, and of Adams methods in given ones.
+        The defaults are too small for states in half precision, such as those of layers under
+        autocast: give fixed steps, rtol >= eps, or `y.float()`.
     adjoint : {"direct", "restored", "reversed", "discrete"}, optional
         Gradients through the steps (exact for the discrete map), or by `odeint_adjoint`, whose
         memory does not grow with the steps.
@@ -66,14 +69,15 @@ class NeuralODE(nn.Module):
     check : {"warn", "raise", "off"}, optional
         What to do if `check_rhs` finds something at the first solve, and at the first one in the
         other mode of training: two calls of `func` each, unless somebody watches its calls by
-        forward hooks or dispatch modes, compiles or transforms it; then at a later solve.
+        hooks or dispatch modes, compiles or transforms it; then at a later solve.
 
     Raises
     ------
     ValueError
         For another value of `adjoint` or `check`, fewer than two times, or such as are not finite
-        or not monotone, an unknown or unfit solver, missing or bad `steps`, bad tolerances, `nodes`
-        or `certificate` where they have no effect, or `compile` where there is nothing to compile.
+        or not monotone, an unknown or unfit solver, missing or bad `steps`, bad tolerances,
+        tolerances, `nodes` or `certificate` where they have no effect, `batched` ensembles with
+        another adjoint than "direct", or `compile` where there is nothing to compile.
     TypeError
         For a function that can not be called with two arguments, and a `solver` of another type.
     odecore.errors.RightHandSideError
@@ -86,8 +90,9 @@ class NeuralODE(nn.Module):
 
     Notes
     -----
-    ``torch.export.export(model, inputs, strict=False)`` records fixed steps of explicit methods
-    between the block's own times, with adjoint="direct".
+    Solver, steps and the other options of the solve are attributes, which may be set, and are
+    checked then as here. ``torch.export.export(model, inputs, strict=False)`` records fixed steps
+    of explicit methods between the block's own times, with adjoint="direct".
 
     Examples
     --------
@@ -104,8 +109,8 @@ class NeuralODE(nn.Module):
         solver: str | ButcherTableau | Coefficients | nn.Module = "dopri5",
         t: Sequence[float] = (0.0, 1.0),
         steps: int | None = None,
-        rtol: float = 1e-6,
-        atol: float = 1e-8,
+        rtol: float | None = None,
+        atol: float | None = None,
         adjoint: str = "direct",
         nodes: int | None = None,
         certificate: Certifier | float | bool | None = None,
@@ -117,8 +122,8 @@ class NeuralODE(nn.Module):
             raise ValueError(f"`check` must be one of {', '.join(CHECKS)}, got {check!r}")
         check_function(func)
         times = times_of_block(t)
-        chosen = check_solver(solver, steps, rtol, atol)
-        check_gradients(chosen, adjoint, nodes, certificate, compile)
+        settings = solver, steps, rtol, atol, adjoint, nodes, certificate, compile
+        check_settings(**dict(zip(SETTINGS, settings, strict=True)))
         self.func = func
         self.solver = solver
         self.t = times
@@ -130,6 +135,14 @@ class NeuralODE(nn.Module):
         self._checked: tuple[bool, ...] = ()  # the modes in which it was
         self._replaced: dict[int | None, tuple[Any, int]] = {}  # by thread; None: for all
         self._last = self.replaced
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; settings of the solve are checked as when the block is made."""
+        if name in SETTINGS and "_last" in vars(self):
+            check_settings(**{each: getattr(self, each) for each in SETTINGS} | {name: value})
+            if name == "solver":
+                self._modules.pop(name, None)  # which takes Modules only
+        super().__setattr__(name, value)
 
     @property
     def replaced(self) -> tuple[Any, int]:
@@ -166,10 +179,7 @@ class NeuralODE(nn.Module):
             self._last = replaced
         solver = self.solver if replaced[0] is None else replaced[0]
         if isinstance(solver, SolverEnsemble):
-            if solver.batched and self.adjoint != "direct":
-                raise ValueError(
-                    f'`batched` is for adjoint="direct", got {self.adjoint!r}; leave it out'
-                )
+            check_batched(solver, self.adjoint)
             return solver.average(lambda method, y: self._solved(method, y, t), y0)
         if isinstance(solver, nn.Module):  # others at each call: a program for each
             return self._solved(solver(y0), y0, t)
@@ -177,9 +187,10 @@ class NeuralODE(nn.Module):
 
     def _solved(self, method: Any, y0: Tensor, t: Tensor | None, compiles: bool = False) -> Tensor:
         steps = None if self.steps is None else {"steps": self.steps * self.replaced[1]}
+        rtol, atol = tolerances(self.rtol, self.atol)
         arguments: dict[str, Any] = {
-            "rtol": self.rtol,
-            "atol": self.atol,
+            "rtol": rtol,
+            "atol": atol,
             "method": method,
             "options": steps,
             "compile": compiles,

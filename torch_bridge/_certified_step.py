@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,8 +83,8 @@ def certified_step(
     ------
     ValueError
         If `largest` is not positive and finite, the direction has not the parameters' structure
-        and shapes, it is not given and no parameter has a `.grad`, or there is no loss or no
-        parameter.
+        and shapes, it is not given and no parameter has a `.grad`, there is no loss or no
+        parameter, or the losses change a buffer, as BatchNorm does in training.
     TypeError
         If parameters are no real tensors, or losses no real scalars.
     odecore.errors.NonfiniteGradientError
@@ -121,7 +122,8 @@ def certified_step(
     with torch.no_grad():
         with warnings.catch_warnings():  # torch warns of its own use, at its first forward pass
             warnings.filterwarnings("ignore", r".*torch\.jit\.script", DeprecationWarning)
-            (values, rates), (_, curvatures) = torch.func.jvp(along, x, d)
+            with _naming_buffers():
+                (values, rates), (_, curvatures) = torch.func.jvp(along, x, d)
         eps = float(torch.finfo(values.dtype).eps)
         values, rates, curvatures = (v.cpu().double().numpy() for v in (values, rates, curvatures))
         _check_finite(values, rates, curvatures)
@@ -134,6 +136,21 @@ def certified_step(
                 return StepCertificate(step, limit, rates, curvatures, decreases)
             step /= 2
     return StepCertificate(0.0, limit, rates, curvatures, np.zeros_like(values))
+
+
+@contextmanager
+def _naming_buffers() -> Iterator[None]:
+    """Say what to do where the losses change a tensor that they hold."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "mutate a captured Tensor" not in str(error):
+            raise
+        raise ValueError(
+            "`losses` must not change tensors besides their results, as BatchNorm in training "
+            "changes its running statistics; call eval(), or set track_running_stats=False, or "
+            "give torch.func.functional_call copies of the buffers too"
+        ) from error
 
 
 def _aligned(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import inf, isnan
+from numbers import Integral
 from statistics import median
 from typing import Any
 
@@ -15,14 +16,16 @@ from torch import Tensor, nn
 from odecore.errors import SolveError
 from odecore.solve import Newton
 from torch_bridge._blocks import NeuralODE
-from torch_bridge._class_scores import classes_of, labels_of, margin_of
+from torch_bridge._class_scores import classes_of, has_class, labels_of, margin_of
 from torch_bridge._consistency_report import SolverConsistencyReport
 from torch_bridge._evaluation import evaluating
 from torch_bridge._fields import Autocast
 from torch_bridge._methods import solver_of
 from torch_bridge._paired_gap import PairedGap
+from torch_bridge._rounding_probe import rounding_unit
+from torch_bridge._sample_batches import batches_of, tensor_of
 from torch_bridge._solved_by import SolvedBy
-from torch_bridge._step_ladder import LadderBound, ladder_bound
+from torch_bridge._step_ladder import LadderBound, ladder_bound, without_masks
 
 __all__ = ["ladder_of", "most_steps", "order_of", "solver_consistency"]
 
@@ -30,7 +33,7 @@ SHARE_SEEN = 0.05  # of samples whose order must show for the order to count
 
 
 def solver_consistency(
-    model: nn.Module | Callable[[Tensor, int], Tensor],
+    model: nn.Module | Callable[[Any, int], Any],
     loader: Iterable[Any],
     *,
     task: str = "classification",
@@ -48,9 +51,10 @@ def solver_consistency(
     model : Module or callable
         A Module with at least one `NeuralODE`, in given `steps`; all of them are refined together.
         Or, of any library, `model(x, n)` with n steps; then give `steps` and `order`, and see to
-        evaluation mode.
+        evaluation mode. It gets batches as tensors or NumPy arrays.
     loader : iterable
-        Of batches (x, y), or of x alone: a DataLoader, a list. For classification y holds class
+        Of batches (x, y), or of x alone: a DataLoader, a list. Arrays of other libraries become
+        NumPy's, and for a Module tensors. For classification y holds class
         numbers (n,), and the model's output is (n, classes), or (n,) or (n, 1) of two classes.
     task : {"classification", "regression"}, optional
     tolerance : float, optional
@@ -105,7 +109,7 @@ def solver_consistency(
         raise ValueError(
             f"regression needs a positive `tolerance`, and only it: got {tolerance!r} for {task}"
         )
-    if not isinstance(halvings, int) or halvings < 2:
+    if not isinstance(halvings, Integral) or halvings < 2:
         raise ValueError(f"`halvings` must be a whole number from 2, got {halvings!r}")
     if isinstance(solvers, str):
         raise TypeError(f"`solvers` must be a sequence of solvers, got {solvers!r}: ({solvers!r},)")
@@ -130,10 +134,12 @@ def solver_consistency(
     module = model if isinstance(model, nn.Module) else nn.Identity()
     drawn = nn.ModuleList([s for s in solvers if isinstance(s, nn.Module)])
     with evaluating(module), evaluating(drawn), torch.no_grad():
-        for x, y in _batches(loader, module, progress):
+        for x, y in batches_of(loader, model, progress):
             outputs = [_called(solved, x, ladder[0]) for solved in ladder]
             more = [_called(solved, x, ladder[0]) for solved in others]
-            precise = ladder_bound(outputs, expected, steps, coarsest_eps(module, x))
+            eps = coarsest_eps(module, tensor_of(x))
+            unit = rounding_unit(ladder[0], module, x, outputs[0], eps)
+            precise = ladder_bound(outputs, expected, steps, eps, unit)
             found.append(_measured(outputs, more, y, precise, tolerance))
     if not found:
         raise ValueError("`loader` gave no batch")
@@ -150,6 +156,7 @@ class _Batch:
     hidden: Tensor
     ladder: LadderBound
     nonfinite: Tensor
+    tied: Tensor
 
 
 def _measured(
@@ -159,10 +166,10 @@ def _measured(
     ladder: LadderBound,
     tolerance: float | None,
 ) -> _Batch:
-    everything = outputs + more
-    first = outputs[0]
-    finite = torch.stack([torch.isfinite(o.reshape(len(o), -1)).all(1) for o in everything])
-    correct = None
+    everything, first = outputs + more, outputs[0]
+    shown = without_masks(everything)
+    finite = torch.stack([torch.isfinite(o.reshape(len(o), -1)).all(1) for o in shown])
+    correct, tied = None, torch.zeros_like(finite[0])
     room: Tensor | float
     if tolerance is not None:
         far = [(o - first).reshape(len(o), -1).abs().amax(1) > tolerance for o in everything[1:]]
@@ -172,10 +179,12 @@ def _measured(
         classes = torch.where(finite, classes, -1)
         flipped = (classes[1:] != classes[0]).any(0)
         room = margin_of(first) / 2
+        finite &= has_class(first)
+        tied = torch.stack([margin_of(o) == 0 for o in everything]).all(0)
         correct = None if y is None else classes == labels_of(y, first)
     ratio = torch.nan_to_num(ladder.bound / room, nan=inf, posinf=inf)
     hidden = ladder.hidden(room) & finite.all(0)
-    return _Batch(correct, flipped | ~finite.all(0), ratio, hidden, ladder, ~finite.all(0))
+    return _Batch(correct, flipped | ~finite.all(0), ratio, hidden, ladder, ~finite.all(0), tied)
 
 
 def _report(
@@ -208,6 +217,7 @@ def _report(
         expected_order=expected,
         nonfinite=sum(int(batch.nonfinite.sum()) for batch in found),
         hidden=sum(int(batch.hidden.sum()) for batch in found),
+        tied=sum(int(batch.tied.sum()) for batch in found),
     )
 
 
@@ -277,50 +287,26 @@ def _positive_order(order: float) -> float:
     return float(order)
 
 
-def _with_steps(model: Callable[[Tensor, int], Tensor], steps: int, x: Tensor) -> Tensor:
+def _with_steps(model: Callable[[Any, int], Any], steps: int, x: Any) -> Any:
     return model(x, steps)
 
 
-def _called(solved: Callable[[Tensor], Tensor], x: Tensor, own: Callable[..., Tensor]) -> Tensor:
+def _called(solved: Callable[[Any], Any], x: Any, own: Callable[..., Any]) -> Tensor:
     """The output; for a finer solve that fails sample by sample, with NaN where it fails."""
     try:
-        found = solved(x)
+        found = tensor_of(solved(x))
     except SolveError:
         if solved is own:
             raise
         if len(x) == 1:
-            return torch.full_like(own(x), float("nan"))
-        return torch.cat([_called(solved, row, own) for row in x.split(1)])
+            return torch.full_like(tensor_of(own(x)), float("nan"))
+        return torch.cat([_called(solved, x[k : k + 1], own) for k in range(len(x))])
     if not isinstance(found, Tensor) or not found.is_floating_point() or len(found) != len(x):
         raise TypeError(
-            "the model must return one real tensor with a row for each sample, got "
+            "the model must return one real array with a row for each sample, got "
             f"{tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__}"
         )
     return found
-
-
-def _batches(
-    loader: Iterable[Any], model: nn.Module, progress: bool | Callable[[float], None]
-) -> Iterator[tuple[Tensor, Any]]:
-    """Batches on the device of the model, as inputs and labels."""
-    device = next((p.device for p in model.parameters()), None)
-    try:
-        count = len(loader)  # type: ignore[arg-type]
-    except (TypeError, NotImplementedError):  # as of a DataLoader of an iterable
-        count = 0
-    shown = loader
-    if progress is True:
-        from tqdm.auto import tqdm
-
-        shown = tqdm(loader, desc="solver consistency")
-    for k, batch in enumerate(shown):
-        x, y = (*batch, None)[:2] if isinstance(batch, tuple | list) else (batch, None)
-        if not isinstance(x, Tensor):
-            raise TypeError(f"batches must be tensors or pairs (x, y), got {type(x).__name__}")
-        if len(x):
-            yield x.to(device), y
-        if callable(progress):
-            progress((k + 1) / count if count else k + 1)
 
 
 def _name(solver: Any) -> str:

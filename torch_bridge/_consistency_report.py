@@ -49,6 +49,8 @@ class SolverConsistencyReport:
     hidden : int, optional
         Samples that rounding alone leaves uncertified: their changes above its floor would certify
         them. Of those no dtype as narrow tells whether they are the flow's.
+    tied : int, optional
+        Samples whose largest scores are equal in all steps, so that they have no class.
     """
 
     task: str
@@ -64,6 +66,7 @@ class SolverConsistencyReport:
     expected_order: float
     nonfinite: int
     hidden: int = 0
+    tied: int = 0
 
     @property
     def gap(self) -> PairedGap | None:
@@ -120,6 +123,11 @@ class SolverConsistencyReport:
         few = self.certified >= CERTIFIED and self.largest_gap[0] <= GAP
         if self.verdict != "undecided" or few:
             return ""
+        if self.tied and self.tied >= self.hidden:
+            return (
+                f"the largest scores of {self.tied} samples are equal in all steps: they have no "
+                "class, as where the weights of a head are zero"
+            )
         return (
             f"rounding hides what the steps change: it alone leaves {self.hidden} samples "
             "uncertified; compare in a wider dtype, as model.double() with inputs in float64"

@@ -9,8 +9,16 @@ import torch
 from torch import Tensor
 
 from odecore.directions import EquiangularWeights
-from torch_bridge._objective_rows import Rows, checked_losses, processes, wanted
-from torch_bridge._objectives import OnZero, Scaling, combine, objective_rows, own_parameters
+from odecore.errors import NonfiniteGradientError
+from torch_bridge._objective_rows import Rows, averaged, checked_losses, marked, processes, wanted
+from torch_bridge._objectives import (
+    OnZero,
+    Scaling,
+    check_options,
+    combine,
+    objective_rows,
+    own_parameters,
+)
 
 __all__ = ["DescentReport", "EquiangularDescent"]
 
@@ -52,7 +60,8 @@ class EquiangularDescent:
     scaling, on_zero, chunk, scaler, synchronize : optional
         As for `equiangular_backward`. With a scaler, `step` also steps and updates the scaler.
     report : bool, optional
-        Find `expected`, and with a closure `decrease`; takes a copy of the parameters.
+        Find `expected`, and with a closure `decrease`; takes a copy of the parameters. The same on
+        all processes, which average the losses too.
 
     Notes
     -----
@@ -61,7 +70,10 @@ class EquiangularDescent:
     micro-batches' directions is not. For the same reason clip between `combine` and `step`.
 
     An optimizer that evaluates its closure again in one step, as LBFGS does, needs one function:
-    weights are found at the first evaluation and kept to the end of the step.
+    weights are found at the first evaluation and kept to the end of the step. Where a loss or a
+    gradient is not finite in a later evaluation, or the closure raises, a step of
+    `torch.optim.LBFGS` is undone: the parameters are what they were before it, the optimizer's
+    history is forgotten, and the error is passed on.
 
     Examples
     --------
@@ -89,10 +101,18 @@ class EquiangularDescent:
             raise TypeError(
                 f"`optimizer` must be a torch.optim.Optimizer, got {type(optimizer).__name__}"
             )
+        self._task_specific = tuple(task_specific)
+        check_options(chunk, scaling, on_zero)
+        if isinstance(optimizer, torch.optim.LBFGS):
+            _require_no_own(optimizer, self._task_specific)
+            if scaler is not None:
+                raise ValueError(
+                    "`scaler` must be None for LBFGS, whose steps need a closure that a scaler "
+                    "does not give; leave it out, in float32 or bfloat16"
+                )
         self.optimizer = optimizer
         self.scaler = scaler
         self.report = report
-        self._task_specific = tuple(task_specific)
         self._chunk = chunk
         self._options = {"scaling": scaling, "on_zero": on_zero, "synchronize": synchronize}
         self._pending: Rows | None = None
@@ -115,7 +135,8 @@ class EquiangularDescent:
         ValueError between `combine` and `step`: this step would leave them out.
         """
         self._require_open()
-        rows = self._rows(losses, shared=shared, retain_graph=retain_graph, formed=True)
+        scalars = checked_losses(losses)
+        rows = self._rows(scalars, shared=shared, retain_graph=retain_graph, formed=True)
         if self._pending is None:
             self._pending = rows
         else:
@@ -156,16 +177,16 @@ class EquiangularDescent:
         elif closure is None:
             self.optimizer.step()
         else:
-            self.optimizer.step(self._scalar(closure, before))  # type: ignore[arg-type]
+            self._step_evaluating(closure, before)
         (rows, weights), self._combined = self._found(), None
         if not self.report:
             return DescentReport(weights)
         decrease = None
         if closure is not None:
             with torch.no_grad():
-                after = list(closure())
+                after = self._averaged(closure())
             pairs = zip(before, after, strict=True)
-            decrease = tuple(float(a) - float(b.sum()) for a, b in pairs)
+            decrease = tuple(float(a) - float(b) for a, b in pairs)
         return DescentReport(weights, tuple(rows.decrease(moved)), decrease)
 
     def _evaluated(self, closure: Losses) -> list[Tensor]:
@@ -174,17 +195,19 @@ class EquiangularDescent:
             losses = checked_losses(closure())
             self._pending = self._rows(losses, formed=self.report or averaged)
         self.combine()
-        return [loss.detach() for loss in losses]
+        return self._averaged(losses)
+
+    def _averaged(self, losses: Iterable[Tensor]) -> list[Tensor]:
+        return averaged(losses, synchronize=self._options["synchronize"])  # type: ignore[arg-type]
 
     def _rows(
         self,
-        losses: Iterable[Tensor],
+        scalars: list[Tensor],
         *,
         shared: Tensor | Iterable[Tensor] | None = None,
         retain_graph: bool = False,
         formed: bool,
     ) -> Rows:
-        scalars = checked_losses(losses)
         parameters, own = self._parameters()
         scale = 1.0
         if self.scaler is not None:
@@ -200,6 +223,21 @@ class EquiangularDescent:
             retain_graph=retain_graph,
             formed=formed,
         )
+
+    def _step_evaluating(self, closure: Losses, before: list[Tensor]) -> None:
+        """Let the optimizer evaluate; undo a step of LBFGS that fails in a later evaluation."""
+        again = isinstance(self.optimizer, torch.optim.LBFGS)
+        start = [p.detach().clone() for p in self._both()] if again else []
+        try:
+            self.optimizer.step(self._scalar(closure, before))  # type: ignore[arg-type]
+        except Exception:
+            if start and before:
+                with torch.no_grad():
+                    for p, old in zip(self._both(), start, strict=True):
+                        p.copy_(old)
+                self.optimizer.state.clear()  # its history is that of half a step
+                self.zero_grad()
+            raise
 
     def _scalar(self, closure: Losses, before: list[Tensor]) -> Callable[[], Tensor]:
         """For the optimizer: one function, whose gradient is the direction at its first call."""
@@ -235,11 +273,7 @@ class EquiangularDescent:
     def _again(self, closure: Losses, found: EquiangularWeights) -> list[Tensor]:
         """Gradient of the weighted sum, with the weights of this step's first evaluation."""
         parameters, own = self._parameters()
-        if own:
-            raise ValueError(
-                f"`task_specific` must be empty for {type(self.optimizer).__name__}, which "
-                f"evaluates one function several times a step; got {len(own)} tensors"
-            )
+        _require_no_own(self.optimizer, own)
         with torch.enable_grad():
             losses = checked_losses(closure())
             total = sum(float(w) * x for w, x in zip(found.weights, losses, strict=True))
@@ -247,9 +281,18 @@ class EquiangularDescent:
         rows = Rows([grads], parameters, len(parameters))
         if self._options["synchronize"]:
             rows.synchronize()
+        values = self._averaged(losses)
+        bad = [i for i, value in enumerate(values) if not value.isfinite()]
+        if bad or not marked(torch.zeros(1, 1).double(), rows.gradients).isfinite():
+            bad = bad or list(range(len(values)))
+            raise NonfiniteGradientError(
+                "losses and gradients must be finite in all evaluations of a step; those of "
+                f"objectives {bad} are not in a later one: use a smaller learning rate",
+                tuple(bad),
+            )
         self.optimizer.zero_grad()
         rows.put([1.0])
-        return [loss.detach() for loss in losses]
+        return values
 
     def _parameters(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """What shares the direction and what does not, as the optimizer is now."""
@@ -263,3 +306,11 @@ class EquiangularDescent:
     def _both(self) -> tuple[Tensor, ...]:
         parameters, own = self._parameters()
         return (*parameters, *own)
+
+
+def _require_no_own(optimizer: torch.optim.Optimizer, own: tuple[Tensor, ...]) -> None:
+    if own:
+        raise ValueError(
+            f"`task_specific` must be empty for {type(optimizer).__name__}, which evaluates one "
+            f"function several times a step; got {len(own)} tensors"
+        )

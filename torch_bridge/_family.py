@@ -27,6 +27,7 @@ class TrainableSolver(nn.Module):
     Parameters
     ----------
     family : Family
+        An explicit one.
     center : mapping from str to int or Fraction
         Initial parameters, such as ``{"u": Fraction(1, 3), "v": Fraction(2, 3)}``.
     radius : int or Fraction
@@ -39,7 +40,7 @@ class TrainableSolver(nn.Module):
     Raises
     ------
     TypeError
-        If a parameter is missing, unknown or not exact.
+        If a parameter is missing, unknown or not exact, and for an implicit family.
     ValueError
         If the radius is not positive.
     odecore.errors.SingularParameterError
@@ -55,10 +56,15 @@ class TrainableSolver(nn.Module):
 
     def __init__(self, family: Family, center: Mapping[str, Rational], radius: Rational) -> None:
         super().__init__()
+        if not family.is_explicit:
+            raise TypeError(
+                f"{family.name} is implicit: its stages are solved for with coefficients that are "
+                "numbers, which have no gradient; choose an explicit family, or a SmoothedSolver"
+            )
         self.family = family
         self.center, self.radius = exact_box(family, center, radius)
         middle = tuple(map(float, self.center.values()))
-        abscissae = constant_abscissae(family) if family.is_explicit else ()
+        abscissae = constant_abscissae(family)
         self._member = Member(family, middle, float(self.radius), abscissae)
         self.offset = nn.Parameter(torch.zeros(len(self.center)))
 

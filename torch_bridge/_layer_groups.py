@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import prod
+from math import frexp, prod
 from typing import Any
 
 import numpy as np
@@ -199,7 +199,11 @@ def _calls_of(step: Step) -> tuple[dict[str, list[Call]], dict[str, str]]:
         if call.output_grad is not None and prod(call.leading):
             calls[call.layer].append(call)
         else:
-            reasons[call.layer] = "the loss does not depend on it, or it has no rows"
+            reasons[call.layer] = (
+                "the loss does not depend on it, or it has no rows"
+                if call.recorded
+                else "it runs without autograd, as inside an adjoint, and keeps nothing"
+            )
             step.elsewhere.update(call.kept)
     return calls, {name: why for name, why in reasons.items() if name not in calls}
 
@@ -231,7 +235,7 @@ def _group(
     first = calls[names[0]]
     measured = {}
     for name in names:
-        rows = [_finite_rows(call) for call in calls[name]]
+        rows = _in_units([_finite_rows(call) for call in calls[name]])
         noise = sum(
             float(minibatch_variance(X, Y, units=_units(call, units)))
             for call, (X, Y) in zip(calls[name], rows, strict=True)
@@ -257,6 +261,17 @@ def _finite_rows(call: Call) -> tuple[Tensor, Tensor]:
             "another batch, or without a loss scale"
         )
     return X, Y
+
+
+def _in_units(rows: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """Scaled by powers of 2, alike in all calls: noises are ratios, and fourth powers have room."""
+    scaled = []
+    for side in zip(*rows, strict=True):
+        sizes = [float(x.abs().amax()) for x in side if x.numel()]
+        largest = max(sizes, default=0.0)
+        exponent = frexp(max(largest, torch.finfo(torch.float32).smallest_normal))[1] - 2
+        scaled.append([x * 2.0**-exponent for x in side])
+    return list(zip(*scaled, strict=True))
 
 
 def _centred(X: Tensor, Y: Tensor) -> tuple[Tensor, Tensor]:

@@ -37,6 +37,8 @@ class Call:
         Indices of the rows that count, if not all do.
     output_grad : Tensor, optional
         The gradient of the loss by the output.
+    recorded : bool
+        Whether autograd recorded the call.
     """
 
     layer: str
@@ -47,6 +49,7 @@ class Call:
     dtype: torch.dtype = torch.float32
     inside: Tensor | None = None
     output_grad: Tensor | None = None
+    recorded: bool = False
 
     @property
     def leading(self) -> tuple[int, ...]:
@@ -134,9 +137,9 @@ class _Watch:
             if self.calls_end:
                 return
             call = self.running.pop()
-            call.dtype = output.dtype
+            call.dtype, call.recorded = output.dtype, output.requires_grad
             self.calls.append(call)
-            if output.requires_grad:
+            if call.recorded:
                 output.register_hook(lambda g: setattr(call, "output_grad", g.detach()))
 
         yield layer.register_forward_pre_hook(before, with_kwargs=True)

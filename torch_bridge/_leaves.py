@@ -1,28 +1,35 @@
-"""Leaves of the graph that autograd keeps of a loss."""
+"""Leaves of the graph that autograd keeps of tensors, and what hides them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from torch import Tensor
 
-__all__ = ["reached"]
+__all__ = ["edges", "hides_leaves", "reached"]
 
 
-def reached(loss: Tensor, stops: Collection[Any] = (), /) -> dict[int, Tensor]:
-    """The leaves that the graph of a loss reaches, not through these edges, by their identities."""
-    waiting: list[Any] = [] if loss.grad_fn is None else [(loss.grad_fn, loss.output_nr)]
+def edges(tensors: Iterable[Tensor], stops: Collection[Any] = (), /) -> Iterator[tuple[Any, int]]:
+    """The edges (node, number of its output) of the graph of tensors, each once, up to stops."""
+    waiting = [(x.grad_fn, x.output_nr) for x in tensors if x.grad_fn is not None]
     seen = set(waiting)
-    leaves: dict[int, Tensor] = {}
     while waiting:
         edge = waiting.pop()
         if edge in stops:
             continue
-        leaf = getattr(edge[0], "variable", None)
-        if leaf is not None:
-            leaves[id(leaf)] = leaf
+        yield edge
         new = [e for e in edge[0].next_functions if e[0] is not None and e not in seen]
         seen.update(new)
         waiting += new
-    return leaves
+
+
+def reached(loss: Tensor, stops: Collection[Any] = (), /) -> dict[int, Tensor]:
+    """The leaves that the graph of a loss reaches, not through these edges, by their identities."""
+    found = (getattr(node, "variable", None) for node, _ in edges([loss], stops))
+    return {id(leaf): leaf for leaf in found if leaf is not None}
+
+
+def hides_leaves(tensors: Iterable[Tensor], /) -> bool:
+    """Whether there is a reentrant checkpoint in the graph, whose parameters it does not show."""
+    return any(node.name() == "CheckpointFunctionBackward" for node, _ in edges(tensors))

@@ -33,7 +33,7 @@ def constant_abscissae(family: Family) -> tuple[float | None, ...]:
 
 @dataclass(frozen=True)
 class Member:
-    """The member of a family at centre + radius tanh(offset).
+    """The member of an explicit family at centre + radius tanh(offset).
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Member:
     center : tuple of float
     radius : float
     abscissae : tuple of float or None
-        As `constant_abscissae`; empty for an implicit family.
+        As `constant_abscissae`.
     """
 
     family: Family
@@ -58,7 +58,7 @@ class Member:
 
     def coefficients(self, offset: Tensor, like: Tensor) -> Coefficients:
         """Coefficients that carry the gradient to the offset, for a state like this one."""
-        if not (self.abscissae and is_plain(offset) and is_plain(like)):
+        if not (is_plain(offset) and is_plain(like)):
             return self.by_tensors(offset, like)
         moves = [tanh(x) for x in offset.tolist()]
         values = [c + self.radius * x for c, x in zip(self.center, moves, strict=True)]
@@ -89,7 +89,7 @@ class Member:
         """The same in the operations of tensors, which transformations follow."""
         named = zip(self.family.parameters, self.parameters(offset, like), strict=True)
         found = coefficients_at(self.family, **dict(named))
-        found = replace(found, c=self._abscissae(found.A)) if self.abscissae else found
+        found = replace(found, c=self._abscissae(found.A))
         dtype = like.dtype.to_real()
         if dtype.itemsize >= 4:
             return found

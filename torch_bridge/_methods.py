@@ -321,9 +321,9 @@ def _method(method: Method, options: dict[str, Any], rtol: Any, atol: Any) -> tu
     if method is None:
         method = "dopri5"
     if isinstance(method, str) and method in ADAMS:
-        given = {k: options.pop(k) for k in ("max_order", "max_iters") if k in options}
-        if "max_iters" in given:
-            given["max_iterations"] = given.pop("max_iters")
+        given = {"max_order": options.pop("max_order", 12)}
+        if "max_iters" in options:
+            given["max_iterations"] = options.pop("max_iters")
         given["across_jumps"] = bool(options.get("perturb", False))
         return Adams(implicit=ADAMS[method], **given, rtol=rtol, atol=atol), {}
     chosen = tableau(METHODS[method]) if isinstance(method, str) else method

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from torch_bridge._blocks import NeuralODE
-from torch_bridge._methods import ADAMS
 from torch_bridge._normalization import NORMALIZATIONS, normalization, normalized
 from torch_bridge._time_batch_norm import TimeBatchNorm
 from torch_bridge._unknown_options import keywords_of, refuse_unknown
@@ -133,12 +132,6 @@ class _Network(nn.Module, ABC):
         super().__init__()
         known = keywords_of(type(self), _Network, NeuralODE)
         refuse_unknown(block, known, f"an {type(self).__name__}")
-        tolerances = [name for name in ("rtol", "atol") if name in block]
-        if tolerances and steps is not None and str(solver) not in ADAMS:
-            raise ValueError(
-                f"{', '.join(tolerances)} have no effect in {steps} given steps: leave them out, "
-                "or give steps=None with an adaptive solver such as 'dopri5'"
-            )
         norm, weights = _pair(first)
         if norm == "time batch":
             raise ValueError("'time batch' is for ODE blocks; outside of them there is no time")
@@ -192,8 +185,7 @@ class ODENet4(_Network):
     Raises
     ------
     ValueError
-        As `ResidualField` and `NeuralODE`, for options that neither it nor `NeuralODE` has, and for
-        `rtol` and `atol` in given steps, where they have no effect.
+        As `ResidualField` and `NeuralODE`, and for options that neither it nor `NeuralODE` has.
 
     Notes
     -----

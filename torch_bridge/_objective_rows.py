@@ -11,15 +11,18 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from odecore.errors import FreedGraphError
+from torch_bridge._leaves import hides_leaves
 from torch_bridge._unformed_gradients import UnformedWeight
 
 __all__ = [
     "Rows",
+    "averaged",
+    "check_row",
     "checked_losses",
     "differentiated",
     "gramian_of",
     "marked",
-    "naming_freed",
+    "naming_cause",
     "processes",
     "wanted",
 ]
@@ -29,6 +32,8 @@ Row = tuple[Tensor | None, ...]
 #: Numbers that are held in float64 at once: on a CPU they stay in its cache.
 _BUFFER = {"cpu": 1 << 17}
 _DEVICE_BUFFER = 1 << 24
+
+_SPARSE = "{} has sparse gradients, which are not supported; make the embedding with sparse=False"
 
 
 @dataclass
@@ -69,6 +74,13 @@ class Rows:
                 f"accumulated losses must keep their number, {len(self.gradients)}; got "
                 f"{len(other.gradients)}; take a step or call `zero_grad` first"
             )
+        before, now = ([id(p) for p in rows.parameters] for rows in (self, other))
+        if before != now or self.shared != other.shared:
+            raise ValueError(
+                "accumulated losses must keep their parameters, also in `requires_grad`; of those "
+                f"before {len(set(before) - set(now))} are gone, {len(set(now) - set(before))} "
+                "are new; take a step or call `zero_grad` first"
+            )
         factor = self.scale / other.scale
         for i, (mine, theirs) in enumerate(zip(self.gradients, other.gradients, strict=True)):
             self.gradients[i] = tuple(_sum(a, b, factor) for a, b in zip(mine, theirs, strict=True))
@@ -103,8 +115,13 @@ class Rows:
 
     @torch.no_grad()
     def decrease(self, moved: Sequence[Tensor]) -> list[float]:
-        """Decrease of each loss at first order where the parameters moved from these values."""
+        """Decrease of each loss at first order where the parameters moved from these values.
+
+        Zero where they did not, whatever the gradients are: as in a step that a scaler skips.
+        """
         steps = [old - p for old, p in zip(moved, self.parameters, strict=True)]
+        if not any(step.any() for step in steps):
+            return [0.0] * len(self.gradients)
         found = []
         for row in self.gradients:
             terms = [
@@ -123,12 +140,15 @@ def _sum(a: Tensor | None, b: Tensor | None, factor: float) -> Tensor | None:
 
 
 def _combined(terms: list[tuple[float, Tensor]]) -> Tensor:
-    """Sum of w g; half precision is summed in float32."""
+    """Sum of w g; of half precision in float32, and in float64 where that does not hold a w."""
     weight, first = terms[0]
-    half = first.dtype in (torch.float16, torch.bfloat16)
-    total = (first.float() if half else first) * weight
+    dtype = torch.float32 if first.dtype in (torch.float16, torch.bfloat16) else first.dtype
+    info = torch.finfo(dtype)
+    if not all(info.tiny <= w <= info.max for w, _ in terms):
+        dtype = torch.promote_types(dtype, torch.float64)
+    total = first.to(dtype) * weight
     for w, g in terms[1:]:
-        total.add_(g.float() if half else g, alpha=w)
+        total.add_(g.to(dtype), alpha=w)
     return total.to(first.dtype)
 
 
@@ -136,6 +156,17 @@ def processes() -> int:
     """How many processes torch.distributed has joined."""
     ready = torch.distributed.is_available() and torch.distributed.is_initialized()
     return int(torch.distributed.get_world_size()) if ready else 1
+
+
+def averaged(losses: Iterable[Tensor], *, synchronize: bool) -> list[Tensor]:
+    """Values of the losses, over the processes where there are several, as `Rows.synchronize`."""
+    values = [loss.detach().sum() for loss in losses]
+    count = processes()
+    if not synchronize or count == 1:
+        return values
+    total = torch.stack([value.to(values[0].device) for value in values])
+    torch.distributed.all_reduce(total)
+    return list(total / count)
 
 
 def wanted(parameters: Iterable[Tensor], label: str = "parameters") -> tuple[Tensor, ...]:
@@ -153,7 +184,7 @@ def wanted(parameters: Iterable[Tensor], label: str = "parameters") -> tuple[Ten
 
 
 def checked_losses(losses: Iterable[Tensor]) -> list[Tensor]:
-    """Scalars with a history, at least one."""
+    """Scalars with a history that shows its parameters, at least one."""
     listed = list(losses)
     if not listed:
         raise ValueError("`losses` must hold at least one loss, got none")
@@ -166,6 +197,11 @@ def checked_losses(losses: Iterable[Tensor]) -> list[Tensor]:
                 "`losses` must hold scalar tensors that depend on the parameters; losses"
                 f"[{i}] is {found} with requires_grad={getattr(loss, 'requires_grad', False)}"
             )
+    if hides_leaves(listed):
+        raise ValueError(
+            "`losses` must not go through reentrant checkpoints, which hide their parameters from "
+            "gradients of one loss; give torch.utils.checkpoint `use_reentrant=False`"
+        )
     return [loss.sum() if loss.ndim or loss.is_leaf else loss for loss in listed]
 
 
@@ -183,10 +219,10 @@ def differentiated(
         some = outputs[start : start + chunk]
         keep = retain_graph or start + chunk < len(outputs)
         last = start + len(some) - 1
-        with naming_freed(f"losses[{start}]" + (f" to losses[{last}]" if last > start else "")):
+        with naming_cause(f"losses[{start}]" + (f" to losses[{last}]" if last > start else "")):
             found = _one_pass(some, inputs, keep)
         for i, row in enumerate(found, start):
-            _check_row(row, f"{label}[{i}]")
+            check_row(row, f"{label}[{i}]")
         rows += found
     return rows
 
@@ -213,11 +249,13 @@ def _one_pass(
 
 
 @contextmanager
-def naming_freed(label: str) -> Iterator[None]:
-    """Say whose graph it was, where it was freed by an earlier pass."""
+def naming_cause(label: str) -> Iterator[None]:
+    """Say whose graph it was, where it was freed by an earlier pass or has sparse gradients."""
     try:
         yield
     except RuntimeError as error:
+        if "sparse" in str(error).lower():
+            raise ValueError(_SPARSE.format(label)) from error
         if "second time" not in str(error):
             raise
         raise FreedGraphError(
@@ -227,12 +265,10 @@ def naming_freed(label: str) -> Iterator[None]:
         ) from error
 
 
-def _check_row(row: Row, label: str) -> None:
+def check_row(row: Row, label: str) -> None:
+    """Refuse gradients that are sparse."""
     if any(g is not None and g.layout is not torch.strided for g in row):
-        raise ValueError(
-            f"{label} has sparse gradients, which are not supported; make the embedding with "
-            "sparse=False"
-        )
+        raise ValueError(_SPARSE.format(label))
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from numbers import Integral
 from typing import Literal
 
 import numpy as np
@@ -25,7 +26,7 @@ from torch_bridge._objective_rows import (
 from torch_bridge._shared_features import checked_features, heads_only, through
 from torch_bridge._unformed_gradients import UnformedWeight, unformed_weights
 
-__all__ = ["combine", "equiangular_backward", "objective_rows", "own_parameters"]
+__all__ = ["check_options", "combine", "equiangular_backward", "objective_rows", "own_parameters"]
 
 Scaling = Literal["harmonic", "min", "unit"]
 OnZero = Literal["stop", "drop"]
@@ -58,8 +59,8 @@ def equiangular_backward(
         Those that some losses do not touch count as zero there; those that do not require a
         gradient are skipped. The direction is added to `.grad`, as `backward` does.
     shared : Tensor or iterable of Tensor, optional
-        Features through which, and only through which, the losses depend on `parameters`. The
-        heads above are then differentiated once, down to the features.
+        Features through which, and only through which, the losses depend on `parameters`, none
+        computed from another. The heads above are then differentiated once, down to the features.
     task_specific : iterable of Tensor, optional
         Parameters that belong to one loss each: they get its plain gradient.
     gramian : {"parameters", "features"}, optional
@@ -95,7 +96,8 @@ def equiangular_backward(
     ValueError
         If there is no loss, a loss is not a scalar that depends on a parameter, no parameter
         requires a gradient, a gradient is sparse, `chunk` losses draw in one pass, a loss goes
-        around the features or shares a parameter in `task_specific`. No `.grad` was touched.
+        around the features, through a reentrant checkpoint, or shares a parameter in
+        `task_specific`. No `.grad` was touched.
     odecore.errors.NonfiniteGradientError
         If a gradient is not finite; it names the objectives. No `.grad` was touched.
     odecore.errors.FreedGraphError
@@ -114,7 +116,7 @@ def equiangular_backward(
     `gramian="features"`, the bound of Sener and Koltun, arXiv 1810.04650, equation (MGDA-UB), with
     equiangular weights in place of min-norm ones.
     """
-    _check_options(gramian, chunk)
+    check_options(chunk, scaling, on_zero, gramian)
     chosen = wanted(parameters)
     if not chosen:
         raise ValueError("`parameters` must hold a tensor that requires a gradient, got none")
@@ -304,8 +306,12 @@ def _check_own(rows: list[Row], start: int) -> None:
             )
 
 
-def _check_options(gramian: str, chunk: int) -> None:
+def check_options(
+    chunk: int, scaling: Scaling, on_zero: OnZero, gramian: str = "parameters"
+) -> None:
+    """Refuse options before a pass is spent on them."""
     if gramian not in ("parameters", "features"):
         raise ValueError(f'`gramian` must be "parameters" or "features", got {gramian!r}')
-    if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
+    if isinstance(chunk, bool) or not isinstance(chunk, Integral) or chunk < 1:
         raise ValueError(f"`chunk` must be a whole number of losses, at least 1, got {chunk!r}")
+    equiangular_weights([[1.0]], scaling=scaling, on_zero=on_zero)

@@ -73,7 +73,7 @@ def odeint(
         (torchdiffeq's default, of second order only), "cubic" or "full"; or `steps`, equal ones
         between output times, which land on them. `perturb` evaluates just beside the ends of steps;
         `check_finite`, whether to look for NaN in the result (default: on the CPU, where it is
-        free). Implicit methods: `max_iters`; Adams: also `max_order`. All these:
+        free). Implicit methods: `max_iters`; Adams: also `max_order` (12). All:
         `max_num_steps`, attempts in each interval of t; `norm`, which only adaptive steps use.
         "scipy_solver": `solver` and SciPy's `min_step`, `max_step`, `first_step`.
     event_fn : callable, optional

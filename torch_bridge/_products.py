@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from odecore.adjoint import Panel, Pull, node_by_node
+from torch_bridge._hooks import hooks_suspended
 
 __all__ = ["Products", "leaves_of"]
 
@@ -152,9 +153,11 @@ def _restored(before: Sequence[tuple[nn.Module, dict[str, Any], dict[str, Any]]]
 
 
 def _pull_back(value: Tensor, inputs: tuple[Tensor, ...], a: Tensor) -> tuple[Tensor, ...]:
+    """To a state, the first, and to parameters, whose hooks are for their gradient."""
     if not value.requires_grad:
         return tuple(map(torch.zeros_like, inputs))
-    found = torch.autograd.grad(value, inputs, a, allow_unused=True, retain_graph=True)
+    with hooks_suspended(inputs[1:]):
+        found = torch.autograd.grad(value, inputs, a, allow_unused=True, retain_graph=True)
     return tuple(
         torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)
     )

@@ -56,7 +56,7 @@ class SmoothedSolver(DrawnSolver):
     Raises
     ------
     TypeError, odecore.errors.SingularParameterError
-        As `TrainableSolver`; also for an implicit family with `bound`.
+        As `TrainableSolver`, but an implicit family is refused with `bound` only.
     ValueError
         For a `distribution` of another name; without `radius` and `bound`; if the centre itself is
         above the bound; unless 0 <= width <= 10 radius, beyond which the truncated distribution is
@@ -68,8 +68,9 @@ class SmoothedSolver(DrawnSolver):
     -----
     arXiv 2103.08561, which draws untruncated and so meets tableaux with huge coefficients near the
     singular set. Numbers are drawn on the host: no device is waited for. State, processes and
-    checkpoints: seed and count are in `state_dict`; all processes of a group draw the same; a pass
-    repeated by a checkpoint finds its draw. Whether a width acts at all says `smoothing_effect`.
+    checkpoints: seed and count are in `state_dict`; all processes of a group draw the same in
+    training; a pass repeated by a checkpoint finds its draw. Whether a width acts at all says
+    `smoothing_effect`.
 
     Examples
     --------

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import _len_torch_dispatch_stack
 from odecore.errors import RightHandSideError, RightHandSideWarning
 from torch_bridge._draws import in_backward
 from torch_bridge._fields import inside_transform
+from torch_bridge._leaves import hides_leaves
 from torch_bridge._products import leaves_of
 from torch_bridge._right_hand_side_calls import Calls, deviation
 
@@ -183,7 +184,7 @@ def _dead(func: Any, value: Any) -> list[RightHandSideFinding]:
     parts = value if isinstance(value, tuple | list) else (value,)
     if not isinstance(func, nn.Module) or not all(isinstance(part, Tensor) for part in parts):
         return []  # no value of a right-hand side is what a solve refuses itself
-    if any(_hides_parameters(part.grad_fn) for part in parts):
+    if hides_leaves(parts):
         return []
     alive = {id(leaf) for part in parts for leaf in leaves_of(part)}
     return [
@@ -198,24 +199,16 @@ def _dead(func: Any, value: Any) -> list[RightHandSideFinding]:
     ]
 
 
-def _hides_parameters(node: Any) -> bool:
-    """Whether there is a reentrant checkpoint in a graph."""
-    seen, waiting = set(), [node]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        if node.name() == "CheckpointFunctionBackward":
-            return True
-        seen.add(node)
-        waiting += [behind for behind, _ in node.next_functions]
-    return False
-
-
 def _remedy(func: Any, where: str, otherwise: str) -> str:
     module = func.get_submodule(where) if isinstance(func, nn.Module) else func
-    kind = type(module).__name__
-    return next((remedy for name, remedy in REMEDIES if name in kind), otherwise)
+    hooks = module._forward_pre_hooks.values() if isinstance(module, nn.Module) else ()
+    kinds = " ".join(type(one).__name__ for one in (module, *hooks))
+    return next((remedy for name, remedy in REMEDIES if name in kinds), otherwise)
+
+
+def _is_torchs(hook: Any) -> bool:
+    """Whether a pre-hook is torch's, as those of its older normalizations of weights."""
+    return str(getattr(hook, "__module__", "")).startswith("torch.")
 
 
 def can_be_checked(func: Any, t: Any, y: Any) -> bool:
@@ -239,6 +232,7 @@ def can_be_checked(func: Any, t: Any, y: Any) -> bool:
         return False
     return not any(
         module._forward_hooks
+        or not all(map(_is_torchs, module._forward_pre_hooks.values()))
         or any(is_lazy(p) or p.is_inference() for p in module.parameters(recurse=False))
         or any(buffer.is_inference() for buffer in module.buffers(recurse=False))
         for module in modules

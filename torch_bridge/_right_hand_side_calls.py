@@ -36,6 +36,10 @@ class Calls:
             for name, buffer in module._buffers.items()
             if buffer is not None
         }
+        self.registered = [
+            (module, dict(module._buffers), set(module._non_persistent_buffers_set))
+            for _, module in named
+        ]
         self.put_back = keep_attributes(self.modules)
         self.left: list[str] = []  # afterwards: what is not as it was
         with ExitStack() as stack:
@@ -61,9 +65,12 @@ class Calls:
         return self
 
     def __exit__(self, *error: object) -> None:
+        for module, buffers, transient in self.registered:
+            module._buffers.clear()
+            module._buffers.update(buffers)
+            module._non_persistent_buffers_set = transient
         with torch.no_grad():
-            for (path, name), (buffer, kept) in self.buffers.items():
-                self.modules[path]._buffers[name] = buffer
+            for buffer, kept in self.buffers.values():
                 if buffer.device.type != "meta" and not torch.equal(buffer, kept):
                     buffer.copy_(kept)
         self.left = self.put_back()
@@ -84,9 +91,15 @@ class Calls:
     def changed(self) -> list[tuple[str, str]]:
         """Modules whose buffers are not what they were, with the names of these."""
         found: dict[str, list[str]] = {}
-        for (path, name), (_, kept) in self.buffers.items():
+        made = {
+            (path, name): (None, None)
+            for path, module in self.modules.items()
+            for name, buffer in module._buffers.items()
+            if buffer is not None
+        }
+        for (path, name), (_, kept) in {**made, **self.buffers}.items():
             now = self.modules[path]._buffers.get(name)
-            if now is None or deviation(now, kept) > 0:
+            if now is None or kept is None or deviation(now, kept) > 0:
                 found.setdefault(path, []).append(name)
         parts = self.y if isinstance(self.y, tuple) else (self.y,)
         if any(deviation(*pair) > 0 for pair in zip(parts, self.kept, strict=True)):

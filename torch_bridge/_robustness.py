@@ -216,6 +216,8 @@ def _correct(model: nn.Module, x: Tensor, y: Tensor, batch: int) -> Tensor:
             f"`x` and `y` must hold the same number of samples, at least one, y one label for "
             f"each; got {len(x)} and y of shape {tuple(y.shape)}"
         )
+    if batch < 1:
+        raise ValueError(f"`batch` must be at least 1, got {batch}")
     with evaluating(model), torch.no_grad():
         output = torch.cat([model(some) for some in x.split(batch)])
     return (classes_of(output) == labels_of(y, output)) & has_class(output)

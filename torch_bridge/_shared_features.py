@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
-from torch_bridge._leaves import reached
-from torch_bridge._objective_rows import Row, differentiated, naming_freed
+from torch_bridge._leaves import edges, reached
+from torch_bridge._objective_rows import Row, check_row, differentiated, naming_cause
 
 __all__ = ["checked_features", "heads_only", "through"]
 
 
 def checked_features(shared: Tensor | Iterable[Tensor]) -> tuple[Tensor, ...]:
-    """Features as a tuple; each must have been computed from something."""
+    """Features, each once; they must have been computed from something, none from another.
+
+    Autograd's gradient at a feature includes what passes through those computed from it, which
+    would count twice.
+    """
     features = (shared,) if isinstance(shared, Tensor) else tuple(shared)
     if not features:
         raise ValueError(
@@ -30,7 +35,24 @@ def checked_features(shared: Tensor | Iterable[Tensor]) -> tuple[Tensor, ...]:
                 "`shared` must hold features that were computed from the parameters; "
                 f"shared[{k}] has no history: do not detach it"
             )
-    return features
+    return _independent(features)
+
+
+def _independent(features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    places: dict[Any, int] = {}
+    for k, z in enumerate(features):
+        places.setdefault((z.grad_fn, z.output_nr), k)
+    for k in places.values() if len(places) > 1 else ():
+        for edge in edges([features[k]]):
+            inner = places.get(edge, k)
+            if inner != k:
+                raise ValueError(
+                    "`shared` must hold features of which none is computed from another; "
+                    f"shared[{k}] is from shared[{inner}]: leave shared[{k}] out, for losses reach "
+                    f"shared[{inner}] through it, or, if it has parameters of its own between, "
+                    "leave out `shared`"
+                )
+    return tuple(features[k] for k in places.values())
 
 
 def heads_only(
@@ -69,7 +91,7 @@ def through(
             for k, z in enumerate(features)
         ]
         one = len(some) == 1
-        with naming_freed("`shared`"):
+        with naming_cause("`shared`"):
             grads = torch.autograd.grad(
                 features,
                 parameters,
@@ -78,6 +100,7 @@ def through(
                 allow_unused=True,
                 is_grads_batched=not one,
             )
+        check_row(grads, "`shared`")
         if all(g is None for g in grads):
             raise ValueError("`shared` depends on none of the `parameters`")
         found += [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 from torch import nn
@@ -53,7 +54,7 @@ class SolvedBy(nn.Module):
         blocks = _blocks_of(model)
         if not blocks:
             raise ValueError(f"no NeuralODE in this model, a {type(model).__name__}")
-        if not isinstance(refine, int) or refine < 1:
+        if not isinstance(refine, Integral) or refine < 1:
             raise ValueError(f"`refine` must be a whole number from 1, got {refine!r}")
         fixed = refine > 1 or (solver is not None and not is_adaptive(solver))
         if fixed and any(block.steps is None for block in blocks):
@@ -61,7 +62,7 @@ class SolvedBy(nn.Module):
                 "a block of the model has no `steps`, which finer steps and a solver of fixed "
                 "steps need; give it `steps`"
             )
-        self.model, self.solver, self.refine = model, solver, refine
+        self.model, self.solver, self.refine = model, solver, int(refine)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Call the model."""

@@ -56,6 +56,8 @@ class DrawnSolver(nn.Module):
 
     In a process group all draw what the first process draws: its seed and count are broadcast at
     the first draw in training, and again after `load_state_dict`; each process must get there.
+    Draws in evaluation, which some processes may leave out, are not waited for: before the first
+    draw in training they are the same only after the same seed.
 
     A checkpoint that runs a forward pass again restores torch's random state. Each draw takes one
     number of that as its name, by which the repeated pass finds it. Names in evaluation are kept

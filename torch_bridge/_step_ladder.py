@@ -8,11 +8,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["LadderBound", "ladder_bound"]
+__all__ = ["LadderBound", "ladder_bound", "without_masks"]
 
 FASTEST_TAIL = 0.9  # ratio of changes from which on their sum is not bounded
-ROUNDING = 16  # eps of the largest entry and root of the steps: below, a change is not one of them
-STAGNATION = 4  # the same, and step, where increments have few digits
+ROUNDING = 16  # units of rounding and root of the steps: below, a change is not one of them
+STAGNATION = 4  # the same, and step, where increments are rounded alike
 FEW = 32  # units of rounding in an increment below which its errors are not independent
 
 
@@ -43,7 +43,11 @@ class LadderBound(NamedTuple):
 
 
 def ladder_bound(
-    outputs: list[Tensor], order: float, steps: int = 1, eps: float = 0.0
+    outputs: list[Tensor],
+    order: float,
+    steps: int = 1,
+    eps: float = 0.0,
+    unit: Tensor | float = 0.0,
 ) -> LadderBound:
     """Bound the distance of the first output to the limit of the ladder.
 
@@ -61,27 +65,37 @@ def ladder_bound(
         Of the first output: rounding adds up like the root of the last one's.
     eps : float, optional
         Of what the outputs were computed in, where that is coarser than they are.
+    unit : (n,) Tensor, optional
+        What a unit of rounding of the states changes of the output, where it is known: above eps of
+        the largest entry where states are larger than what is left of them in the output.
 
     Notes
     -----
     Two rungs alone (Richardson's estimate d_0 / (1 - 2^-p)) rely on the order before it shows. The
     bound relies on it beyond the last rung only, and is no proof: a model can be made that changes
-    its mind at the next. Changes of under 16 sqrt(N) eps of the largest entry, N the last steps,
-    are rounding, whose errors in N steps add up like sqrt(N) as a rule of thumb (Higham 2002);
-    they count as that large, and their ratio as the order's. The rule takes errors for
-    independent: where N eps > 1/32, as in half precision, increments of y / N have few digits, are
-    rounded alike, and errors add up like N. There changes of under 4 N eps are rounding too.
+    its mind at the next. Changes of under 16 sqrt(N) units of rounding, N the last steps, are
+    rounding, whose errors in N steps add up like sqrt(N) as a rule of thumb (Higham 2002); they
+    count as that large, and their ratio as the order's. A unit is eps of the largest entry, or
+    `unit`; that at most sqrt(eps) of the largest entry of all samples: beyond, it is no rounding
+    but a model that tells apart what hardly differs. The rule takes errors for independent: where
+    N eps > 1/32, as in half precision, increments of y / N have few digits, are rounded alike, and
+    errors add up like N. There changes of under 4 N units are rounding too; and so they are where
+    they do not fall (r >= 0.9), as of large states that change little from step to step.
     """
-    flat = [y.detach().reshape(len(y), -1) for y in outputs]
+    flat = [y.detach().reshape(len(y), -1) for y in without_masks(outputs)]
     eps = max(eps, torch.finfo(flat[0].dtype).eps)
     flat = [y.double() for y in flat]
     changes = torch.stack([_largest(b - a) for a, b in pairwise(flat)])
-    finest = steps * 2 ** len(changes)
-    units = ROUNDING * finest**0.5
-    if finest * eps * FEW > 1:
-        units = max(units, STAGNATION * finest)
-    floor = units * eps * _largest(torch.stack(flat).abs().amax(0))
     last, before = changes[-1], changes[-2]
+    finest = steps * 2 ** len(changes)
+    largest = _largest(torch.stack(flat).abs().amax(0))
+    most = eps**0.5 * torch.where(torch.isfinite(largest), largest, 0.0).max()
+    unit = torch.maximum(eps * largest, torch.as_tensor(unit).to(largest).clamp(max=most))
+    alike = max(ROUNDING * finest**0.5, STAGNATION * finest) * unit
+    steady = (last >= FASTEST_TAIL * before) & (last <= alike)
+    floor = torch.where(steady, alike, ROUNDING * finest**0.5 * unit)
+    if finest * eps * FEW > 1:
+        floor = alike
     rounding = last <= floor
     least = 2.0**-order
     ratio = torch.where(rounding, least, last / before.clamp_min(1e-300)).clamp_min(least)
@@ -97,6 +111,12 @@ def ladder_bound(
         observed = torch.where(shows, torch.log2(torch.maximum(a, floor) / b), observed)
     bound, resolved = (torch.where(known, x, float("inf")) for x in (bound, resolved))
     return LadderBound(changes, bound, resolved, observed)
+
+
+def without_masks(outputs: list[Tensor]) -> list[Tensor]:
+    """Outputs with 0 for entries that are -inf in all, as of a mask: those do not change."""
+    masked = torch.stack([y == -float("inf") for y in outputs]).all(0)
+    return [y.masked_fill(masked, 0.0) for y in outputs]
 
 
 def _largest(x: Tensor) -> Tensor:

@@ -112,7 +112,11 @@ class TimeBatchNorm(nn.Module):
         w = self._interpolation(t)
         scale, shift = self._at(w, self.weight), self._at(w, self.bias)
         if not self.training:
-            mean, var = self._at(w, self.running_mean), self._at(w, self.running_var)
+            near = w[:, None] > 0  # NaN at other times is no concern
+            mean, var = (
+                self._at(w, torch.where(near, running, 0))
+                for running in (self.running_mean, self.running_var)
+            )
             return batch_norm(x, mean, var, scale, shift, False, 0.0, self.eps)
         if not torch.compiler.is_compiling() and inside_torch_func():
             return batch_norm(x, None, None, scale, shift, True, 0.0, self.eps)
@@ -129,7 +133,9 @@ class TimeBatchNorm(nn.Module):
         rate = self.momentum * total.clamp(max=1)
         shares = w / total.clamp(min=torch.finfo(w.dtype).tiny)
         for running, batch in ((self.running_mean, mean), (self.running_var, var)):
-            target = (shares[:, :, None] * batch[:, None]).sum(0)  # a product that autocast leaves
+            # A product that autocast leaves; where a weight is 0, so is it, also of NaN.
+            parts = torch.where(w[:, :, None] > 0, shares[:, :, None] * batch[:, None], 0)
+            target = parts.sum(0)
             running.lerp_(target, rate[:, None].to(running.dtype))
         self.num_batches_tracked += 1
 

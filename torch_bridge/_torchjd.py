@@ -33,6 +33,8 @@ def EDMWeighting(
     ------
     ImportError
         If torchjd is not installed.
+    ValueError
+        For another value of `scaling` or `on_zero`.
 
     Notes
     -----
@@ -58,12 +60,14 @@ def EDM(
     Returns
     -------
     torchjd.aggregation.GramianWeightedAggregator
-        For `mtl_backward`, `jac_to_grad` and calls on a Jacobian.
+        For `mtl_backward`, `jac_to_grad` and calls on a Jacobian, which must be real: TypeError.
 
     Raises
     ------
     ImportError
         If torchjd is not installed.
+    ValueError
+        For another value of `scaling` or `on_zero`.
     """
     return _made(1, scaling, on_zero)
 
@@ -89,6 +93,7 @@ def _classes() -> tuple[type, type]:
 
         def __init__(self, scaling: Any, on_zero: Any) -> None:
             super().__init__()
+            equiangular_weights([[1.0]], scaling=scaling, on_zero=on_zero)  # refuses other values
             self.scaling, self.on_zero = scaling, on_zero
 
         @torch.no_grad()
@@ -106,6 +111,11 @@ def _classes() -> tuple[type, type]:
             super().__init__(EDMWeighting(scaling, on_zero))
 
         def forward(self, matrix: Tensor, /) -> Tensor:
+            if matrix.is_complex():
+                raise TypeError(
+                    f"the Jacobian must be real, got {matrix.dtype}: give its real and imaginary "
+                    "parts side by side, or use `torch_bridge.equiangular_backward`"
+                )
             wide = matrix.to(torch.float64)
             gramian = wide.detach() @ wide.detach().mT
             return (self.gramian_weighting(gramian) @ wide).to(matrix.dtype)

@@ -6,7 +6,9 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 from torch.nn.utils import parametrizations, parametrize
+from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.parametrize import ParametrizationList
 
 from torch_bridge._fields import inside_transform
@@ -50,7 +52,8 @@ def weight_normalization(module: Layer, name: str) -> Layer:
     differences. In a solve the weight is computed once (see `one_solve`). And in training the power
     iteration takes its step once for each change of the weight, such as a step of an optimizer, not
     at each call: two solves of the same batch agree exactly, and the backward pass sees the weights
-    of the forward one. Two sums of the weight tell a change, since fused optimizers leave no other
+    of the forward one, also where both normalizations stand on one layer, and after a
+    `load_state_dict`. Two sums of the weight tell a change, since fused optimizers leave no other
     trace; on an accelerator this waits for the device, once a solve. In torch.func and in compiled
     functions it stays. A checkpoint belongs around a solve: inside a right-hand side, where only
     the first of its regions would compute the weight, torch refuses it.
@@ -83,35 +86,59 @@ def weight_normalization(module: Layer, name: str) -> Layer:
         parametrizations.spectral_norm(module)
     parametrized: Any = module.parametrizations
     parametrized.weight.__class__ = _Frozen
-    if name == "spectral":
-        parametrized.weight.seen = _sums(weight)  # torch has just iterated
     return module
 
 
 class _Frozen(ParametrizationList):
     """Torch's list of parametrizations, evaluated once a solve; powers once for each weight."""
 
-    seen: list[float] | None = None  # of powers only
+    seen: list[float] | None = None  # sums when powers were looked at; None before, and once loaded
 
     def forward(self) -> Tensor:
         """The weight."""
+        powers = [one for one in self if isinstance(one, _SpectralNorm)]
+        for one in powers:
+            one.training = False
         if inside_transform():
-            self[0].training = False
             return super().forward()
         tensors = tuple(self.parameters(recurse=False))
         solve = current_solve()
-        self[0].training = False
-        if self.training and self.seen is not None and (solve is None or solve.records):
-            self._iterate_if_changed(tensors[-1], solve)
+        if powers and self.training and (solve is None or solve.records):
+            self._iterate_if_changed(powers, tensors, solve)
         return super().forward() if solve is None else solve.once(self, tensors, super().forward)
 
-    def _iterate_if_changed(self, weight: Tensor, solve: one_solve | None) -> None:
+    def _iterate_if_changed(
+        self, powers: list[Any], tensors: tuple[Tensor, ...], solve: one_solve | None
+    ) -> None:
         if solve is not None and (id(self), "looked at") in solve.computed:
             return
-        sums = _sums(weight)
-        self[0].training, self.seen = self.seen != sums, sums
+        sums = [number for x in tensors for number in _sums(x)]
+        known = self.seen == sums or (self.seen is None and self._iterated(tensors))
+        self.seen = sums
+        for one in powers:
+            one.training = not known
         if solve is not None:
             solve.computed[id(self), "looked at"] = self
+
+    @torch.no_grad()
+    def _iterated(self, tensors: tuple[Tensor, ...]) -> bool:
+        """Whether the vectors of the powers are those of an iteration with these weights.
+
+        Its last step is v = W^T u / |W^T u|. So a loaded model goes on as the saved one would.
+        """
+        for one in self:
+            if isinstance(one, _SpectralNorm) and tensors[0].device.type != "meta":
+                matrix = one._reshape_weight_to_matrix(tensors[0])
+                v = normalize(torch.mv(matrix.H, one._u), dim=0, eps=one.eps)
+                rounding = 16 * torch.finfo(v.dtype).eps
+                if float(torch.linalg.vector_norm(v - one._v)) > rounding:
+                    return False
+            tensors = (one(*tensors),)
+        return True
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        super()._load_from_state_dict(*arguments)
+        self.seen = None
 
 
 class _GroupedWeightNorm(nn.Module):

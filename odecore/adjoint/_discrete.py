@@ -9,6 +9,7 @@ from math import comb, prod
 from typing import Any
 
 from odecore._array import as_state, constant, is_readable, limits, namespace, own
+from odecore.adjoint._budget import budget
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize, require_like
 from odecore.adjoint._step_ends import step_ends
@@ -52,7 +53,7 @@ class StepRecord:
 
 
 def record_steps(
-    fun: Field, times: Sequence[Any], y0: Any, /, *, memory: int | None = None, **options: Any
+    fun: Field, times: Sequence[Any], y0: Any, /, *, memory: float | None = None, **options: Any
 ) -> tuple[Trajectory, StepRecord]:
     """Integrate forward in steps that land on the output times, and keep what undoes them.
 
@@ -62,7 +63,7 @@ def record_steps(
         As for `odecore.solve.solve_ivp`; y0 an array.
     times : (n,) sequence of float
         Output times, the first that of `y0`; n >= 2. Arrays must be on the host.
-    memory : int, optional
+    memory : int or infinity, optional
         A budget in bytes for states between the steps, at least two, here and in `discrete`. By
         default the state before each step is kept; else every second is dropped whenever the
         budget is full, and at the end while the backward pass takes less work with the room.
@@ -141,18 +142,19 @@ def _floats(times: Any, label: str) -> list[float]:
     raise ValueError(f"`{label}` must be floats, or arrays on the host to read; got {found}")
 
 
-def _capacity(memory: int | None, y: Any) -> int | None:
+def _capacity(given: float | None, y: Any) -> int | None:
     """How many states a budget in bytes holds."""
+    memory = budget(given)
     if memory is None:
         return None
     parts = 2 if namespace(y).isdtype(y.dtype, "complex floating") else 1
-    size = max(1, prod(y.shape) * parts * int(limits(y).bits) // 8)
+    size: int = max(1, prod(y.shape) * parts * int(limits(y).bits) // 8)
     if memory < 2 * size:
         raise ValueError(
             f"`memory` must hold at least 2 states of {size} bytes, got {memory}: give more, or "
             "leave it out to keep all states"
         )
-    return int(memory // size)
+    return memory // size
 
 
 @dataclass

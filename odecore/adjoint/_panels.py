@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from odecore._array import as_state, is_readable, limits, namespace
+from odecore._times import require_monotone
+from odecore.adjoint._budget import budget
 from odecore.adjoint._nodes import COUNTS, FEW, NodeChoice, panel_ends
 from odecore.adjoint._step_ends import equal_steps, landing_grid
 from odecore.interpolation import Interpolant, chebyshev_points, decay_ratio
@@ -92,7 +94,7 @@ def record_panels(
     /,
     *,
     nodes: int | None = None,
-    memory: int | None = None,
+    memory: float | None = None,
     rtol: Any = None,
     atol: Any = None,
     norm: Callable[[Any], Any] | None = None,
@@ -116,7 +118,7 @@ def record_panels(
         enough, the interval is divided into panels. Given steps have no tolerance: as many as it
         takes to resolve what they do, seen where a step prolonged to the end of the next one misses
         its state. 17 where values may not be read.
-    memory : int, optional
+    memory : int or infinity, optional
         A budget in bytes for the states at the nodes. Where they need more, every second node is
         dropped; the `tail` of the panels says what it costs.
     rtol, atol, norm : optional
@@ -143,7 +145,7 @@ def record_panels(
     ------
     ValueError
         If there are fewer than 2 times or nodes, if 2 nodes for each panel are beyond the memory
-        budget, or as `solve_ivp` does.
+        budget or that is no positive whole number, or as `solve_ivp` does.
     SolveError
         If the forward solve fails.
 
@@ -158,19 +160,21 @@ def record_panels(
     refused = [name for name in ("events", "dense", "throw", "t_eval") if name in options]
     if refused:
         raise ValueError(f"{', '.join(refused)} can not be given: a panel is a whole interval")
-    y0 = as_state(y0, "y0")
+    y0, memory = as_state(y0, "y0"), budget(memory)
     reads = all(not hasattr(t, "shape") or is_readable(t) for t in times)
+    known = [float(t) for t in times] if reads else times
+    require_monotone(known)
     equal = steps is not None or step_size is not None
     chosen = nodes is None and reads and is_readable(y0)
     if equal and reads:
-        options["grid"] = landing_grid([float(t) for t in times], steps, step_size)
+        options["grid"] = landing_grid(known, steps, step_size)
     elif not equal and "grid" not in options:
         options.update(rtol=rtol, atol=atol, norm=norm)
     choice = None
     jumps = options.get("jump_at")
     jumps = [] if jumps is None else [float(t) for t in jumps]
     if chosen:
-        times = [float(t) for t in times]
+        times = known
         choice = NodeChoice(times, rtol, atol, norm, jumps, "grid" in options, inside)
     found = _thinned(fun, times, y0, choice, options) if choice else None
     if found is not None:
@@ -187,7 +191,7 @@ def record_panels(
             grid = equal_steps(steps, step_size, times[1] - times[0])
             trajectory, panels = _in_normalised_time(fun, times, y0, s, grid, options)
         else:
-            ends = panel_ends([float(t) for t in times], jumps) if jumps else times
+            ends = panel_ends(known, jumps) if jumps else times
             trajectory, panels = _at_nodes(fun, times, ends, y0, s, options)
     if memory is not None:
         panels = _within(memory, panels, choice)

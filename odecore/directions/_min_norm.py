@@ -86,8 +86,8 @@ def min_norm_weights(
     Désidéri, C. R. Acad. Sci. Paris 350 (2012), 313, equation (3): the minimum of alpha^T G alpha
     over the simplex. Implementations for several objectives iterate by Frank and Wolfe; the
     minimum is exact here. In the unknowns b_i = alpha_i n_i / n_min, n_i the norms, the matrix has
-    a unit diagonal however different the norms are. Cosines are resolved to about 1e-14: whether
-    opposite gradients that much longer than the shortest one cancel it can not be told.
+    a unit diagonal however different the norms are. Whether zero is in the hull is decided by the
+    cosines, which are resolved to about 1e-14, whatever the norms.
 
     Examples
     --------
@@ -99,7 +99,11 @@ def min_norm_weights(
     kept = kept_objectives(norms, on_zero)
     if not kept.any():
         return DirectionWeights.at_zero(norms)
-    v = np.zeros(len(norms))
+    # Whether zero is in the hull does not depend on the lengths, but there b grows with 1 / v.
+    v = kept.astype(np.float64)
+    found = DirectionWeights(*directed(norms, C, precision, smallest_among(kept, C, v), v, "min"))
+    if found.stationary:
+        return found
     v[kept] = norms[kept].min() / norms[kept]
     b = smallest_among(kept, C, v)
     return DirectionWeights(*directed(norms, C, precision, b, v, "min"))

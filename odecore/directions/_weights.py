@@ -46,8 +46,12 @@ class DirectionWeights:
 
     @property
     def worst_cosine(self) -> float:
-        """The smallest cosine; of equiangular weights no other direction exceeds it."""
-        return float(self.cosines.min())
+        """The smallest cosine; of equiangular weights no other direction exceeds it.
+
+        Over the gradients that are not zero; 0 where all are.
+        """
+        cosines = self.cosines[self.norms != 0]
+        return float(cosines.min()) if len(cosines) else 0.0
 
     @property
     def active(self) -> NDArray[np.bool_]:

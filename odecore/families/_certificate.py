@@ -126,6 +126,22 @@ class OrderCertificate:
     def __bool__(self) -> bool:
         return self.proved
 
+    def __str__(self) -> str:
+        name = f"{self.family}({', '.join(self.parameters)})"
+        if gaps := self._gaps():
+            return "\n".join([f"order {self.order} of {name} is not proved:", *gaps])
+        off = f" where none of {', '.join(self.excluded)} is zero" if self.factors else ""
+        sharp = "".join(map(self._residual, self._witnesses()))
+        return f"{name} has order {self.order}{off}; no higher, for the residual of {sharp}"
+
+    def _residual(self, condition: tuple[tuple[int, ...], Rational]) -> str:
+        """A tree and its residual, as people write them."""
+        levels, parts = condition
+        texts = (as_text(part, self.parameters) if part else "0" for part in parts)
+        top, bottom = (f"({text})" if " " in text else text for text in texts)
+        value = top.strip("()") if bottom == "1" else f"{top}/{bottom}"
+        return f"{RootedTree.from_level_sequence(levels)} is {value}"
+
     def to_json(self) -> str:
         """Write the certificate; `from_json` reads it."""
         return json.dumps({"format": FORMAT, **asdict(self)})
@@ -196,7 +212,9 @@ class OrderCertificate:
         ):
             gaps.append(f"the conditions are not those of the trees up to order {self.order}")
         gaps += [
-            f"the residual of {levels} is not zero" for levels, (top, _) in self.conditions if top
+            f"the residual of {self._residual(condition)}, not zero"
+            for condition in self.conditions
+            if condition[1][0]
         ]
         sharp = (tree.level_sequence for tree in rooted_trees(self.order + 1))
         if self.witness is None or self.witness[0] not in sharp or not self.witness[1][0]:

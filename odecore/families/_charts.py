@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
 from functools import cache
 from math import gcd
@@ -10,11 +9,13 @@ from typing import Any
 
 from odecore.errors import SingularParameterError
 from odecore.exact import QuadraticNumber
+from odecore.families._bound import Bound
 from odecore.families._family import Family, Rows
 
 __all__ = ["chart", "charts"]
 
 F = Fraction
+Terms = tuple[tuple[tuple[tuple[int, ...], int], ...], int]  # powers and numerators; denominator
 # Where the limit along v = v0 + m (u - u0) exists: each reaches one of the degenerate families.
 # With the named members there: first those at u = u0, which (u, v) does not reach.
 _POINTS: dict[str, dict[tuple[Fraction, Fraction], tuple[tuple[str, tuple[Any, ...]], ...]]] = {
@@ -100,19 +101,9 @@ def chart(family: Family, u0: Fraction, v0: Fraction, /) -> Family:
                 f"{family.name} has no chart at ({u0}, {v0}): the coefficients have no limit "
                 "there, whatever the direction of approach"
             )
-    entries = [_evaluator(entry) for entry in flat]
-
-    def formula(u: Any, m: Any) -> tuple[Rows, tuple[Any, ...]]:
-        s = len(b)
-        values = [entry(u, m) for entry in entries]
-        starts = [i * (i - 1) // 2 for i in range(s + 1)]
-        return tuple(tuple(values[starts[i] : starts[i + 1]]) for i in range(s)), tuple(
-            values[starts[s] :]
-        )
-
-    def factors(u: Any, m: Any) -> tuple[Any, ...]:
-        return tuple(_polynomial(factor)(u, m) for factor in excluded)
-
+    entries = tuple((_polynomial(entry.numer), _polynomial(entry.denom)) for entry in flat)
+    formula = Bound(_formula, (entries, len(b)))
+    factors = Bound(_factors, (tuple(map(_polynomial, excluded)),))
     name = f"{family.name} chart at ({u0}, {v0})"
     members = _POINTS.get(family.name, {}).get((u0, v0), ())
     return Family(name, ("u", "m"), family.order, formula, factors, members=members)
@@ -132,28 +123,37 @@ def _irreducible(entries: list[Any]) -> list[Any]:
     return found
 
 
-def _evaluator(entry: Any) -> Callable[..., Any]:
-    numerator, denominator = _polynomial(entry.numer), _polynomial(entry.denom)
-    return lambda *values: numerator(*values) / denominator(*values)
+def _formula(
+    entries: tuple[tuple[Terms, Terms], ...], s: int, u: Any, m: Any
+) -> tuple[Rows, tuple[Any, ...]]:
+    values = [_value(above, u, m) / _value(below, u, m) for above, below in entries]
+    starts = [i * (i - 1) // 2 for i in range(s + 1)]
+    rows = tuple(tuple(values[starts[i] : starts[i + 1]]) for i in range(s))
+    return rows, tuple(values[starts[s] :])
 
 
-def _polynomial(polynomial: Any) -> Callable[..., Any]:
-    """A function for a SymPy ring element, with integers only, so that arrays may enter it."""
+def _factors(polynomials: tuple[Terms, ...], u: Any, m: Any) -> tuple[Any, ...]:
+    return tuple(_value(polynomial, u, m) for polynomial in polynomials)
+
+
+def _polynomial(polynomial: Any) -> Terms:
+    """A SymPy ring element with integers only, so that arrays may enter it."""
     terms = [
         (powers, Fraction(int(c.numerator), int(c.denominator))) for powers, c in polynomial.terms()
     ]
     common = 1
     for _, c in terms:
         common = common * c.denominator // gcd(common, c.denominator)
+    return tuple((tuple(powers), int(c * common)) for powers, c in terms), common
 
-    def evaluate(*values: Any) -> Any:
-        total: Any = values[0] * 0
-        for powers, coefficient in terms:
-            term: Any = int(coefficient * common)
-            for value, power in zip(values, powers, strict=True):
-                for _ in range(power):
-                    term = term * value
-            total = total + term
-        return total / common
 
-    return evaluate
+def _value(polynomial: Terms, *values: Any) -> Any:
+    terms, common = polynomial
+    total: Any = values[0] * 0
+    for powers, coefficient in terms:
+        term: Any = coefficient
+        for value, power in zip(values, powers, strict=True):
+            for _ in range(power):
+                term = term * value
+        total = total + term
+    return total / common

@@ -6,6 +6,7 @@ from functools import cache
 from numbers import Integral
 from typing import Any
 
+from odecore.families._bound import Bound
 from odecore.families._family import Family, Rows
 
 __all__ = ["rkc1", "rkc2"]
@@ -74,26 +75,34 @@ def rkc1(stages: int, /) -> Family:
     return _first_order(_stages(stages))
 
 
+def _first_order_formula(s: int, epsilon: Any) -> tuple[Rows, tuple[Any, ...]]:
+    w0 = _node(s, epsilon)
+    T, D, _ = _chebyshev(s, w0)
+    w1 = T[s] / D[s]
+
+    def step(j: int) -> tuple[Any, Any, Any, Any]:
+        if j == 1:
+            return 0 * w0, 0 * w0, w1 / w0, 0 * w0
+        ratio = T[j - 1] / T[j]
+        return 2 * w0 * ratio, -T[j - 2] / T[j], 2 * w1 * ratio, 0 * w0
+
+    return _to_tableau(s, step)
+
+
+def _first_order_factors(s: int, epsilon: Any) -> tuple[Any, ...]:
+    T, D, _ = _chebyshev(s, _node(s, epsilon))
+    return (*T[1:], D[s])
+
+
 @cache
 def _first_order(s: int) -> Family:
-    def formula(epsilon: Any) -> tuple[Rows, tuple[Any, ...]]:
-        w0 = _node(s, epsilon)
-        T, D, _ = _chebyshev(s, w0)
-        w1 = T[s] / D[s]
-
-        def step(j: int) -> tuple[Any, Any, Any, Any]:
-            if j == 1:
-                return 0 * w0, 0 * w0, w1 / w0, 0 * w0
-            ratio = T[j - 1] / T[j]
-            return 2 * w0 * ratio, -T[j - 2] / T[j], 2 * w1 * ratio, 0 * w0
-
-        return _to_tableau(s, step)
-
-    def factors(epsilon: Any) -> tuple[Any, ...]:
-        T, D, _ = _chebyshev(s, _node(s, epsilon))
-        return (*T[1:], D[s])
-
-    return Family(f"RKC1({s})", ("epsilon",), 1, formula, factors)
+    return Family(
+        f"RKC1({s})",
+        ("epsilon",),
+        1,
+        Bound(_first_order_formula, (s,)),
+        Bound(_first_order_factors, (s,)),
+    )
 
 
 def rkc2(stages: int, /) -> Family:
@@ -124,29 +133,37 @@ def rkc2(stages: int, /) -> Family:
     return _second_order(_stages(stages))
 
 
+def _second_order_formula(s: int, epsilon: Any) -> tuple[Rows, tuple[Any, ...]]:
+    w0 = _node(s, epsilon)
+    T, D, E = _chebyshev(s, w0)
+    w1 = D[s] / E[s]
+    b = [E[j] / (D[j] * D[j]) for j in range(2, s + 1)]
+    b = [b[0], b[0], *b]
+
+    def step(j: int) -> tuple[Any, Any, Any, Any]:
+        if j == 1:
+            return 0 * w0, 0 * w0, b[1] * w1, 0 * w0
+        ratio = b[j] / b[j - 1]
+        mu_tilde = 2 * w1 * ratio
+        return 2 * w0 * ratio, -b[j] / b[j - 2], mu_tilde, (b[j - 1] * T[j - 1] - 1) * mu_tilde
+
+    return _to_tableau(s, step)
+
+
+def _second_order_factors(s: int, epsilon: Any) -> tuple[Any, ...]:
+    _, D, E = _chebyshev(s, _node(s, epsilon))
+    return (*D[2:], *E[3:])
+
+
 @cache
 def _second_order(s: int) -> Family:
-    def formula(epsilon: Any) -> tuple[Rows, tuple[Any, ...]]:
-        w0 = _node(s, epsilon)
-        T, D, E = _chebyshev(s, w0)
-        w1 = D[s] / E[s]
-        b = [E[j] / (D[j] * D[j]) for j in range(2, s + 1)]
-        b = [b[0], b[0], *b]
-
-        def step(j: int) -> tuple[Any, Any, Any, Any]:
-            if j == 1:
-                return 0 * w0, 0 * w0, b[1] * w1, 0 * w0
-            ratio = b[j] / b[j - 1]
-            mu_tilde = 2 * w1 * ratio
-            return 2 * w0 * ratio, -b[j] / b[j - 2], mu_tilde, (b[j - 1] * T[j - 1] - 1) * mu_tilde
-
-        return _to_tableau(s, step)
-
-    def factors(epsilon: Any) -> tuple[Any, ...]:
-        _, D, E = _chebyshev(s, _node(s, epsilon))
-        return (*D[2:], *E[3:])
-
-    return Family(f"RKC2({s})", ("epsilon",), 2, formula, factors)
+    return Family(
+        f"RKC2({s})",
+        ("epsilon",),
+        2,
+        Bound(_second_order_formula, (s,)),
+        Bound(_second_order_factors, (s,)),
+    )
 
 
 def _stages(stages: Any) -> int:

@@ -23,12 +23,16 @@ def _sdirk2(gamma: Any, c: Any) -> tuple[Rows, tuple[Any, ...]]:
     return ((gamma, 0 * gamma), (c - gamma, gamma)), (1 - b2, b2)
 
 
+def _sdirk2_factors(gamma: Any, c: Any) -> tuple[Any, ...]:
+    return (c - gamma,)
+
+
 SDIRK2 = Family(
     "SDIRK2",
     ("gamma", "c"),
     2,
     _sdirk2,
-    lambda gamma, c: (c - gamma,),
+    _sdirk2_factors,
     members=(
         ("alexander2", (QuadraticNumber(1, F(-1, 2), 2), F(1))),
         (
@@ -47,12 +51,16 @@ def _collocation(c1: Any, c2: Any) -> tuple[Rows, tuple[Any, ...]]:
     return rows, interpolatory_weights(nodes)
 
 
+def _collocation_factors(c1: Any, c2: Any) -> tuple[Any, ...]:
+    return (c1 - c2,)
+
+
 COLLOCATION2 = Family(
     "COLLOCATION2",
     ("c1", "c2"),
     2,
     _collocation,
-    lambda c1, c2: (c1 - c2,),
+    _collocation_factors,
     members=(
         ("trapezoidal", (F(0), F(1))),
         ("radau_iia2", (F(1, 3), F(1))),
@@ -66,6 +74,10 @@ def _theta(theta: Any) -> tuple[Rows, tuple[Any, ...]]:
     return ((0 * theta, 0 * theta), b), b
 
 
+def _theta_factors(theta: Any) -> tuple[Any, ...]:
+    return ()
+
+
 THETA = Family(
-    "THETA", ("theta",), 1, _theta, lambda theta: (), members=(("trapezoidal", (F(1, 2),)),)
+    "THETA", ("theta",), 1, _theta, _theta_factors, members=(("trapezoidal", (F(1, 2),)),)
 )

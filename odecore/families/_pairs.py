@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 from odecore.exact import Polynomial
+from odecore.families._bound import Bound
 from odecore.families._family import Family, Rows
 from odecore.families._four_stage import RK4, RK4B
 from odecore.families._three_stage import RK3
@@ -13,14 +14,10 @@ from odecore.families._three_stage import RK3
 __all__ = ["RK3_PAIR", "RK4B_PAIR", "RK4_PAIR", "cubic_dense_output"]
 
 
-def _appended(family: Family, count: int) -> Any:
-    """The formula with f(y1) as last stage (FSAL), after `count` parameters of the family."""
-
-    def formula(*values: Any) -> tuple[Rows, tuple[Any, ...]]:
-        rows, b = family.formula(*values[:count])
-        return (*rows, b), (*b, 0 * values[0])
-
-    return formula
+def _appended(family: Family, *values: Any) -> tuple[Rows, tuple[Any, ...]]:
+    """The formula with f(y1) as last stage (FSAL); the family's parameters come first."""
+    rows, b = family.formula(*values[: len(family.parameters)])
+    return (*rows, b), (*b, 0 * values[0])
 
 
 def _third_order_estimator(u: Any, v: Any, g: Any, h: Any) -> tuple[Any, ...]:
@@ -30,12 +27,16 @@ def _third_order_estimator(u: Any, v: Any, g: Any, h: Any) -> tuple[Any, ...]:
     return (b[0] - d2 - g - h, b[1] + d2, b[2] + g, h)
 
 
+def _third_order_factors(u: Any, v: Any, g: Any, h: Any) -> tuple[Any, ...]:
+    return (*RK3.factors(u, v), g * g + h * h)  # at g = h = 0 b_hat is b
+
+
 RK3_PAIR = Family(
     "RK3_PAIR",
     ("u", "v", "g", "h"),
     3,
-    _appended(RK3, 2),
-    lambda u, v, g, h: (*RK3.factors(u, v), g * g + h * h),  # at g = h = 0 b_hat is b
+    Bound(_appended, (RK3,)),
+    _third_order_factors,
     estimator=_third_order_estimator,
     embedded_order=2,
     members=(("bosh3", (Fraction(1, 2), Fraction(3, 4), Fraction(-1, 9), Fraction(1, 8))),),
@@ -60,12 +61,16 @@ def _fourth_order_estimator(u: Any, v: Any, h: Any) -> tuple[Any, ...]:
     return (*(w + h * e for w, e in zip(b, (e1, e2, e3, e4), strict=True)), h)
 
 
+def _fourth_order_factors(u: Any, v: Any, h: Any) -> tuple[Any, ...]:
+    return (*RK4.factors(u, v), h)
+
+
 RK4_PAIR = Family(
     "RK4_PAIR",
     ("u", "v", "h"),
     4,
-    _appended(RK4, 2),
-    lambda u, v, h: (*RK4.factors(u, v), h),
+    Bound(_appended, (RK4,)),
+    _fourth_order_factors,
     estimator=_fourth_order_estimator,
     embedded_order=3,
 )
@@ -77,12 +82,16 @@ def _middle_repeated_estimator(w: Any, h: Any) -> tuple[Any, ...]:
     return (b[0], b[1], b[2], b[3] - h, h)
 
 
+def _middle_repeated_factors(w: Any, h: Any) -> tuple[Any, ...]:
+    return (w, h)
+
+
 RK4B_PAIR = Family(
     "RK4B_PAIR",
     ("w", "h"),
     4,
-    _appended(RK4B, 1),
-    lambda w, h: (w, h),
+    Bound(_appended, (RK4B,)),
+    _middle_repeated_factors,
     estimator=_middle_repeated_estimator,
     embedded_order=3,
 )

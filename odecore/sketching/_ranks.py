@@ -26,7 +26,8 @@ def optimal_ranks(variances: Any, costs: Any, budget: float, rows: Any) -> NDArr
     costs : (L,) array_like
         N_l > 0, what one kept row costs: the number of columns of X.
     budget : float
-        Sum over layers of size times cost, at least sum_l N_l.
+        Sum over layers of size times cost, at least sum_l N_l. Rounding of these sums, at most
+        (L + 4) eps of the budget, costs no row: ten rows of 0.1 are within 1.
     rows : int or (L,) array_like of int
         B_l, the largest size of each layer.
 
@@ -58,18 +59,21 @@ def optimal_ranks(variances: Any, costs: Any, budget: float, rows: Any) -> NDArr
     _require_plan(v, N, B, float(budget))
     sizes = np.floor(_real_sizes(v, N, float(budget), B)).astype(np.int64)
     sizes = np.maximum(1, sizes - len(v))
-    left = float(budget) - float(sizes @ N)
     queue = [(-v[k] / N[k] / (p * (p + 1)), k) for k, p in enumerate(sizes.tolist()) if v[k] > 0]
     heapify(queue)
     while queue:
         _, k = heappop(queue)
         # What does not fit now never will: the budget that is left only shrinks.
-        if sizes[k] < B[k] and N[k] <= left:
+        if sizes[k] < B[k] and _fits(float(sizes @ N) + float(N[k]), float(budget), len(v)):
             sizes[k] += 1
-            left -= float(N[k])
             p = int(sizes[k])
             heappush(queue, (-v[k] / N[k] / (p * (p + 1)), k))
     return sizes
+
+
+def _fits(cost: float, budget: float, layers: int) -> bool:
+    """Whether a sum over layers is within the budget, up to its rounding and that of the budget."""
+    return cost <= budget * (1 + (layers + 4) * float(np.finfo(np.float64).eps))
 
 
 def _real_sizes(v: Numbers, N: Numbers, budget: float, B: Numbers) -> Numbers:
@@ -104,7 +108,7 @@ def _require_plan(v: Numbers, N: Numbers, B: Numbers, budget: float) -> None:
         )
     if not np.all((B >= 1) & (np.floor(B) == B)):
         raise ValueError(f"`rows` must be integers >= 1, got {B}; leave empty batches out")
-    if not np.isfinite(budget) or budget < N.sum():
+    if not np.isfinite(budget) or not _fits(float(N.sum()), budget, len(N)):
         raise ValueError(
             f"the budget must pay one row for each layer, {N.sum():g} in all, got {budget:g}; "
             "raise it or leave layers out"

@@ -28,8 +28,9 @@ class Adams:
     Parameters
     ----------
     max_order : int, optional
-        At most max_order - 1 slopes are kept; between 2 and 12. Up to the third step, and with
-        max_order < 4 always, Kutta's 3/8 rule makes the step.
+        At most max_order - 1 slopes are kept, by default 4; between 2 and 12. Up to the third
+        step, and with max_order < 4 always, Kutta's 3/8 rule makes the step: solves converge with
+        at most that order, 4, without a corrector, and 5 with one.
     implicit : bool, optional
         Whether Moulton's corrector, one order higher, follows the predictor.
     max_iterations : int, optional
@@ -52,9 +53,14 @@ class Adams:
     -----
     Hairer, Norsett, Wanner I, section III.1. The weights are those of the actual steps, which need
     not be equal.
+
+    Without a corrector the steps are stable for -h lambda up to 0.55, 0.3, 0.16, 0.088, 0.047,
+    0.024, 0.013, 0.0066 and 0.0034 with max_order = 4, ..., 12, lambda < 0 an eigenvalue of df/dy;
+    beyond, errors grow from step to step, and the more steps the more. torchdiffeq's max_order is
+    12.
     """
 
-    max_order: int = 12
+    max_order: int = 5
     implicit: bool = False
     max_iterations: int = 4
     rtol: Any = 1e-7

@@ -16,7 +16,9 @@ Field = Callable[[Any, Any], Any]
 
 
 class ImplicitStep:
-    """Steps of one method through one solve; nothing is kept from step to step.
+    """Steps of one method through one solve.
+
+    From step to step one thing is kept: that GMRES was too dear, so that matrices are formed.
 
     Stages are solved for as slopes k_i = f(t + c_i h, y + h sum_j a_ij k_j) by simplified Newton
     iterations with the Jacobian at the start of the step, and where that does not converge by full
@@ -38,6 +40,7 @@ class ImplicitStep:
     ) -> None:
         self.method, self.newton = method, newton
         self.rtol, self.atol = rtol, atol
+        self.matrices = False
 
     def __call__(
         self, fun: Field, t: float, y: Any, h: float, first_stage: Any, t_new: float
@@ -46,7 +49,8 @@ class ImplicitStep:
         method = self.method
         assert method.c is not None  # valid once built
         tolerances = None if self.rtol is None else (self.rtol, self.atol)
-        work = StageEquations(self.newton, tolerances, fun, t, y, h, first_stage)
+        at = fun, t, y, h, first_stage
+        work = StageEquations(self.newton, tolerances, *at, self.matrices)
         times = [t_new if c == 1.0 else t + c * h for c in method.c]
         stages: list[Any] = []
         if method.is_diagonally_implicit:
@@ -63,6 +67,7 @@ class ImplicitStep:
                 stages += found
         else:
             stages = work.solve(times, [y] * len(times), [list(row) for row in method.A])
+        self.matrices = work.matrices
         if len(stages) < len(method.b):
             counts = work.evaluations, (), work.newton
             return Attempt(y, None, first_stage, None, *counts, work.failure)

@@ -232,14 +232,26 @@ def solve_ivp(
         report=report,
         kernels=kernels or Kernels(),
     )
-    reads = True if control is not None else check_finite
     try:
-        trajectory = march(plan, times[0], y, reads, problem.convert)
+        trajectory = march(plan, times[0], y, control is not None or check_finite, problem.convert)
+    except TypeError as error:
+        _explain_tracing(error)
+        raise
     finally:
         done()
     if throw:
         trajectory.raise_for_status()
     return trajectory
+
+
+def _explain_tracing(error: TypeError) -> None:
+    """Say what to do where jax does not let values be read."""
+    if any(base.__name__ == "ConcretizationTypeError" for base in type(error).__mro__):
+        raise TypeError(
+            "adaptive steps, Newton's method and events read values, which jax's transformations "
+            "(jit, grad, vmap) do not allow, or `fun` reads them: give `steps` to an explicit "
+            "method, or take `odecore.solve.adaptive_leap`, whose loop jax compiles"
+        ) from error
 
 
 def _of_structure(observe: Any, state: Callable[[Any], Any] | None) -> Any:

@@ -12,7 +12,8 @@ from odecore._array import limits, namespace
 
 __all__ = ["Newton", "approach", "finite_difference_jacobian", "iterate", "typical_sizes"]
 
-LARGE = 400  # unknowns from which on matrices are not formed
+LARGE = 400  # unknowns above which matrices are not formed at first
+LARGEST = 4000  # and above which they are not formed unasked: each would have 128 MB
 LEAST = 2.0**-12  # share of a correction below which there is no way down
 
 
@@ -29,7 +30,9 @@ class Newton:
     linear_solver : {"direct", "krylov"}, optional
         With matrices, or with restarted GMRES and products (df/dy) v, which are differences of
         `fun` where there is no `jacobian`. By default direct with a `jacobian`, and without one up
-        to 400 unknowns: the entries of the state times the stages that are solved for together.
+        to 400 unknowns: the entries of the state times the stages that are solved for together. Up
+        to 4000 the solve goes on with matrices once GMRES stagnates, or a step costs more than
+        four evaluations for each unknown; that needs several arrays of unknowns^2 numbers.
     tolerance : float, optional
         Error of the stages in units of the step's tolerance, in adaptive steps. In given steps
         Newton's method goes on until rounding.
@@ -71,6 +74,10 @@ class Newton:
         if self.linear_solver is None:
             return self.jacobian is not None or unknowns <= LARGE
         return self.linear_solver == "direct"
+
+    def may_change(self, unknowns: int) -> bool:
+        """Whether matrices may follow where products turn out dear."""
+        return self.linear_solver is None and unknowns <= LARGEST
 
 
 def finite_difference_jacobian(

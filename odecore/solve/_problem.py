@@ -9,6 +9,7 @@ from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 from odecore._array import is_readable, limits
+from odecore._times import require_monotone
 from odecore.solve._explicit_step import checked_stage
 from odecore.tableaux import Coefficients
 
@@ -56,13 +57,13 @@ def output_times(t_span: Sequence[Any], t_eval: Any) -> list[Any]:
     span = _floats(t_span, "t_span")
     if len(span) != 2:
         raise ValueError(f"`t_span` must hold the first and the last time, got {len(span)} entries")
-    _require_monotone(span)
+    require_monotone(span)
     times = span
     if t_eval is not None:
         times = _floats(t_eval, "t_eval")
         if not times:
             raise ValueError("`t_eval` must hold at least one time, got none")
-        _require_monotone(times)
+        require_monotone(times)
         if all(isinstance(t, float) for t in (*span, *times)):
             low, high = sorted(span)
             outside = [t for t in times if not low <= t <= high]
@@ -72,7 +73,7 @@ def output_times(t_span: Sequence[Any], t_eval: Any) -> list[Any]:
                     f"{len(outside) - 1} more outside"
                 )
             times = times if times[0] == span[0] else [span[0], *times]
-        _require_monotone(times)
+        require_monotone(times)
     return times
 
 
@@ -180,7 +181,7 @@ def grid_stops(grid: Any, first: float, last: float, max_steps: int) -> list[Sto
             f"`grid` must begin and end as `t_span` does, at {first} and {last}; got "
             f"{times[:1]} to {times[-1:]}"
         )
-    _require_monotone(times)
+    require_monotone(times)
     if len(times) - 1 > max_steps:
         raise ValueError(
             f"`grid` asks for more than `max_steps` = {max_steps} steps; take fewer, or raise "
@@ -218,20 +219,6 @@ def checked_field(fun: Callable[[Any, Any], Any], t: Any, y: Any) -> Any:
     if not callable(fun):
         raise TypeError(f"`fun` must be callable as fun(t, y), got {type(fun).__name__}")
     return checked_stage(fun(t, y), y)
-
-
-def _require_monotone(times: Sequence[Any]) -> None:
-    if not all(isinstance(t, float) for t in times):
-        return
-    if not all(map(isfinite, times)):
-        raise ValueError(f"times must be finite, got {times}")
-    forward = times[-1] > times[0]
-    for i, (a, b) in enumerate(pairwise(times)):
-        if a == b or (b > a) != forward:
-            raise ValueError(
-                "times must be strictly increasing or strictly decreasing; entries "
-                f"{i} and {i + 1} are {a!r} and {b!r}: sort them and drop repeated ones"
-            )
 
 
 def _floats(times: Any, label: str) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite
 from typing import Any
 
 from array_api_compat import device, is_array_api_obj
@@ -25,9 +26,10 @@ from odecore.solve._transposed_stages import differentiated_stages
 __all__ = ["StageEquations"]
 
 Field = Callable[[Any, Any], Any]
-Linear = Callable[[Any], Callable[[Any], Any]]
+Linear = Callable[[Any], Any]
 
 KRYLOV, RESTARTS = 40, 10  # dimension of the largest space, and how often it begins anew
+SLOW = 4  # evaluations of a step, in units of the unknowns, from which on matrices are cheaper
 SOLVED = 1e-3  # relative residual; Newton's method sees in its rate what remains
 
 
@@ -43,11 +45,13 @@ class StageEquations:
         y: Any,
         h: float,
         slope: Any,
+        matrices: bool = False,
     ) -> None:
         self.options, self.tolerances = newton, tolerances
         self.fun, self.t, self.y, self.h = fun, t, y, h
         self.combine = combiner(y)
         self.evaluations = self.newton = 0
+        self.matrices = matrices  # formed whatever the number of unknowns
         self.failure = Status.NEWTON_FAILED  # if there is one
         self.start = self._pack(constant(y))
         self.scale = StageScale(self.start, h, self._tolerance())
@@ -66,7 +70,7 @@ class StageEquations:
         if n == 0:
             return [self.y] * s  # nothing to solve for
         flat = [self._pack(constant(base)) for base in bases]
-        direct = self.options.direct(s * n)
+        direct = self.matrices or self.options.direct(s * n)
         coupling = self.h * constant_like(A, self.start)  # (s, s)
 
         def states(k: Any) -> list[Any]:
@@ -78,11 +82,9 @@ class StageEquations:
             return xp.stack(values) - k
 
         def linear(k: Any) -> Callable[[Any], Any]:
-            if not direct:
-                return self._krylov(times, states(k), coupling)
-            places = zip(times, states(k), strict=True)
-            inverse = self._inverse(coupling, [self._jacobian(*at) for at in places])
-            return lambda r: applied(inverse, r)
+            if direct or self.matrices:
+                return self._elimination(times, states(k), coupling)
+            return self._krylov(times, states(k), coupling)
 
         def newton(k: Any) -> Any:
             return linear(k)(residual(k))
@@ -194,7 +196,33 @@ class StageEquations:
         except Exception:  # each library has its own class for singular matrices
             return float("nan") * eye
 
+    def _elimination(self, times: list[float], states: list[Any], coupling: Any) -> Linear:
+        places = zip(times, states, strict=True)
+        inverse = self._inverse(coupling, [self._jacobian(*at) for at in places])
+        return lambda r: applied(inverse, r)
+
     def _krylov(self, times: list[float], states: list[Any], coupling: Any) -> Linear:
+        """By products, until they turn out dear; then by elimination, and so in later steps."""
+        product, size = self._product(times, states, coupling), len(times) * states[0].shape[0]
+        eliminate: Linear | None = None
+
+        def solve(r: Any) -> Any:
+            nonlocal eliminate
+            if eliminate is None:
+                x, left = restarted_gmres(product, r, SOLVED, KRYLOV, RESTARTS)
+                dear = not left <= SOLVED or self.evaluations > SLOW * size
+                if not (dear and isfinite(left) and self.options.may_change(size)):
+                    return x
+                self.matrices = True
+                if left <= SOLVED:
+                    return x
+                eliminate = self._elimination(times, states, coupling)
+            return eliminate(r)
+
+        return solve
+
+    def _product(self, times: list[float], states: list[Any], coupling: Any) -> Linear:
+        """The function x -> (I - h A (x) J) x."""
         xp, s = namespace(coupling), len(times)
         if self.options.jacobian is not None:
             places = zip(times, states, strict=True)
@@ -204,7 +232,7 @@ class StageEquations:
                 moved = xp.matmul(coupling, x)
                 return x - xp.stack([xp.matmul(jacobians[i], moved[i, ...]) for i in range(s)])
 
-            return lambda r: restarted_gmres(exact, r, SOLVED, KRYLOV, RESTARTS)
+            return exact
         root = float(limits(coupling).eps) ** 0.5
         values = [self._flat(t, Y) for t, Y in zip(times, states, strict=True)]
         pairs = zip(states, values, strict=True)
@@ -220,7 +248,7 @@ class StageEquations:
                 out.append(x[i, ...] - (later - values[i]) / step)
             return xp.stack(out)
 
-        return lambda r: restarted_gmres(product, r, SOLVED, KRYLOV, RESTARTS)
+        return product
 
     def _tracked(
         self,

@@ -15,7 +15,10 @@ class Status(Enum):
 
     SUCCESS = "reached the end of the interval"
     EVENT = "ended at a terminal event"
-    MAX_STEPS = "`max_steps` was used up before the end: raise it, or loosen rtol and atol"
+    MAX_STEPS = (
+        "`max_steps` was used up before the end: raise it, or loosen rtol and atol; where looser "
+        "ones change little the problem is stiff, for an implicit method as 'kvaerno43'"
+    )
     STEP_UNDERFLOW = (
         "the step that the tolerance asks for is below the spacing of times: the solution may have "
         "a singularity here, the problem may be stiff, or the tolerance is below rounding"

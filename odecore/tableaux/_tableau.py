@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
 from numbers import Rational
@@ -25,7 +26,7 @@ class ButcherTableau:
 
     Parameters
     ----------
-    A : (s, s) nested sequence of int, Fraction or QuadraticNumber
+    A : (s, s) nested sequence of int, Fraction, Decimal or QuadraticNumber
         Rows may be given as strict lower triangle, `((), (a21,), (a31, a32), ...)`.
     b : (s,) sequence of the same
         Weights; their sum is 1.
@@ -178,13 +179,14 @@ class ButcherTableau:
 
 
 def _exact(values: Iterable[Any], label: str) -> tuple[Number, ...]:
-    """Fractions and irrational QuadraticNumbers; anything else is refused."""
-    values = tuple(values)
+    """Fractions, also of Decimals, and irrational QuadraticNumbers; anything else is refused."""
+    values = tuple(Fraction(v) if isinstance(v, Decimal) and v.is_finite() else v for v in values)
     for value in values:
         if not isinstance(value, Rational | QuadraticNumber):
             raise TypeError(
-                f"the entries of `{label}` must be exact, int, Fraction or QuadraticNumber; got "
-                f"{value!r} of type {type(value).__name__}; write it as a Fraction, say "
-                "Fraction(1, 3)"
+                f"the entries of `{label}` must be exact, int, Fraction, Decimal or "
+                f"QuadraticNumber; got {value!r} of type {type(value).__name__}; write it as a "
+                "Fraction, say Fraction(1, 3), with a root by QuadraticNumber.sqrt(3), or text by "
+                "odecore.exact.parse_number"
             )
     return tuple(map(exact_number, values))

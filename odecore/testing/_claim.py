@@ -138,11 +138,7 @@ def _judge_outcomes(found: Differences, claim: str) -> EstimatorReport:
 
 
 def _judge_draws(
-    value: Drawing,
-    found: Differences,
-    claim: str,
-    rng: np.random.Generator,
-    options: Options,
+    value: Drawing, found: Differences, claim: str, rng: np.random.Generator, options: Options
 ) -> EstimatorReport:
     share = options.false_alarm / found.powers.shape[1]
     z = -_QUANTILE(share / 2)

@@ -82,6 +82,9 @@ def assert_unbiased(
     inequality (Maurer and Pontil, COLT 2009) is exact, and its looks after n, 2 n, 4 n draws share
     `false_alarm`. `outcomes` are exact without a bound.
 
+    A difference below 1000 units of rounding of the largest number in claim and draws is taken for
+    rounding: give entries that are smaller than that beside others by themselves.
+
     Examples
     --------
     The mean of 2 of 4 numbers, by its 12 outcomes:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.linalg import expm, expm_frechet
 
-from odecore.adjoint import record_panels, restored
+from odecore.adjoint import record_panels, record_steps, restored
 from odecore.errors import NonfiniteRHSError
 
 TIMES = [0.0, 0.4, 1.5]
@@ -163,6 +163,10 @@ def test_statistics_count_linearizations():
         ([0.0], {}, "at least 2 times, got 1"),
         ([0.0, 1.0], {"nodes": 1}, "at least 2, got n = 1"),
         ([0.0, 1.0, 0.5], {}, "strictly increasing"),
+        ([0.0, 1.0, 1.0], {"nodes": 9}, "entries 1 and 2 are 1.0 and 1.0: sort them"),
+        ([0.0, 1.0, 0.5], {"nodes": 9, "steps": 3}, "entries 1 and 2 are 1.0 and 0.5"),
+        ([0.0, 1.0, 0.5], {"nodes": 9, "jump_at": [0.2]}, "entries 1 and 2 are 1.0 and 0.5"),
+        ([0.0, np.nan, 1.0], {"nodes": 9, "step_size": 0.3}, r"finite, got \[0.0, nan, 1.0\]"),
         ([0.0, 1.0], {"steps": 0, "method": "classic"}, "positive int"),
     ],
 )
@@ -181,6 +185,21 @@ def test_a_failing_backward_solve_is_typed():
     _, panels = record_panels(lambda t, y: -y, TIMES, Y0, nodes=5)
     with pytest.raises(NonfiniteRHSError):
         restored(linearization(lambda t, y: y, lambda t, y, a: a * np.nan), panels, W)
+
+
+@pytest.mark.parametrize("record", [record_panels, record_steps])
+@pytest.mark.parametrize("memory", [0, -1, 1.5, True, float("nan"), -float("inf"), "1e6", 1 + 2j])
+def test_a_budget_is_a_whole_number_of_bytes(record, memory):
+    with pytest.raises(ValueError, match="`memory` must be a positive whole number of bytes, got"):
+        record(lambda t, y: -y, [0.0, 1.0], np.ones(2), memory=memory)
+
+
+def test_a_budget_without_a_bound():
+    for memory in (None, float("inf")):
+        options = {"memory": memory, "rtol": 1e-6, "atol": 1e-6}
+        assert record_steps(lambda t, y: -y, [0.0, 1.0], np.ones(2), **options)[1].capacity is None
+        _, panels = record_panels(lambda t, y: -y, [0.0, 1.0], np.ones(2), **options)
+        assert panels[0].tail <= 1
 
 
 @pytest.mark.parametrize("signs", [1.0, np.array([1.0, -1.0])])  # also where they cancel

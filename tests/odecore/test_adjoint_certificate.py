@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from odecore.adjoint import certify, collocated, discrete, record_panels, record_steps
+from odecore.adjoint._collocation import at_one_node
 from odecore.solve import solve_ivp
 from tests.helpers.problems import random_field
 
@@ -142,3 +143,22 @@ def test_panels_end_where_they_ended():
     assert certificate.swept + certificate.stepped == len(panels)
     assert len(certificate.reference.times) == len(times)
     assert certificate.reference.statistics.evaluations > found.statistics.evaluations
+
+
+@pytest.mark.parametrize("outputs", [40, 80])
+def test_gradients_that_are_far_better_than_their_tolerance(outputs):
+    # Steps land on the outputs: the gradient is better than a reference relative to the tolerance.
+    rng = np.random.default_rng(5)
+    fun, nodes, y0 = random_field(rng)
+    times, options = np.linspace(0, 1, outputs), {"rtol": 1e-3, "atol": 1e-3}
+    cotangents = [rng.standard_normal(len(y0)) for _ in times]
+    _, record = record_steps(fun, times, y0, **options)
+    found = discrete(at_one_node(nodes), record, cotangents)
+    _, panels = record_panels(fun, times, y0, **options)
+    fine = {"rtol": 1e-13, "atol": 1e-13}
+    _, sharp = record_panels(fun, times, y0, method="dop853", **fine)
+    truth = vector(collocated(nodes, sharp, cotangents, **fine))
+    error = np.linalg.norm(vector(found) - truth) / np.linalg.norm(truth)
+    assert 1e-13 < error < 1e-6
+    estimate = certify(found, nodes, panels, cotangents, **options).error
+    assert 0.1 < estimate / error < 10

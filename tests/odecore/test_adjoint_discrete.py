@@ -525,7 +525,7 @@ def test_a_wrong_transpose_is_seen(twin):
         ([0.0, 0.4, 1.0], {"grid": [0.0, 0.5]}, "grid"),
         ([0.0, 1.0], {"grid": ["x"]}, "`grid` must be floats"),
         ([0.0, 1.0], {"memory": 47}, "at least 2 states of 24 bytes, got 47"),
-        ([0.0, 1.0], {"memory": 0}, "at least 2 states"),
+        ([0.0, 1.0], {"memory": 1e1}, "at least 2 states of 24 bytes, got 10"),
         ([0.0, 1.0], {"method": "euler"}, "embedded error estimate"),
         ([0.0, 1.0], {"steps": 2, "step_at": [0.5]}, "step_at steer adaptive steps"),
         ([0.0, 1.0], {"jump_at": [0.5]}, "can not have jump_at"),

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from odecore.order import failing_trees, order_of_accuracy
+from odecore.order import failing_trees, order_condition_residuals, order_of_accuracy
 from odecore.tableaux import catalogue, tableau, tableau_from_json, tableau_to_json
 
 F = Fraction
@@ -29,6 +29,14 @@ def test_declared_orders_hold_and_the_next_fail(name):
         assert method.embedded_order is None
     else:
         assert order_of_accuracy(method, weights=method.b_hat) == method.embedded_order
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if tableau(n).uncertainty > 0])
+def test_decimals_hold_the_conditions_as_well_as_double_precision_shows(name):
+    # Otherwise errors of solves would end at a plateau that nobody was told of.
+    method = tableau(name)
+    residuals = order_condition_residuals(method, min(method.order, 6)).values()
+    assert max(map(abs, residuals)) < 1e-12
 
 
 @pytest.mark.parametrize("name", NAMES)

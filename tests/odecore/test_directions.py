@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.optimize import minimize
+from scipy.optimize import linprog, minimize
 
 from odecore.directions import (
     equiangular_weights,
@@ -171,6 +171,10 @@ def test_a_zero_gradient_may_be_dropped():
     assert not found.stationary
     all_zero = equiangular_weights(np.zeros((2, 2)), on_zero="drop")
     assert all_zero.stationary
+    assert all_zero.worst_cosine == 0
+    of_kept = equiangular_weights(np.diag([1.0, 4.0, 0.0]), on_zero="drop")
+    assert of_kept.worst_cosine == pytest.approx(0.5**0.5)
+    assert equiangular_weights(np.diag([1.0, 4.0, 0.0])).worst_cosine == 0
 
 
 def test_every_array_library_and_precision(array, eps, rng):
@@ -511,3 +515,36 @@ def test_min_norm_at_scales_that_no_sum_resolves(rng):
         found = min_norm_weights(gramian(J))
         assert found.stationary or abs(found.duality_gap) < 1e-9
         assert found.stationary or found.cosines.min() > -1e-6
+
+
+@pytest.mark.parametrize(
+    "J",
+    [
+        [[0.6, 0.8], [1e8, 0], [-3e8, 0]],
+        [[-3.0, -1], [-3e4, 0], [3e8, -3e8], [-9e8, 9e8]],
+    ],
+)
+def test_long_opposite_gradients_are_stationary(J):
+    found = min_norm_weights(gramian(J))
+    assert found.stationary
+    assert (found.weights == 0).all()
+    assert abs(found.duality_gap) < 1e-12
+    terms = found.multipliers[:, None] * np.array(J)
+    np.testing.assert_allclose(terms.sum(axis=0), 0, atol=1e-7 * np.abs(terms).max())
+
+
+def test_min_norm_of_small_integers_at_any_scales(rng):
+    stationary = 0
+    for _ in range(150):
+        m, n = rng.integers(2, 9), rng.integers(1, 7)
+        rows = rng.integers(-3, 4, (m, n))
+        rows[(rows == 0).all(axis=1), 0] = 1
+        hull = {"A_eq": np.vstack([rows.T, np.ones(m)]), "b_eq": np.r_[np.zeros(n), 1]}
+        known = linprog(np.zeros(m), **hull).status == 0  # zero is in it, whatever the lengths
+        exponents = np.r_[0, rng.integers(6, 10, m - 1)] if m % 2 else rng.integers(-9, 10, m)
+        found = min_norm_weights(gramian(rows * 10.0 ** exponents[:, None]))
+        assert found.stationary is known
+        assert abs(found.duality_gap) < 1e-9
+        assert known or found.cosines.min() > -1e-9
+        stationary += known
+    assert 25 < stationary < 125

@@ -102,12 +102,20 @@ def test_bad_quadratic_numbers_are_refused():
 
 @pytest.mark.parametrize(
     "text",
-    ["", " ", "x", "1/0", "2sqrt(3)", "sqrt(4)", "1+", "nan", "inf", "1//2", "0x1", "1_0_", "1+2",
-     "__import__('os')", "1e99999999", "sqrt(-2)", "1/2*sqrt(3)/0"],
+    ["", " ", "x", "1/0", "2sqrt(3)", "sqrt(4", "sqrt(1000000007)", "1+", "nan", "inf", "1//2", "0x1", "1_0_", "1+2",
+     "__import__('os')", "1e99999999", "sqrt(-2)", "1/2*sqrt(3)/0",
+     "(1+sqrt(2))/0", "(1+sqrt(2))", "((1))/2", "()/2", "(1)/2/3", "2*(1+sqrt(2))/3"],
 )  # fmt: skip
 def test_malformed_numbers_are_refused(text):
     with pytest.raises(ValueError):
         parse_number(text)
+
+
+def test_roots_may_hold_squares_and_sums_a_denominator():
+    assert parse_number("(1 - sqrt(6))/10") == QuadraticNumber(F(1, 10), F(-1, 10), 6)
+    assert parse_number("1 + 3/2*sqrt(72)/4") == QuadraticNumber(1, F(9, 4), 2)
+    assert parse_number("1-2*sqrt(9)") == -5
+    assert parse_number("sqrt(0)") == 0
 
 
 def test_numbers_are_read_from_text_only():

@@ -12,8 +12,19 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from sympy import nan
 
+from odecore import families
 from odecore.errors import SingularParameterError
-from odecore.families import RK2, RK3, RK4, order_is_proved
+from odecore.families import (
+    RK2,
+    RK3,
+    RK4,
+    Family,
+    charts,
+    order_is_proved,
+    prove_order,
+    rkc1,
+    rkc2,
+)
 from odecore.order import order_of_accuracy, principal_error
 from odecore.tableaux import coefficients_at, tableau, tableau_at
 
@@ -37,6 +48,22 @@ def test_wrong_claims_are_not_proved(family):
         return (*rows[:-1], (*rows[-1][:-1], 2 * rows[-1][-1])), b
 
     assert not order_is_proved(dataclasses.replace(family, formula=wrong))
+
+
+def test_proofs_say_what_they_found():
+    assert str(prove_order(RK2)) == (
+        "RK2(u) has order 2 where none of u is zero; no higher, for the residual of [••] is "
+        "(3*u - 2)/6"
+    )
+    claimed = prove_order(dataclasses.replace(RK2, order=3, factors=lambda u: ()))
+    first, *gaps = str(claimed).splitlines()
+    assert first == "order 3 of RK2(u) is not proved:"
+    assert gaps[:3] == [
+        "2*u is not excluded",
+        "the residual of [[•]] is -1/6, not zero",
+        "the residual of [••] is (3*u - 2)/6, not zero",
+    ]
+    assert list(claimed.verify().failures) == gaps
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
@@ -162,12 +189,17 @@ def test_a_box_that_passes_holds_no_singular_point(u, v, radius):
             assert reduce(lambda a, b: a * b, RK4.factors(*point)) != 0
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-def test_families_are_copied_and_pickled(family):
-    assert order_is_proved(family)  # fills what is computed lazily
-    for other in (copy.deepcopy(family), pickle.loads(pickle.dumps(family))):  # noqa: S301
-        assert other == family
-        assert order_is_proved(other)
+def test_families_are_copied_and_pickled():
+    named = [f for f in vars(families).values() if isinstance(f, Family)]
+    made = [*charts(RK3), *charts(RK4), rkc1(5), rkc2(5)]
+    assert len(named) > 12
+    for family in (*named, *made):
+        assert family.b  # fills what is computed lazily
+        for other in (copy.deepcopy(family), pickle.loads(pickle.dumps(family))):  # noqa: S301
+            assert other == family
+            assert hash(other) == hash(family)
+            assert (other.A, other.b, other.excluded) == (family.A, family.b, family.excluded)
+    assert len({*named, *made}) == len(named) + len(made)
 
 
 def test_a_closed_box_may_not_touch_the_excluded_set():

@@ -83,10 +83,13 @@ def test_restarts_reach_the_tolerance_where_one_space_does_not(rng):
     A, b = np.diag(np.linspace(1, 100, 60)), rng.normal(size=60)
     _, residual, _ = gmres(lambda x: A @ x, b, 1e-8, 10)
     assert residual > 1e-3
-    x = restarted_gmres(lambda x: A @ x, b, 1e-8, 10, 50)
+    x, left = restarted_gmres(lambda x: A @ x, b, 1e-8, 10, 50)
+    assert left <= 1e-8
     assert np.linalg.norm(b - A @ x) <= 1.01e-8 * np.linalg.norm(b)
     # A rotation does not let small spaces get anywhere: restarts end.
     calls = []
-    restarted_gmres(lambda x: calls.append(x) or np.roll(x, 1), np.eye(60)[0], 1e-8, 10, 50)
-    assert len(calls) == 10
-    assert np.isnan(restarted_gmres(lambda x: x * np.nan, b, 1e-8, 10, 50)).all()
+    _, left = restarted_gmres(
+        lambda x: calls.append(x) or np.roll(x, 1), np.eye(60)[0], 1e-8, 10, 50
+    )
+    assert (len(calls), left) == (10, 1.0)
+    assert np.isnan(restarted_gmres(lambda x: x * np.nan, b, 1e-8, 10, 50)[0]).all()

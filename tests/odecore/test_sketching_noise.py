@@ -144,6 +144,23 @@ def test_ranks_for_unequal_costs_leave_no_room(plan, costs, spare):
     assert not any(v[k] > 0 and found[k] < rows[k] and N[k] <= left for k in range(len(v)))
 
 
+@pytest.mark.parametrize("unit", [0.1, 0.3, 3.7, 1e-9, 7e11])
+def test_ranks_do_not_depend_on_the_unit_of_cost(unit):
+    for v, costs, budget in [
+        ([7.0, 1.0], [1, 1], 3),
+        ([700.0, 0.0, 1.0], [1, 1, 1], 4),
+        ([1.0, 1.0, 1.0], [1, 1, 1], 3),
+        ([5.0, 3.0, 2.0], [3, 1, 2], 29),
+        (list(range(1, 41)), [1] * 40, 77),
+    ]:
+        whole = np.sum(v / optimal_ranks(v, costs, budget, 9))
+        for paid in (unit * budget, sum([unit] * budget)):
+            found = optimal_ranks(v, unit * np.array(costs), paid, 9)
+            assert np.sum(v / found) == pytest.approx(whole, rel=1e-12)
+            less = optimal_ranks(v, unit * np.array(costs), paid * (1 - 1e-9) + unit, 9)
+            assert np.dot(less, costs) <= budget  # a budget that is not met buys no row
+
+
 @pytest.mark.parametrize("budget", [700, 2000, 9000])
 def test_real_ranks_satisfy_the_optimality_conditions(budget):
     from odecore.sketching._ranks import _real_sizes

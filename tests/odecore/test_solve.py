@@ -191,6 +191,21 @@ def test_jax_jit_and_grad_of_fixed_steps():
     assert float(jax.grad(end)(rate)) == pytest.approx(2 * math.exp(0.7), rel=1e-5)
 
 
+@pytest.mark.parametrize("transformation", ["jit", "grad", "vmap"])
+@pytest.mark.parametrize("options", [{}, {"method": "implicit_euler", "steps": 4}])
+def test_what_reads_values_is_refused_under_transformations(transformation, options):
+    import jax
+
+    def end(y):
+        return solve_ivp(lambda t, y: -y, (0.0, 1.0), y, **options).y[-1].sum()
+
+    y0 = jax.numpy.ones((2, 3))
+    with pytest.raises(TypeError, match=r"`steps` to an explicit method.*adaptive_leap"):
+        getattr(jax, transformation)(end)(y0)
+    with pytest.raises(TypeError, match=r"scalar|unsupported"):  # others are as they were
+        solve_ivp(lambda t, y: -y + "1", (0.0, 1.0), y0)
+
+
 def test_no_gradient_leaks_through_the_controller():
     import torch
 

@@ -1,5 +1,6 @@
 """Adams methods."""
 
+import itertools
 import math
 from fractions import Fraction
 
@@ -44,6 +45,24 @@ def test_observed_order(method, order, uneven):
         found = solve_ivp(PAIR.field(np), (0, 2), PAIR.exact(0), method=method, grid=grid)
         errors.append(np.abs(found.y - [PAIR.exact(t) for t in grid]).max())
     assert math.log2(errors[0] / errors[1]) > min(order, 4.6) - 0.3
+
+
+def test_the_default_gets_better_with_smaller_steps():
+    errors = []
+    for n in (20, 40, 80, 160):
+        found = solve_ivp(lambda t, y: -y, (0, 2), [1.0], method=Adams(), steps=n)
+        errors.append(abs(found.y[-1, 0] - math.exp(-2)))
+    assert all(math.log2(a / b) > 3.5 for a, b in itertools.pairwise(errors))
+
+
+@pytest.mark.parametrize(("max_order", "bound"), [(4, 0.55), (5, 0.3), (6, 0.163), (8, 0.0465), (12, 0.00338)])  # fmt: skip
+def test_the_documented_stability(max_order, bound):
+    # The largest root of the characteristic polynomial, just inside and just outside.
+    weights = np.array(adams_weights([-j for j in range(max_order - 1)]))
+    largest = []
+    for x in (0.97 * bound, 1.03 * bound):
+        largest.append(np.abs(np.roots(np.r_[1.0, x * weights] - np.eye(max_order)[1])).max())
+    assert largest[0] <= 1 + 1e-9 < largest[1]
 
 
 def test_it_costs_one_evaluation_a_step():

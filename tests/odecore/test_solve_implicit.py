@@ -151,6 +151,14 @@ def test_krylov_goes_on_where_one_space_is_too_small():
     np.testing.assert_allclose(found.y[-1], step @ step @ y0, atol=1e-6)
 
 
+def test_matrices_follow_where_products_stagnate():
+    J, y0 = heat(1000)
+    found = solve_ivp(lambda t, y: J @ y, (0, 0.02), y0, method="implicit_euler", steps=2)
+    step = np.linalg.inv(np.eye(1000) - 0.01 * J)
+    np.testing.assert_allclose(found.y[-1], step @ step @ y0, atol=1e-6)
+    assert found.statistics.evaluations < 6000
+
+
 def test_large_states_need_no_matrix():
     field, y0 = brusselator(1000)
     found = solve_ivp(field, (0, 0.1), y0, method="kvaerno43", rtol=1e-3, atol=1e-4)

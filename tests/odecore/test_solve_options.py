@@ -416,3 +416,19 @@ def test_what_adaptive_steps_lack_is_named():
         solve_ivp(lambda t, y: -y, (0, 1), [1.0], method=replace(OWN.coefficients, order=None))
     with pytest.raises(ValueError, match=r"embedded error estimate.*`b_hat`"):
         solve_ivp(lambda t, y: -y, (0, 1), [1.0], method=replace(OWN, b_hat=None))
+
+
+@pytest.mark.parametrize(
+    "y0",
+    [
+        np.ma.array([1.0, 2.0], mask=[False, True]),
+        np.zeros((1, 2)).view(np.matrix),
+        np.rec.array([(1.0, 2.0)], dtype=[("a", float), ("b", float)]),
+        {"a": np.ma.array([1.0])},
+    ],
+    ids=["masked", "matrix", "record", "nested"],
+)
+def test_states_with_an_arithmetic_of_their_own_are_refused(y0):
+    # The masked entry stayed where it was, and the solve succeeded.
+    with pytest.raises(TypeError, match="`y0` must be a plain array, got"):
+        solve_ivp(lambda t, y: y, (0, 1), y0)

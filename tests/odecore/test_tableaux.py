@@ -1,9 +1,11 @@
 """Tableaux, coefficients and the catalogue."""
 
+from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
 import pytest
+import sympy
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -36,7 +38,9 @@ def test_a_tableau_is_valid_once_built():
     ("A", "b", "error", "message"),
     [
         (((0.5,),), (1,), TypeError, "must be exact"),
-        ((("1/2",),), (1,), TypeError, "must be exact"),
+        ((("1/2",),), (1,), TypeError, "must be exact.*parse_number"),
+        (((sympy.sqrt(3),),), (1,), TypeError, r"QuadraticNumber.sqrt\(3\)"),
+        (((Decimal("nan"),),), (1,), TypeError, "must be exact"),
         (((0, 0),), (1,), ValueError, "rows of length 1"),
         (((), (HALF,)), (0, HALF, HALF), ValueError, "must have 3 rows"),
         (((), (HALF,)), (HALF, 1), ValueError, "must sum to 1, got 3/2"),
@@ -46,6 +50,11 @@ def test_a_tableau_is_valid_once_built():
 def test_invalid_tableaux_are_refused(A, b, error, message):
     with pytest.raises(error, match=message):
         ButcherTableau(A, b)
+
+
+def test_decimals_are_the_fractions_that_they_spell():
+    method = ButcherTableau(((), (Decimal("0.1"),)), (Decimal("0.25"), Decimal("0.75")))
+    assert method == ButcherTableau(((), (Fraction(1, 10),)), (Fraction(1, 4), Fraction(3, 4)))
 
 
 def test_invalid_embedded_rows_are_refused():

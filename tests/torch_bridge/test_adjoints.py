@@ -170,6 +170,16 @@ def test_a_memory_budget_is_kept(memory):
     assert 0 < Held.most < memory + 2**19  # one evaluation saves 2**18 bytes
 
 
+@pytest.mark.parametrize("adjoint", ["restored", "discrete"])
+def test_a_memory_budget_may_be_infinite(adjoint):
+    func, y0 = Field(), torch.randn(7, 4, dtype=D)
+    wanted = gradients(func, y0, T, rtol=1e-5, atol=1e-5, adjoint=adjoint, memory=10**9)
+    calls = func.calls
+    found = gradients(func, y0, T, rtol=1e-5, atol=1e-5, adjoint=adjoint, memory=float("inf"))
+    assert torch.equal(found, wanted)
+    assert func.calls <= calls
+
+
 def test_nodes_and_warnings():
     func = Field(scale=3.0)
     y0 = torch.randn(3, 4, dtype=D)
@@ -436,6 +446,9 @@ def test_certificates_now_and_then():
     [
         ({"adjoint": "backwards"}, "one of restored, reversed, discrete"),
         ({"adjoint": "reversed", "nodes": 9}, "nodes have no effect"),
+        ({"memory": 1.5}, "`memory` must be a positive whole number of bytes, got 1.5; leave it"),
+        ({"memory": 0}, "`memory` must be a positive whole number"),
+        ({"adjoint": "discrete", "memory": True}, "`memory` must be a positive whole number"),
         ({"adjoint": "discrete", "adjoint_rtol": 1e-3}, "adjoint_rtol have no effect"),
         ({"adjoint": "reversed", "adjoint_method": "collocation"}, "collocation.* have no effect"),
         (
@@ -447,6 +460,13 @@ def test_certificates_now_and_then():
 def test_bad_choices(options, message):
     with pytest.raises(ValueError, match=message):
         odeint_adjoint(Field(), torch.randn(3, 4, dtype=D), T, **options)
+
+
+@pytest.mark.parametrize("options", [{}, {"nodes": 9}, {"adjoint": "discrete"}])
+def test_times_that_are_repeated_are_named_as_given(options):
+    t = torch.tensor([0.0, 1.0, 1.0, 2.0], dtype=D)
+    with pytest.raises(ValueError, match=r"entries 1 and 2 are 1\.0 and 1\.0: sort them"):
+        odeint_adjoint(Field(), torch.randn(3, 4, dtype=D), t, **options)
 
 
 def test_the_seminorm_of_the_reversed_adjoint():

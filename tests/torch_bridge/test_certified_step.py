@@ -184,3 +184,25 @@ def test_a_missing_direction_is_told_and_tuples_serve():
         certified_step(lambda x: [x[0].sum() ** 2], x, largest=1.0)
     found = certified_step(lambda x: [(x[0] ** 2).sum() + x[1].sum() ** 2], x, tuple(x), largest=9)
     assert found.limit == 2
+
+
+def test_a_module_that_changes_its_buffers_is_refused():
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh())
+    x = torch.randn(8, 3)
+    start = dict(model.named_parameters())
+
+    def losses(parameters, buffers=None):
+        y = torch.func.functional_call(model, {**parameters, **(buffers or {})}, (x,))
+        return [(y - 1).square().mean()]
+
+    def with_copies(parameters):
+        return losses(parameters, {k: b.clone() for k, b in model.named_buffers()})
+
+    losses(start)[0].backward()
+    before = {k: b.clone() for k, b in model.named_buffers()}
+    with pytest.raises(ValueError, match=r"BatchNorm in training.*eval\(\)"):
+        certified_step(losses, start, largest=0.1)
+    assert certified_step(with_copies, start, largest=0.1).step > 0
+    assert all(torch.equal(b, before[k]) for k, b in model.named_buffers())
+    model.eval()
+    assert certified_step(losses, start, largest=0.1).step > 0

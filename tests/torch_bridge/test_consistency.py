@@ -6,6 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -382,7 +383,7 @@ def test_bad_models_and_data():
         solver_consistency(NeuralODE(Known()), [x])
     with pytest.raises(ValueError, match="no batch"):
         solver_consistency(model_of(), [])
-    with pytest.raises(TypeError, match="tensors or pairs"):
+    with pytest.raises(TypeError, match="arrays or pairs"):
         solver_consistency(model_of(), ["x"])
     with pytest.raises(ValueError, match="class numbers"):
         solver_consistency(model_of(), [(x, torch.ones(3))])
@@ -636,3 +637,133 @@ def test_orders_that_are_none_are_refused(order):
         adapt_steps(model, x, order=order)
     with pytest.raises(TypeError, match="a sequence of solvers"):
         solver_consistency(model, [x], solvers="rk4")
+
+
+def rotated(off, dtype):
+    """A rotation about a point far from zero, whose head sees differences of large states."""
+    torch.manual_seed(0)
+
+    def field(t, y):
+        return torch.stack([off - y[:, 1], y[:, 0] - off], 1)
+
+    head = nn.Linear(2, 3, bias=False)
+    head.weight.data.copy_(torch.tensor([[1.0, -1], [-1, 1], [0.5, -0.5]]))
+    model = nn.Sequential(NeuralODE(field, solver="rk4", steps=16), head)
+    return model.to(dtype), (off + torch.randn(1000, 2)).to(dtype)
+
+
+@pytest.mark.parametrize(
+    ("off", "dtype", "verdict"),
+    [
+        (3.0, torch.float32, "flow"),
+        (1000.0, torch.float32, "undecided"),
+        (1000.0, torch.float64, "flow"),
+    ],
+)
+def test_rounding_of_states_larger_than_the_output_is_no_map(off, dtype, verdict):
+    model, x = rotated(off, dtype)
+    report = solver_consistency(model, [(x, model(x).argmax(1))], solvers=())
+    assert report.verdict == verdict
+    assert report.certified + report.hidden / report.samples > 0.95
+    assert adapt_steps(model, x[:200]).after[0] <= 16
+    twin = nn.Sequential(NeuralODE(model[0].func, solver="euler", steps=1), model[1])
+    assert solver_consistency(twin, [x], solvers=()).verdict == "map"
+
+
+def test_a_model_that_tells_apart_what_hardly_differs_is_not_called_rounding():
+    outputs = [torch.tensor([[1.0 + x]]) for x in (0.0, 1.0, 0.0, 1.0, 0.0)]
+    for unit in (1e-7, 1.0):
+        assert ladder_bound(outputs, 4, 16, unit=torch.tensor([unit])).resolved.isinf().all()
+    assert ladder_bound(outputs, 4, 16, unit=torch.tensor([1e-3])).order.isfinite().all()
+
+
+def test_changes_of_large_steady_states_are_rounding():
+    eps = torch.finfo(torch.float32).eps
+    outputs = [torch.tensor([[1.0 + k * eps]]) for k in (0, 300, 650, 1000, 1350)]
+    found = ladder_bound(outputs, 4, 16)
+    assert found.order.isnan().all()
+    assert found.resolved == 0
+    assert 4 * 1024 * eps < found.bound < 4.2 * 1024 * eps
+    grown = [torch.tensor([[1.0 + k * 4 * eps]]) for k in (0, 300, 650, 1000, 1350)]
+    assert ladder_bound(grown, 4, 16).bound.isinf().all()
+
+
+# ------------------------------------------------------- loaders, arrays, masks, broken models
+def test_one_batch_in_place_of_a_loader_is_refused():
+    model, x = model_of("euler", 4), torch.randn(30, 2)
+    y = x.argmax(1)
+    dataset = torch.utils.data.TensorDataset(x, y)
+    for bad in (x, x.numpy(), (x, y), [x, y], (x, x), (x.numpy(), y.numpy())):
+        with pytest.raises(TypeError, match=r"got one batch, a .*: give \[\(x, y\)\]"):
+            solver_consistency(model, bad)
+    with pytest.raises(TypeError, match="DataLoader"):
+        solver_consistency(model, dataset)
+    for mixed in ([(x, y), x], [x, (x, y)]):
+        with pytest.raises(TypeError, match=r"batch 1 has .*labels, unlike those before"):
+            solver_consistency(model, mixed)
+    loader = torch.utils.data.DataLoader(dataset, batch_size=10)
+    assert solver_consistency(model, loader).samples == 30
+
+
+def test_arrays_of_other_libraries():
+    def model(x, n):
+        assert isinstance(x, np.ndarray)
+        return x * (1 + 1 / n) ** n
+
+    x = np.random.default_rng(0).normal(size=(900, 3))
+    batches = [(x, x.argmax(1))]
+    found = solver_consistency(model, batches, steps=np.int64(4), order=1)
+    block = model_of("euler", 4).double()
+    expected = solver_consistency(block, batches, solvers=(), halvings=np.int64(4))
+    assert found.ratios == pytest.approx(expected.ratios, rel=1e-6)
+    assert found.accuracy == expected.accuracy == (1.0,) * 5
+    with pytest.raises(TypeError, match="one real array"):
+        solver_consistency(lambda x, n: [x], batches, steps=4, order=1)
+    z = torch.from_numpy(x)
+    assert torch.equal(SolvedBy(block, refine=np.int64(2))(z), SolvedBy(block, refine=2)(z))
+
+
+class Masked(nn.Module):
+    """Scores of which the last is masked; with `late`, only in many steps."""
+
+    def __init__(self, late=False):
+        super().__init__()
+        self.block, self.late = model_of("rk4", 8), late
+
+    def forward(self, x):
+        y = self.block(x)
+        if not self.late or self.block.replaced[1] > 1:
+            y = y.masked_fill(torch.tensor([False, False, True]), -float("inf"))
+        return y
+
+
+def test_masked_scores_do_not_change():
+    x = torch.randn(1000, 3)
+    report = solver_consistency(Masked(), [(x, x[:, :2].argmax(1))])
+    assert report.verdict == "flow"
+    assert report.nonfinite == 0
+    assert report.accuracy[0] == 1
+    assert adapt_steps(Masked(), x).certified > 0.95
+    assert solver_consistency(Masked(late=True), [x]).nonfinite == 1000
+
+
+def test_outputs_that_no_steps_make_finite_ask_for_none():
+    model, x = planar(4), torch.randn(20, 2)
+    with torch.no_grad():
+        model[1].bias[0] = math.nan
+    with pytest.raises(ValueError, match="20 of 20 samples are not finite in any"):
+        adapt_steps(model, x)
+    assert model[0].steps == 4
+
+
+def test_equal_scores_ask_for_no_wider_dtype():
+    model, x = planar(4).double(), torch.randn(900, 2, dtype=torch.float64)
+    with torch.no_grad():
+        model[1].weight.zero_()
+        model[1].bias.zero_()
+    report = solver_consistency(model, [x])
+    assert report.tied == 900
+    assert report.verdict == "undecided"
+    assert "scores of 900 samples are equal" in str(report)
+    assert "wider" not in str(report)
+    assert SolverConsistencyReport.from_json(report.to_json()) == report

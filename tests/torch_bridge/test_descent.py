@@ -312,11 +312,60 @@ def test_an_optimizer_that_evaluates_again(search):
             assert found.weights.weights @ found.decrease > 0
     last = [float(x.detach()) for x in model.losses()[1]]
     assert sum(b < a for a, b in zip(first, last, strict=True)) >= 2
-    descent = EquiangularDescent(
-        torch.optim.LBFGS(model.parameters()), task_specific=model.heads.parameters()
-    )
-    with pytest.raises(ValueError, match="`task_specific` must be empty for LBFGS"):
-        descent.step(lambda: model.losses()[1])
+
+
+def test_what_an_optimizer_that_evaluates_again_can_not_have():
+    model = Tasks()
+    optimizer = torch.optim.LBFGS(model.parameters())
+    with pytest.raises(ValueError, match=r"`task_specific` must be empty for LBFGS.*got 6"):
+        EquiangularDescent(optimizer, task_specific=model.heads.parameters())
+    with pytest.raises(ValueError, match="`scaler` must be None for LBFGS"):
+        EquiangularDescent(optimizer, scaler=torch.amp.GradScaler("cpu"))
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient", "closure"])
+@pytest.mark.parametrize("search", [None, "strong_wolfe"])
+def test_a_step_that_fails_in_a_later_evaluation_is_undone(what, search):
+    model, calls = Tasks(), []
+    parameters = list(model.trunk.parameters())
+    optimizer = torch.optim.LBFGS(parameters, lr=0.1, max_iter=5, line_search_fn=search)
+    descent = EquiangularDescent(optimizer)
+
+    def closure():
+        calls.append(None)
+        losses = model.losses()[1]
+        if len(calls) == 3:
+            if what == "closure":
+                raise KeyError("batch")
+            bad = torch.nan if what == "loss" else (parameters[0] * 0).sum().sqrt()
+            losses[1] = losses[1] + bad
+        return losses
+
+    before = [p.detach().clone() for p in parameters]
+    with pytest.raises(KeyError if what == "closure" else NonfiniteGradientError) as caught:
+        descent.step(closure)
+    if what != "closure":
+        assert caught.value.objectives == ((1,) if what == "loss" else (0, 1, 2))
+    assert len(calls) == 3
+    for p, old in zip(parameters, before, strict=True):
+        assert torch.equal(p, old)
+    descent.step(closure)
+    assert all(not torch.equal(p, old) for p, old in zip(parameters, before, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"chunk": 0}, "`chunk` must be"),
+        ({"chunk": 2.5}, "`chunk` must be"),
+        ({"scaling": "foo"}, "`scaling` must be"),
+        ({"on_zero": "foo"}, "`on_zero` must be"),
+    ],
+)
+def test_wrong_options_are_refused_at_once(options, message):
+    optimizer = torch.optim.SGD([torch.ones(1, requires_grad=True)], lr=0.1)
+    with pytest.raises(ValueError, match=message):
+        EquiangularDescent(optimizer, **options)
 
 
 def test_micro_batches_accumulate_to_the_direction_of_the_batch():
@@ -332,6 +381,25 @@ def test_micro_batches_accumulate_to_the_direction_of_the_batch():
         torch.testing.assert_close(p.grad, q.grad)
 
 
+def test_micro_batches_must_keep_their_parameters():
+    a, b = (torch.ones(2, requires_grad=True) for _ in range(2))
+    optimizer = torch.optim.SGD([a, b], lr=0.1)
+    descent = EquiangularDescent(optimizer)
+    losses = lambda: [(a + 2 * b).sum(), (a * b)[0]]  # noqa: E731
+    a.requires_grad_(False)
+    descent.backward(losses())
+    a.requires_grad_(True)
+    b.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"keep their parameters.* 1 are gone, 1 are new"):
+        descent.backward(losses())
+    b.requires_grad_(True)
+    descent.zero_grad()
+    descent.backward(losses())
+    optimizer.add_param_group({"params": [torch.ones(1, requires_grad=True)]})
+    with pytest.raises(ValueError, match=r"keep their parameters.* 0 are gone, 1 are new"):
+        descent.backward(losses())
+
+
 def test_misuse_of_the_optimizer():
     model = Tasks()
     with pytest.raises(TypeError, match=r"must be a torch.optim.Optimizer, got list"):
@@ -340,7 +408,7 @@ def test_misuse_of_the_optimizer():
     with pytest.raises(ValueError, match="got none since the last step"):
         descent.step()
     descent.backward(model.losses()[1])
-    with pytest.raises(ValueError, match="keep their number, 3; got 2"):
+    with pytest.raises(ValueError, match=r"keep their number, 3; got 2"):
         descent.backward(model.losses()[1][:2])
     descent.zero_grad()
     with pytest.raises(ValueError, match="got none since"):
@@ -387,9 +455,10 @@ def test_a_gradient_scaler_changes_nothing(scaling):
 def test_a_gradient_scaler_skips_what_overflows():
     p = torch.tensor([1.0, 2.0], requires_grad=True)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
-    descent = EquiangularDescent(torch.optim.SGD([p], lr=0.1), scaler=scaler)
+    descent = EquiangularDescent(torch.optim.SGD([p], lr=0.1), scaler=scaler, report=True)
     found = descent.step(lambda: [4 * p[0], p[1] / 4])
     assert np.isnan(found.weights.weights).all()
+    assert found.expected == found.decrease == (0, 0)
     assert p.tolist() == [1, 2]
     assert scaler.get_scale() == 2.0**126
     small = torch.amp.GradScaler("cpu", init_scale=4.0)
@@ -414,6 +483,20 @@ def test_half_precision_parameters_are_combined_in_float32():
     assert p.grad.dtype == torch.bfloat16
     assert float(p.grad[0]) == pytest.approx(1.0, rel=2**-7)
     assert found.weights.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.complex64])
+def test_weights_that_the_precision_does_not_hold(dtype):
+    p = torch.ones(2, dtype=dtype, requires_grad=True)
+    losses = [p[0].real * 2.0**-100 * 2.0**-30, p[1].real]  # the first weight is 7e38
+    equiangular_backward(losses, [p], scaling="unit")
+    np.testing.assert_allclose(p.grad.real.float(), 0.5, rtol=2**-7)
+    p.grad = None
+    losses = [p[0].real * 1e-12, p[1].real * 1e30]  # the second weight is 1e-42
+    found = equiangular_backward(losses, [p])
+    expected = found.weights * [1e-12, 1e30]
+    rounding = 2**-7 if dtype == torch.bfloat16 else 1e-6
+    np.testing.assert_allclose(p.grad.real.float(), expected, rtol=rounding)
 
 
 def _rank(rank):
@@ -442,6 +525,13 @@ def _rank(rank):
     descent = EquiangularDescent(torch.optim.LBFGS(wrapped.parameters(), max_iter=2))
     descent.step(lambda: [wrapped(model.x[rows])[:, i].square().mean() for i in range(3)])
     found.append([p.tolist() for p in model.trunk.parameters()])
+    model = Tasks()
+    parts = slice(0, 2) if rank == 0 else slice(2, 12)  # losses of other sizes: other line searches
+    optimizer = torch.optim.LBFGS(model.trunk.parameters(), line_search_fn="strong_wolfe")
+    descent = EquiangularDescent(optimizer, report=True)
+    for _ in range(3):
+        report = descent.step(lambda: model.losses(parts)[1])
+    found.append([report.decrease, optimizer.state_dict()["state"][0]["func_evals"]])
     return found
 
 
@@ -507,6 +597,19 @@ def test_torchjd_combines_half_precision_without_rounding():
     found = equiangular_weights((wide @ wide.mT).numpy())
     np.testing.assert_allclose(c.detach(), found.cosines, atol=2**-10)
     assert d.requires_grad
+
+
+def test_torchjd_aggregators_refuse_what_they_do_not_know():
+    pytest.importorskip("torchjd")
+    for make in (EDM, EDMWeighting):
+        with pytest.raises(ValueError, match="`scaling` must be"):
+            make(scaling="foo")
+        with pytest.raises(ValueError, match="`on_zero` must be"):
+            make(on_zero="foo")
+    with pytest.raises(TypeError, match=r"must be real, got torch.complex64"):
+        EDM()(torch.ones(2, 3, dtype=torch.complex64))
+    with pytest.raises(TypeError, match="real"):
+        EDMWeighting()(torch.eye(2, dtype=torch.complex64))
 
 
 def test_torchjd_aggregators_can_be_pickled():

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from odecore.errors import UnresolvedInterpolantWarning
 from torch_bridge import Certifier, NeuralODE, odeint, odeint_adjoint
 
 D = torch.float64
@@ -124,3 +125,38 @@ def test_training_with_observations_at_many_times():
     block = NeuralODE(Driven(), adjoint="restored", t=tuple(k / 99 for k in range(100)), rtol=1e-5)
     block(torch.ones(3, 4, dtype=D)).square().mean().backward()
     assert all(p.grad.isfinite().all() for p in block.parameters())
+
+
+class Diffusion(nn.Module):
+    """On a graph, with a force that no number of nodes resolves."""
+
+    def __init__(self, force, rate=1.0):
+        super().__init__()
+        self.rate, self.force = nn.Parameter(torch.tensor(rate, dtype=D)), force
+        random = torch.rand(8, 8, generator=torch.Generator().manual_seed(0))
+        edges = (random > 0.5).to(D).triu(1)
+        edges = edges + edges.T
+        self.laplacian = edges.sum(1).diag() - edges
+
+    def forward(self, t, y):
+        flow = self.rate * (self.laplacian @ y)
+        return -flow + self.force * (1 + self.rate) * (150 * t).sin().abs()
+
+
+def diffused(func, **options):
+    torch.manual_seed(0)
+    y0, t = torch.ones(8, dtype=D), torch.linspace(0, 3, 40, dtype=D)
+    y = odeint_adjoint(func, y0, t, rtol=1e-6, atol=1e-6, **options)
+    return torch.autograd.grad((y - 1 - 0.01 * torch.randn(40, 8, dtype=D)).abs().mean(), func.rate)
+
+
+@pytest.mark.parametrize("options", [{}, {"memory": 10**9}, {"adjoint_method": "dopri5"}])
+def test_a_gradient_that_is_zero_is_not_said_to_be_unresolved(options):
+    (found,) = diffused(Diffusion(0.0), **options)  # at rest, whatever the rate
+    assert abs(found) < 1e-15
+
+
+@pytest.mark.parametrize(("force", "rate"), [(1e-8, 1.0), (1e-8, 0.0)])
+def test_a_small_gradient_that_is_unresolved_is_said_to_be(force, rate):
+    with pytest.warns(UnresolvedInterpolantWarning, match="integrand of the backward pass"):
+        diffused(Diffusion(force, rate), memory=10**9)

@@ -282,6 +282,60 @@ def test_frozen_weights_under_a_compiler_and_torch_func(name):
         torch.testing.assert_close(one, other)
 
 
+@pytest.mark.parametrize("names", [("weight", "spectral"), ("spectral", "spectral")])
+def test_spectral_weights_are_frozen_behind_another_parametrization(names):
+    layer, y = nn.Linear(30, 40), torch.randn(5, 30)
+    for name in names:
+        weight_normalization(layer, name)
+    first = layer(y)
+    assert torch.equal(layer(y), first)
+    for original in layer.parametrizations.weight.parameters(recurse=False):
+        with torch.no_grad():
+            original.mul_(1 + torch.rand_like(original))
+        vectors = [b.clone() for b in layer.parametrizations.weight.buffers()]
+        moved = layer(y)
+        assert not any(map(torch.equal, layer.parametrizations.weight.buffers(), vectors))
+        assert torch.equal(layer(y), moved)
+
+
+def test_torchs_own_spectral_norm_below_a_weight_normalization_goes_on():
+    layer, y = nn.utils.parametrizations.spectral_norm(nn.Linear(30, 40)), torch.randn(5, 30)
+    parametrization = layer.parametrizations.weight
+    weight_normalization(layer, "spectral")
+    assert torch.equal(layer(y), layer(y))
+    with torch.no_grad():
+        parametrization.original.normal_()
+    vector = parametrization[0]._u.clone()
+    layer(y)
+    assert not torch.equal(parametrization[0]._u, vector)
+
+
+@pytest.mark.parametrize("stepped", [False, True])
+@pytest.mark.parametrize("names", [("spectral",), ("weight", "spectral")])
+def test_a_loaded_spectral_model_goes_on_as_the_saved_one(names, stepped):
+    def layer():
+        made = nn.Conv1d(20, 30, 3)
+        for name in names:
+            weight_normalization(made, name)
+        return made
+
+    saved, loaded, y = layer(), layer(), torch.randn(4, 20, 9)
+    saved(y)
+    with torch.no_grad():
+        saved.parametrizations.weight[-1]._v.normal_()
+        next(saved.parametrizations.weight.parameters(recurse=False)).mul_(1.01)
+    saved(y)
+    if stepped:  # an optimizer's step after the last forward pass
+        with torch.no_grad():
+            for p in saved.parametrizations.weight.parameters(recurse=False):
+                p.add_(1e-3 * torch.randn_like(p))
+    loaded.load_state_dict(saved.state_dict())
+    u = loaded.parametrizations.weight[-1]._u.clone()
+    assert torch.equal(loaded(y), saved(y))
+    assert torch.equal(loaded(y), saved(y))
+    assert torch.equal(loaded.parametrizations.weight[-1]._u, u) != stepped
+
+
 @pytest.mark.parametrize("validated", [False, True])
 @pytest.mark.parametrize("fused", [False, True])
 def test_powers_are_iterated_whatever_the_optimizer(fused, validated):

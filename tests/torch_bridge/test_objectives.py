@@ -180,3 +180,63 @@ def test_checkpoints_that_draw_are_differentiated_one_by_one():
     assert all(p.grad is None for p in parameters)
     equiangular_backward(losses(), parameters)
     assert all(p.grad is not None for p in parameters)
+
+
+@pytest.mark.parametrize("gramian", ["parameters", "features"])
+def test_no_feature_counts_twice(gramian):
+    trunk, between = nn.Linear(4, 3), nn.Linear(3, 3)
+    z = trunk(torch.randn(5, 4)).tanh()
+    losses = [z.square().mean(), z[:, 0].sin().mean()]
+    options = {"gramian": gramian, "retain_graph": True}
+    once = equiangular_backward(losses, trunk.parameters(), shared=z, **options)
+    twice = equiangular_backward(losses, trunk.parameters(), shared=[z, z], **options)
+    np.testing.assert_array_equal(twice.norms, once.norms)
+    first, second = z[:, 0], between(z).tanh()
+    inner = [z.mean() + first.square().mean(), second.sum()]
+    trunk.zero_grad()
+    for features, message in (
+        ([z, first], r"shared\[1\] is from shared\[0\]: leave shared\[1\] out"),
+        ([first, z], r"shared\[0\] is from shared\[1\]"),
+        ([z, second], r"leave out `shared`"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            equiangular_backward(inner, trunk.parameters(), shared=features, **options)
+    assert all(p.grad is None for p in trunk.parameters())
+    columns = z.unbind(1)  # of one node, none from another
+    apart = [sum(c.square().sum() for c in columns) / z.numel(), columns[0].sin().mean()]
+    found = equiangular_backward(apart, trunk.parameters(), shared=columns, **options)
+    np.testing.assert_allclose(found.norms, once.norms, rtol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"chunk": 2}, {"gramian": "features"}])
+@pytest.mark.parametrize("given", ["parameters", "nothing"])
+def test_parameters_that_a_checkpoint_hides_are_refused(options, given):
+    body, head = nn.Linear(4, 4), nn.Linear(4, 2)
+    first = nn.Linear(4, 4)
+    x = torch.ones(5, 4, requires_grad=True)
+
+    def losses(reentrant):
+        y = first(x) if given == "parameters" else x
+        z = checkpoint(body, y, use_reentrant=reentrant)
+        return z, list(head(z).square().mean(0))
+
+    z, values = losses(True)
+    options = options | ({"shared": z} if "gramian" in options else {})
+    with pytest.raises(ValueError, match="use_reentrant=False"):
+        equiangular_backward(values, body.parameters(), **options)
+    assert body.weight.grad is None
+    equiangular_backward(losses(False)[1], body.parameters())
+    assert body.weight.grad.norm() > 0
+
+
+@pytest.mark.parametrize("chunk", [1, 2])
+@pytest.mark.parametrize("features", [{}, {"gramian": "parameters"}, {"gramian": "features"}])
+def test_sparse_gradients_are_refused_in_every_mode(features, chunk):
+    embedding = nn.Embedding(9, 3, sparse=True)
+    z = embedding(torch.tensor([1, 2]))
+    options = features | ({"shared": z} if features else {})
+    with pytest.raises(ValueError, match="sparse=False"):
+        equiangular_backward(
+            [z.sum(), z.square().sum()], embedding.parameters(), chunk=chunk, **options
+        )
+    assert embedding.weight.grad is None

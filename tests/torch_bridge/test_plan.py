@@ -10,6 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from odecore.sketching import UniformRows, minibatch_variance, variance
 from torch_bridge import (
+    NeuralODE,
     SketchedConv2d,
     SketchedLinear,
     apply,
@@ -289,6 +290,23 @@ def test_reasons_to_stay_exact(model, name, reason):
     assert reason in str(found)
 
 
+@pytest.mark.parametrize("adjoint", ["restored", "discrete", "reversed"])
+def test_a_layer_inside_of_an_adjoint_keeps_nothing(adjoint):
+    block = NeuralODE(Autonomous(nn.Linear(8, 8)), solver="rk4", steps=2, adjoint=adjoint)
+    model = mlp(nn.Linear(6, 8), nn.GELU(), block, nn.Linear(8, 8))
+    found = plan(model, torch.randn(40, 6), noise=1.0, loss=lambda y, x: y.square().sum())
+    assert "inside an adjoint" in reasons(found)["2.func.layer"]
+
+
+class Autonomous(nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, t, y):
+        return self.layer(y).tanh()
+
+
 def test_more_reasons():
     class Some(nn.Module):
         def __init__(self):
@@ -556,3 +574,19 @@ def test_batches_of_every_kind():
     for batch in ((X, X[:, :1]), {"x": X, "shift": X[:, :1]}, [X, X[:, :1]]):
         found = plan(model, batch, noise=1.0)
         assert [one.name for one in found.layers if one.ratio is not None] == ["net.2"]
+
+
+@pytest.mark.parametrize(
+    ("unit", "options"), [(1e-25, {}), (1e-30, {"centred": True}), (1e25, {}), (1e32, {})]
+)
+def test_plans_do_not_depend_on_the_unit_of_the_loss(unit, options):
+    model, tokens = Model(), torch.randint(0, 50, (8, 10))
+
+    def planned(unit):
+        return plan(
+            model, tokens, noise=0.5, loss=lambda y, _: unit * y.square().mean(), **options
+        ).layers
+
+    for one, other in zip(planned(1.0), planned(unit), strict=True):
+        assert (one.name, one.ratio, one.reason) == (other.name, other.ratio, other.reason)
+        assert one.noise == pytest.approx(other.noise, rel=1e-3)

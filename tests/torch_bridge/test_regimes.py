@@ -390,9 +390,11 @@ def test_bad_ensembles_are_refused():
     block = NeuralODE(lambda t, y: -y, solver=ensemble, steps=1)
     with pytest.raises(ValueError, match="got a scalar"):
         block(torch.ones(()))
-    block = NeuralODE(DenseField(2, 4), solver=ensemble, steps=1, adjoint="restored")
     with pytest.raises(ValueError, match='`batched` is for adjoint="direct"'):
-        block(torch.ones(3, 2))
+        NeuralODE(DenseField(2, 4), solver=ensemble, steps=1, adjoint="restored")
+    block = NeuralODE(DenseField(2, 4), solver="rk4", steps=1, adjoint="restored")
+    with pytest.raises(ValueError, match='`batched` is for adjoint="direct"'):
+        SolvedBy(block, ensemble)(torch.ones(3, 2))
     with pytest.raises(TypeError, match="at least one Module"):
         ModelEnsemble([])
 

@@ -143,6 +143,12 @@ def test_no_trace_is_left():
     assert all(p.grad is None for p in field.parameters())
 
 
+def test_a_moving_spectral_norm_of_the_older_kind():
+    report = check_rhs(Field(nn.utils.spectral_norm(nn.Linear(4, 4))), 0.0, y)
+    assert ("state changed", "net.0") in kinds(report)
+    assert "weight_normalization(layer, 'spectral')" in str(report)
+
+
 def test_what_modules_hold_is_put_back():
     class Holding(Field):
         """A field with state of many kinds, which does not change its value."""
@@ -178,6 +184,26 @@ def test_what_modules_hold_is_put_back():
     block = NeuralODE(field, solver="euler", steps=3)
     block(y)
     assert float(field.calls) == 3
+
+
+def test_buffers_that_a_call_makes_are_found_and_removed():
+    class Making(Field):
+        def forward(self, t, y):
+            if not hasattr(self, "calls"):
+                self.register_buffer("calls", torch.zeros(()), persistent=False)
+            if self.total is None:
+                self.total = torch.zeros(())
+            self.calls += 1
+            self.total += 1
+            return self.net(y)
+
+    field = Making(nn.Linear(4, 4))
+    field.register_buffer("total", None)
+    report = check_rhs(field, 0.0, y)
+    assert kinds(report) == {("state changed", "")}
+    assert "a call changes total, calls" in str(report)
+    assert dict(field._buffers) == {"total": None}
+    assert field._non_persistent_buffers_set == set()
 
 
 def test_what_is_not_put_back_is_named():
@@ -372,13 +398,21 @@ def test_autocast_keeps_no_weights_without_gradient():
     assert block.func.inner.weight.grad.abs().sum() > 0
 
 
+def test_torchs_own_hooks_watch_nothing():
+    block = NeuralODE(Field(nn.utils.spectral_norm(nn.Linear(4, 4))), solver="euler", steps=2)
+    with pytest.warns(RightHandSideWarning, match="weight_u, weight_v; use torch_bridge"):
+        block(y)
+
+
 def test_who_watches_is_not_disturbed():
     block = NeuralODE(DenseField(4, 8), solver="euler", steps=2)
     seen = []
-    handle = block.func.register_forward_hook(lambda *_: seen.append(1))
-    block(y)
-    handle.remove()
-    assert len(seen) == 2
+    for register in (block.func.register_forward_hook, block.func.register_forward_pre_hook):
+        handle = register(lambda *_: seen.append(1))
+        block(y)
+        handle.remove()
+        assert len(seen) == 2
+        seen.clear()
     with FlopCounterMode(display=False) as counter:
         block(y)
     assert counter.get_total_flops() == 2 * 2 * (6 * 4 * 8 * 2)

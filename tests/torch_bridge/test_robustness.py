@@ -25,6 +25,7 @@ from torch_bridge import (
     robustness,
     transfer,
 )
+from torch_bridge._class_scores import classes_of
 from verification.attacks import pgd
 
 EPS = 0.1
@@ -274,6 +275,30 @@ def short_attacks(monkeypatch):
     monkeypatch.setattr(module, "APGDAttack", short)
 
 
+@pytest.fixture
+def few_queries(monkeypatch):
+    """AutoAttack with few iterations of all its attacks."""
+    module = pytest.importorskip("pyautoattack.autoattack")
+    shortened = {
+        "APGDAttack": {"n_iter": 5},
+        "APGDAttack_targeted": {"n_iter": 5},
+        "FABAttack_PT": {"n_iter": 3},
+    }
+    for name, options in shortened.items():
+        whole = getattr(module, name)
+        monkeypatch.setattr(
+            module,
+            name,
+            lambda *a, whole=whole, options=options, **k: whole(*a, **{**k, **options}),
+        )
+    square = module.SquareAttack
+
+    class Short(square):
+        n_queries = property(lambda self: 20, lambda self, value: None)
+
+    monkeypatch.setattr(module, "SquareAttack", Short)
+
+
 @pytest.mark.parametrize("shape", [(6,), (2, 3), (1, 2, 3)])
 @pytest.mark.parametrize("norm", ["inf", "2"])
 def test_autoattack_finds_the_closed_form(norm, shape, short_attacks):
@@ -288,6 +313,39 @@ def test_autoattack_finds_the_closed_form(norm, shape, short_attacks):
     found = robustness(model, x.view(60, *shape), y, attack)
     assert found.robust.correct == int((margin > EPS * slope).sum())
     assert 0 < found.robust.correct < len(y)
+
+
+@pytest.mark.parametrize("classes", [1, 2, 3, 5])
+@pytest.mark.parametrize("version", ["standard", "plus"])
+@pytest.mark.parametrize("norm", ["inf", "2"])
+@pytest.mark.filterwarnings("ignore::odecore.errors.WeakAttackWarning")
+def test_whole_autoattack_of_flat_inputs_and_few_classes(norm, version, classes, few_queries):
+    torch.manual_seed(0)
+    model, x = nn.Linear(7, classes), 0.2 + 0.6 * torch.rand(6, 7)
+    y = classes_of(model(x))
+    found = robustness(model, x, y, autoattack(0.15, norm, version=version))
+    weak = robustness(model, x, y, autoattack(1e-4, norm, version=version))
+    assert found.robust.correct < weak.robust.correct == found.clean.correct == 6
+
+
+def test_attacks_that_need_more_classes_are_refused():
+    model, x, y = linear()
+    with pytest.raises(ValueError, match="apgd-t needs at least 4 classes, the model tells 2"):
+        robustness(model, x, y, autoattack(EPS, version="custom", attacks=["apgd-t"]))
+
+
+@pytest.mark.filterwarnings("ignore::odecore.errors.WeakAttackWarning")
+def test_inputs_are_checked_before_the_attack_is_blamed():
+    model, x, y = linear()
+    attack = Attack(lambda m, x, y: x.double(), EPS, low=0.0, high=1.0)
+    with pytest.raises(ValueError, match=r"the inputs lie outside of the valid ones, \[0, 1\]"):
+        robustness(model, 4 * x, y, attack)
+    with pytest.raises(ValueError, match="at least one sample"):
+        attack(model, x[:0], y[:0])
+    with pytest.raises(ValueError, match="`batch` must be at least 1"):
+        robustness(model, x, y, attack, batch=0)
+    narrow = attack(model.float(), x.float(), y)  # the attack returns float64
+    assert narrow.dtype == torch.float32
 
 
 def test_unknown_forms_of_autoattack_are_refused():

@@ -4,13 +4,14 @@ import copy
 import functools
 import pickle
 from fractions import Fraction
+from io import BytesIO
 
 import numpy as np
 import pytest
 import torch
 
 from odecore.errors import SingularParameterError
-from odecore.families import RK2, RK3, RK4
+from odecore.families import RK2, RK3, RK4, SDIRK2, chart
 from odecore.order import order_of_accuracy
 from odecore.tableaux import tableau, tableau_at
 from torch_bridge import (
@@ -19,6 +20,7 @@ from torch_bridge import (
     DenseField,
     NeuralODE,
     SmoothedSolver,
+    SwitchedSolver,
     TrainableSolver,
     normalization,
     odeint,
@@ -150,6 +152,11 @@ def test_bad_boxes_are_refused(kind, center, radius, error, message):
         make(RK4, center, radius=radius)
 
 
+def test_implicit_families_are_not_trained():
+    with pytest.raises(TypeError, match=r"SDIRK2 is implicit.*SmoothedSolver"):
+        TrainableSolver(SDIRK2, {"gamma": F(3, 10), "c": F(1)}, F(1, 50))
+
+
 @pytest.mark.parametrize("width", [-0.1, 1.0, float("nan")])
 def test_bad_widths_are_refused(width):
     with pytest.raises(
@@ -167,15 +174,13 @@ def test_bad_widths_are_refused(width):
 )
 def test_neural_ode_trains(adjoint, solver):
     torch.manual_seed(0)
-    steps = None if solver == "dopri5" else 4
+    how = {"rtol": 1e-3, "atol": 1e-4} if solver == "dopri5" else {"steps": 4}
     block = NeuralODE(
         DenseField(2, 16),
         solver=solver,
-        steps=steps,
         adjoint=adjoint,
         nodes=15 if adjoint == "restored" else None,
-        rtol=1e-3,
-        atol=1e-4,
+        **how,
     )
     x = torch.randn(64, 2)
     wanted = torch.stack([x[:, 1], -x[:, 0]], dim=1)
@@ -255,6 +260,43 @@ def test_what_an_adjoint_would_ignore_is_refused_at_once(adjoint):
 def test_arguments_are_checked_when_a_block_is_made(arguments, error, message):
     with pytest.raises(error, match=message):
         NeuralODE(DenseField(2, 4), **arguments)
+
+
+def test_solver_and_steps_are_set_as_they_are_made():
+    block = NeuralODE(DenseField(2, 4), solver=SwitchedSolver(["midpoint", "heun2"]), steps=2)
+    x = torch.randn(3, 2)
+    for solver in ("rk4", tableau("heun"), TrainableSolver(RK4, THIRDS, RADIUS), "euler"):
+        block.solver, block.steps = solver, 3
+        assert block.solver is solver
+        wanted = NeuralODE(block.func, solver=solver, steps=3)
+        assert wanted.state_dict().keys() == block.state_dict().keys()
+        assert repr(wanted) == repr(block)
+        for other in (block, copy.deepcopy(block), pickle.loads(pickle.dumps(block))):  # noqa: S301
+            assert torch.equal(other(x), wanted(x))
+    with pytest.raises(ValueError, match="no method 'rk5'"):
+        block.solver = "rk5"
+    with pytest.raises(ValueError, match="give `steps`"):
+        block.steps = None
+    with pytest.raises(ValueError, match="`steps` must be a positive int, got 0"):
+        block.steps = 0
+    assert (block.solver, block.steps) == ("euler", 3)
+    block.solver = "dopri5"
+    block.steps = None
+    with pytest.raises(ValueError, match="give `steps`"):
+        block.solver = "rk4"
+    compiled = NeuralODE(DenseField(2, 4), solver="rk4", steps=2, compile=True)
+    with pytest.raises(ValueError, match="no Module, got a Module"):
+        compiled.solver = SwitchedSolver(["midpoint", "heun2"])
+
+
+def test_tolerances_that_given_steps_would_ignore_are_refused():
+    for given in ({"rtol": 1e-3}, {"atol": 1e-3}, {"rtol": 1e-3, "atol": 1e-3}):
+        for solver in ("rk4", "dopri5", TrainableSolver(RK4, THIRDS, RADIUS)):
+            with pytest.raises(ValueError, match=f"{', '.join(given)} have no effect in 2 given"):
+                NeuralODE(DenseField(2, 4), solver=solver, steps=2, **given)
+        with pytest.raises(ValueError, match="have no effect in 2 given steps"):
+            NeuralODE(DenseField(2, 4), **given).steps = 2
+    NeuralODE(DenseField(2, 4), solver="implicit_adams", steps=2, rtol=1e-3)(torch.ones(3, 2))
 
 
 @pytest.mark.parametrize("adjoint", ["restored", "reversed", "discrete"])
@@ -342,6 +384,20 @@ def test_solvers_are_copied_and_pickled(family):
     x = torch.randn(3, 2)
     for other in (copy.deepcopy(block), pickle.loads(pickle.dumps(block))):  # noqa: S301
         assert torch.equal(other(x), block(x))
+
+
+def test_solvers_of_a_chart_are_saved_whole():
+    family = chart(RK4, F(1, 2), F(1, 2))
+    solver = SmoothedSolver(family, {"u": F(1, 2), "m": F(1, 3)}, width=0.2, bound=5)
+    block, x, file = (
+        NeuralODE(DenseField(3, 8), solver=solver, steps=2),
+        torch.randn(2, 3),
+        BytesIO(),
+    )
+    torch.save(block, file)
+    file.seek(0)
+    other = torch.load(file, weights_only=False)
+    assert torch.equal(other(x), block(x))
 
 
 def test_smoothing_draws_on_the_host_whatever_the_default_device():

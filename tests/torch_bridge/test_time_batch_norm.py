@@ -78,6 +78,19 @@ def test_one_evaluation_is_the_published_update():
     torch.testing.assert_close(layer.running_mean, wanted)
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_an_evaluation_without_numbers_moves_its_neighbours_alone(bad):
+    layer = TimeBatchNorm(2, intervals=4)
+    with one_solve():
+        layer(torch.tensor(0.3), torch.full((5, 2), bad))
+        layer(torch.tensor(1.0), torch.randn(5, 2))
+    for statistics in (layer.running_mean, layer.running_var):
+        assert statistics.isfinite().all(1).tolist() == [True, False, False, True, True]
+    x = torch.randn(5, 2)
+    finite = [bool(layer.eval()(torch.tensor(t), x).isfinite().all()) for t in (0.0, 0.6, 0.8)]
+    assert finite == [True, False, True]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("t", [0.0, 0.3, 0.5, 1.0])
 def test_evaluation_is_the_hand_formula(dtype, t):

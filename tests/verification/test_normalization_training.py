@@ -80,3 +80,11 @@ def test_cifar10_runs_on_generated_images_and_continues(tmp_path, capsys):
     assert capsys.readouterr().out.splitlines() == whole
     with pytest.raises(SystemExit, match="is of another setting"):
         cifar10.main([*more, *kept, "--ode", "none"])
+
+
+@pytest.mark.parametrize("option", ["--limit", "--batch", "--steps"])
+def test_cifar10_refuses_numbers_that_are_none(option, capsys):
+    for bad in ("0", "-3"):
+        with pytest.raises(SystemExit):
+            cifar10.main([option, bad])
+        assert f"{option} must be at least 1, got {bad}" in capsys.readouterr().err

@@ -170,36 +170,39 @@ def measure(problem: Problem, run: tuple[Any, ...], tolerance: float, exact: Any
 
 
 def draw(cells: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """One row of pictures for evaluations, one for seconds."""
+    """A row for each problem: evaluations, and seconds, over the error."""
     import matplotlib
 
     matplotlib.use("agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(2, len(cells), figsize=(3.2 * len(cells), 6.4), squeeze=False)
-    for column, (name, rows) in enumerate(cells.items()):
+    figure, axes = plt.subplots(len(cells), 2, figsize=(8.4, 2.5 * len(cells)), squeeze=False)
+    runs = [f"{library} {method}" for group in RUNS.values() for library, method, _ in group]
+    shades = plt.get_cmap("tab20").colors  # of each hue a dark and a light one
+    colors = dict(zip(runs, [*shades[::2], *shades[1::2]], strict=False))
+    for row_of_axes, (name, rows) in zip(axes, cells.items(), strict=True):
         for label in dict.fromkeys(row["run"] for row in rows):
             own = label.startswith(("odecore", "torch_bridge"))
             line = [row for row in rows if row["run"] == label]
-            for row_of_axes, quantity in zip(axes, ("evaluations", "seconds"), strict=True):
-                row_of_axes[column].loglog(
+            for axis, quantity in zip(row_of_axes, ("evaluations", "seconds"), strict=True):
+                axis.loglog(
                     [row["error"] for row in line],
                     [row[quantity] for row in line],
                     "o-" if own else "s--",
+                    color=colors[label],
                     markersize=3,
                     linewidth=1.6 if own else 1.0,
                     label=label,
                 )
-        axes[0][column].set_title(name)
-        axes[1][column].set_xlabel("relative error at the end")
-        for axis in axes[:, column]:
+        for axis, quantity in zip(row_of_axes, ("evaluations of f", "seconds"), strict=True):
+            axis.set(title=name, ylabel=quantity)
             axis.invert_xaxis()
             axis.grid(alpha=0.3)
-    axes[0][0].set_ylabel("evaluations of f")
-    axes[1][0].set_ylabel("seconds")
-    curves = {line.get_label(): line for axis in axes[1] for line in axis.get_lines()}
-    figure.legend(curves.values(), curves, loc="lower center", ncol=7, fontsize=8)
-    figure.tight_layout(rect=(0, 0.08, 1, 1))
+    for axis in axes[-1]:
+        axis.set_xlabel("relative error at the end")
+    curves = {line.get_label(): line for axis in axes[:, 1] for line in axis.get_lines()}
+    figure.tight_layout(rect=(0, 0.05, 1, 1))
+    figure.legend(curves.values(), curves, loc="lower center", ncol=4, fontsize=8)
     figure.savefig(path)
     plt.close(figure)
 

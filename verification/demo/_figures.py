@@ -46,7 +46,7 @@ def draw_error_map(found: ErrorMap) -> str:
         image = ax.pcolormesh(
             found.u,
             found.v,
-            np.clip(np.log10(found.error), low, high),
+            np.nan_to_num(np.clip(np.log10(found.error), low, high), nan=high),
             shading="nearest",
             cmap="viridis_r",
             rasterized=True,
@@ -69,7 +69,9 @@ def draw_error_map(found: ErrorMap) -> str:
                 color="white", weight="bold",
             )  # fmt: skip
         best = np.unravel_index(np.nanargmin(found.error), found.error.shape)
-        ax.plot(found.u[best[1]], found.v[best[0]], "*", color="#f0e442", mec="black", ms=15)
+        star = {"color": "#f0e442", "mec": "black", "ms": 15, "ls": "none", "label": "least error"}
+        ax.plot(found.u[best[1]], found.v[best[0]], "*", **star)
+        ax.legend(loc="upper right", facecolor="#404040", labelcolor="white", fontsize=9)
         ax.set(xlabel="u", ylabel="v", xlim=ends, ylim=ends)
         ax.set_title("RK4(u, v), 4 steps, on the trained block")
         return _svg(figure)

@@ -124,7 +124,11 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    for name in ("limit", "width", "steps", "epochs", "batch"):
+        if (value := getattr(options, name)) is not None and value < 1:
+            parser.error(f"--{name} must be at least 1, got {value}")
+    return options
 
 
 def main(arguments: list[str] | None = None) -> int:
