@@ -202,7 +202,7 @@ def _calls_of(step: Step) -> tuple[dict[str, list[Call]], dict[str, str]]:
             reasons[call.layer] = (
                 "the loss does not depend on it, or it has no rows"
                 if call.recorded
-                else "it runs without autograd, as inside an adjoint, and keeps nothing"
+                else "it runs without autograd (no_grad, adjoint, reentrant checkpoint)"
             )
             step.elsewhere.update(call.kept)
     return calls, {name: why for name, why in reasons.items() if name not in calls}
