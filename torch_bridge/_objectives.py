@@ -314,4 +314,5 @@ def check_options(
         raise ValueError(f'`gramian` must be "parameters" or "features", got {gramian!r}')
     if isinstance(chunk, bool) or not isinstance(chunk, Integral) or chunk < 1:
         raise ValueError(f"`chunk` must be a whole number of losses, at least 1, got {chunk!r}")
-    equiangular_weights([[1.0]], scaling=scaling, on_zero=on_zero)
+    if (scaling, on_zero) != ("harmonic", "stop"):  # the usual ones, in every step
+        equiangular_weights([[1.0]], scaling=scaling, on_zero=on_zero)
