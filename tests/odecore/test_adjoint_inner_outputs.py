@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.linalg import expm
 
 from odecore.adjoint import collocated, record_panels, restored
+from odecore.adjoint._inner_outputs import _probe
 from tests.odecore.test_adjoint import Y0, A, linear, linearization
 
 
@@ -174,6 +175,41 @@ def test_what_no_state_meets_is_resolved():
     found = collocated(linearize, panels, cotangents, rtol=1e-8, atol=1e-10)
     third = sum(-1 + 2 * (1 - np.cos(20 * t)) / 20 for t in times)
     np.testing.assert_allclose(found.y0, [41, -41, third], atol=1e-5)
+
+
+def test_the_cotangents_are_asked_where_the_one_that_stands_for_them_is_conserved():
+    """f = u sin(20 t) y_3 with u orthogonal to the stand-in, which then has a constant adjoint."""
+    times = list(np.linspace(0, 3, 41))
+    v = _probe(np.ones(3))
+    u = np.array([v[1], -v[0], 0.0])
+
+    def linearize(t, y):
+        k = np.sin(20 * np.asarray(t))[:, None]
+
+        def pull(a, parameters):
+            return k * (a @ u)[:, None] * np.array([0.0, 0.0, 1.0]), ()
+
+        return k * y[:, 2:] * u, pull
+
+    panels = record_panels(lambda t, y: 0 * y, times, np.array([1.0, 0.5, 0.0]), inside=True)[1]
+    cotangents = [np.array([1.0, 1.0, 1.0])] * 41
+    found = collocated(linearize, panels, cotangents, parameters=False, rtol=1e-8, atol=1e-10)
+    third = sum(1 + (u[0] + u[1]) * (1 - np.cos(20 * t)) / 20 for t in times)
+    np.testing.assert_allclose(found.y0, [41, 41, third], atol=1e-5)
+
+
+def test_the_integrand_of_parameters_may_vary_where_state_and_adjoint_do_not():
+    """f = theta sin(20 t) at theta = 0: a constant state and adjoint."""
+    times = list(np.linspace(0, 3, 41))
+
+    def linearize(t, y):
+        k = np.sin(20 * np.asarray(t))[:, None]
+        return 0 * y, lambda a, wanted: (0 * a, (np.sum(k * a),) if wanted else ())
+
+    panels = record_panels(lambda t, y: 0 * y, times, np.ones(1), inside=True)[1]
+    found = collocated(linearize, panels, [np.ones(1)] * 41, rtol=1e-8, atol=1e-10)
+    wanted = sum((1 - np.cos(20 * t)) / 20 for t in times)
+    np.testing.assert_allclose(found.parameters, [wanted], rtol=1e-6)
 
 
 def test_where_nodes_do_not_resolve_the_adjoint_outputs_divide_the_panel():
