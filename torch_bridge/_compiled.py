@@ -76,15 +76,16 @@ def compiled_kernels(
         known = slope if method.last_stage_is_first else None
         return attempted(func, given_steps, fun, method, _stacked(times), y, known)
 
-    def run(fun: Any, times: Sequence[float], y: Tensor, slope: Tensor) -> Any:
+    def run(fun: Any, times: Sequence[float], y: Tensor, slope: Tensor | None) -> Any:
         if _differentiated(y, slope):
             return None
         filled = _on_host([*times, *[times[-1]] * (MOST + 1 - len(times))])
         count = torch.tensor([len(times) - 1])
-        found = attempted(func, _run, fun, method, filled, count, y, slope)
         reuses = method.last_stage_is_first
-        evaluations = (len(times) - 1) * (len(method.b) - reuses)
-        return found and (found[0], found[1] if reuses else None, evaluations)
+        known = slope if reuses else None
+        found = attempted(func, _run, fun, method, filled, count, y, known)
+        evaluations = (len(times) - 1) * (len(method.b) - reuses) + (reuses and known is None)
+        return found and (*found, evaluations)
 
     def step(
         fun: Any, t: Any, y: Tensor, h: Any, slope: Any, t_new: Any, tolerances: Any
@@ -125,8 +126,8 @@ def _leap(
 
 
 def _run(
-    fun: Any, method: Coefficients, times: Tensor, count: Tensor, y: Tensor, slope: Tensor
-) -> tuple[Tensor, Tensor]:
+    fun: Any, method: Coefficients, times: Tensor, count: Tensor, y: Tensor, slope: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
     return given_run(_while_loop, fun, method, times, count, y, slope, xp)
 
 

@@ -90,20 +90,24 @@ def given_run(
 
     Returns
     -------
-    y, slope : array
-        The last state and, for methods that end with it, f there.
+    y : array
+        The last state.
+    slope : array or None
+        f there, for methods that end with it; they begin with it too, and find it if it is None.
     """
     reuses = method.last_stage_is_first
+    if reuses and slope is None:
+        slope = fun(times[0], y)
 
     def runs(carried: Any) -> Any:
         return xp.reshape(carried[0] < count, ())
 
     def step(carried: Any) -> Any:
-        k, y, slope = carried
+        k, y, *slopes = carried
         t, t_new = (xp.reshape(xp.take(times, i, axis=0), ()) for i in (k, k + 1))
-        first = slope if reuses else None
+        first = slopes[0] if slopes else None
         made = explicit_step(fun, t, y, t_new - t, method, first_stage=first, t_new=t_new)
-        return k + 1, made.y, made.last_stage if reuses else slope + 0
+        return k + 1, made.y, *([made.last_stage] if slopes else [])
 
-    _, y, slope = while_loop(runs, step, (count * 0, y + 0, slope + 0))
-    return y, slope
+    _, y, *slopes = while_loop(runs, step, (count * 0, y + 0, *([slope + 0] if reuses else [])))
+    return y, slopes[0] if slopes else None

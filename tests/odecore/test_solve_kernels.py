@@ -60,9 +60,8 @@ def kernels_of(method, y0, calls=None, begins=False, runs=None):
         calls.append(times)
         reuses, n = coefficients.last_stage_is_first, len(times) - 1
         filled, count = np.asarray([*times, *[times[-1]] * 3]), np.asarray([n])
-        given = y, slope if reuses else y * 0
-        y, slope = given_run(python_loop, fun, coefficients, filled, count, *given, xp)
-        return y, slope if reuses else None, n * (len(coefficients.b) - reuses)
+        found = given_run(python_loop, fun, coefficients, filled, count, y, slope, xp)
+        return *found, n * (len(coefficients.b) - reuses)
 
     outputs = 12 * coefficients.last_stage_is_first
     return Kernels(leap=leap, chunk=chunk, begins=lambda: begins, outputs=outputs, run=runs and run)
@@ -124,6 +123,20 @@ def test_failures_have_the_status_of_the_loop(fun, options, begins):
         trajectory = caught.value.trajectory
         found.append((trajectory.status, trajectory.t.tolist()))
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("method", ["classic", "dopri5"])
+def test_a_run_begins_with_or_without_the_slope(method):
+    fun, y0, _ = PROBLEMS["van der Pol"]
+    given = python_loop, fun, tableau(method).coefficients, np.linspace(0, 1, 9), np.asarray([8])
+    y, slope = given_run(*given, y0, None, np)
+    known, same = given_run(*given, y0, fun(0.0, y0), np)
+    np.testing.assert_array_equal(y, known)
+    if method == "dopri5":
+        np.testing.assert_array_equal(slope, same)
+        np.testing.assert_allclose(slope, fun(1.0, y), rtol=1e-12)
+    else:
+        assert slope is same is None
 
 
 @pytest.mark.parametrize("runs", [None, True])

@@ -112,6 +112,16 @@ def test_chunks_of_given_steps_and_their_gradient():
     assert graphs() == before
 
 
+def test_given_steps_go_on_in_the_same_loop():
+    f, y0, none = Net(), torch.randn(4, 3, dtype=torch.float64), graphs()
+    with torch.no_grad():
+        for t in (times(0, 1), times(1, 0)):  # three loops each
+            options = {"method": "heun2", "options": {"step_size": 1 / 136}}
+            compiled, plain = (odeint(f, y0, t, compile=c, **options) for c in (True, False))
+            torch.testing.assert_close(compiled, plain, rtol=1e-9, atol=0)
+    assert graphs() == none + 1
+
+
 def test_what_can_not_be_compiled_goes_on_with_a_warning():
     @dataclass
     class DataDependent:  # and not hashable
