@@ -20,10 +20,12 @@ from torch_bridge._compiled_adjoint import compiled_adjoint
 
 __all__ = ["Restored"]
 
-TAIL = "{}: relative to the largest, its last Chebyshev coefficients are about"
+TRAJECTORY = "trajectory: relative to the largest, its last Chebyshev coefficients are about"
+ADJOINT = "adjoint, found in the backward pass: its relative error is about"
 QUADRATURE = (
     "integrand of the backward pass: the parameters' gradient has a relative error of about"
 )
+KINKS = "where the function has kinks (ReLU) give it a smooth activation"
 
 
 @dataclass(frozen=True)
@@ -96,13 +98,13 @@ class Restored:
             tail = found * solver.tolerance
         else:
             tail = max(float(coefficient_tail(panel.values)) for panel in self.panels(saved))
-        self._warn(tail, TAIL.format("trajectory"))
+        self._warn(tail, TRAJECTORY)
 
     def warn_of_gradients(self, found: Gradients) -> None:
         """Warn if they do not resolve the adjoint, or the integrand of the parameters."""
-        self._warn(float(found.tail), TAIL.format("adjoint, found in the backward pass"))
+        self._warn(float(found.tail), ADJOINT, KINKS)
         if not self._is_rounding(found):
-            self._warn(float(found.quadrature), QUADRATURE)
+            self._warn(float(found.quadrature), QUADRATURE, KINKS)
 
     def _is_rounding(self, found: Gradients) -> bool:
         """Whether the parameters' gradient is zero but for rounding: its error means nothing then.
@@ -115,18 +117,18 @@ class Restored:
         unit = 100 * torch.finfo(y0.dtype).eps * _norm([found.y0]) * _norm([y0])
         return size > 0 and change * size <= unit
 
-    def _warn(self, size: float, what: str) -> None:
+    def _warn(self, size: float, what: str, *remedies: str) -> None:
         problem, autocast = self.setting.problem, self.setting.autocast
         lowest = torch.finfo(autocast.dtype).eps if autocast.enabled else 0.0
         rounding = max(100 * torch.finfo(problem.y0.dtype).eps, lowest)
         limit = max(10 * problem.solver.tolerance, rounding)
         if size > limit:
-            remedies = ["raise `nodes`"] * (self.nodes is not None)
-            remedies += ["raise `memory`"] * (self.memory is not None)
-            remedies += ["add output times" if problem.solver.adaptive else "take smaller steps"]
+            more = ["raise `nodes`"] * (self.nodes is not None)
+            more += ["raise `memory`"] * (self.memory is not None)
+            more += ["add output times" if problem.solver.adaptive else "take smaller steps"]
             warnings.warn(
                 f"{max(m for _, m in self.made)} nodes do not resolve the {what} {size:.0e}, above "
-                f"{limit:.0e}, and the gradient is no better: {' or '.join(remedies)}",
+                f"{limit:.0e}, and the gradient is no better: {' or '.join((*more, *remedies))}",
                 UnresolvedInterpolantWarning,
                 stacklevel=5,
             )

@@ -17,7 +17,7 @@ from odecore.interpolation import (
     integration_matrix,
 )
 
-__all__ = ["AtOnce", "Rules", "coarse_weights", "cross_at_once", "unit_of"]
+__all__ = ["AtOnce", "Rules", "cross_at_once", "nested_weights", "unit_of"]
 
 
 class Rules(NamedTuple):
@@ -27,8 +27,9 @@ class Rules(NamedTuple):
     ----------
     integration : (m, m) array
         From values to the integral from the last point.
-    weights, difference : (m,) array
-        Of Clenshaw-Curtis quadrature, and what they differ by from those of every second point.
+    weights, difference, coarser : (m,) array
+        Of Clenshaw-Curtis quadrature, what they differ by from those of every second point, and
+        these from those of every fourth.
     coefficients : (m, m) array
         From values to Chebyshev coefficients.
     """
@@ -36,6 +37,7 @@ class Rules(NamedTuple):
     integration: Any
     weights: Any
     difference: Any
+    coarser: Any
     coefficients: Any
 
     @classmethod
@@ -46,10 +48,9 @@ class Rules(NamedTuple):
 
 @lru_cache(maxsize=64)
 def _numbers(m: int) -> tuple[np.ndarray, ...]:
-    weights = clenshaw_curtis_weights(m) / 2
-    difference = weights - coarse_weights(m) / 2
-    coefficients = chebyshev_coefficients(np.eye(m))
-    return integration_matrix(m, "last") / 2, weights, difference, coefficients
+    weights, second, fourth = (rule / 2 for rule in nested_weights(m))
+    rules = weights, weights - second, second - fourth
+    return integration_matrix(m, "last") / 2, *rules, chebyshev_coefficients(np.eye(m))
 
 
 class AtOnce(NamedTuple):
@@ -63,10 +64,11 @@ class AtOnce(NamedTuple):
         The panel's part of their gradient, and its distance to that from every second node.
     slopes : (2,) tuple of array
         f at both ends.
-    checks : (6,) array
+    checks : (7,) array
         The part of the first residual that is left, and how much of it may be; the residual
         relative to the adjoint; the last Chebyshev coefficients of the adjoint in units of the
-        tolerance, and relative to the largest; the estimated error of the parameters' part.
+        tolerance, and its error; that of the parameters' part if their integrand is smooth, and
+        if its rules approach each other as those of the adjoint do.
     passes : int
     """
 
@@ -137,20 +139,34 @@ def cross_at_once(
     squares = xp.reshape((last / units) ** 2, (last.shape[0], -1))
     decay = (xp.max(xp.sum(squares, axis=1)) / prod(end.shape)) ** 0.5
     tail = xp.max(last) / xp.where(largest > 0, largest, xp.ones_like(largest))
-    terms: Any = ((), ())
-    estimate = xp.zeros_like(share)
-    if parameters:
-        column = (-1, *[1] * len(end.shape))
-        terms = tuple(
-            pull(length * (xp.reshape(weights, column) * a), True)[1]
-            for weights in (rules.weights, rules.difference)
-        )
-    if terms[0]:
-        total, gap = (sum(xp.sum(abs(x) ** 2) for x in part) ** 0.5 for part in terms)
-        estimate = (gap / xp.where(total > 0, total, xp.ones_like(total))) ** 1.5
-        estimate = xp.astype(estimate, share.dtype)
-    checks = xp.stack([left, limit, share, decay, tail, estimate])
-    return AtOnce(a[0, ...], terms, (value[0, ...], value[-1, ...]), checks, passes)
+    column = (-1, *[1] * len(end.shape))
+    rows, total = pull(length * (xp.reshape(rules.weights, column) * a), parameters)
+    error, fall = _error(rows, a, rules, xp)
+    gap: Any = ()
+    estimate = rough = xp.zeros_like(share)
+    if total:
+        gap = pull(length * (xp.reshape(rules.difference, column) * a), True)[1]
+        size, e = (sum(xp.sum(abs(x) ** 2) for x in part) ** 0.5 for part in (total, gap))
+        e = xp.astype(e / xp.where(size > 0, size, xp.ones_like(size)), share.dtype)
+        estimate, rough = e**1.5, e * fall
+    checks = xp.stack([left, limit, share, decay, xp.maximum(tail, error), estimate, rough])
+    return AtOnce(a[0, ...], (total, gap), (value[0, ...], value[-1, ...]), checks, passes)
+
+
+def _error(rows: Any, a: Any, rules: Rules, xp: Any) -> tuple[Any, Any]:
+    """The relative error of the adjoint at the start, and by what the distances of its rules fall:
+    as `expected` says, from what the nodes add to its integral; 0 where that is rounding.
+    """
+    norm, m = xp.linalg.vector_norm, a.shape[0]
+    largest = xp.max(norm(xp.reshape(a, (m, -1)), axis=1))
+    largest = xp.where(largest > 0, largest, xp.ones_like(largest))
+    first, second = (
+        norm(xp.tensordot(rule / rules.weights, rows, axes=1)) / largest
+        for rule in (rules.difference, rules.coarser)
+    )
+    fall = xp.where(first < second, first / xp.where(second > 0, second, 1.0), 1.0)
+    fall = xp.where(first > 100 * float(limits(a).eps), fall, 0.0)
+    return first * fall, fall
 
 
 def unit_of(constant: Any, right: Any, rtol: Any, atol: Any, xp: Any) -> Any:
@@ -166,6 +182,17 @@ def unit_of(constant: Any, right: Any, rtol: Any, atol: Any, xp: Any) -> Any:
 def _tolerance(size: Any, rtol: Any, atol: Any, xp: Any) -> Any:
     unit = atol + rtol * size
     return xp.where(unit > 0, unit, float(limits(unit).smallest_normal))
+
+
+@lru_cache(maxsize=64)
+def nested_weights(m: int, /) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weights (m,) on [-1, 1] of the quadrature at all points, at every second, and, if they are
+    nested, at every fourth; otherwise zeros.
+    """
+    second, fourth = coarse_weights(m), np.zeros(m)
+    if m % 4 == 1:
+        fourth[::2] = coarse_weights((m + 1) // 2)
+    return clenshaw_curtis_weights(m), second, fourth
 
 
 @lru_cache(maxsize=64)

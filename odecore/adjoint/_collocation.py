@@ -6,12 +6,16 @@ from collections.abc import Callable, Sequence
 from math import inf, prod
 from typing import Any, NamedTuple
 
+import numpy as np
+from array_api_compat import device
+
 from odecore._array import (
     all_finite,
     constant_like,
     is_readable,
     limits,
     namespace,
+    on_host,
 )
 from odecore._krylov import gmres
 from odecore.adjoint._at_once import AtOnce, Rules, cross_at_once, unit_of
@@ -20,7 +24,15 @@ from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._inner_outputs import across_outputs
 from odecore.adjoint._linearization import Linearize, Pull
 from odecore.adjoint._panels import Panel
-from odecore.adjoint._quadrature import MOST_NODES, Quadrature, added, least, node_times
+from odecore.adjoint._quadrature import (
+    MOST_NODES,
+    Quadrature,
+    added,
+    expected,
+    least,
+    node_times,
+    norm_of,
+)
 from odecore.adjoint._restored import Stepping
 from odecore.adjoint._sweep import Crossing, sweep
 from odecore.adjoint._unit import in_their_unit, observing
@@ -161,9 +173,11 @@ class Collocation:
             found = self.kernel(times, panel.values, a, panel.length, tolerances, rules)
             if found is None or not found.is_solved():
                 break
-            *_, share, decay, tail, estimate = map(float, found.checks)
+            *_, share, decay, tail, estimate, rough = map(float, found.checks)
             if decay <= 1 and estimate <= least(self.rtol):
-                return _crossed(found, panel, tail, share)
+                whole = norm_of(found.parameters[0], namespace(a))
+                rough *= whole if rough > 10 * least(self.rtol) else 0.0
+                return _crossed(found, panel, tail, share)._replace(rough=rough)
             m = 2 * m - 1
         return None
 
@@ -243,14 +257,16 @@ class Collocation:
         return _Solution(panel, constant + unit * more, value, pull, left, limit, share, counts)
 
     def _crossing(self, found: _Solution) -> Crossing:
-        terms: Any = ((), ())
-        value, counts = found.value, found.statistics
-        slopes = value[0, ...], value[-1, ...]
+        panel, pull, counts = found.panel, found.pull, found.statistics
+        rough, terms, slopes = 0.0, ((), ()), (found.value[0, ...], found.value[-1, ...])
         if self.parameters:
-            terms, slopes, more = self.quadrature(found.panel, found.a, (value, found.pull))
+            integral = self.quadrature(panel, found.a, (found.value, pull))
+            terms, slopes, state, more, rough = integral
             counts = counts + Statistics(evaluations=more)
-        tail = coefficient_tail(found.a)
-        return Crossing(found.a[0, ...], terms, slopes, tail, found.share, counts)
+        else:
+            state = self.quadrature.of_state(panel, found.a, pull)
+        tail = found.tail(state)[0]
+        return Crossing(found.a[0, ...], terms, slopes, tail, found.share, counts, rough)
 
 
 class _Solution(NamedTuple):
@@ -266,6 +282,19 @@ class _Solution(NamedTuple):
     limit: float
     share: Any
     statistics: Statistics
+
+    def tail(self, state: Any) -> tuple[Any, float]:
+        """The relative error of the adjoint, from the distances (2, ...) of the rules for its
+        integral, and by what these fall from one to the next; 0 where that is rounding.
+        """
+        xp, tail = namespace(self.a), coefficient_tail(self.a)
+        nodes = np.reshape(on_host(self.a), (self.a.shape[0], -1))
+        size = np.linalg.norm(nodes, axis=1).max() or 1.0
+        first, second = (norm_of([state[k, ...]], xp) / size for k in (0, 1))
+        if first <= 100 * float(limits(self.a).eps):
+            return tail, 0.0
+        error = xp.asarray(expected(first, second), dtype=tail.dtype, device=device(tail))
+        return xp.maximum(tail, error), min(1.0, first / (second or first))
 
 
 def _crossed(found: AtOnce, panel: Panel, tail: Any, residual: Any) -> Crossing:
@@ -288,6 +317,7 @@ def _joined(early: Crossing, late: Crossing) -> Crossing:
         xp.maximum(early.tail, late.tail),
         max(early.residual, late.residual),
         early.statistics + late.statistics,
+        early.rough + late.rough,
     )
 
 

@@ -25,12 +25,15 @@ class Gradients:
         f(t_i, y_i), and for the first time minus that of the adjoint and f(t_0, y_0). Empty where f
         was not evaluated there.
     tail : 0-d array or float
-        Largest relative size of the last Chebyshev coefficients of the adjoint over the panels:
-        where it is not small, the nodes do not resolve the adjoint and the gradient is no better.
+        Relative error of the adjoint, the largest over the panels: that of its last Chebyshev
+        coefficients, and of the collocated one what its integral is wrong by, if the distances of
+        the rules of all, half and a quarter of the nodes go on falling as they do. Where it is not
+        small, the nodes do not resolve the adjoint and the gradient is no better.
     quadrature : 0-d array or float
         Estimate of the relative error of the integral that gives `parameters`: e^(3/2), with e its
-        relative distance to the one from every second node. (Halving the spacing squares the error
-        of a smooth integrand, and divides that of a rough one by a number.)
+        relative distance to the one from every second node, as for smooth integrands, of which
+        halving the spacing squares the error. Where e is above ten tolerances the rule of every
+        fourth node says whether it is smooth: at kinks e falls by half only.
     residual : 0-d array or float
         Largest relative residual of the collocated adjoint equation, or of the transposed stages of
         implicit steps; zero where there was neither.

@@ -21,13 +21,12 @@ import numpy as np
 from odecore._array import constant_like, namespace
 from odecore.adjoint._linearization import Pull
 from odecore.adjoint._panels import Panel
-from odecore.adjoint._quadrature import MOST_NODES, least, node_times, norm_of
+from odecore.adjoint._quadrature import MOST_NODES, gaps, least, node_times, norm_of
 from odecore.adjoint._sweep import Crossing
 from odecore.interpolation import (
     barycentric_weights,
     chebyshev_points,
     clenshaw_curtis_weights,
-    coefficient_tail,
     integration_matrix,
     lagrange_rows,
 )
@@ -137,7 +136,7 @@ def across_outputs(
             return None
         spent = spent + counts + half.statistics + Statistics(newton=found.statistics.newton)
         gap = tuple(x - y for x, y in zip(found.parameters, half.parameters, strict=True))
-        whole = known[1](_weighted(panel, probe.a), True)[1] if found.parameters else ()
+        rows, whole = known[1](_weighted(panel, probe.a), collocation.parameters)
         largest = max(norm_of(whole, xp), norm_of(found.parameters, xp)) or 1.0
         sizes = xp.maximum(size, xp.abs(found.start))
         error = _error(found.start - half.start, sizes, collocation.rtol, collocation.atol)
@@ -149,7 +148,10 @@ def across_outputs(
     share = norm_of(found.parameters, xp) / largest  # what others cancel is as exact as they are
     slopes = probe.value[0, ...], probe.value[-1, ...]
     terms = found.parameters, tuple(share * x for x in gap)
-    tail = coefficient_tail(probe.a)
-    crossing = Crossing(found.start, terms, slopes, tail, found.residual, spent)
+    tail, fall = probe.tail(gaps(rows, slice(0, m), m))
+    rough = fall * norm_of(terms[1], xp)
+    if rough <= 10 * least(collocation.rtol) * norm_of(found.parameters, xp):
+        rough = 0.0
+    crossing = Crossing(found.start, terms, slopes, tail, found.residual, spent, rough)
     slopes_inside = xp.tensordot(constant_like(_rows(panel), end), probe.value, axes=1)
     return crossing, [slopes_inside[k, ...] for k in range(len(outputs))]

@@ -151,10 +151,11 @@ class Stepping:
             integral(part, xp.flip(y, axis=0), most=m)
             for (part, y), m in zip(parts, most, strict=True)
         ]
-        total, gap = (added([terms[i] for terms, *_ in crossed]) for i in (0, 1))
-        slopes = crossed[0][1][0], crossed[-1][1][1]
-        statistics = statistics + Statistics(evaluations=sum(more for *_, more in crossed))
-        return Crossing(start, (total, gap), slopes, tail, 0.0, statistics)
+        total, gap = (added([found.terms[i] for found in crossed]) for i in (0, 1))
+        slopes = crossed[0].slopes[0], crossed[-1].slopes[1]
+        statistics = statistics + Statistics(sum(found.evaluations for found in crossed))
+        rough = sum(found.rough for found in crossed)
+        return Crossing(start, (total, gap), slopes, tail, 0.0, statistics, rough)
 
     def _solved(
         self, field: Any, panel: Panel, a: Any, options: dict[str, Any]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from odecore._array import namespace
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._panels import FEWEST, Panel
-from odecore.adjoint._quadrature import added, estimate
+from odecore.adjoint._quadrature import added, estimate, norm_of
 from odecore.solve import Statistics
 
 __all__ = ["Crossing", "product", "sweep"]
@@ -27,6 +27,9 @@ class Crossing(NamedTuple):
         f at the start and at the end of the panel.
     tail, residual : 0-d array or float
     statistics : Statistics
+    rough : float, optional
+        The norm of the error of the parameters' part, where it may be above the power 3/2 of the
+        distance.
     """
 
     start: Any
@@ -35,6 +38,7 @@ class Crossing(NamedTuple):
     tail: Any
     residual: Any
     statistics: Statistics
+    rough: float = 0.0
 
 
 def sweep(
@@ -85,13 +89,16 @@ def sweep(
     if found[-1].slopes is not None:
         times.append(-product(a, found[-1].slopes[0], xp))
     total, gap = (added([c.parameters[i] for c in found]) for i in (0, 1))
+    quadrature, rough = estimate(total, gap), sum(c.rough for c in found)
+    if rough:
+        quadrature = max(float(quadrature), rough / (norm_of(total, xp) or 1.0))
     return Gradients(
         y0=a + waiting.pop(),
         parameters=total,
         tail=_largest([c.tail for c in found], xp),
         statistics=sum((c.statistics for c in found[1:]), found[0].statistics),
         times=tuple(reversed(times)),
-        quadrature=estimate(total, gap),
+        quadrature=quadrature,
         residual=_largest([c.residual for c in found], xp),
     )
 

@@ -16,6 +16,7 @@ from odecore.tableaux._coefficients import Coefficients
 __all__ = ["CHORD", "ContinuousExtension", "continuous_extension", "hermite_extension"]
 
 LARGEST_FREE = 6  # order of the conditions solved for weights on the stages: 37 trees
+LARGE = 8  # errors of the polynomial, in those that choose the steps: 6 of tsit5, 72 of bosh5
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,10 @@ def continuous_extension(
     they do not, f is evaluated at points of the polynomial found so far, and each round raises the
     order by one (Enright, Jackson, Norsett, Thomsen 1986): from cubic Hermite to order p - 1 there
     are (p - 3)(p - 4)/2 evaluations, made only in steps that need the polynomial.
+
+    Steps are chosen by the error of the embedded pair. Where the polynomial's, of the same power of
+    h, is more than eight times as large, as for bosh5, whose stages leave no freedom for it, one
+    more round is made.
     """
     wanted = max(3, (method.order or 4) - 1)
     numbers = tuple(x for row in (*method.A, method.b, method.c or ()) for x in row)
@@ -99,7 +104,38 @@ def _extension_of(method: Coefficients, wanted: int, amplification: float) -> Co
         if free is None or _amplification(free.weights) > amplification:
             break
         best = free
-    return _raised(best, wanted)
+    found = _raised(best, wanted)
+    return _raised(found, found.order + 1) if _is_coarse(method, found) else found
+
+
+def _is_coarse(method: Coefficients, extension: ContinuousExtension) -> bool:
+    """Whether the first error term of the polynomial is many times that of the embedded pair."""
+    s, order = len(method.b), extension.order + 1
+    suits = order == method.order and order <= LARGEST_FREE
+    if method.error is None or not method.is_explicit or not suits:
+        return False
+    trees = [t for size in range(1, order + 1) for t in rooted_trees(size)]
+    last = len(trees) - len(list(rooted_trees(order)))
+    A = _with_ends(method, len(extension.extra))
+
+    def on_stages(weights: np.ndarray) -> np.ndarray:
+        row = np.zeros(len(A))
+        row[: len(weights) - 1] = weights[1:]
+        row[1 : s + 1] += weights[0] * np.array(method.b)
+        return row
+
+    for i, (theta, weights) in enumerate(extension.extra, start=s + 2):
+        A[i] = on_stages(np.array(extension.at(weights, theta)))
+    g = _stage_weights(A, trees) / [[t.symmetry] for t in trees]
+    pair = g[:, 1 : s + 1] @ np.array(method.error[:s])
+    if not np.abs(pair[:last]).max() < 1e-9 < np.linalg.norm(pair[last:]):
+        return False  # the steps are chosen by another power of h
+    g, wanted = g[last:], np.array([1 / (t.density * t.symmetry) for t in trees[last:]])
+    errors = [
+        g @ on_stages(np.array(extension.at(extension.weights, theta))) - theta**order * wanted
+        for theta in np.linspace(0, 1, 33)
+    ]
+    return bool(max(map(np.linalg.norm, errors)) > LARGE * np.linalg.norm(pair[last:]))
 
 
 def _amplification(weights: np.ndarray) -> float:
@@ -147,10 +183,8 @@ def _points(count: int) -> list[float]:
 
 def _free(method: Coefficients, order: int) -> ContinuousExtension | None:
     """Weights on the stages and f at the end that satisfy all conditions to an order, if any do."""
-    n = len(method.b) + 2
-    A = np.zeros((n, n))  # f at the start and f at the end are stages like the others
-    for i, row in enumerate((*method.A, method.b), start=1):
-        A[i, 1 : len(row) + 1] = row
+    A = _with_ends(method)
+    n = len(A)
     trees = [t for size in range(1, order + 2) for t in rooted_trees(size)]
     g = _stage_weights(A, trees)
     inside = [i for i, t in enumerate(trees) if t.order <= order]
@@ -176,6 +210,14 @@ def _free(method: Coefficients, order: int) -> ContinuousExtension | None:
             weights = np.concatenate([np.zeros((degree, 1)), stages], axis=1)
             return ContinuousExtension(weights, (), order)
     return None
+
+
+def _with_ends(method: Coefficients, extra: int = 0) -> np.ndarray:
+    """A with f at the start and at the end, which are stages like the others, and room for more."""
+    A = np.zeros((len(method.b) + 2 + extra,) * 2)
+    for i, row in enumerate((*method.A, method.b), start=1):
+        A[i, 1 : len(row) + 1] = row
+    return A
 
 
 def _stage_weights(A: np.ndarray, trees: Sequence[RootedTree]) -> np.ndarray:

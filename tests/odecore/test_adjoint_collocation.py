@@ -104,6 +104,46 @@ def test_a_kink_is_resolved_by_panels_and_not_by_nodes():
     assert sum(len(panel.values) for panel in panels) < 150
 
 
+@pytest.mark.parametrize("parameters", [True, False])
+@pytest.mark.parametrize("n", [3, 8])  # by elimination, by GMRES
+def test_the_error_at_kinks_is_told(n, parameters):
+    """y' = -2 max(y - 0.4, 0) - 1/2 meets its kink once, at another time for each entry."""
+    field = lambda t, y: -2 * np.maximum(y - 0.4, 0) - 0.5  # noqa: E731
+
+    def linearize(t, y):
+        bend, on = np.maximum(y - 0.4, 0), y > 0.4
+        return field(t, y), lambda a, p: (-2 * on * a, (-np.sum(a * bend),) if p else ())
+
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        y0, w = rng.uniform(0.5, 1, n), rng.standard_normal(n)
+        _, panels = record_panels(field, [0, 1], y0, rtol=1e-10, atol=1e-12)
+        cotangents, options = [0 * w, w], {"rtol": 1e-7, "atol": 1e-9, "parameters": parameters}
+        found = collocated(linearize, panels, cotangents, **options)
+        wanted = w / (1 + 4 * (y0 - 0.4))
+        error = np.linalg.norm(found.y0 - wanted) / np.linalg.norm(wanted)
+        assert error > 1e-6
+        assert error / 5 < found.tail < 5 * error
+
+
+def test_the_error_of_an_integrand_with_kinks_is_told():
+    """y' = -y + p |t - s|: only the integrand of the parameter has the kink."""
+    for s in (0.31, 0.37, 0.62):
+        field = lambda t, y: -y + abs(t - s)  # noqa: B023, E731
+
+        def linearize(t, y):
+            bend = np.abs(t - s)  # noqa: B023
+            return -y + bend, lambda a, p: (-a, (np.sum(a * bend, axis=0),) if p else ())
+
+        _, panels = record_panels(field, [0, 1], np.ones(1), nodes=17)
+        options = {"rtol": 1e-8, "atol": 1e-9}
+        found = collocated(node_by_node(linearize), panels, [np.zeros(1), np.ones(1)], **options)
+        wanted = 2 * np.exp(s - 1) - (s + 1) / np.e - s  # of e^(t - 1) |t - s| dt
+        error = abs(found.parameters[0].item() - wanted) / wanted
+        assert error > 1e-6
+        assert error / 10 < found.quadrature < 10 * error
+
+
 def test_many_steps_are_never_kept_at_once():
     # One window holds 64 steps; weak references to the stages see what is alive.
     import weakref

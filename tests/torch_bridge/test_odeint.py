@@ -412,6 +412,18 @@ def test_an_unresolved_parameter_gradient_warns():
         y[-1].sum().backward()
 
 
+def test_kinks_that_the_nodes_do_not_resolve_are_told():
+    torch.manual_seed(9)
+    layers = [nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 4)]
+    net = nn.Sequential(*layers).double()
+    for p in net.parameters():
+        p.data *= 3
+    y0, times = torch.randn(4, dtype=torch.float64), torch.tensor([0.0, 1.0], dtype=torch.float64)
+    y = odeint_adjoint(lambda t, y: net(y), y0, times, adjoint_params=tuple(net.parameters()))
+    with pytest.warns(errors.UnresolvedInterpolantWarning, match="has kinks"):
+        y[-1].sum().backward()
+
+
 @both
 def test_second_derivatives_with_respect_to_time_are_refused(solve):
     more = {"adjoint_params": ()} if solve is odeint_adjoint else {}
