@@ -127,14 +127,20 @@ def _judge_outcomes(found: Differences, claim: str) -> EstimatorReport:
     off = np.abs(found.mean)
     if not np.all(off <= found.rounding):
         k = int(np.argmax(off))
-        place, claimed = found.place(k)
+        place, mean, claimed = _told(found, k)
         raise AssertionError(
-            f"{claim}{place} over all {found.runs} outcomes is "
-            f"{claimed + found.in_numbers(found.mean[k]):.6g}, "
-            f"where {claimed:.6g} is claimed"
+            f"{claim}{place} over all {found.runs} outcomes is {mean}, where {claimed} is claimed"
         )
     resolved = found.in_spreads(found.rounding)
     return EstimatorReport(claim, True, found.runs, found.in_spreads(off), resolved)
+
+
+def _told(found: Differences, k: int) -> tuple[str, str, str]:
+    """The place of entry k, its mean and the claim, with as many digits as tell these apart."""
+    place, claimed = found.place(k)
+    mean = claimed + found.in_numbers(found.mean[k])
+    digits = next((n for n in range(6, 17) if f"{mean:.{n}g}" != f"{claimed:.{n}g}"), 17)
+    return place, f"{mean:.{digits}g}", f"{claimed:.{digits}g}"
 
 
 def _judge_draws(
@@ -198,10 +204,10 @@ def _more_draws(found: Differences, limits: Any, z: float, bias: float) -> tuple
     unseen = ~found.varies & (np.abs(found.mean) > found.rounding)
     if np.any(unseen):
         k = int(np.argmax(unseen))
-        place, claimed = found.place(k)
+        place, mean, claimed = _told(found, k)
         return ceil(enough * found.runs), (
-            f"all {found.runs} draws{place} are {claimed + found.in_numbers(found.mean[k]):.6g}, "
-            f"where {claimed:.6g} is claimed, and something rarer may make up for it; "
+            f"all {found.runs} draws{place} are {mean}, where {claimed} is claimed, and something "
+            "rarer may make up for it; "
         )
     least = float(np.nanmin(carriers, initial=inf))
     if least < enough:
@@ -220,11 +226,10 @@ def _refutation(found: Differences, limits: Any, claim: str, options: Options) -
     off, error = np.abs(found.mean), found.spread / sqrt(found.runs)
     bad = _refuted(found, limits)
     k = int(np.argmax(np.where(bad, off / np.maximum(error, 1e-300), 0)))
-    place, claimed = found.place(k)
+    place, mean, claimed = _told(found, k)
     text = (
-        f"{claim}{place} over {found.runs} draws is "
-        f"{claimed + found.in_numbers(found.mean[k]):.6g} with standard error "
-        f"{found.in_numbers(error[k]):.2g}, where {claimed:.6g} is claimed; `false_alarm` allows "
+        f"{claim}{place} over {found.runs} draws is {mean} with standard error "
+        f"{found.in_numbers(error[k]):.2g}, where {claimed} is claimed; `false_alarm` allows "
         f"{found.in_numbers(limits[k]):.2g}"
     )
     if options.bounds is not None:

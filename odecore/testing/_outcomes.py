@@ -12,6 +12,9 @@ import numpy as np
 __all__ = ["ANOTHER_SOURCE", "Listed", "UnlistedError", "every_outcome", "walk"]
 
 _MOST = 10**6  # outcomes of one choice: more are not listed
+_ROUNDING = Fraction(
+    1, 2**48
+)  # relative difference of a float from the fraction that it stands for
 ANOTHER_SOURCE = (
     "the same choices of rng led to other results: the program keeps something between calls, or "
     "has another source of randomness; take all of it from rng"
@@ -166,7 +169,8 @@ def every_outcome(program: Callable[[np.random.Generator], Any], /) -> Iterator[
     Notes
     -----
     Probabilities `p` that are given as floats are taken for fractions with small denominators
-    where these are equal to rounding; the probabilities then add up to 1 exactly.
+    where these are equal to rounding, and for what they are where not. Those of a choice are
+    divided by their sum, as NumPy does, so that all add up to 1 exactly.
 
     Examples
     --------
@@ -194,19 +198,21 @@ def walk(program: Callable[[Any], Any], rng: Listed) -> Iterator[tuple[Any, Any]
 
 
 def _fraction(value: Any) -> Fraction:
-    near = Fraction(float(value)).limit_denominator(10**4)
-    close = abs(float(near) - float(value)) <= 1e-11
-    return near if close else Fraction(float(value))
+    exact = Fraction(float(value))
+    near = exact.limit_denominator(10**4)
+    # Relative to the rarer of the two outcomes, with p and 1 - p: neither may vanish.
+    return near if abs(near - exact) <= _ROUNDING * min(exact, 1 - exact) else exact
 
 
 def _checked(p: Any, count: int) -> list[Fraction]:
-    found: list[Any] = [_fraction(q) for q in np.ravel(p)]
-    if len(found) != count or min(found) < 0 or abs(sum(found) - 1) > 1e-8:
+    found = [_fraction(q) for q in np.ravel(p)]
+    total = sum(found, Fraction(0))
+    if len(found) != count or min(found) < 0 or abs(total - 1) > 1e-8:
         raise ValueError(
             f"`p` must be {count} probabilities that add up to 1, got {len(found)} with the sum "
-            f"{float(sum(found)):.6g}"
+            f"{float(total):.6g}"
         )
-    return found
+    return [q / total for q in found]
 
 
 def _binomial(n: int, p: Fraction) -> list[Fraction]:
