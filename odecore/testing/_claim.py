@@ -113,7 +113,7 @@ def _listed(value: Drawing, found: Differences, most: int) -> Differences | None
                     return None
             if found.runs == most:
                 return None
-            found.add(result, float(probability))
+            found.add(result, float(probability), len(rng.path) * rng.off)
         rng.restart()
         again = value(rng).value
     except UnlistedError:

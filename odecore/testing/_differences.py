@@ -50,7 +50,7 @@ class Differences:
         self.claimed = claimed
         self.runs, self.weight, self.eps = 0, 0.0, float(np.finfo(claimed.dtype).eps)
         self.largest = max(size, float(np.max(np.abs(claimed), initial=0)))
-        self.root, self.exponent = 0.0, _exponent(self.largest)
+        self.root, self.off, self.exponent = 0.0, 0.0, _exponent(self.largest)
         self.powers = np.zeros((4, claimed.size + along))
         self.first = np.zeros(claimed.size + along)  # draw less the claim
         scaled = self.in_unit(claimed)
@@ -58,10 +58,11 @@ class Differences:
         self.direction = scaled.ravel() / self.length if along else None
         self.length = self.in_numbers(self.length)
 
-    def add(self, found: Drawn, weight: float = 1.0) -> None:
-        """Add one draw."""
+    def add(self, found: Drawn, weight: float = 1.0, off: float = 0.0) -> None:
+        """Add one draw, with a weight that is known to a relative error of `off`."""
         self.largest = max(self.largest, float(np.abs(found.value).max(initial=0)))
         self.eps, self.root = max(self.eps, found.eps), max(self.root, found.root)
+        self.off = max(self.off, off)
         exponent = _exponent(self.largest)
         if exponent > self.exponent:
             shift = (self.exponent - exponent) * np.array([[1], [2], [3], [4]])
@@ -94,7 +95,8 @@ class Differences:
             return 0.0
         # (v - m)^2 is known to eps |v| |v - m|.
         amplified = max(1.0, self.root / sqrt(self.largest))
-        return _ROUNDINGS * self.eps * amplified * float(self.in_unit(self.largest))
+        relative = _ROUNDINGS * self.eps * amplified + self.off
+        return relative * float(self.in_unit(self.largest))
 
     @property
     def mean(self) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from math import comb, prod
+from math import comb, prod, sqrt
 from typing import Any, NoReturn
 
 import numpy as np
@@ -31,6 +31,7 @@ class Listed(np.random.Generator):
     def __init__(self) -> None:
         super().__init__(np.random.PCG64(0))
         self.path: list[list[int]] = []  # for each choice: which one, of how many
+        self.off = 0.0  # the largest difference from 1 of a sum of probabilities
         self.restart()
 
     def restart(self) -> None:
@@ -98,7 +99,8 @@ class Listed(np.random.Generator):
         a = np.arange(a) if isinstance(a, int | np.integer) else np.asarray(a)
         if replace:
             count = a.shape[axis]
-            q = [Fraction(1, count)] * count if p is None else _checked(p, count)
+            q, off = ([Fraction(1, count)] * count, 0.0) if p is None else _checked(p, count)
+            self.off = max(self.off, off)
             indices = self._filled(lambda: self.pick(q), size, np.int64)
         elif p is not None or not shuffle:
             raise _unlisted("choice(replace=False) with `p` or shuffle=False")
@@ -204,15 +206,21 @@ def _fraction(value: Any) -> Fraction:
     return near if abs(near - exact) <= _ROUNDING * min(exact, 1 - exact) else exact
 
 
-def _checked(p: Any, count: int) -> list[Fraction]:
-    found = [_fraction(q) for q in np.ravel(p)]
+def _checked(p: Any, count: int) -> tuple[list[Fraction], float]:
+    """The probabilities, and how far their sum was from 1."""
+    dtype = p.dtype if isinstance(p, np.ndarray) and p.dtype.kind == "f" else np.dtype(np.float64)
+    given = np.asarray(p, dtype=np.float64).ravel()
+    rule = f"`p` must be {count} probabilities that add up to 1, got"
+    if len(given) != count:
+        raise ValueError(f"{rule} {len(given)}")
+    if not given.min(initial=0) >= 0:
+        raise ValueError(f"{rule} {given.min():.6g}")
+    found = [_fraction(q) for q in given]
     total = sum(found, Fraction(0))
-    if len(found) != count or min(found) < 0 or abs(total - 1) > 1e-8:
-        raise ValueError(
-            f"`p` must be {count} probabilities that add up to 1, got {len(found)} with the sum "
-            f"{float(total):.6g}"
-        )
-    return [q / total for q in found]
+    off = abs(float(total - 1))
+    if off > sqrt(max(np.finfo(dtype).eps, np.finfo(np.float64).eps)):  # as NumPy
+        raise ValueError(f"{rule} {count} with the sum {float(total):.9g}")
+    return [q / total for q in found], off
 
 
 def _binomial(n: int, p: Fraction) -> list[Fraction]:

@@ -55,3 +55,27 @@ def test_probabilities_of_a_choice_add_up_to_one_exactly(p):
 def test_numbers_that_differ_are_printed_so(rng):
     with pytest.raises(AssertionError, match=r"is 1\.00000002, where 1\.00000001 is claimed"):
         assert_unbiased(lambda rng: 1.00000002, 1.00000001, rng)
+
+
+@pytest.mark.parametrize("outcomes", [5000, 0])
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_probabilities_in_low_precision_are_taken_as_numpy_takes_them(dtype, outcomes, rng):
+    p = np.array([0.1, 0.3, 0.6], dtype)
+    exact = p.astype("float64")
+
+    def draw(rng):
+        return 1 / exact[rng.choice(3, p=p)]
+
+    assert abs(exact.sum() - 1) > 1e-8
+    assert assert_unbiased(draw, 3.0, rng, outcomes=outcomes).exact == (outcomes > 0)
+    with pytest.raises(AssertionError, match=r"is claimed"):
+        assert_unbiased(draw, 4.0, rng, outcomes=outcomes)
+    listed = [q for q, _ in every_outcome(lambda rng: rng.choice(3, p=p))]
+    assert listed == pytest.approx(exact / exact.sum(), rel=1e-15)
+
+
+def test_what_are_no_probabilities_is_told(rng):
+    for p, what in (([0.5, 0.5000001], r"got 2 with the sum 1\.0000001"), ([0.5] * 3, "got 3"),
+                    ([-0.5, 1.5], "got -0.5"), ([np.nan, 1], "got nan")):  # fmt: skip
+        with pytest.raises(ValueError, match=rf"2 probabilities that add up to 1, {what}"):
+            list(every_outcome(lambda rng, p=p: rng.choice(2, p=p)))
