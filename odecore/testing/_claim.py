@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
-from math import ceil, inf, log, prod, sqrt
+from math import ceil, inf, log, sqrt
 from statistics import NormalDist
 from typing import Any
 
@@ -103,19 +103,13 @@ def judge(
 
 def _listed(value: Drawing, found: Differences, most: int) -> Differences | None:
     """Those of all outcomes; None if they are too many, or not finite."""
-    rng, first = Listed(), np.zeros(0)
+    rng = Listed(most)
+    first: Any = None
     try:
         for probability, result in walk(value, rng):
-            if not found.runs:
-                first = result.value
-                # The first path tells about how many there are.
-                if prod(count for _, count in rng.path) > 10 * most:
-                    return None
-            if found.runs == most:
-                return None
+            first = result.value if first is None else first
             found.add(result, float(probability), len(rng.path) * rng.off)
-        rng.restart()
-        again = value(rng).value
+        again = value(Listed()).value
     except UnlistedError:
         return None
     if not np.array_equal(again, first):

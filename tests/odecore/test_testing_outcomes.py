@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from odecore.sketching import ImportanceRows
-from odecore.testing import assert_sketch, assert_unbiased, every_outcome
+from odecore.testing import assert_sketch, assert_unbiased, assert_variance, every_outcome
 
 
 @pytest.mark.parametrize("p", [1 / 3 + 5e-12, 1 / 3, 0.9999, 0.9997, 1e-13, 1 - 2**-50])
@@ -79,3 +79,53 @@ def test_what_are_no_probabilities_is_told(rng):
                     ([-0.5, 1.5], "got -0.5"), ([np.nan, 1], "got nan")):  # fmt: skip
         with pytest.raises(ValueError, match=rf"2 probabilities that add up to 1, {what}"):
             list(every_outcome(lambda rng, p=p: rng.choice(2, p=p)))
+
+
+@pytest.mark.parametrize("p", [0.3, 1 / np.pi, 0.0, 1.0])
+def test_binomials_of_many_trials_are_listed(p, rng):
+    report = assert_unbiased(lambda rng: rng.binomial(1000, p), 1000 * p, rng)
+    assert report.exact
+    assert report.runs == (1001 if 0 < p < 1 else 1)
+    assert_variance(lambda rng: rng.binomial(30, p), 30 * p * (1 - p), rng, mean=30 * p)
+
+
+def test_binomials_of_more_trials_are_drawn(rng):
+    assert not assert_unbiased(lambda rng: rng.binomial(1001, 0.3), 300.3, rng).exact
+    with pytest.raises(ValueError, match=r"a binomial of 1001 trials are not listed"):
+        list(every_outcome(lambda rng: rng.binomial(1001, 0.3)))
+
+
+@pytest.mark.parametrize("outcomes", [5000, 0])
+@pytest.mark.parametrize(
+    "choose",
+    [
+        lambda rng: rng.permutation(5000),
+        lambda rng: rng.choice(6000, 2, replace=False),
+        lambda rng: rng.integers(2, size=1000),
+        lambda rng: rng.binomial(1, np.full(1000, 0.5)),
+        lambda rng: rng.integers(2) and rng.permutation(5000),
+    ],
+)
+def test_listing_stops_at_the_choice_that_is_too_much(choose, outcomes, rng):
+    done = []
+
+    def draw(rng):
+        choose(rng)
+        done.append(type(rng))
+        return 0.0
+
+    assert not assert_unbiased(draw, 0.0, rng, outcomes=outcomes).exact
+    assert sum(kind is not np.random.Generator for kind in done) <= 1
+
+
+def test_many_outcomes_of_uneven_paths_are_listed(rng):
+    def until_heads(rng):
+        throws = 1
+        while throws < 30 and rng.integers(2):
+            throws += 1
+        return throws
+
+    report = assert_unbiased(until_heads, 2 - 2.0**-29, rng, outcomes=30)
+    assert report.exact
+    assert report.runs == 30
+    assert not assert_unbiased(until_heads, 2 - 2.0**-29, rng, outcomes=29).exact
