@@ -155,10 +155,10 @@ def _norm(x: Any) -> float:
 def _run(step: Step, problem: InitialValueProblem, n: int, factor: float = 1.0) -> Any:
     t0, t1 = problem.t_span
     y, h = np.asarray(problem.y0) * factor, (t1 - t0) / n
-    shape = y.shape
+    shape, numbers = y.shape, "complex" if y.dtype.kind == "c" else "real"
     with np.errstate(all="ignore"):
         for k in range(n):
-            y = state(step(problem.f, t0 + k * h, y, h), shape)
+            y = state(step(problem.f, t0 + k * h, y, h), shape, numbers)
     return y
 
 

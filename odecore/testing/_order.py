@@ -33,7 +33,8 @@ def assert_order(
     exactly: bool = True,
     slack: float = 0.25,
     runge_kutta: bool = True,
-    **options: Any,
+    coarsest: int = 2,
+    levels: int = 22,
 ) -> tuple[OrderReport, ...]:
     """Assert that a stepper converges with a given order on nonlinear non-autonomous problems.
 
@@ -55,8 +56,8 @@ def assert_order(
         not be resolved, but one problem must show some. Set it False for a step that is none, such
         as an exponential one: then the slopes of two problems must be resolved (of one, if there is
         only one).
-    **options
-        Passed to `measure_order`.
+    coarsest, levels : int, optional
+        As for `measure_order`.
 
     Returns
     -------
@@ -93,7 +94,7 @@ def assert_order(
     undecided: list[str] = []
     if runge_kutta:
         _judge_trees(step, order, exactly, wrong, undecided)
-    reports = tuple(observe(step, problem, **options) for problem in problems)
+    reports = tuple(observe(step, p, coarsest=coarsest, levels=levels) for p in problems)
     for report in reports:
         if report.resolved and report.interval[1] < order - slack:
             wrong.append(f"{report.problem} shows {report.order:.2f}")

@@ -35,3 +35,34 @@ def test_what_shows_no_order_does_not_pass():
     overflows = hyperbola(1e200, lambda t, y: -y * y / 1e200)
     with pytest.raises(ValueError, match=r"no run ends in finite numbers.*another unit"):
         assert_order(kutta, 4, problems=overflows)
+
+
+def test_states_may_be_complex():
+    def exact(t):
+        return np.array([np.exp(1j * t * t), 1j * np.exp(-t)])
+
+    problem = InitialValueProblem(
+        "spiral",
+        lambda t, y: np.array([2j * t * y[0] * y[0] / exact(t)[0], -y[1]]),
+        exact,
+        (0.2, 1.3),
+    )
+    assert_order(kutta, 4, problems=problem)
+    assert measure_order(kutta, problem).order == pytest.approx(4, abs=0.1)
+    single = measure_order(
+        lambda f, t, y, h: kutta(f, t, y.astype("complex64"), h).astype("complex64"), problem
+    )
+    assert single.errors[single.used[1] - 1] > 1e-6
+    with pytest.raises(AssertionError, match=r"spiral shows 4"):
+        assert_order(kutta, 5, problems=problem)
+
+
+def test_a_complex_step_of_a_real_state_is_told_so():
+    with pytest.raises(ValueError, match=r"\(2,\), in real numbers; got complex128 \(ndarray\)"):
+        measure_order(lambda f, t, y, h: kutta(f, t, y, h) + 0j)
+
+
+def test_options_are_those_of_measuring():
+    assert len(assert_order(kutta, 4, coarsest=4, levels=5)[0].steps) == 5
+    with pytest.raises(TypeError, match=r"assert_order\(\).* 'level'"):
+        assert_order(kutta, 4, level=3)
