@@ -179,7 +179,8 @@ def _abscissae(step: Step, problem: InitialValueProblem, h: float) -> int:
 def _judge_trees(
     step: Step, order: int, exactly: bool, wrong: list[str], undecided: list[str]
 ) -> None:
-    found, roundings = tree_residuals(step, order + 1), tree_roundings(step, order + 1)
+    last = order + 1 if exactly else order
+    found, roundings = tree_residuals(step, last), tree_roundings(step, last)
     lost = [tree for tree in found if not isfinite(found[tree]) or not isfinite(roundings[tree])]
     if lost:
         undecided.append(

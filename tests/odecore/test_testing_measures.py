@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from odecore.testing import InitialValueProblem, assert_order, measure_order
+from odecore.testing import InitialValueProblem, assert_order, measure_order, tree_problem
 
 
 def kutta(f, t, y, h):
@@ -66,3 +66,16 @@ def test_options_are_those_of_measuring():
     assert len(assert_order(kutta, 4, coarsest=4, levels=5)[0].steps) == 5
     with pytest.raises(TypeError, match=r"assert_order\(\).* 'level'"):
         assert_order(kutta, 4, level=3)
+
+
+@pytest.mark.parametrize("exactly", [True, False])
+def test_trees_of_a_higher_order_are_asked_only_where_it_must_fail(exactly):
+    sizes = set()
+
+    def step(f, t, y, h):
+        sizes.add(len(y))
+        return kutta(f, t, y, h)
+
+    assert_order(step, 4, exactly=exactly, levels=8)
+    trees, _ = tree_problem(5 if exactly else 4)
+    assert max(sizes) == len(trees)
