@@ -22,6 +22,7 @@ Drawing = Callable[[np.random.Generator], Drawn]
 _QUANTILE = NormalDist().inv_cdf
 _FOUND = _QUANTILE(0.999)  # a bias of the size asked for is found with this probability
 _CARRIERS = 2  # draws of one size, in z^2: the correction for skewness is then z / 4 at most
+_BLOCK = 2**14  # entries of the draws that are added at once
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def judge(
                 f"a draw has shape {found.value.shape}, and {claim} that is claimed "
                 f"{claimed.shape}; give both the same"
             )
-        if not np.all(np.isfinite(found.value)):
+        if not np.isfinite(found.value).all():
             raise AssertionError(f"{claim} does not exist: a draw holds NaN or infinite values")
         if options.bounds is not None:
             require_within(found.value, options.bounds)
@@ -108,7 +109,7 @@ def _listed(value: Drawing, found: Differences, most: int) -> Differences | None
     try:
         for probability, result in walk(value, rng):
             first = result.value if first is None else first
-            found.add(result, float(probability), len(rng.path) * rng.off)
+            found.add([result], float(probability), len(rng.path) * rng.off)
         again = value(Listed()).value
     except UnlistedError:
         return None
@@ -154,8 +155,9 @@ def _judge_draws(
                 "`draws` or `bias`, list more `outcomes`, or hold the mean of what is drawn to "
                 "the claim by `assert_unbiased` with `bounds`"
             )
-        for _ in range(wanted - found.runs):
-            found.add(value(rng))
+        while found.runs < wanted:
+            block = min(wanted - found.runs, 1 + _BLOCK // found.claimed.size)
+            found.add([value(rng) for _ in range(block)])
         looks += 1
         if options.bounds is None:
             limits = student_limits(found, z)
@@ -175,7 +177,7 @@ def _judge_draws(
 def _require_same(first: Drawn, again: Drawn) -> None:
     """Refuse draws from one state of the generator that differ by more than rounding."""
     twice = Differences(first.value, False)
-    twice.add(again)
+    twice.add([again])
     if np.any(np.abs(twice.mean) > twice.rounding):
         raise ValueError(ANOTHER_SOURCE)
 
