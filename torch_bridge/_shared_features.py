@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
+from torch_bridge._hooks import gradients_after_hooks
 from torch_bridge._leaves import edges, reached
 from torch_bridge._objective_rows import Row, check_row, differentiated, naming_cause
 
@@ -92,7 +93,7 @@ def through(
         ]
         one = len(some) == 1
         with naming_cause("`shared`"):
-            grads = torch.autograd.grad(
+            grads = gradients_after_hooks(
                 features,
                 parameters,
                 [c[0] if one else torch.stack(c) for c in columns],
