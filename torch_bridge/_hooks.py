@@ -16,12 +16,15 @@ __all__ = ["gradients_after_hooks", "hooks_suspended"]
 
 @contextmanager
 def hooks_suspended(tensors: Iterable[Tensor]) -> Iterator[None]:
-    """Do without the hooks of these tensors (`Tensor.register_hook`), and put them back.
+    """Do without the hooks of these tensors (`register_hook`, `retain_grad`), and put them back.
 
-    Autograd runs them on the gradients that `torch.autograd.grad` captures. In an adjoint those are
-    single products; the outer backward pass runs the hooks on their sum. Meanwhile backward
-    passes in other threads, through the same tensors, do without them too.
+    Autograd runs them on the gradients that `torch.autograd.grad` captures, and on those it starts
+    from. In an adjoint the former are single products; the outer backward pass runs the hooks on
+    their sum. Meanwhile backward passes in other threads, through the same tensors, do without them
+    too.
     """
+    tensors = tuple(tensors)
+    retained = [(x, x.grad) for x in tensors if x.retains_grad]
     hooked = [x._backward_hooks for x in tensors if x._backward_hooks]
     before = [dict(hooks) for hooks in hooked]
     for hooks in hooked:
@@ -33,6 +36,8 @@ def hooks_suspended(tensors: Iterable[Tensor]) -> Iterator[None]:
             new = dict(hooks)
             hooks.clear()
             hooks.update(then | new)
+        for x, grad in retained:
+            x.grad = grad
 
 
 def gradients_after_hooks(

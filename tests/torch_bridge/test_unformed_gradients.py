@@ -179,8 +179,7 @@ def test_hooks_of_a_layers_output_run(monkeypatch, bias, place, how, shared):
             z = layer(z)
             outputs.append(z)
         HOOKS_OF_OUTPUTS.get(how, lambda _: None)(outputs[place])
-        z = z.tanh()
-        losses = losses_of(z)
+        losses = losses_of(z.tanh())
         assert left(losses, net) == ([0, 2] if bias else [0, 1])
         found = equiangular_backward(losses, net.parameters(), **({"shared": z} if shared else {}))
         kept = [outputs[place].grad] if how == "retained" else []
