@@ -20,6 +20,7 @@ __all__ = [
     "combiner",
     "constant",
     "constant_like",
+    "copied",
     "is_like",
     "is_readable",
     "is_torch_array",
@@ -221,6 +222,11 @@ def own(array: Any, /) -> Any:
     if is_torch_array(array) or is_jax_array(array):
         return array
     return namespace(array).asarray(array, copy=True)
+
+
+def copied(array: Any, /) -> Any:
+    """A copy, through which torch's gradients pass; jax's arrays do not change."""
+    return array.clone() if is_torch_array(array) else own(array)
 
 
 def is_readable(array: Any, /) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from odecore._array import as_state
+from odecore._array import as_state, copied
 from odecore.solve._adams import Adams
 from odecore.solve._controllers import GivenSteps, StepControl
 from odecore.solve._dense_output import DenseStep
@@ -184,7 +184,7 @@ def solve_ivp(
     (True, 'SUCCESS')
     """
     refuse_unknown(unknown, tuple(solve_ivp.__kwdefaults__ or ()))
-    problem = _problem(fun, y0, as_events(events), rtol, atol, norm)
+    problem = _problem(fun, y0, as_events(events), rtol, atol, norm, bool(dense))
     y, method = problem.y, as_method(method)
     if not is_count(max_steps):
         raise ValueError(f"`max_steps` must be a positive int, got {max_steps!r}")
@@ -289,10 +289,12 @@ class _Problem:
 
 
 def _problem(
-    fun: Field, y0: Any, events: tuple[Event, ...], rtol: Any, atol: Any, norm: Any
+    fun: Field, y0: Any, events: tuple[Event, ...], rtol: Any, atol: Any, norm: Any, keeps: bool
 ) -> _Problem:
+    """Where steps are kept, from a copy of the state, into which the caller may go on to write."""
     if not is_structured(y0):
         y = as_state(y0, "y0")
+        y = copied(y) if keeps else y
         return _Problem(refusing_reuse(fun, y), y, events, rtol, atol, norm)
     structure, y = Structure.of(y0)
     state = structure.state

@@ -19,6 +19,7 @@ from odecore.tableaux import (
     continuous_extension,
     tableau,
 )
+from tests.conftest import load
 from tests.helpers.problems import PAIR
 
 TIMES = np.linspace(0.05, 1.95, 37)
@@ -371,3 +372,27 @@ def test_weights_on_the_stages_are_kept_where_they_are_small():
     ]
     assert size[0] < 1.2
     assert size[1] == pytest.approx(11.2, abs=0.1)
+
+
+@pytest.mark.parametrize("method", ["dopri5", "kvaerno43"])
+@pytest.mark.parametrize("library", ["numpy", "torch", "array_api_strict"])
+def test_dense_output_stays_when_the_caller_writes_into_the_state(library, method):
+    xp = load(library)
+    y, steps = xp.ones(1, dtype=xp.float64), []
+    found = solve_ivp(lambda t, y: -y, (0, 1), y, method=method, dense=True)
+    solve_ivp(lambda t, y: -y, (0, 1), y, method=method, dense=steps.append)
+    y[...] = 5.0
+    np.testing.assert_allclose(found([0.0, 0.01])[:, 0], np.exp([0.0, -0.01]), rtol=1e-5)
+    first = steps[0]
+    inside = first.t_new / 2
+    assert float(first(0.0)[0]) == 1.0
+    assert float(first(inside)[0]) == pytest.approx(math.exp(-inside), rel=1e-5)
+
+
+def test_gradients_pass_from_dense_output_to_the_state():
+    torch = pytest.importorskip("torch")
+    y = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    found = solve_ivp(lambda t, y: -y, (0, 1), y, dense=True)
+    for t in (0.0, 0.5):
+        (gradient,) = torch.autograd.grad(found(t), y, torch.ones_like(y), retain_graph=True)
+        assert float(gradient) == pytest.approx(math.exp(-t), rel=1e-5)
