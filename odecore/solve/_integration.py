@@ -27,8 +27,8 @@ from odecore.solve._problem import (
     adaptive_stops,
     given_stops,
     grid_stops,
-    is_count,
     output_times,
+    require_attempts,
     with_jumps,
 )
 from odecore.solve._progress import reporter
@@ -186,8 +186,7 @@ def solve_ivp(
     refuse_unknown(unknown, tuple(solve_ivp.__kwdefaults__ or ()))
     problem = _problem(fun, y0, as_events(events), rtol, atol, norm, bool(dense))
     y, method = problem.y, as_method(method)
-    if not is_count(max_steps):
-        raise ValueError(f"`max_steps` must be a positive int, got {max_steps!r}")
+    require_attempts(max_steps)
     times = output_times(t_span, t_eval)
     floats = all(isinstance(t, float) for t in times)
     end = float(t_span[-1]) if floats else times[-1]
@@ -213,6 +212,7 @@ def solve_ivp(
             stops = grid_stops(grid, times[0], end, max_steps)
         else:
             stops = given_stops(times, step_size, steps, end, max_steps, t_eval is not None)
+    stops, jumps_first = with_jumps(stops, jump_at, times[0], end, method, control is not None)
     passed = chosen in (None, "grid") and t_eval is not None  # output times are not landed on
     report, done = reporter(progress, times[0], end)
     plan = Plan(
@@ -220,14 +220,14 @@ def solve_ivp(
         step_of(method, y, newton, control),
         extension_of(method, interpolation, y),
         control or GivenSteps(),
-        with_jumps(stops, jump_at, times[0], end, method, adaptive=control is not None),
+        stops,
         outputs=times[1:] if passed else (),
         every_step=t_eval is None,
         first_step=first_step,
         max_steps=max_steps,
         events=problem.events,
         dense=dense,
-        jump_at_start=jump_at is not None and times[0] in list(jump_at),
+        jump_at_start=jumps_first,
         observe=_of_structure(observe, problem.convert),
         report=report,
         kernels=kernels or Kernels(),

@@ -10,7 +10,7 @@ from odecore.solve._batch import Batch
 from odecore.solve._batch_parts import run
 from odecore.solve._controllers import StepControl
 from odecore.solve._options import adaptive_steps, as_method, extension_of
-from odecore.solve._problem import is_count, output_times
+from odecore.solve._problem import output_times, require_attempts
 from odecore.solve._progress import reporter
 from odecore.solve._trajectory import Trajectory
 from odecore.tableaux import ButcherTableau, Coefficients
@@ -95,8 +95,7 @@ def solve_per_sample(
     _require_rows(args, y.shape[0])
     if not isinstance(coefficients, Coefficients) or not coefficients.is_explicit:
         raise ValueError("steps for each sample need an explicit Runge-Kutta method, say dopri5")
-    if not is_count(max_steps):
-        raise ValueError(f"`max_steps` must be a positive int, got {max_steps!r}")
+    require_attempts(max_steps)
     times = output_times(t_span, t_eval)
     end = float(t_span[-1])
     recorded = len(times)
