@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from odecore import errors
 from odecore.order import rooted_trees
-from odecore.solve import Event, Newton, Status, solve_ivp
+from odecore.solve import Adams, Event, Newton, Status, solve_ivp
 from odecore.solve._events import find_root
 from odecore.tableaux import (
     ContinuousExtension,
@@ -312,17 +312,20 @@ def blow_up(t, y):
 
 
 @pytest.mark.parametrize("structured", [False, True], ids=["array", "structure"])
-@pytest.mark.parametrize("method", ["dopri5", "classic", "kvaerno43", "gauss2"])
+@pytest.mark.parametrize(
+    "method", ["dopri5", "classic", "kvaerno43", "gauss2", Adams(), Adams(implicit=True, rtol=1e-3)]
+)
 def test_dense_output_crosses_processes(method, structured):
     # The right-hand side is needed for steps that are made again alone.
-    options = {} if tableau(method).b_hat else {"steps": 5}
-    implicit = not tableau(method).is_explicit
-    field = decay if implicit else lambda t, y: -y
+    multistep = isinstance(method, Adams)
+    options = {"steps": 5} if multistep or not tableau(method).b_hat else {}
+    repeats = multistep or not tableau(method).is_explicit
+    field = decay if repeats else lambda t, y: -y
     y0 = np.ones(2)
     if structured:
         y0, field = {"a": y0}, lambda t, y: {"a": -y["a"]}
     found = solve_ivp(field, (0, 1), y0, method=method, dense=True, **options)
-    if structured and implicit:
+    if structured and repeats:
         with pytest.raises(TypeError, match="evaluate it at the times"):
             pickle.dumps(found)
         return
