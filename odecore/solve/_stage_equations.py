@@ -189,8 +189,9 @@ class StageEquations:
         rows = [xp.concat([coupling[i, j] * blocks[i] for j in range(s)], axis=1) for i in range(s)]
         eye = xp.eye(s * n, dtype=coupling.dtype, device=device(coupling))
         matrix = eye - xp.concat(rows, axis=0)
-        if limits(matrix).bits < 32:  # libraries have no inverses of these
-            matrix = xp.astype(matrix, xp.float32)
+        bits = limits(matrix).bits
+        if not 32 <= bits <= 64:  # libraries have no inverses of these
+            matrix = xp.astype(matrix, xp.float32 if bits < 32 else xp.float64)
         try:
             return xp.astype(xp.linalg.inv(matrix), eye.dtype)
         except Exception:  # each library has its own class for singular matrices
