@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from odecore._array import constant
+from odecore.solve._tracing import is_tracing
 
 __all__ = ["Event", "EventRecord", "as_events", "find_root", "numeric_part"]
 
@@ -68,6 +69,8 @@ class Event:
                 raise TypeError("a complex number has no sign")
             return float(found)
         except (TypeError, ValueError) as error:
+            if is_tracing(error):
+                raise
             raise ValueError(
                 f"an event must return one real number, got {found!r}; reduce it, say by a minimum"
             ) from error

@@ -35,6 +35,7 @@ from odecore.solve._progress import reporter
 from odecore.solve._reuse import refusing_reuse
 from odecore.solve._scipy_words import refuse_unknown
 from odecore.solve._states import Structure, is_structured
+from odecore.solve._tracing import explaining_tracing
 from odecore.solve._trajectory import Trajectory
 from odecore.tableaux import ButcherTableau, Coefficients
 
@@ -232,26 +233,15 @@ def solve_ivp(
         report=report,
         kernels=kernels or Kernels(),
     )
+    reads = control is not None or check_finite
     try:
-        trajectory = march(plan, times[0], y, control is not None or check_finite, problem.convert)
-    except TypeError as error:
-        _explain_tracing(error)
-        raise
+        with explaining_tracing():
+            trajectory = march(plan, times[0], y, reads, problem.convert)
     finally:
         done()
     if throw:
         trajectory.raise_for_status()
     return trajectory
-
-
-def _explain_tracing(error: TypeError) -> None:
-    """Say what to do where jax does not let values be read."""
-    if any(base.__name__ == "ConcretizationTypeError" for base in type(error).__mro__):
-        raise TypeError(
-            "adaptive steps, Newton's method and events read values, which jax's transformations "
-            "(jit, grad, vmap) do not allow, or `fun` reads them: give `steps` to an explicit "
-            "method, or take `odecore.solve.adaptive_leap`, whose loop jax compiles"
-        ) from error
 
 
 def _of_structure(observe: Any, state: Callable[[Any], Any] | None) -> Any:

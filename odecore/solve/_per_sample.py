@@ -12,6 +12,7 @@ from odecore.solve._controllers import StepControl
 from odecore.solve._options import adaptive_steps, as_method, extension_of
 from odecore.solve._problem import output_times, require_attempts
 from odecore.solve._progress import reporter
+from odecore.solve._tracing import explaining_tracing
 from odecore.solve._trajectory import Trajectory
 from odecore.tableaux import ButcherTableau, Coefficients
 
@@ -116,8 +117,9 @@ def solve_per_sample(
     extension = extension_of(coefficients, interpolation, y)
     batch = Batch(fun, coefficients, extension, steps, times, y, args)
     try:
-        batch.start(first_step)
-        run(batch, max_steps, shrink, report)
+        with explaining_tracing():
+            batch.start(first_step)
+            run(batch, max_steps, shrink, report)
     finally:
         done()
     trajectory = batch.trajectory(recorded)

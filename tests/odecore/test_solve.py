@@ -192,7 +192,15 @@ def test_jax_jit_and_grad_of_fixed_steps():
 
 
 @pytest.mark.parametrize("transformation", ["jit", "grad", "vmap"])
-@pytest.mark.parametrize("options", [{}, {"method": "implicit_euler", "steps": 4}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"method": "implicit_euler", "steps": 4},
+        {"method": "classic", "steps": 4, "events": lambda t, y: y.sum() - 0.5},
+    ],
+    ids=["adaptive", "implicit", "events"],
+)
 def test_what_reads_values_is_refused_under_transformations(transformation, options):
     import jax
 
