@@ -56,7 +56,7 @@ class Event:
             raise TypeError(f"an event must be callable as event(t, y), got {self.function!r}")
         if self.direction not in (-1, 0, 1):
             raise ValueError(f"`direction` must be -1, 0 or 1, got {self.direction!r}")
-        if not isinstance(self.terminal, int | np.integer) or self.terminal < 0:
+        if not isinstance(self.terminal, int | np.integer | np.bool_) or self.terminal < 0:
             raise ValueError(
                 f"`terminal` must be a bool or the number of events, got {self.terminal!r}"
             )

@@ -197,6 +197,12 @@ def test_the_first_of_two_terminal_events_ends_the_solve():
     assert found.dense is None
 
 
+@pytest.mark.parametrize("terminal", [True, 1, np.bool_(True), np.int8(1)])
+def test_terminal_is_a_bool_or_a_number_of_either_library(terminal):
+    event = Event(lambda t, y: y[0] - 0.5, terminal)
+    assert solve_ivp(lambda t, y: -y, (0, 2), [1.0], events=event).status is Status.EVENT
+
+
 def test_an_event_cuts_dense_output():
     found = solve_ivp(lambda t, y: -y, (0, 5), [1.0], events=Event(lambda t, y: y[0] - 0.5, True), dense=True)  # fmt: skip
     assert found.dense.interval[1] == found.t[-1] == pytest.approx(math.log(2), rel=1e-6)
