@@ -259,6 +259,14 @@ def test_unknown_interpolation_is_refused():
         solve_ivp(lambda t, y: -y, (0, 1), [1.0], interpolation="cubic")
 
 
+@pytest.mark.parametrize("y0", [np.array([np.nan, 1.0]), {"a": np.array([np.nan])}])
+def test_every_event_has_a_record_where_the_input_is_not_finite(y0):
+    events = [lambda t, y: 1.0, lambda t, y: 2.0]
+    found = solve_ivp(lambda t, y: y, (0, 1), y0, events=events, throw=False)
+    assert found.status is Status.NONFINITE_INPUT
+    assert [len(record.t) for record in found.events] == [0, 0]
+
+
 def test_an_event_with_nan_is_no_crossing_and_the_failure_is_typed():
     with pytest.raises(errors.NonfiniteRHSError):
         solve_ivp(
