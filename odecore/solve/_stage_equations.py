@@ -174,6 +174,11 @@ class StageEquations:
                     f"`jacobian` must return an array of shape ({n}, {n}) for a state of {n} "
                     f"entries, got {tuple(found.shape)}"
                 )
+            if namespace(found).isdtype(found.dtype, "complex floating"):
+                raise TypeError(
+                    f"`jacobian` must return real numbers, got {found.dtype}: for a complex state "
+                    "df/dy has real parts before imaginary parts, in its rows and columns"
+                )
             return found
         # Not from the slope at hand: that of a stiffly accurate step is not quite f here, and
         # differences would make a Jacobian of the distance.

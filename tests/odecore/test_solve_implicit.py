@@ -261,6 +261,16 @@ def test_misused_options_are_refused():
         solve_ivp(lambda t, y: -y, (0, 1), [1.0], method="gauss2", steps=1, newton=wrong)
 
 
+@pytest.mark.parametrize("solver", ["direct", "krylov"])
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+def test_complex_jacobians_are_refused(solver, dtype):
+    # Their imaginary parts were dropped.
+    wrong = Newton(jacobian=lambda t, y: -np.eye(2) * (1 + 1j), linear_solver=solver)
+    y0 = np.ones(2 if dtype is np.float64 else 1, dtype)
+    with pytest.raises(TypeError, match="`jacobian` must return real numbers, got complex128"):
+        solve_ivp(lambda t, y: -y, (0, 1), y0, method="gauss2", steps=1, newton=wrong)
+
+
 DECAYS = {
     "implicit_euler": {"steps": 4},
     "radau_iia3": {"steps": 4},
