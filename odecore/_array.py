@@ -31,6 +31,7 @@ __all__ = [
     "nonzero",
     "on_host",
     "own",
+    "require_real",
     "tracks",
     "widened",
 ]
@@ -204,6 +205,18 @@ def as_float64(array: Any, label: str, /) -> np.ndarray:
     if np.iscomplexobj(array):
         raise TypeError(f"`{label}` must be real, got complex numbers; view them as real pairs")
     return np.array(array, dtype=np.float64)
+
+
+def require_real(value: Any, label: str, /) -> None:
+    """Raise TypeError for text, complex numbers and what makes no array; text would be read."""
+    try:
+        found = value if hasattr(value, "dtype") else np.asarray(value)
+    except ValueError:  # of sequences of several lengths
+        found = np.asarray(None)
+    kind = getattr(found.dtype, "kind", None)
+    number = kind != "O" or all(hasattr(x, "__float__") for x in found.flat)
+    if kind in ("S", "U") or "complex" in str(found.dtype) or not number:
+        raise TypeError(f"`{label}` must be a real number, or an array of them, got {value!r}")
 
 
 def largest(numbers: Iterable[Any], /) -> float:

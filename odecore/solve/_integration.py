@@ -298,8 +298,8 @@ def _problem(
         lambda t, vector: structure.vector(fun(t, state(vector))),
         y,
         tuple(replace(event, function=of_state(event.function)) for event in events),
-        structure.tolerance(rtol, y),
-        structure.tolerance(atol, y),
+        structure.tolerance("rtol", rtol, y),
+        structure.tolerance("atol", atol, y),
         structure.largest(root_mean_square) if norm is None else lambda v: norm(state(v)),
         state,
     )

@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from odecore._array import as_float64, constant, constant_like, is_like, limits, namespace
+from odecore._array import (
+    as_float64,
+    constant,
+    constant_like,
+    is_like,
+    limits,
+    namespace,
+    require_real,
+)
 from odecore.errors import ToleranceWarning
 from odecore.solve._adams import Adams
 from odecore.solve._controllers import CONTROLS, AdaptiveSteps, StepControl
@@ -202,6 +210,7 @@ def _tolerance(label: str, value: Any, y: Any) -> Any:
         value = float(value)
         good = 0 <= value < inf
     else:
+        require_real(value, label)
         shape = np.shape(value)
         if len(shape) > len(y.shape) or any(
             a not in (1, b) for a, b in zip(reversed(shape), reversed(y.shape), strict=False)

@@ -309,6 +309,9 @@ BAD = {
     ),
     "negative rtol": ((y0, t), {"rtol": -1.0}, ValueError, "not negative"),
     "negative atol": ((y0, t), {"atol": -1.0}, ValueError, "not negative"),
+    "rtol as text": ((y0, t), {"rtol": "1e-3"}, TypeError, "`rtol` must be a number"),
+    "atol as text, fixed": ((y0, t), {"method": "rk4", "atol": "abc"}, TypeError, "`atol` must be a"),
+    "rtol of a tuple as text": (((y0, y0), t), {"rtol": "10"}, TypeError, "`rtol` must be a number"),
     "step size": ((y0, t), {"method": "rk4", "options": {"step_size": 0}}, ValueError, "positive"),
     "event": ((y0, torch.linspace(0, 1, 3)), {"event_fn": lambda t, y: y}, ValueError, "two times"),
     "steps spent": (
