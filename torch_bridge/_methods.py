@@ -14,6 +14,7 @@ from torch import Tensor
 
 from odecore.solve import Adams, Newton, StepControl
 from odecore.tableaux import ButcherTableau, Coefficients, catalogue, tableau
+from torch_bridge._scipy import SOLVERS
 from torch_bridge._unknown_options import refuse_unknown
 
 __all__ = ["Method", "Solver", "is_adaptive", "solver_of"]
@@ -221,6 +222,8 @@ def solver_of(
     options = dict(options or {})
     method = _of_catalogue(method)
     if isinstance(method, str) and method not in NAMES:
+        if method.upper() in map(str.upper, SOLVERS):
+            tableau(method)  # raises, with the method nearest to SciPy's
         near = get_close_matches(method, (*NAMES, *catalogue()), n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise ValueError(

@@ -12,7 +12,7 @@ from torch import Tensor
 from odecore.errors import SolveError
 from odecore.solve import Statistics, Status, Trajectory
 
-__all__ = ["scipy_solve"]
+__all__ = ["SOLVERS", "scipy_solve"]
 
 SOLVERS = ("RK45", "RK23", "DOP853", "Radau", "BDF", "LSODA")
 

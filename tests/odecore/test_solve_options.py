@@ -392,7 +392,7 @@ def test_options_that_are_scipys_or_nobodys_say_what_is_meant(option, hint):
 
 @pytest.mark.parametrize(
     ("name", "ours"),
-    [("RK45", "dopri5"), ("RK23", "bosh3"), ("DOP853", "dop853"), ("Radau", "kvaerno54"), ("BDF", "kvaerno54"), ("LSODA", "kvaerno54")],
+    [("RK45", "dopri5"), ("rk45", "dopri5"), ("radau", "kvaerno54"), ("Dop853", "dop853"), ("RK23", "bosh3"), ("DOP853", "dop853"), ("Radau", "kvaerno54"), ("BDF", "kvaerno54"), ("LSODA", "kvaerno54")],
 )  # fmt: skip
 def test_scipys_methods_name_the_nearest_here(name, ours):
     with pytest.raises(ValueError, match=f"SciPy's is '{ours}'"):

@@ -302,6 +302,9 @@ BAD = {
     "NaN state": ((y0 * math.nan, t), {}, errors.NonfiniteInputError, "NaN or infinite"),
     "NaN state, fixed": ((y0 * math.nan, t), {"method": "rk4"}, ValueError, "NaN or infinite"),
     "method": ((y0, t), {"method": "dorpi5"}, ValueError, "did you mean 'dopri5'"),
+    "SciPy's method": ((y0, t), {"method": "RK45"}, ValueError, "nearest to SciPy's is 'dopri5'"),
+    "SciPy's in small": ((y0, t), {"method": "rk45"}, ValueError, "nearest to SciPy's is 'dopri5'"),
+    "SciPy's Radau": ((y0, t), {"method": "Radau"}, ValueError, "nearest to SciPy's is 'kvaerno54'"),
     "method type": ((y0, t), {"method": 5}, TypeError, "must be a name"),
     "option": ((y0, t), {"options": {"max_stop": 1}}, ValueError, r"unknown options \['max_stop'\].*did you mean 'max_step'"),
     "fixed option": (
