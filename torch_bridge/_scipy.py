@@ -11,6 +11,7 @@ from torch import Tensor
 
 from odecore.errors import SolveError
 from odecore.solve import Statistics, Status, Trajectory
+from torch_bridge._unknown_options import require_choice
 
 __all__ = ["SOLVERS", "scipy_solve"]
 
@@ -33,8 +34,7 @@ def scipy_solve(
 
     options = dict(options)
     solver = options.pop("solver", "LSODA")
-    if solver not in SOLVERS:
-        raise ValueError(f"`solver` must be one of {', '.join(SOLVERS)}, got {solver!r}")
+    require_choice("solver", solver, SOLVERS)
     if y0.is_complex():
         raise ValueError("SciPy's solvers take real states here; view the state as real pairs")
 

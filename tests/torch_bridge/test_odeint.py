@@ -369,6 +369,8 @@ def test_bad_adjoint_arguments_are_refused():
             adjoint_method="euler",
             adjoint_params=(),
         )
+    with pytest.raises(ValueError, match="got 'restord'; did you mean 'restored'"):
+        odeint_adjoint(field, y0, t, adjoint="restord", adjoint_params=())
     with pytest.raises(ValueError, match="at least 2, got n = 1"):
         odeint_adjoint(field, y0, t, adjoint_params=(), nodes=1)
     outside = coefficients_at(RK4, u=1.5, v=0.3)
