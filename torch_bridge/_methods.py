@@ -230,7 +230,10 @@ def solver_of(
         )
     for name, value in (("rtol", rtol), ("atol", atol)):
         if isinstance(value, Real) and not 0 <= value < float("inf"):
-            raise ValueError(f"`{name}` must be finite and not negative, got {value!r}")
+            raise ValueError(
+                f"`{name}` must be finite and not negative, got {value!r}; 0 leaves errors to the "
+                "other tolerance"
+            )
         if isinstance(value, Tensor) and value.requires_grad:
             raise ValueError(f"`{name}` must not require a gradient; detach it")
     if method == SCIPY:

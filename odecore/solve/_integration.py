@@ -8,6 +8,7 @@ from typing import Any
 
 from odecore._array import as_state, copied
 from odecore.solve._adams import Adams
+from odecore.solve._calls import explaining_calls
 from odecore.solve._controllers import GivenSteps, StepControl
 from odecore.solve._dense_output import DenseStep
 from odecore.solve._error_norm import root_mean_square
@@ -235,7 +236,7 @@ def solve_ivp(
     )
     reads = control is not None or check_finite
     try:
-        with explaining_tracing():
+        with explaining_tracing(), explaining_calls(fun, "t", "y"):
             trajectory = march(plan, times[0], y, reads, problem.convert)
     finally:
         done()

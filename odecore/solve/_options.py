@@ -224,5 +224,8 @@ def _tolerance(label: str, value: Any, y: Any) -> Any:
         numbers = as_float64(value, label)
         good = bool(np.all(np.isfinite(numbers) & (numbers >= 0)))
     if not good:
-        raise ValueError(f"`{label}` must be finite and not negative, got {value!r}")
+        raise ValueError(
+            f"`{label}` must be finite and not negative, got {value!r}; 0 leaves errors to the "
+            "other tolerance"
+        )
     return value

@@ -8,6 +8,7 @@ from typing import Any
 from odecore._array import as_state
 from odecore.solve._batch import Batch
 from odecore.solve._batch_parts import run
+from odecore.solve._calls import explaining_calls
 from odecore.solve._controllers import StepControl
 from odecore.solve._options import adaptive_steps, as_method, extension_of
 from odecore.solve._problem import output_times, require_attempts
@@ -116,8 +117,9 @@ def solve_per_sample(
     report, done = reporter(progress, times[0], end)
     extension = extension_of(coefficients, interpolation, y)
     batch = Batch(fun, coefficients, extension, steps, times, y, args)
+    names = ("t", "y", *(f"args[{i}]" for i in range(len(args))))
     try:
-        with explaining_tracing():
+        with explaining_tracing(), explaining_calls(fun, *names):
             batch.start(first_step)
             run(batch, max_steps, shrink, report)
     finally:

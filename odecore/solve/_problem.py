@@ -68,9 +68,10 @@ def output_times(t_span: Sequence[Any], t_eval: Any) -> list[Any]:
             low, high = sorted(span)
             outside = [t for t in times if not low <= t <= high]
             if outside:
+                more = f" and {len(outside) - 1} more" if len(outside) > 1 else ""
                 raise ValueError(
-                    f"`t_eval` must lie in t_span = {span}; got {outside[0]!r} and "
-                    f"{len(outside) - 1} more outside"
+                    f"`t_eval` must lie in t_span = {span}, got {outside[0]!r}{more} outside; "
+                    "extend `t_span`, or leave out what lies outside"
                 )
             times = times if times[0] == span[0] else [span[0], *times]
         require_monotone(times)
@@ -102,7 +103,10 @@ def given_stops(
             f"output times, got {len(counts)}"
         )
     if any(n is not None and not _is_count(n) for n in counts):
-        raise ValueError(f"`steps` must be positive ints, got {steps!r}")
+        raise ValueError(
+            f"`steps` must be positive ints, numbers of steps between output times, got {steps!r}; "
+            "for steps of a size give `step_size`"
+        )
     if step_size is not None:
         if not floats:
             raise ValueError(
