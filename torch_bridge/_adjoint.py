@@ -31,6 +31,7 @@ from torch_bridge._restored_adjoint import Restored
 from torch_bridge._step_adjoints import Discrete, Reversed
 from torch_bridge._times import shifted_outputs, shifted_start
 from torch_bridge._transformed import NO_FORWARD_MODE, transformed
+from torch_bridge._unknown_options import require_choice
 
 __all__ = ["ADJOINTS", "odeint_adjoint"]
 
@@ -162,8 +163,8 @@ def odeint_adjoint(
     Under torch.func (grad, vmap, jacrev) the parameters are those of `func`, a Module; vmap solves
     one sample after another, each with steps of its own, for the same `t`. Forward mode is refused.
     """
-    if adjoint not in (None, *ADJOINTS):
-        raise ValueError(f"`adjoint` must be one of {', '.join(ADJOINTS)}, got {adjoint!r}")
+    if adjoint is not None:
+        require_choice("adjoint", adjoint, ADJOINTS)
     given = {
         "adjoint_rtol": adjoint_rtol,
         "adjoint_atol": adjoint_atol,

@@ -91,6 +91,7 @@ def test_no_time_outside_of_ode_blocks(place):
         ({"activation": "both"}, "`activation` must be 'post' or 'pre', got 'both'"),
         ({"dimensions": 4}, "`dimensions` must be 0, 1, 2 or 3"),
         ({"groups": 3}, "must divide"),
+        ({"adjoint": "restord"}, "got 'restord'; did you mean 'restored'"),
         ({"adjoint": "none"}, "`adjoint` must be one of"),
     ],
 )

@@ -302,6 +302,9 @@ BAD = {
     "NaN state": ((y0 * math.nan, t), {}, errors.NonfiniteInputError, "NaN or infinite"),
     "NaN state, fixed": ((y0 * math.nan, t), {"method": "rk4"}, ValueError, "NaN or infinite"),
     "method": ((y0, t), {"method": "dorpi5"}, ValueError, "did you mean 'dopri5'"),
+    "SciPy's method": ((y0, t), {"method": "RK45"}, ValueError, "nearest to SciPy's is 'dopri5'"),
+    "SciPy's in small": ((y0, t), {"method": "rk45"}, ValueError, "nearest to SciPy's is 'dopri5'"),
+    "SciPy's Radau": ((y0, t), {"method": "Radau"}, ValueError, "nearest to SciPy's is 'kvaerno54'"),
     "method type": ((y0, t), {"method": 5}, TypeError, "must be a name"),
     "option": ((y0, t), {"options": {"max_stop": 1}}, ValueError, r"unknown options \['max_stop'\].*did you mean 'max_step'"),
     "fixed option": (
@@ -309,6 +312,9 @@ BAD = {
     ),
     "negative rtol": ((y0, t), {"rtol": -1.0}, ValueError, "not negative"),
     "negative atol": ((y0, t), {"atol": -1.0}, ValueError, "not negative"),
+    "rtol as text": ((y0, t), {"rtol": "1e-3"}, TypeError, "`rtol` must be a number"),
+    "atol as text, fixed": ((y0, t), {"method": "rk4", "atol": "abc"}, TypeError, "`atol` must be a"),
+    "rtol of a tuple as text": (((y0, y0), t), {"rtol": "10"}, TypeError, "`rtol` must be a number"),
     "step size": ((y0, t), {"method": "rk4", "options": {"step_size": 0}}, ValueError, "positive"),
     "event": ((y0, torch.linspace(0, 1, 3)), {"event_fn": lambda t, y: y}, ValueError, "two times"),
     "steps spent": (
@@ -363,6 +369,8 @@ def test_bad_adjoint_arguments_are_refused():
             adjoint_method="euler",
             adjoint_params=(),
         )
+    with pytest.raises(ValueError, match="got 'restord'; did you mean 'restored'"):
+        odeint_adjoint(field, y0, t, adjoint="restord", adjoint_params=())
     with pytest.raises(ValueError, match="at least 2, got n = 1"):
         odeint_adjoint(field, y0, t, adjoint_params=(), nodes=1)
     outside = coefficients_at(RK4, u=1.5, v=0.3)
