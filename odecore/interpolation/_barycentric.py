@@ -61,7 +61,8 @@ def lagrange_rows(
     Returns
     -------
     (m,) or (k, m) ndarray
-        Each row sums to 1; at a node it is a unit vector, by index and not by division.
+        Each row sums to 1; at a node it is a unit vector, by index and not by division. Where nodes
+        coincide after rounding, it is that of the first of them; at the last node, of the last.
 
     Raises
     ------
@@ -74,11 +75,18 @@ def lagrange_rows(
             f"{np.shape(nodes)} and {np.shape(weights)}"
         )
     difference = np.asarray(x, dtype=np.float64)[..., None] - nodes
-    at_node = np.abs(difference) < 1e-300  # where its reciprocal would overflow
-    terms = weights / np.where(at_node, 1.0, difference)
+    distance = np.abs(difference)
+    smallest = distance.min(axis=-1, keepdims=True)
+    if not smallest.all():
+        last = distance[..., -1:] == 0
+        nearest = np.where(last, len(nodes) - 1, distance.argmin(axis=-1, keepdims=True))
+        unit = np.where(np.arange(len(nodes)) == nearest, 1.0, np.inf)
+        difference = np.where(smallest == 0, unit, difference)
+        smallest = np.where(smallest == 0, 1.0, smallest)
+    # Times the smallest distance: a reciprocal may overflow, a quotient of at most 1 does not.
+    terms = weights * (smallest / difference)
     rows: NDArray[np.float64] = terms / terms.sum(axis=-1, keepdims=True)
-    hit = at_node.any(axis=-1, keepdims=True)
-    return np.where(hit, at_node.astype(np.float64), rows)
+    return rows
 
 
 @dataclass(frozen=True)
