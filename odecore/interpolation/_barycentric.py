@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,7 @@ class Interpolant:
     Raises
     ------
     ValueError
-        If the points do not exist or the interval is degenerate.
+        If the points do not exist or the interval is degenerate or longer than the largest float.
     TypeError
         If the values are not floating-point numbers.
 
@@ -126,6 +127,11 @@ class Interpolant:
         object.__setattr__(self, "values", values)
         m = values.shape[0]
         nodes = chebyshev_points(m, kind=self.kind, interval=self.interval)
+        if not isfinite(float(self.interval[1]) - float(self.interval[0])):
+            raise ValueError(
+                f"the length of `interval` must not exceed the largest float, got {self.interval}; "
+                "rescale the variable"
+            )
         object.__setattr__(self, "_nodes", nodes)
         object.__setattr__(self, "_weights", barycentric_weights(m, kind=self.kind))
 

@@ -236,3 +236,14 @@ def test_narrow_intervals_are_interpolated_as_others():
 def test_the_node_that_cancels_the_weights_of_the_others_is_hit_without_a_division_by_zero():
     # With warnings as errors: x - x_k = 1 in place of 0 at the last node made the terms sum to 0.
     assert Interpolant(np.array([1.0, 2.0]), (0, 1))(1.0) == 2
+
+
+@kinds
+def test_points_of_the_widest_intervals_are_finite(kind):
+    points = chebyshev_points(5, kind=kind, interval=(-1.5e308, 1.5e308))
+    np.testing.assert_allclose(points / 1.5e308, chebyshev_points(5, kind=kind), atol=1e-15)
+
+
+def test_an_interval_longer_than_the_largest_float_is_refused():
+    with pytest.raises(ValueError, match="length"):
+        Interpolant(np.ones(5), (-1.5e308, 1.5e308))
