@@ -460,3 +460,12 @@ two = np.ones(2)
 def test_bad_input_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("width", [1e-290, 1e-299, 1e-305, 1e300, 1.5e308])
+def test_lebesgue_constants_do_not_depend_on_the_interval(width):
+    weights = barycentric_weights(5)
+    for interval in ((0, width), (-width, width)):
+        nodes = chebyshev_points(5, interval=interval)
+        found = lebesgue_constant(nodes, weights, interval=interval)
+        assert found == pytest.approx(1.7987618033220105, rel=1e-8)
