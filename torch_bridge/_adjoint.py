@@ -200,9 +200,11 @@ def odeint_adjoint(
     certifier = Certifier.of(certificate)
     if inside_torch_func():
 
-        def pulled(kind: Any, saved: Sequence[Tensor], y_grad: Tensor) -> Gradients:
+        def pulled(
+            kind: Any, saved: Sequence[Tensor], y_grad: Tensor, asked: Sequence[bool]
+        ) -> Gradients:
             norm = kind.setting.adjoint_options.get("norm")
-            return _gradients(kind, certifier, saved, y_grad, norm)
+            return _gradients(kind, certifier, saved, y_grad, asked, norm)
 
         with one_solve():
             return transformed(make, pulled, func, y0, t, adjoint_params, NO_SECOND_DERIVATIVE)
@@ -249,7 +251,7 @@ class _Solve(torch.autograd.Function):
         empty, *tensors = ctx.saved_tensors  # unpacking also checks that nothing was overwritten
         saved = tensors[: len(tensors) - len(setting.parameters)]
         norm = ctx.adjoint_options.get("norm")
-        found = _gradients(kind, ctx.certifier, saved, y_grad, norm)
+        found = _gradients(kind, ctx.certifier, saved, y_grad, ctx.needs_input_grad[2:], norm)
         gradients, depends_on = (found.y0, *found.parameters), (empty, y_grad)
         return None, None, *(once_only(g, depends_on, NO_SECOND_DERIVATIVE) for g in gradients)
 
@@ -259,7 +261,12 @@ class _Solve(torch.autograd.Function):
 
 
 def _gradients(
-    kind: Any, certifier: Certifier | None, saved: Sequence[Tensor], y_grad: Tensor, norm: Any
+    kind: Any,
+    certifier: Certifier | None,
+    saved: Sequence[Tensor],
+    y_grad: Tensor,
+    asked: Sequence[bool],
+    norm: Any,
 ) -> Gradients:
     """Solve backward, and look how good that is."""
     setting, cotangents = kind.setting, list(y_grad.unbind())
@@ -271,7 +278,8 @@ def _gradients(
         if certifier is not None:
             found = certifier.checked(
                 found, setting.products(saved[0]).nodes, lambda: kind.panels(saved),
-                cotangents, setting.problem.solver.tolerance, setting.accuracy,
+                cotangents, setting.problem.solver.tolerance,
+                {**setting.accuracy, "asked": asked, "parameters": setting.parameters},
             )  # fmt: skip
     return found
 

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from math import hypot, inf
+from math import inf
 from typing import Any
 
 import torch
@@ -101,19 +101,8 @@ class Restored:
     def warn_of_gradients(self, found: Gradients) -> None:
         """Warn if they do not resolve the adjoint, or the integrand of the parameters."""
         self._warn(float(found.tail), TAIL.format("adjoint, found in the backward pass"))
-        if not self._is_rounding(found):
+        if not found.is_rounding(self.setting.problem.y0, self.setting.parameters):
             self._warn(float(found.quadrature), QUADRATURE)
-
-    def _is_rounding(self, found: Gradients) -> bool:
-        """Whether the parameters' gradient is zero but for rounding: its error means nothing then.
-
-        Rounding y0 changes the loss by eps |dL/dy0| |y0|, a change of the parameters by their own
-        size by |dL/dtheta| |theta|. Parameters that are all zero have no size.
-        """
-        y0, parameters = self.setting.problem.y0, self.setting.parameters
-        size, change = _norm(parameters), _norm(found.parameters)
-        unit = 100 * torch.finfo(y0.dtype).eps * _norm([found.y0]) * _norm([y0])
-        return size > 0 and change * size <= unit
 
     def _warn(self, size: float, what: str) -> None:
         problem, autocast = self.setting.problem, self.setting.autocast
@@ -130,7 +119,3 @@ class Restored:
                 UnresolvedInterpolantWarning,
                 stacklevel=5,
             )
-
-
-def _norm(tensors: Sequence[Tensor]) -> float:
-    return hypot(*(float(torch.linalg.vector_norm(x)) for x in tensors))
