@@ -34,9 +34,10 @@ class Certificate:
     ----------
     error : float
         Euclidean distance to the reference, relative to it: of dL/dy0 and of the gradient of all
-        parameters together, the larger of those that are asked for. Where dL/dy0 is smaller than
-        atol / (100 rtol), in the unit of the largest entry of the cotangents, which the reference
-        does not know to rtol, its distance is relative to that.
+        parameters together, the larger of those that are asked for. The cotangent of the initial
+        time is no part of dL/dy0 here, because it is exact. Where the rest is smaller than
+        atol / (100 rtol), in the unit of the largest entry of the other cotangents, which the
+        reference does not know to rtol, its distance is relative to that.
     reference : Gradients
         The better gradient; it took its own evaluations.
     swept, stepped : int
@@ -114,7 +115,7 @@ def certify(
             f"`asked` must tell of y0 and each of the {len(found.parameters)} parameters whether "
             f"its gradient is asked for, and one must be, got {asked}"
         )
-    least_y0 = _resolved(cotangents, rtol, atol)
+    resolved = _resolved(cotangents[1:], rtol, atol)
     lowest = 100 * float(limits(found.y0).eps)
     statistics = Statistics()
     while True:
@@ -127,7 +128,8 @@ def certify(
         )  # fmt: skip
         reference = in_their_unit(lambda w, _: sweep(better, w, across), cotangents)  # noqa: B023
         statistics = statistics + reference.statistics + improved.statistics
-        error = _error(found, reference, asked, panels[0].values[0, ...], parameters, least_y0)
+        mine, theirs = (replace(g, y0=g.y0 - cotangents[0]) for g in (found, reference))
+        error = _error(mine, theirs, asked, panels[0].values[0, ...], parameters, resolved)
         if not (error <= least(rtol) and SHARPER * least(rtol) >= lowest):
             break
     reference = replace(reference, statistics=statistics)
@@ -159,7 +161,7 @@ def _relative(found: Sequence[Any], wanted: Sequence[Any], smallest: float) -> f
 
 def _resolved(cotangents: Sequence[Any], rtol: Any, atol: Any) -> float:
     """The norm of an adjoint whose entries a reference just knows to a part rtol."""
-    size, loosest = prod(cotangents[0].shape), -least(-rtol)
+    size, loosest = prod(cotangents[0].shape) if cotangents else 0, -least(-rtol)
     if not (size and loosest):
         return 0.0
     xp = namespace(cotangents[0])
