@@ -76,9 +76,9 @@ def lagrange_rows(
     difference = np.asarray(x, dtype=np.float64)[..., None] - nodes
     at_node = np.abs(difference) < 1e-300  # where its reciprocal would overflow
     terms = weights / np.where(at_node, 1.0, difference)
+    terms = np.where(at_node.any(axis=-1, keepdims=True), at_node.astype(np.float64), terms)
     rows: NDArray[np.float64] = terms / terms.sum(axis=-1, keepdims=True)
-    hit = at_node.any(axis=-1, keepdims=True)
-    return np.where(hit, at_node.astype(np.float64), rows)
+    return rows
 
 
 @dataclass(frozen=True)

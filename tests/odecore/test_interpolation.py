@@ -200,3 +200,8 @@ def test_the_tail_of_an_exact_interpolant_is_zero():
 def test_nodes_and_weights_must_match():
     with pytest.raises(ValueError, match="of one length"):
         lagrange_rows(0.1, chebyshev_points(4), barycentric_weights(5))
+
+
+def test_a_line_through_two_nodes_at_its_ends():
+    line = Interpolant(np.array([2.0, 5.0]), (0.0, 1.0))
+    np.testing.assert_array_equal(line(np.array([0.0, 0.5, 1.0])), [2.0, 3.5, 5.0])
