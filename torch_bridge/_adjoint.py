@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from odecore.adjoint import Gradients
+from odecore.adjoint import Gradients, budget
 from odecore.solve import Newton
 from torch_bridge._adjoint_choice import default_adjoint
 from torch_bridge._adjoint_refusals import (
@@ -179,6 +179,7 @@ def odeint_adjoint(
         with one_solve():
             return solved_again(partial(odeint, **forward), solve, func, y0, t, event_fn)
     refuse_unused(adjoint or "restored", given, nodes, memory, compile)
+    memory = budget(memory)
     of_restored = (*given.values(), nodes, memory, certificate, compile or None)
 
     def make(func: Any, y0: Any, t: Tensor, parameters: Iterable[Tensor] | None) -> Any:
@@ -194,7 +195,7 @@ def odeint_adjoint(
         if chosen == "discrete":
             refuse_steps(problem)
             return Discrete(setting, memory)
-        inside = collocates and not (nodes or memory or certificate)
+        inside = collocates and not (nodes or certificate)
         return Restored(setting, nodes, memory, collocates, compile, inside)
 
     certifier = Certifier.of(certificate)

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from math import inf
 from typing import Any
 
 import torch
@@ -36,7 +35,7 @@ class Restored:
 
     setting: Setting
     nodes: int | None
-    memory: float | None
+    memory: int | None
     collocates: bool
     compiles: bool = False
     inside: bool = False
@@ -70,8 +69,8 @@ class Restored:
         products = setting.products(saved[0])
         wanted: dict[str, Any] = {"parameters": bool(setting.parameters)}
         batch = None
-        if self.memory not in (None, inf):
-            batch = max(1, int(self.memory // max(1, products.bytes_saved(panels[-1]))))
+        if self.memory is not None:
+            batch = max(1, self.memory // max(1, products.bytes_saved(panels[-1])))
         if self.collocates and (batch is None or batch >= max(m for _, m in self.made)):
             wanted.update(setting.accuracy)
             if self.compiles:

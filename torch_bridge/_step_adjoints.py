@@ -93,7 +93,7 @@ class Discrete:
     """Saves checkpoints; `made` holds the record of the steps without them."""
 
     setting: Setting
-    memory: float | None
+    memory: int | None
     made: list[StepRecord] = field(default_factory=list)
 
     def record(self, y0: Tensor) -> tuple[Tensor, ...]:

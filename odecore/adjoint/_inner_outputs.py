@@ -121,6 +121,7 @@ def across_outputs(
     xp, outputs, spent = namespace(end), panel.outputs, Statistics()
     size, stacked = sum(map(xp.abs, cotangents), xp.abs(end)), xp.stack(list(cotangents))
     half: _Found | None = None
+    panel = panel.part(0.0, 1.0, max(panel.values.shape[0], 3))  # half of them are nodes too
     while True:
         probe, counts, resolved = collocation.at_enough_nodes(panel, end * 0 + _probe(size))
         if not resolved:

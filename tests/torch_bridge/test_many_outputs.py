@@ -100,7 +100,7 @@ def test_jumps_between_many_outputs():
     [{"certificate": Certifier(1.0)}, {"nodes": 9}, {"memory": 10**6}],
     ids=["certificate", "nodes", "memory"],
 )
-def test_options_that_look_at_each_interval(given):
+def test_gradients_with_other_options(given):
     t = torch.linspace(0, 2, 20, dtype=D)
     wanted = gradients(odeint, t, rtol=1e-11, atol=1e-11)[0]
     assert_near(gradients(odeint_adjoint, t, rtol=1e-7, atol=1e-7, **given)[0], wanted, 1e-5)
@@ -160,3 +160,41 @@ def test_a_gradient_that_is_zero_is_not_said_to_be_unresolved(options):
 def test_a_small_gradient_that_is_unresolved_is_said_to_be(force, rate):
     with pytest.warns(UnresolvedInterpolantWarning, match="integrand of the backward pass"):
         diffused(Diffusion(force, rate), memory=10**9)
+
+
+def kept_and_found(**options):
+    """Bytes kept for the backward pass, and the gradients, of a linear field with 50 outputs."""
+    generator = torch.Generator().manual_seed(0)
+    matrix = (torch.randn(4, 4, dtype=D, generator=generator) / 2).requires_grad_()
+    y0, t, kept = torch.ones(4, dtype=D, requires_grad=True), torch.linspace(0, 2, 50, dtype=D), []
+
+    def keep(x):
+        kept.append(x)
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        y = odeint_adjoint(
+            lambda t, y: y @ matrix.T, y0, t, rtol=1e-6, atol=1e-9, adjoint_params=(matrix,),
+            **options,
+        )  # fmt: skip
+    found = torch.autograd.grad(y.square().sum(), [y0, matrix])
+    return sum(x.nbytes for x in kept), found
+
+
+def test_a_budget_above_the_need_changes_nothing():
+    kept, wanted = kept_and_found()
+    assert kept < 1000  # 50 outputs are 1600 bytes
+    for memory in (10**5, float("inf")):
+        again, found = kept_and_found(memory=memory)
+        assert again == kept
+        assert all(map(torch.equal, found, wanted))
+
+
+@pytest.mark.filterwarnings("ignore:.*nodes do not resolve")
+@pytest.mark.parametrize("memory", [2000, 600, 300])
+def test_a_budget_below_the_need_steps_and_has_fewer_nodes(memory):
+    kept, wanted = kept_and_found()
+    again, found = kept_and_found(memory=memory)
+    assert again <= kept
+    assert (again < kept) == (memory == 300)
+    assert_near(found, wanted, 1e-5 if memory > 300 else 1e-2)
