@@ -195,8 +195,7 @@ def odeint_adjoint(
         if chosen == "discrete":
             refuse_steps(problem)
             return Discrete(setting, memory)
-        inside = collocates and not (nodes or certificate)
-        return Restored(setting, nodes, memory, collocates, compile, inside)
+        return Restored(setting, nodes, memory, collocates, compile)
 
     certifier = Certifier.of(certificate)
     if inside_torch_func():

@@ -29,8 +29,7 @@ QUADRATURE = (
 class Restored:
     """Saves the states at the nodes; `made` holds the panels without them, and their numbers.
 
-    `compiles` says whether the collocated adjoint is compiled, `inside` whether output times may
-    be inside of panels.
+    `compiles` says whether the collocated adjoint is compiled.
     """
 
     setting: Setting
@@ -38,8 +37,12 @@ class Restored:
     memory: int | None
     collocates: bool
     compiles: bool = False
-    inside: bool = False
     made: list[tuple[Panel, int]] = field(default_factory=list)
+
+    @property
+    def inside(self) -> bool:
+        """Whether output times may be inside of panels."""
+        return self.collocates and self.nodes is None
 
     def record(self, y0: Tensor) -> tuple[Tensor, ...]:
         """Solve forward: the states at output times, and those to be saved."""

@@ -229,8 +229,9 @@ class _Improvement:
         inside = [t for t in self.jumps if t in (panel.start, panel.end)]
         trajectory, made = record_panels(
             lambda t, y: point(t, y)[0],
-            [panel.start, panel.end],
+            [panel.start, *map(panel.time, panel.outputs), panel.end],
             y,
+            inside=bool(panel.outputs),
             rtol=_steppable(self.rtol, y),
             atol=self.atol,
             jump_at=inside or None,
@@ -238,7 +239,7 @@ class _Improvement:
         )
         self.statistics = self.statistics + trajectory.statistics
         self.stepped += 1
-        return [replace(p, is_last=p.is_last and panel.is_last) for p in made]
+        return [*made[:-1], replace(made[-1], is_last=panel.is_last)]
 
 
 def _steppable(rtol: Any, y: Any) -> float:

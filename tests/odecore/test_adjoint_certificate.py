@@ -175,3 +175,41 @@ def test_what_is_asked_for_is_told_of_all():
     for asked in ([True] * n, [False] * (n + 1)):
         with pytest.raises(ValueError, match="`asked` must tell of y0 and each of the"):
             certify(found, nodes, panels, cotangents, asked=asked, **options)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_panels_with_outputs_inside(seed):
+    rng = np.random.default_rng(seed)
+    fun, nodes, y0 = random_field(rng)
+    times, tolerance = np.linspace(0, 2, 40).tolist(), 10 ** rng.uniform(-8, -4)
+    cotangents = list(rng.standard_normal((40, len(y0))))
+    options = {"rtol": tolerance, "atol": tolerance}
+    _, panels = record_panels(fun, times, y0, inside=True, **options)
+    assert any(panel.outputs for panel in panels)
+    found = collocated(nodes, panels, cotangents, **options)
+    certificate = certify(found, nodes, panels, cotangents, **options)
+    assert len(certificate.reference.times) == 40
+    fine = {"rtol": 1e-13, "atol": 1e-13}
+    _, sharp = record_panels(fun, times, y0, method="dop853", **fine)
+    truth = collocated(nodes, sharp, cotangents, **fine)
+    error = relative_error(found, truth, cotangents)
+    assert 0.1 < certificate.error / error < 10
+
+
+def test_panels_with_outputs_inside_and_a_kink():
+    fun = lambda t, y: np.maximum(y, 0.3) - 1.2 * y + np.sin(3 * t)  # noqa: E731
+
+    def nodes(t, y):
+        slope = (y > 0.3) - 1.2
+        return fun(t.reshape(-1, 1), y), lambda a, _: (slope * a, ())
+
+    times, y0 = np.linspace(0, 6, 40).tolist(), np.array([1.0, -0.5])
+    cotangents = list(np.random.default_rng(0).standard_normal((40, 2)))
+    _, panels = record_panels(fun, times, y0, inside=True, rtol=1e-3, atol=1e-3)
+    found = collocated(nodes, panels, cotangents, rtol=1e-3, atol=1e-3)
+    certificate = certify(found, nodes, panels, cotangents, rtol=1e-3, atol=1e-3)
+    assert certificate.stepped > 0
+    assert len(certificate.reference.times) == 40
+    _, sharp = record_panels(fun, times, y0, rtol=1e-10, atol=1e-10)
+    truth = collocated(nodes, sharp, cotangents, rtol=1e-8, atol=1e-8)
+    assert 0.1 < certificate.error / relative_error(found, truth, cotangents) < 10

@@ -100,7 +100,7 @@ def test_a_gradient_that_is_zero_has_no_error():
 class Stiff(nn.Module):
     def __init__(self):
         super().__init__()
-        self.rate = nn.Parameter(torch.tensor(250.0, dtype=D))
+        self.rate = nn.Parameter(torch.tensor(100.0, dtype=D))
 
     def forward(self, t, y):
         return -self.rate * (y - torch.cos(t))
@@ -109,7 +109,7 @@ class Stiff(nn.Module):
 @pytest.mark.parametrize("adjoint", ["restored", "discrete"])
 def test_the_cotangent_of_the_initial_time_has_no_part_in_the_error(adjoint):
     found = []
-    for of_initial, of_times in ((1.0, False), (1.0, True), (0.0, False)):
+    for of_initial, of_times in ((1.0, False), (0.0, False), (1.0, True)):
         t = torch.tensor([0.0, 0.5, 1.0], dtype=D, requires_grad=of_times)
         y0, certifier = torch.ones(3, dtype=D, requires_grad=True), Certifier(1.0)
         options = {"rtol": 1e-4, "atol": 1e-6, "adjoint": adjoint, "certificate": certifier}
