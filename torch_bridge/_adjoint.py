@@ -15,6 +15,7 @@ from torch_bridge._adjoint_choice import default_adjoint
 from torch_bridge._adjoint_refusals import (
     refuse_steps,
     refuse_unused,
+    require_inside,
     require_methods,
     warn_of_callbacks,
 )
@@ -195,6 +196,8 @@ def odeint_adjoint(
         if chosen == "discrete":
             refuse_steps(problem)
             return Discrete(setting, memory)
+        if not collocates or memory is not None:  # beyond the budget it makes steps
+            require_inside(setting.backward)
         return Restored(setting, nodes, memory, collocates, compile)
 
     certifier = Certifier.of(certificate)
