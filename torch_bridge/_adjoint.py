@@ -101,12 +101,13 @@ def odeint_adjoint(
         nodes of a panel together in any case.
     adjoint : {"restored", "reversed", "discrete"}, optional
         "restored": the state comes from an interpolant of the forward solve. "reversed": it is
-        integrated backwards, as in torchdiffeq, which drifts; `adjoint_options` takes
-        {"norm": "seminorm"}. "discrete": the exact transpose of the steps of a Runge-Kutta method,
-        made again from checkpoints; steps land on the output times, and `memory` is the budget for
-        states between them. By default "restored"; "discrete" where an interval between output
-        times has at most 4 fixed steps, the last of which ends there, and no option is given that
-        is for another adjoint: then the states of the steps are no more than nodes would be.
+        integrated backwards, as in torchdiffeq, which drifts, and raises DriftError where it runs
+        away; `adjoint_options` takes {"norm": "seminorm"}. "discrete": the exact transpose of the
+        steps of a Runge-Kutta method, made again from checkpoints; steps land on the output times,
+        and `memory` is the budget for states between them. By default "restored"; "discrete" where
+        an interval between output times has at most 4 fixed steps, the last of which ends there,
+        and no option is given that is for another adjoint: then the states of the steps are no more
+        than nodes would be.
     certificate : Certifier, float or bool, optional
         Estimate the relative error of the gradient in the backward pass, and warn where it is above
         the limit given, or, for True, above 100 rtol; see `Certifier`.
