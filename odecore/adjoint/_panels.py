@@ -63,16 +63,13 @@ class Panel:
         return self.end - self.start
 
     def part(self, first: float, last: float, m: int) -> Panel:
-        """The interpolant between two normalised times, at m nodes of its own.
-
-        The whole panel keeps its outputs inside.
-        """
+        """The interpolant between two normalised times, at m nodes of its own."""
         if (first, last, m) == (0.0, 1.0, self.values.shape[0]):
             return self
         values = Interpolant(self.values, (0.0, 1.0))(chebyshev_points(m, interval=(first, last)))
         ends = {0.0: self.start, 1.0: self.end}
         start, end = (ends.get(s, self.time(s)) for s in (first, last))
-        outputs = self.outputs if (first, last) == (0.0, 1.0) else ()
+        outputs = self.outputs if (first, last) == (0.0, 1.0) else ()  # of all of it
         return Panel(start, end, values, self.is_last and last == 1.0, outputs=outputs)
 
     def divided(self) -> Iterator[Panel]:
