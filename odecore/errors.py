@@ -8,6 +8,7 @@ __all__ = [
     "ChangedTensorError",
     "CallbackWarning",
     "CompileWarning",
+    "DriftError",
     "FreedGraphError",
     "MaxRejectsError",
     "MaxStepsError",
@@ -75,6 +76,10 @@ class MaxRejectsError(SolveError):
 
 class NewtonFailedError(SolveError):
     """Newton's method did not solve the equations of an implicit step."""
+
+
+class DriftError(SolveError):
+    """A state that was integrated backwards has left the trajectory, and does not arrive."""
 
 
 class UncertifiedGradientError(RuntimeError):

@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from odecore.adjoint import Gradients
+from odecore.adjoint import Gradients, budget
 from odecore.solve import Newton
 from torch_bridge._adjoint_choice import default_adjoint
 from torch_bridge._adjoint_refusals import (
     refuse_steps,
     refuse_unused,
+    require_inside,
     require_methods,
     warn_of_callbacks,
 )
@@ -101,12 +102,13 @@ def odeint_adjoint(
         nodes of a panel together in any case.
     adjoint : {"restored", "reversed", "discrete"}, optional
         "restored": the state comes from an interpolant of the forward solve. "reversed": it is
-        integrated backwards, as in torchdiffeq, which drifts; `adjoint_options` takes
-        {"norm": "seminorm"}. "discrete": the exact transpose of the steps of a Runge-Kutta method,
-        made again from checkpoints; steps land on the output times, and `memory` is the budget for
-        states between them. By default "restored"; "discrete" where an interval between output
-        times has at most 4 fixed steps, the last of which ends there, and no option is given that
-        is for another adjoint: then the states of the steps are no more than nodes would be.
+        integrated backwards, as in torchdiffeq, which drifts, and raises DriftError where it runs
+        away; `adjoint_options` takes {"norm": "seminorm"}. "discrete": the exact transpose of the
+        steps of a Runge-Kutta method, made again from checkpoints; steps land on the output times,
+        and `memory` is the budget for states between them. By default "restored"; "discrete" where
+        an interval between output times has at most 4 fixed steps, the last of which ends there,
+        and no option is given that is for another adjoint: then the states of the steps are no more
+        than nodes would be.
     certificate : Certifier, float or bool, optional
         Estimate the relative error of the gradient in the backward pass, and warn where it is above
         the limit given, or, for True, above 100 rtol; see `Certifier`.
@@ -180,6 +182,7 @@ def odeint_adjoint(
         with one_solve():
             return solved_again(partial(odeint, **forward), solve, func, y0, t, event_fn)
     refuse_unused(adjoint or "restored", given, nodes, memory, compile)
+    memory = budget(memory)
     of_restored = (*given.values(), nodes, memory, certificate, compile or None)
 
     def make(func: Any, y0: Any, t: Tensor, parameters: Iterable[Tensor] | None) -> Any:
@@ -195,15 +198,18 @@ def odeint_adjoint(
         if chosen == "discrete":
             refuse_steps(problem)
             return Discrete(setting, memory)
-        inside = collocates and not (nodes or memory or certificate)
-        return Restored(setting, nodes, memory, collocates, compile, inside)
+        if not collocates or memory is not None:  # beyond the budget it makes steps
+            require_inside(setting.backward)
+        return Restored(setting, nodes, memory, collocates, compile)
 
     certifier = Certifier.of(certificate)
     if inside_torch_func():
 
-        def pulled(kind: Any, saved: Sequence[Tensor], y_grad: Tensor) -> Gradients:
+        def pulled(
+            kind: Any, saved: Sequence[Tensor], y_grad: Tensor, asked: Sequence[bool]
+        ) -> Gradients:
             norm = kind.setting.adjoint_options.get("norm")
-            return _gradients(kind, certifier, saved, y_grad, norm)
+            return _gradients(kind, certifier, saved, y_grad, asked, norm)
 
         with one_solve():
             return transformed(make, pulled, func, y0, t, adjoint_params, NO_SECOND_DERIVATIVE)
@@ -250,7 +256,7 @@ class _Solve(torch.autograd.Function):
         empty, *tensors = ctx.saved_tensors  # unpacking also checks that nothing was overwritten
         saved = tensors[: len(tensors) - len(setting.parameters)]
         norm = ctx.adjoint_options.get("norm")
-        found = _gradients(kind, ctx.certifier, saved, y_grad, norm)
+        found = _gradients(kind, ctx.certifier, saved, y_grad, ctx.needs_input_grad[2:], norm)
         gradients, depends_on = (found.y0, *found.parameters), (empty, y_grad)
         return None, None, *(once_only(g, depends_on, NO_SECOND_DERIVATIVE) for g in gradients)
 
@@ -260,7 +266,12 @@ class _Solve(torch.autograd.Function):
 
 
 def _gradients(
-    kind: Any, certifier: Certifier | None, saved: Sequence[Tensor], y_grad: Tensor, norm: Any
+    kind: Any,
+    certifier: Certifier | None,
+    saved: Sequence[Tensor],
+    y_grad: Tensor,
+    asked: Sequence[bool],
+    norm: Any,
 ) -> Gradients:
     """Solve backward, and look how good that is."""
     setting, cotangents = kind.setting, list(y_grad.unbind())
@@ -272,7 +283,8 @@ def _gradients(
         if certifier is not None:
             found = certifier.checked(
                 found, setting.products(saved[0]).nodes, lambda: kind.panels(saved),
-                cotangents, setting.problem.solver.tolerance, setting.accuracy,
+                cotangents, setting.problem.solver.tolerance,
+                {**setting.accuracy, "asked": asked, "parameters": setting.parameters},
             )  # fmt: skip
     return found
 

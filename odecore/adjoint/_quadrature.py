@@ -14,7 +14,7 @@ from odecore.adjoint._linearization import Linearize, Pull
 from odecore.adjoint._panels import Panel
 from odecore.interpolation import Interpolant, chebyshev_points, clenshaw_curtis_weights
 
-__all__ = ["Quadrature", "added", "distance", "estimate", "least", "node_times", "norm_of"]
+__all__ = ["Quadrature", "added", "estimate", "least", "node_times", "norm_of"]
 
 MOST_NODES = 65
 
@@ -125,13 +125,6 @@ def estimate(total: Sequence[Any], gap: Sequence[Any]) -> Any:
         return 0.0
     xp = namespace(total[0])
     return _relative(norm_of(gap, xp), norm_of(total, xp), xp) ** 1.5
-
-
-def distance(found: Sequence[Any], wanted: Sequence[Any]) -> Any:
-    """Of all entries together, relative to those wanted."""
-    gap = [x - y for x, y in zip(found, wanted, strict=True)]
-    xp = namespace(found[0])
-    return _relative(norm_of(gap, xp), norm_of(wanted, xp), xp)
 
 
 def least(tolerance: Any) -> float:

@@ -247,3 +247,8 @@ def test_points_of_the_widest_intervals_are_finite(kind):
 def test_an_interval_longer_than_the_largest_float_is_refused():
     with pytest.raises(ValueError, match="length"):
         Interpolant(np.ones(5), (-1.5e308, 1.5e308))
+
+
+def test_a_line_through_two_nodes_at_its_ends():
+    line = Interpolant(np.array([2.0, 5.0]), (0.0, 1.0))
+    np.testing.assert_array_equal(line(np.array([0.0, 0.5, 1.0])), [2.0, 3.5, 5.0])
