@@ -58,7 +58,8 @@ class NeuralODE(nn.Module):
         autocast: give fixed steps, rtol >= eps, or `y.float()`.
     adjoint : {"direct", "restored", "reversed", "discrete"}, optional
         Gradients through the steps (exact for the discrete map), or by `odeint_adjoint`, whose
-        memory does not grow with the steps.
+        memory does not grow with the steps. Under autocast, "direct" also keeps a copy of the
+        weights for each evaluation.
     nodes : int, optional
         For the restored adjoint.
     certificate : Certifier, float or bool, optional

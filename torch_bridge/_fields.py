@@ -43,8 +43,13 @@ class Autocast:
         return cls(kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
 
     def entered(self) -> torch.autocast:
-        """Context with this state."""
-        return torch.autocast(self.device, dtype=self.dtype, enabled=self.enabled)
+        """Context with this state.
+
+        Where gradients are recorded, weights are cast at each call: one copy for the whole solve
+        would sum the gradients of all stages in its own few digits.
+        """
+        cached = torch.is_autocast_cache_enabled() and not torch.is_grad_enabled()
+        return torch.autocast(self.device, self.dtype, self.enabled, cached)
 
     def suspended(self) -> torch.autocast:
         """Context without autocast on this device."""

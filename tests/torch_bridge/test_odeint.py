@@ -6,6 +6,7 @@ import warnings
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from odecore import errors
 from odecore.families import RK4
@@ -631,3 +632,36 @@ def test_under_autocast_the_remedies_for_half_precision_work():
             NeuralODE(block.func, rtol=8e-3)(y),
         ):
             torch.testing.assert_close(found.float(), wanted, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("adjoint", ["direct", "discrete"])
+def test_under_autocast_the_gradients_of_many_steps_keep_their_digits(adjoint):
+    torch.manual_seed(0)
+    block = NeuralODE(DenseField(16, 32), solver="rk4", steps=100, adjoint=adjoint, check="off")
+    x = torch.randn(64, 16)
+
+    def gradient(enabled):
+        block.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            y = block(x)
+        y.square().mean().backward()
+        return torch.cat([p.grad.reshape(-1) for p in block.parameters()])
+
+    wanted = gradient(False)
+    assert (gradient(True) - wanted).norm() < 8e-3 * wanted.norm()  # eps of bfloat16
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_under_autocast_weights_are_cast_once_where_no_gradient_needs_more(gradients):
+    casts = []
+
+    class Casts(TorchDispatchMode):
+        def __torch_dispatch__(self, op, types, args=(), kwargs=None):
+            if op is torch.ops.aten._to_copy.default and args[0].shape == (8, 4):
+                casts.append(op)
+            return op(*args, **kwargs or {})
+
+    field, y0 = DenseField(4, 8), torch.randn(3, 4)
+    with torch.set_grad_enabled(gradients), torch.autocast("cpu", dtype=torch.bfloat16), Casts():
+        odeint(field, y0, torch.tensor([0.0, 1.0]), method="euler", options={"steps": 5})
+    assert len(casts) == (5 if gradients else 1)
