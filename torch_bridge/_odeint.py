@@ -306,7 +306,6 @@ def odeint_event(
         event_t, solution = odeint_interface(
             func, layout.state(start), t.detach(), event_fn=event_fn, **kwargs
         )
-        whole = layout.shapes is None
-        end = solution[-1] if whole else layout.vector(tuple(s[-1] for s in solution))
+        end = layout.vector(layout.at(solution, -1))
         event_t, end = moved_to_event(field, layout.function(event_fn), event_t.detach(), end)
     return event_t, layout.state(torch.stack([vector, end]))
