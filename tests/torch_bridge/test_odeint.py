@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from odecore import errors
 from odecore.families import RK4
 from odecore.tableaux import coefficients_at, tableau
-from torch_bridge import DenseField, NeuralODE, odeint, odeint_adjoint
+from torch_bridge import DenseField, NeuralODE, odeint, odeint_adjoint, solve
 
 both = pytest.mark.parametrize("solve", [odeint, odeint_adjoint], ids=["odeint", "adjoint"])
 TIMES = torch.tensor([0.0, 0.3, 0.8, 1.1], dtype=torch.float64)
@@ -665,3 +665,43 @@ def test_under_autocast_weights_are_cast_once_where_no_gradient_needs_more(gradi
     with torch.set_grad_enabled(gradients), torch.autocast("cpu", dtype=torch.bfloat16), Casts():
         odeint(field, y0, torch.tensor([0.0, 1.0]), method="euler", options={"steps": 5})
     assert len(casts) == (5 if gradients else 1)
+
+
+METHODS_THAT_READ = [
+    {},
+    {"method": "gl4", "options": {"steps": 2}},
+    {"method": "fixed_adams", "options": {"steps": 4}},
+]
+
+
+@pytest.mark.parametrize("options", METHODS_THAT_READ, ids=["dopri5", "gl4", "fixed_adams"])
+def test_vmap_over_steps_that_values_choose_is_refused_with_remedies(options):
+    func, t, y0 = DenseField(2, 3), torch.tensor([0.0, 1.0]), torch.randn(3, 2)
+
+    def end(y):
+        return odeint(func, y, t, **options)[-1].sum()
+
+    wanted = torch.stack([torch.func.grad(end)(y) for y in y0])
+    for transformed in (end, torch.func.grad(end)):
+        with pytest.raises(ValueError, match=r"use `odeint_adjoint`.* an explicit method with"):
+            torch.vmap(transformed)(y0)
+
+    def by_adjoint(y):
+        return odeint_adjoint(func, y, t, **options)[-1].sum()
+
+    found = torch.vmap(torch.func.grad(by_adjoint))(y0)
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_other_solves_under_vmap():
+    func, t, y0 = DenseField(2, 3), torch.tensor([0.0, 1.0]), torch.randn(3, 2)
+    for run in (
+        NeuralODE(func),
+        lambda y: solve(func, (0, 1), y).y,
+        lambda y: odeint(func, y, t, event_fn=lambda t, y: t - 0.5)[0],
+        lambda rate: odeint(lambda t, y: rate * y, y0, t),
+    ):
+        with pytest.raises(ValueError, match=r"torch\.vmap can not map over values"):
+            torch.vmap(run)(y0)
+    with pytest.raises(RuntimeError, match="randomness"):  # not for us to explain
+        torch.vmap(lambda y: odeint(lambda t, y: torch.rand_like(y), y, t, method="rk4"))(y0)
