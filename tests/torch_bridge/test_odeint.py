@@ -705,3 +705,16 @@ def test_other_solves_under_vmap():
             torch.vmap(run)(y0)
     with pytest.raises(RuntimeError, match="randomness"):  # not for us to explain
         torch.vmap(lambda y: odeint(lambda t, y: torch.rand_like(y), y, t, method="rk4"))(y0)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
+def test_second_derivatives_by_forward_mode_are_refused_with_their_reason():
+    func, t, y0 = DenseField(2, 3), torch.tensor([0.0, 1.0]), torch.ones(2)
+
+    def end(t, y, method):
+        return odeint(func, y, t, method=method, options={"steps": 2})[-1].sum()
+
+    with pytest.raises(RuntimeError, match="an implicit method can not be differentiated again"):
+        torch.func.hessian(lambda y: end(t, y, "gl4"))(y0)
+    with pytest.raises(RuntimeError, match="with respect to times can not be differentiated again"):
+        torch.func.hessian(lambda t: end(t, y0, "rk4"))(t)
