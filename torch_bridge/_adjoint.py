@@ -143,9 +143,12 @@ def odeint_adjoint(
     -----
     The state in the backward pass is the barycentric interpolant of the stored states, not a
     backward integration as in torchdiffeq, and the gradient of the parameters is a quadrature, not
-    a part of the ODE state; see `odecore.adjoint.restored`. Differentiating twice is refused. Of
-    tensors changed in place those are noticed that `func` holds, closes over or names; what it
-    reaches otherwise, or attributes bound to other tensors, are not.
+    a part of the ODE state; see `odecore.adjoint.restored`. Differentiating twice is refused.
+
+    The backward pass evaluates `func` again, with its modules in the mode, training or evaluation,
+    of the forward pass. Of modules and tensors changed in place those are noticed that `func`
+    holds, closes over or names; what it reaches otherwise, or attributes bound to other tensors,
+    are not.
 
     With `event_fn` the event is found first, and the solve is made again up to it: twice the
     evaluations, and the memory of an adjoint. Gradients of the state are those for the time held as
@@ -217,7 +220,7 @@ def odeint_adjoint(
         if y.device.type == "cpu" and not inside_transform():
             kind.warn_of_trajectory([x.detach() for x in saved])
         outputs = problem.layout.state(shifted_outputs(y, problem.y0, t, problem.field))
-    setting.note_versions()  # all that the solve moves is moved
+    setting.note()  # all that the solve moves is moved
     return outputs
 
 
@@ -263,8 +266,8 @@ def _gradients(
 ) -> Gradients:
     """Solve backward, and look how good that is."""
     setting, cotangents = kind.setting, list(y_grad.unbind())
-    with torch.no_grad(), Autocast.current(y_grad.device).suspended(), one_solve():
-        setting.refuse_changes()
+    autocast = Autocast.current(y_grad.device)
+    with torch.no_grad(), autocast.suspended(), one_solve(), setting.as_noted():
         found: Gradients = kind.gradients(saved, cotangents, norm)
         if y_grad.device.type == "cpu":
             kind.warn_of_gradients(found)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 
 from torch_bridge._changed import Version, refuse_changes, versions_of
 from torch_bridge._fields import Autocast
+from torch_bridge._held import held_by
 from torch_bridge._methods import Solver
+from torch_bridge._modes import Mode, in_modes, modes_of
 from torch_bridge._odeint import Prepared
 from torch_bridge._products import Products
 
@@ -24,8 +27,8 @@ class Setting:
     """A problem, its backward solver and its parameters.
 
     `field_later`, called in the backward pass, gives the field that `problem.field` was in the
-    forward one; `versions` are those at its end. `own_steps` says whether the backward steps have
-    options of their own.
+    forward one; `versions` and `modes` are those at its end. `own_steps` says whether the backward
+    steps have options of their own.
     """
 
     problem: Prepared
@@ -36,13 +39,24 @@ class Setting:
     adjoint_options: dict[str, Any]
     own_steps: bool
     versions: list[Version] = field(default_factory=list)
+    modes: list[Mode] = field(default_factory=list)
 
-    def note_versions(self) -> None:
+    def note(self) -> None:
         """Remember, at the end of the forward pass, what `func` may read."""
-        self.versions[:] = versions_of(self.problem.func)
+        held = list(held_by(self.problem.func))
+        self.versions[:], self.modes[:] = versions_of(held), modes_of(held)
 
-    def refuse_changes(self) -> None:
-        """Raise ChangedTensorError if it reads what has been changed in place since."""
+    @contextmanager
+    def as_noted(self) -> Iterator[None]:
+        """Context with modules in their modes of the forward pass.
+
+        Raises ChangedTensorError if `func` reads what has been changed in place since.
+        """
+        with in_modes(self.modes):
+            self._refuse_changes()
+            yield
+
+    def _refuse_changes(self) -> None:
         problem = self.problem
         field = self.field_later(problem.y0)
         y = problem.layout.state(problem.y0)

@@ -110,7 +110,7 @@ class _Solve:
         self.adjoint = self.solver(y0, tensors)
         with self.adjoint.setting.autocast.suspended():
             y, *self.saved = self.adjoint.record(y0)
-            self.adjoint.setting.note_versions()
+            self.adjoint.setting.note()
             self.adjoint.warn_of_trajectory([x.detach() for x in self.saved])
         return y.clone()
 
