@@ -127,7 +127,8 @@ def odeint_adjoint(
         not have; and, in the backward pass, where `func` uses a tensor that requires a gradient
         and is not among the parameters.
     odecore.errors.ChangedTensorError
-        In the backward pass, where a tensor that `func` reads was changed in place meanwhile.
+        In the backward pass, where a tensor that `func` reads was changed in place meanwhile, or
+        given other data (`p.data = x`).
 
     Warns
     -----
@@ -146,9 +147,9 @@ def odeint_adjoint(
     a part of the ODE state; see `odecore.adjoint.restored`. Differentiating twice is refused.
 
     The backward pass evaluates `func` again, with its modules in the mode, training or evaluation,
-    of the forward pass. Of modules and tensors changed in place those are noticed that `func`
-    holds, closes over or names; what it reaches otherwise, or attributes bound to other tensors,
-    are not.
+    of the forward pass. Of modules and changed tensors those are noticed that `func` holds, closes
+    over or names; what it reaches otherwise, attributes bound to other tensors, and values written
+    through `.data` are not.
 
     With `event_fn` the event is found first, and the solve is made again up to it: twice the
     evaluations, and the memory of an adjoint. Gradients of the state are those for the time held as

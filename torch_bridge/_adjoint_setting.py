@@ -43,14 +43,14 @@ class Setting:
 
     def note(self) -> None:
         """Remember, at the end of the forward pass, what `func` may read."""
-        held = list(held_by(self.problem.func))
+        held = list(held_by(self.problem.func, self.parameters))
         self.versions[:], self.modes[:] = versions_of(held), modes_of(held)
 
     @contextmanager
     def as_noted(self) -> Iterator[None]:
         """Context with modules in their modes of the forward pass.
 
-        Raises ChangedTensorError if `func` reads what has been changed in place since.
+        Raises ChangedTensorError if `func` reads what has been changed since.
         """
         with in_modes(self.modes):
             self._refuse_changes()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from types import FunctionType, MethodType
@@ -18,14 +18,19 @@ DEEPEST = 4  # functions in closures of functions, containers in containers
 LONGEST = 1000  # containers: what is longer is a record, which is not looked through
 
 
-def held_by(func: Any, /) -> Iterator[tuple[str, Tensor | nn.Module]]:
-    """Names, tensors and Modules that a function may read, each once.
+def held_by(
+    func: Any, adjoint_params: Sequence[Tensor], /
+) -> Iterator[tuple[str, Tensor | nn.Module]]:
+    """Names, tensors and Modules that a function may read, and its parameters, each once.
 
     These are parameters, buffers and attributes of Modules and of other objects, what functions
     close over, and the globals that they name, also in lists, tuples and dictionaries of at most
     1000 entries.
     """
-    yield from _held(func, "", 0, set())
+    seen: set[int] = set()
+    yield from _held(func, "", 0, seen)
+    for k, x in enumerate(adjoint_params):
+        yield from _held(x, f"adjoint_params.{k}", 0, seen)
 
 
 def _held(
