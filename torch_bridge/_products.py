@@ -72,11 +72,12 @@ class Products:
         with torch.enable_grad():
             y = y.detach().requires_grad_()
             try:
-                value = torch.func.vmap(at_node, randomness="different")(t, y)
+                value = torch.func.vmap(at_node)(t, y)
                 possible = not _restored(before)
             except Exception:
-                # What torch.vmap can not do, from in-place changes of buffers to branches on
-                # values. If it is the field's own error, it will come again.
+                # What torch.vmap can not do: in-place changes of buffers, branches on values; and
+                # random numbers, for a function that seeds them has one mask, not one a node. If
+                # it is the field's own error, it will come again.
                 _restored(before)
                 possible = False
             if not possible:
