@@ -39,12 +39,12 @@ class Version(NamedTuple):
         return f"given other data{other}, as by `.data`, vector_to_parameters or Module.to"
 
 
-def versions_of(held: Iterable[tuple[str, Any]], /) -> list[Version]:
-    """Of the tensors among what a function holds."""
+def versions_of(tensors: Iterable[tuple[str, Tensor]], /) -> list[Version]:
+    """Of tensors by name, without those that have none."""
     return [
         Version(name, weakref.ref(x), x._version, _data_of(x))
-        for name, x in held
-        if isinstance(x, Tensor) and not x.is_inference()
+        for name, x in tensors
+        if not x.is_inference()
     ]
 
 
@@ -52,7 +52,7 @@ def _data_of(x: Tensor) -> tuple[Any, ...]:
     """Where the data is, by a reference that no later storage at its address equals."""
     try:
         where = weakref.ref(x.untyped_storage())
-        return where, x.dtype, tuple(x.shape), x.stride(), x.storage_offset()
+        return where, x.dtype, x.shape, x.stride(), x.storage_offset()
     except Exception:  # sparse, wrapped by torch.func, not yet initialized, or a class of its own
         return ()
 

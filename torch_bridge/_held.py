@@ -2,48 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import chain
 from types import FunctionType, MethodType
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
 from torch_bridge._right_hand_side_state import OWN
 
-__all__ = ["held_by"]
+__all__ = ["Held", "held_by"]
 
 DEEPEST = 4  # functions in closures of functions, containers in containers
 LONGEST = 1000  # containers: what is longer is a record, which is not looked through
 
 
-def held_by(
-    func: Any, adjoint_params: Sequence[Tensor], /
-) -> Iterator[tuple[str, Tensor | nn.Module]]:
-    """Names, tensors and Modules that a function may read, and its parameters, each once.
+class Held(NamedTuple):
+    """Tensors by name, and Modules, each once."""
+
+    tensors: list[tuple[str, Tensor]]
+    modules: list[nn.Module]
+
+
+def held_by(func: Any, adjoint_params: Sequence[Tensor], /) -> Held:
+    """What a function may read, and its parameters.
 
     These are parameters, buffers and attributes of Modules and of other objects, what functions
     close over, and the globals that they name, also in lists, tuples and dictionaries of at most
     1000 entries.
     """
-    seen: set[int] = set()
-    yield from _held(func, "", 0, seen)
+    found, seen = Held([], []), set[int]()
+    _add(found, func, "", 0, seen)
     for k, x in enumerate(adjoint_params):
-        yield from _held(x, f"adjoint_params.{k}", 0, seen)
+        _add(found, x, f"adjoint_params.{k}", 0, seen)
+    return found
 
 
-def _held(
-    value: Any, name: str, depth: int, seen: set[int]
-) -> Iterator[tuple[str, Tensor | nn.Module]]:
+def _add(found: Held, value: Any, name: str, depth: int, seen: set[int]) -> None:
     if id(value) in seen or depth > DEEPEST:
         return
     seen.add(id(value))
-    if isinstance(value, Tensor | nn.Module):
-        yield name, value
+    if isinstance(value, Tensor):
+        found.tensors.append((name, value))
+        return
+    if isinstance(value, nn.Module):
+        found.modules.append(value)
     for key, x in _inside(value):
         below = depth if isinstance(x, nn.Module) else depth + 1
-        yield from _held(x, f"{name}.{key}" if name and key else name or key, below, seen)
+        _add(found, x, f"{name}.{key}" if name and key else name or key, below, seen)
 
 
 def _inside(value: Any) -> Iterable[tuple[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import nn
 
@@ -19,13 +19,10 @@ class Mode(NamedTuple):
     training: bool
 
 
-def modes_of(held: Iterable[tuple[str, Any]], /) -> list[Mode]:
-    """Of the Modules among what a function holds; frozen ones have no mode."""
-    return [
-        Mode(weakref.ref(x), x.training)
-        for _, x in held
-        if isinstance(x, nn.Module) and hasattr(x, "training")
-    ]
+def modes_of(modules: Iterable[nn.Module], /) -> list[Mode]:
+    """Of Modules, without frozen ones, which have none."""
+    modes = ((module, getattr(module, "training", None)) for module in modules)
+    return [Mode(weakref.ref(module), mode) for module, mode in modes if mode is not None]
 
 
 @contextmanager
