@@ -91,7 +91,7 @@ class RightHandSideError(ValueError):
 
 
 class ChangedTensorError(RuntimeError):
-    """A tensor that a right-hand side reads, changed in place between forward and backward pass."""
+    """A tensor that a right-hand side reads, changed between forward and backward pass."""
 
 
 class FreedGraphError(RuntimeError):

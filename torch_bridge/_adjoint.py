@@ -130,12 +130,15 @@ def odeint_adjoint(
         not have; and, in the backward pass, where `func` uses a tensor that requires a gradient
         and is not among the parameters.
     odecore.errors.ChangedTensorError
-        In the backward pass, where a tensor that `func` reads was changed in place meanwhile.
+        In the backward pass, where a tensor that `func` reads was changed in place meanwhile, or
+        given other data (`p.data = x`).
 
     Warns
     -----
     odecore.errors.CallbackWarning
         Where `func` has callbacks that will not be called.
+    odecore.errors.RightHandSideWarning
+        In the backward pass, where `func` draws other random numbers than in the forward pass.
     odecore.errors.UnresolvedInterpolantWarning
         On the CPU, where the Chebyshev coefficients of the trajectory, or in the backward pass of
         the adjoint or of the integrand of the parameters' gradient, have not decayed to ten times
@@ -146,9 +149,12 @@ def odeint_adjoint(
     -----
     The state in the backward pass is the barycentric interpolant of the stored states, not a
     backward integration as in torchdiffeq, and the gradient of the parameters is a quadrature, not
-    a part of the ODE state; see `odecore.adjoint.restored`. Differentiating twice is refused. Of
-    tensors changed in place those are noticed that `func` holds, closes over or names; what it
-    reaches otherwise, or attributes bound to other tensors, are not.
+    a part of the ODE state; see `odecore.adjoint.restored`. Differentiating twice is refused.
+
+    The backward pass evaluates `func` again, with its modules in the mode, training or evaluation,
+    of the forward pass. Of modules and changed tensors those are noticed that `func` holds, closes
+    over or names; what it reaches otherwise, attributes bound to other tensors, and values written
+    through `.data` are not. Nor are draws from other random generators than torch's global ones.
 
     With `event_fn` the event is found first, and the solve is made again up to it: twice the
     evaluations, and the memory of an adjoint. Gradients of the state are those for the time held as
@@ -218,14 +224,13 @@ def odeint_adjoint(
     problem = setting.problem
     if len(problem.times) == 1:
         return problem.layout.state(problem.y0[None])
-    with setting.autocast.suspended(), one_solve():
+    # The pass ends when all that the solve moves is moved.
+    with setting.forward_pass(), setting.autocast.suspended(), one_solve():
         start = shifted_start(problem.y0, t, problem.field)
         y, _, *saved = _Solve.apply(kind, certifier, start, *setting.parameters)
         if y.device.type == "cpu" and not inside_transform():
             kind.warn_of_trajectory([x.detach() for x in saved])
-        outputs = problem.layout.state(shifted_outputs(y, problem.y0, t, problem.field))
-    setting.note_versions()  # all that the solve moves is moved
-    return outputs
+        return problem.layout.state(shifted_outputs(y, problem.y0, t, problem.field))
 
 
 class _Solve(torch.autograd.Function):
@@ -275,8 +280,8 @@ def _gradients(
 ) -> Gradients:
     """Solve backward, and look how good that is."""
     setting, cotangents = kind.setting, list(y_grad.unbind())
-    with torch.no_grad(), Autocast.current(y_grad.device).suspended(), one_solve():
-        setting.refuse_changes()
+    autocast = Autocast.current(y_grad.device)
+    with torch.no_grad(), autocast.suspended(), one_solve(), setting.backward_pass():
         found: Gradients = kind.gradients(saved, cotangents, norm)
         if y_grad.device.type == "cpu":
             kind.warn_of_gradients(found)

@@ -75,7 +75,7 @@ class Products:
 
         def evaluate() -> Tensor:
             with torch.enable_grad():
-                return torch.func.vmap(at_node, randomness="different")(t, y)
+                return torch.func.vmap(at_node)(t, y)
 
         before = [(module, dict(vars(module)), dict(module._buffers)) for module in self.modules]
         y = y.detach().requires_grad_()
@@ -83,8 +83,9 @@ class Products:
             value = evaluate()
             possible = not _restored(before)
         except Exception:
-            # What torch.vmap can not do, from in-place changes of buffers to branches on
-            # values. If it is the field's own error, it will come again.
+            # What torch.vmap can not do: in-place changes of buffers, branches on values; and random
+            # numbers, for a function that seeds them has one mask, not one a node. If it is the
+            # field's own error, it will come again.
             _restored(before)
             possible = False
         if not possible:

@@ -110,9 +110,9 @@ class _Solve:
     def run(self, y0: Tensor, tensors: Sequence[Tensor]) -> Tensor:
         """Solve forward."""
         self.adjoint = self.solver(y0, tensors)
-        with self.adjoint.setting.autocast.suspended():
+        setting = self.adjoint.setting
+        with setting.forward_pass(), setting.autocast.suspended():
             y, *self.saved = self.adjoint.record(y0)
-            self.adjoint.setting.note_versions()
             self.adjoint.warn_of_trajectory([x.detach() for x in self.saved])
         return y.clone()
 
