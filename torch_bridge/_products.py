@@ -83,9 +83,9 @@ class Products:
             value = evaluate()
             possible = not _restored(before)
         except Exception:
-            # What torch.vmap can not do: in-place changes of buffers, branches on values; and random
-            # numbers, for a function that seeds them has one mask, not one a node. If it is the
-            # field's own error, it will come again.
+            # What torch.vmap can not do: in-place changes of buffers, branches on values; and
+            # random numbers, for a function that seeds them has one mask, not one a node. If it
+            # is the field's own error, it will come again.
             _restored(before)
             possible = False
         if not possible:
