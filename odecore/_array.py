@@ -20,6 +20,7 @@ __all__ = [
     "combiner",
     "constant",
     "constant_like",
+    "copied",
     "is_like",
     "is_readable",
     "is_torch_array",
@@ -30,6 +31,7 @@ __all__ = [
     "nonzero",
     "on_host",
     "own",
+    "require_real",
     "tracks",
     "widened",
 ]
@@ -205,6 +207,18 @@ def as_float64(array: Any, label: str, /) -> np.ndarray:
     return np.array(array, dtype=np.float64)
 
 
+def require_real(value: Any, label: str, /) -> None:
+    """Raise TypeError for text, complex numbers and what makes no array; text would be read."""
+    try:
+        found = value if hasattr(value, "dtype") else np.asarray(value)
+    except ValueError:  # of sequences of several lengths
+        found = np.asarray(None)
+    kind = getattr(found.dtype, "kind", None)
+    number = kind != "O" or all(hasattr(x, "__float__") for x in found.flat)
+    if kind in ("S", "U") or "complex" in str(found.dtype) or not number:
+        raise TypeError(f"`{label}` must be a real number, or an array of them, got {value!r}")
+
+
 def largest(numbers: Iterable[Any], /) -> float:
     """The largest of numbers: NaN if one of them is, unlike `max`, and 0 if there is none."""
     return float(np.max([float(x) for x in numbers], initial=0.0))
@@ -221,6 +235,11 @@ def own(array: Any, /) -> Any:
     if is_torch_array(array) or is_jax_array(array):
         return array
     return namespace(array).asarray(array, copy=True)
+
+
+def copied(array: Any, /) -> Any:
+    """A copy, through which torch's gradients pass; jax's arrays do not change."""
+    return array.clone() if is_torch_array(array) else own(array)
 
 
 def is_readable(array: Any, /) -> bool:

@@ -8,6 +8,7 @@ __all__ = [
     "ChangedTensorError",
     "CallbackWarning",
     "CompileWarning",
+    "DriftError",
     "FreedGraphError",
     "MaxRejectsError",
     "MaxStepsError",
@@ -77,6 +78,10 @@ class NewtonFailedError(SolveError):
     """Newton's method did not solve the equations of an implicit step."""
 
 
+class DriftError(SolveError):
+    """A state that was integrated backwards has left the trajectory, and does not arrive."""
+
+
 class UncertifiedGradientError(RuntimeError):
     """A gradient whose estimated error is above the limit, where that was asked to be an error."""
 
@@ -86,7 +91,7 @@ class RightHandSideError(ValueError):
 
 
 class ChangedTensorError(RuntimeError):
-    """A tensor that a right-hand side reads, changed in place between forward and backward pass."""
+    """A tensor that a right-hand side reads, changed between forward and backward pass."""
 
 
 class FreedGraphError(RuntimeError):

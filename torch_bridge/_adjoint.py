@@ -9,12 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from odecore.adjoint import Gradients
+from odecore.adjoint import Gradients, budget
 from odecore.solve import Newton
 from torch_bridge._adjoint_choice import default_adjoint
 from torch_bridge._adjoint_refusals import (
     refuse_steps,
     refuse_unused,
+    require_inside,
     require_methods,
     warn_of_callbacks,
 )
@@ -31,6 +32,7 @@ from torch_bridge._restored_adjoint import Restored
 from torch_bridge._step_adjoints import Discrete, Reversed
 from torch_bridge._times import shifted_outputs, shifted_start
 from torch_bridge._transformed import NO_FORWARD_MODE, transformed
+from torch_bridge._unknown_options import require_choice
 
 __all__ = ["ADJOINTS", "odeint_adjoint"]
 
@@ -100,12 +102,13 @@ def odeint_adjoint(
         nodes of a panel together in any case.
     adjoint : {"restored", "reversed", "discrete"}, optional
         "restored": the state comes from an interpolant of the forward solve. "reversed": it is
-        integrated backwards, as in torchdiffeq, which drifts; `adjoint_options` takes
-        {"norm": "seminorm"}. "discrete": the exact transpose of the steps of a Runge-Kutta method,
-        made again from checkpoints; steps land on the output times, and `memory` is the budget for
-        states between them. By default "restored"; "discrete" where an interval between output
-        times has at most 4 fixed steps, the last of which ends there, and no option is given that
-        is for another adjoint: then the states of the steps are no more than nodes would be.
+        integrated backwards, as in torchdiffeq, which drifts, and raises DriftError where it runs
+        away; `adjoint_options` takes {"norm": "seminorm"}. "discrete": the exact transpose of the
+        steps of a Runge-Kutta method, made again from checkpoints; steps land on the output times,
+        and `memory` is the budget for states between them. By default "restored"; "discrete" where
+        an interval between output times has at most 4 fixed steps, the last of which ends there,
+        and no option is given that is for another adjoint: then the states of the steps are no more
+        than nodes would be.
     certificate : Certifier, float or bool, optional
         Estimate the relative error of the gradient in the backward pass, and warn where it is above
         the limit given, or, for True, above 100 rtol; see `Certifier`.
@@ -127,12 +130,15 @@ def odeint_adjoint(
         not have; and, in the backward pass, where `func` uses a tensor that requires a gradient
         and is not among the parameters.
     odecore.errors.ChangedTensorError
-        In the backward pass, where a tensor that `func` reads was changed in place meanwhile.
+        In the backward pass, where a tensor that `func` reads was changed in place meanwhile, or
+        given other data (`p.data = x`).
 
     Warns
     -----
     odecore.errors.CallbackWarning
         Where `func` has callbacks that will not be called.
+    odecore.errors.RightHandSideWarning
+        In the backward pass, where `func` draws other random numbers than in the forward pass.
     odecore.errors.UnresolvedInterpolantWarning
         On the CPU, where the Chebyshev coefficients of the trajectory, or in the backward pass of
         the adjoint or of the integrand of the parameters' gradient, have not decayed to ten times
@@ -143,9 +149,12 @@ def odeint_adjoint(
     -----
     The state in the backward pass is the barycentric interpolant of the stored states, not a
     backward integration as in torchdiffeq, and the gradient of the parameters is a quadrature, not
-    a part of the ODE state; see `odecore.adjoint.restored`. Differentiating twice is refused. Of
-    tensors changed in place those are noticed that `func` holds, closes over or names; what it
-    reaches otherwise, or attributes bound to other tensors, are not.
+    a part of the ODE state; see `odecore.adjoint.restored`. Differentiating twice is refused.
+
+    The backward pass evaluates `func` again, with its modules in the mode, training or evaluation,
+    of the forward pass. Of modules and changed tensors those are noticed that `func` holds, closes
+    over or names; what it reaches otherwise, attributes bound to other tensors, and values written
+    through `.data` are not. Nor are draws from other random generators than torch's global ones.
 
     With `event_fn` the event is found first, and the solve is made again up to it: twice the
     evaluations, and the memory of an adjoint. Gradients of the state are those for the time held as
@@ -162,8 +171,8 @@ def odeint_adjoint(
     Under torch.func (grad, vmap, jacrev) the parameters are those of `func`, a Module; vmap solves
     one sample after another, each with steps of its own, for the same `t`. Forward mode is refused.
     """
-    if adjoint not in (None, *ADJOINTS):
-        raise ValueError(f"`adjoint` must be one of {', '.join(ADJOINTS)}, got {adjoint!r}")
+    if adjoint is not None:
+        require_choice("adjoint", adjoint, ADJOINTS)
     given = {
         "adjoint_rtol": adjoint_rtol,
         "adjoint_atol": adjoint_atol,
@@ -179,6 +188,7 @@ def odeint_adjoint(
         with one_solve():
             return solved_again(partial(odeint, **forward), solve, func, y0, t, event_fn)
     refuse_unused(adjoint or "restored", given, nodes, memory, compile)
+    memory = budget(memory)
     of_restored = (*given.values(), nodes, memory, certificate, compile or None)
 
     def make(func: Any, y0: Any, t: Tensor, parameters: Iterable[Tensor] | None) -> Any:
@@ -194,15 +204,18 @@ def odeint_adjoint(
         if chosen == "discrete":
             refuse_steps(problem)
             return Discrete(setting, memory)
-        inside = collocates and not (nodes or memory or certificate)
-        return Restored(setting, nodes, memory, collocates, compile, inside)
+        if not collocates or memory is not None:  # beyond the budget it makes steps
+            require_inside(setting.backward)
+        return Restored(setting, nodes, memory, collocates, compile)
 
     certifier = Certifier.of(certificate)
     if inside_torch_func():
 
-        def pulled(kind: Any, saved: Sequence[Tensor], y_grad: Tensor) -> Gradients:
+        def pulled(
+            kind: Any, saved: Sequence[Tensor], y_grad: Tensor, asked: Sequence[bool]
+        ) -> Gradients:
             norm = kind.setting.adjoint_options.get("norm")
-            return _gradients(kind, certifier, saved, y_grad, norm)
+            return _gradients(kind, certifier, saved, y_grad, asked, norm)
 
         with one_solve():
             return transformed(make, pulled, func, y0, t, adjoint_params, NO_SECOND_DERIVATIVE)
@@ -211,14 +224,13 @@ def odeint_adjoint(
     problem = setting.problem
     if len(problem.times) == 1:
         return problem.layout.state(problem.y0[None])
-    with setting.autocast.suspended(), one_solve():
+    # The pass ends when all that the solve moves is moved.
+    with setting.forward_pass(), setting.autocast.suspended(), one_solve():
         start = shifted_start(problem.y0, t, problem.field)
         y, _, *saved = _Solve.apply(kind, certifier, start, *setting.parameters)
         if y.device.type == "cpu" and not inside_transform():
             kind.warn_of_trajectory([x.detach() for x in saved])
-        outputs = problem.layout.state(shifted_outputs(y, problem.y0, t, problem.field))
-    setting.note_versions()  # all that the solve moves is moved
-    return outputs
+        return problem.layout.state(shifted_outputs(y, problem.y0, t, problem.field))
 
 
 class _Solve(torch.autograd.Function):
@@ -249,7 +261,7 @@ class _Solve(torch.autograd.Function):
         empty, *tensors = ctx.saved_tensors  # unpacking also checks that nothing was overwritten
         saved = tensors[: len(tensors) - len(setting.parameters)]
         norm = ctx.adjoint_options.get("norm")
-        found = _gradients(kind, ctx.certifier, saved, y_grad, norm)
+        found = _gradients(kind, ctx.certifier, saved, y_grad, ctx.needs_input_grad[2:], norm)
         gradients, depends_on = (found.y0, *found.parameters), (empty, y_grad)
         return None, None, *(once_only(g, depends_on, NO_SECOND_DERIVATIVE) for g in gradients)
 
@@ -259,19 +271,25 @@ class _Solve(torch.autograd.Function):
 
 
 def _gradients(
-    kind: Any, certifier: Certifier | None, saved: Sequence[Tensor], y_grad: Tensor, norm: Any
+    kind: Any,
+    certifier: Certifier | None,
+    saved: Sequence[Tensor],
+    y_grad: Tensor,
+    asked: Sequence[bool],
+    norm: Any,
 ) -> Gradients:
     """Solve backward, and look how good that is."""
     setting, cotangents = kind.setting, list(y_grad.unbind())
-    with torch.no_grad(), Autocast.current(y_grad.device).suspended(), one_solve():
-        setting.refuse_changes()
+    autocast = Autocast.current(y_grad.device)
+    with torch.no_grad(), autocast.suspended(), one_solve(), setting.backward_pass():
         found: Gradients = kind.gradients(saved, cotangents, norm)
         if y_grad.device.type == "cpu":
             kind.warn_of_gradients(found)
         if certifier is not None:
             found = certifier.checked(
                 found, setting.products(saved[0]).nodes, lambda: kind.panels(saved),
-                cotangents, setting.problem.solver.tolerance, setting.accuracy,
+                cotangents, setting.problem.solver.tolerance,
+                {**setting.accuracy, "asked": asked, "parameters": setting.parameters},
             )  # fmt: skip
     return found
 

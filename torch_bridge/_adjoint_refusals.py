@@ -12,7 +12,13 @@ from torch_bridge._fields import inside_torch_func
 from torch_bridge._methods import Solver
 from torch_bridge._odeint import SCIPY_STEPS, Prepared
 
-__all__ = ["refuse_steps", "refuse_unused", "require_methods", "warn_of_callbacks"]
+__all__ = [
+    "refuse_steps",
+    "refuse_unused",
+    "require_inside",
+    "require_methods",
+    "warn_of_callbacks",
+]
 
 
 def refuse_unused(
@@ -35,7 +41,7 @@ def refuse_unused(
 
 
 def require_methods(*solvers: Solver) -> None:
-    """Refuse methods that are trained, and backward ones that leave their steps."""
+    """Refuse methods that are trained, and those that an adjoint does not have."""
     for solver in solvers:
         method = solver.method
         if method is None:
@@ -52,12 +58,17 @@ def require_methods(*solvers: Solver) -> None:
                 "does not have; use `odeint`, which differentiates the steps, or in a NeuralODE "
                 'adjoint="direct"'
             )
-    last = solvers[-1].method
-    outside = last.abscissae_outside if isinstance(last, Coefficients) else []
+
+
+def require_inside(backward: Solver) -> None:
+    """Refuse steps along an interpolant that leave it."""
+    method = backward.method
+    outside = method.abscissae_outside if isinstance(method, Coefficients) else []
     if outside:
         raise ValueError(
             f"the backward method evaluates outside its steps, at c = {outside}, where the "
-            "trajectory is not known; give an `adjoint_method` with abscissae in [0, 1]"
+            "trajectory is not known; give an `adjoint_method` with abscissae in [0, 1], or "
+            "adjoint='discrete'"
         )
 
 

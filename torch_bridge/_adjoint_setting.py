@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -11,10 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from torch_bridge._changed import Version, refuse_changes, versions_of
+from torch_bridge._draws import unrecorded
 from torch_bridge._fields import Autocast
+from torch_bridge._held import held_by
 from torch_bridge._methods import Solver
+from torch_bridge._modes import Mode, in_modes, modes_of
 from torch_bridge._odeint import Prepared
 from torch_bridge._products import Products
+from torch_bridge._redrawn import generator_states, warn_of_draws
 
 __all__ = ["Setting"]
 
@@ -24,8 +29,8 @@ class Setting:
     """A problem, its backward solver and its parameters.
 
     `field_later`, called in the backward pass, gives the field that `problem.field` was in the
-    forward one; `versions` are those at its end. `own_steps` says whether the backward steps have
-    options of their own.
+    forward one; `versions` and `modes` are those at its end, and `drawn` what `generator_states`
+    are there, if it drew. `own_steps` says whether the backward steps have options of their own.
     """
 
     problem: Prepared
@@ -36,13 +41,37 @@ class Setting:
     adjoint_options: dict[str, Any]
     own_steps: bool
     versions: list[Version] = field(default_factory=list)
+    modes: list[Mode] = field(default_factory=list)
+    drawn: list[bytes] = field(default_factory=list)
 
-    def note_versions(self) -> None:
-        """Remember, at the end of the forward pass, what `func` may read."""
-        self.versions[:] = versions_of(self.problem.func)
+    @contextmanager
+    def forward_pass(self) -> Iterator[None]:
+        """Context that remembers, at its end, what `func` may read and what it has drawn."""
+        device = self.problem.y0.device
+        before = generator_states(device)
+        with unrecorded():
+            yield
+        after = generator_states(device)
+        self.drawn[:] = after if after != before else []
+        held = held_by(self.problem.func, self.parameters)
+        self.versions[:], self.modes[:] = versions_of(held.tensors), modes_of(held.modules)
 
-    def refuse_changes(self) -> None:
-        """Raise ChangedTensorError if it reads what has been changed in place since."""
+    @contextmanager
+    def backward_pass(self) -> Iterator[None]:
+        """Context with modules in their modes of the forward pass.
+
+        Raises ChangedTensorError if `func` reads what has been changed since, and warns if it draws
+        other random numbers.
+        """
+        with in_modes(self.modes):
+            self._refuse_changes()
+            device = self.problem.y0.device
+            before = generator_states(device) if self.drawn else []
+            yield
+            if self.drawn:
+                warn_of_draws(self.drawn, before, device)
+
+    def _refuse_changes(self) -> None:
         problem = self.problem
         field = self.field_later(problem.y0)
         y = problem.layout.state(problem.y0)

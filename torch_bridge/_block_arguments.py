@@ -16,6 +16,7 @@ from odecore.tableaux import Coefficients
 from torch_bridge._adjoint_refusals import require_methods
 from torch_bridge._certifier import Certifier
 from torch_bridge._methods import ADAMS, Solver, is_adaptive, solver_of
+from torch_bridge._unknown_options import require_choice
 
 __all__ = [
     "SETTINGS",
@@ -123,8 +124,7 @@ def _check_gradients(
     solver: Solver | None, adjoint: str, nodes: Any, certificate: Any, compile: bool
 ) -> None:
     """Raise ValueError for gradients that can not be had so."""
-    if adjoint not in ADJOINTS:
-        raise ValueError(f"`adjoint` must be one of {', '.join(ADJOINTS)}, got {adjoint!r}")
+    require_choice("adjoint", adjoint, ADJOINTS)
     unused = ["nodes"] if nodes is not None and adjoint != "restored" else []
     if adjoint == "direct" and certificate is not None and certificate is not False:
         unused.append("certificate")

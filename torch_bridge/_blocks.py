@@ -28,6 +28,7 @@ from torch_bridge._normalization import normalized
 from torch_bridge._odeint import odeint
 from torch_bridge._one_solve import untraced
 from torch_bridge._right_hand_side import can_be_checked, check_rhs
+from torch_bridge._states import layout_of
 from torch_bridge._time_batch_norm import TimeBatchNorm
 from torch_bridge._unknown_options import keywords_of, refuse_unknown
 from torch_bridge._weight_normalization import weight_normalization
@@ -58,7 +59,8 @@ class NeuralODE(nn.Module):
         autocast: give fixed steps, rtol >= eps, or `y.float()`.
     adjoint : {"direct", "restored", "reversed", "discrete"}, optional
         Gradients through the steps (exact for the discrete map), or by `odeint_adjoint`, whose
-        memory does not grow with the steps.
+        memory does not grow with the steps. Under autocast, "direct" also keeps a copy of the
+        weights for each evaluation.
     nodes : int, optional
         For the restored adjoint.
     certificate : Certifier, float or bool, optional
@@ -166,8 +168,11 @@ class NeuralODE(nn.Module):
         return replica
 
     @untraced
-    def forward(self, y0: Tensor, t: Tensor | None = None) -> Tensor:
-        """Map the initial state to the final one, or, given times (n,), to the (n, ...) states."""
+    def forward(self, y0: Any, t: Tensor | None = None) -> Any:
+        """Map the initial state to the final one, or, given times (n,), to the (n, ...) states.
+
+        A state is a tensor or a tuple of tensors.
+        """
         self._check(y0, t)
         replaced = self.replaced
         if self._last[0] is not replaced[0] or self._last[1] != replaced[1]:
@@ -182,10 +187,10 @@ class NeuralODE(nn.Module):
             check_batched(solver, self.adjoint)
             return solver.average(lambda method, y: self._solved(method, y, t), y0)
         if isinstance(solver, nn.Module):  # others at each call: a program for each
-            return self._solved(solver(y0), y0, t)
+            return self._solved(solver(layout_of(y0).vector(y0)), y0, t)
         return self._solved(solver, y0, t, self.compiles)
 
-    def _solved(self, method: Any, y0: Tensor, t: Tensor | None, compiles: bool = False) -> Tensor:
+    def _solved(self, method: Any, y0: Any, t: Tensor | None, compiles: bool = False) -> Any:
         steps = None if self.steps is None else {"steps": self.steps * self.replaced[1]}
         rtol, atol = tolerances(self.rtol, self.atol)
         arguments: dict[str, Any] = {
@@ -209,9 +214,9 @@ class NeuralODE(nn.Module):
                 adjoint_params=None if isinstance(self.func, nn.Module) else (),
                 **arguments,
             )
-        return y[-1] if t is None else y
+        return y if t is not None else layout_of(y0).at(y, -1)
 
-    def _check(self, y0: Tensor, t: Tensor | None) -> None:
+    def _check(self, y0: Any, t: Tensor | None) -> None:
         """Look at the right-hand side once in each mode."""
         if self.check == "off" or self.training in self._checked:
             return

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import inf, isnan
+from math import inf
 from numbers import Integral
-from statistics import median
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from torch_bridge._consistency_report import SolverConsistencyReport
 from torch_bridge._evaluation import evaluating
 from torch_bridge._fields import Autocast
 from torch_bridge._methods import solver_of
+from torch_bridge._observed_order import observed_order
 from torch_bridge._paired_gap import PairedGap
 from torch_bridge._rounding_probe import rounding_unit
 from torch_bridge._sample_batches import batches_of, tensor_of
@@ -28,8 +28,6 @@ from torch_bridge._solved_by import SolvedBy
 from torch_bridge._step_ladder import LadderBound, ladder_bound, without_masks
 
 __all__ = ["ladder_of", "most_steps", "order_of", "solver_consistency"]
-
-SHARE_SEEN = 0.05  # of samples whose order must show for the order to count
 
 
 def solver_consistency(
@@ -192,7 +190,7 @@ def _report(
 ) -> SolverConsistencyReport:
     ratios = torch.cat([batch.ratio for batch in found]).tolist()
     changes = torch.cat([batch.ladder.changes for batch in found], dim=1)
-    orders = [x for batch in found for x in batch.ladder.order.tolist() if not isnan(x)]
+    orders = torch.cat([batch.ladder.orders for batch in found], dim=1)
     accuracy: tuple[float, ...] = ()
     gaps: tuple[PairedGap, ...] = ()
     if task == "classification" and all(batch.correct is not None for batch in found):
@@ -213,7 +211,7 @@ def _report(
         flipped=sum(int(batch.flipped.sum()) for batch in found),
         ratios=tuple(ratios),
         changes=tuple(float(row.median()) for row in torch.nan_to_num(changes, nan=inf)),
-        order=median(orders) if len(orders) > SHARE_SEEN * len(ratios) else None,
+        order=observed_order(orders.tolist(), expected),
         expected_order=expected,
         nonfinite=sum(int(batch.nonfinite.sum()) for batch in found),
         hidden=sum(int(batch.hidden.sum()) for batch in found),

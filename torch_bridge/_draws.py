@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from math import ceil
 
 import torch
@@ -27,6 +30,7 @@ __all__ = [
     "project",
     "sketch_generator",
     "sketch_size",
+    "unrecorded",
 ]
 
 #: The sketches of layers by name, with the one of the core that says their variance.
@@ -39,6 +43,8 @@ SKETCHES = {
 
 #: Those that sum all rows for each that is kept.
 DENSE = ("gaussian", "rademacher")
+
+_thread = threading.local()
 
 
 def sketch_size(rows: int, ratio: float) -> int:
@@ -110,12 +116,26 @@ def in_reentrant_checkpoint() -> bool:
     gradients; the second runs in the backward pass of that function. Both must take the same
     random numbers, though only the second draws.
     """
-    if inside_transform():
+    if inside_transform() or getattr(_thread, "unrecorded", False):
         return False
     if not (torch.is_grad_enabled() or forward_ad._is_fwd_grad_enabled()):
         return not torch.is_inference_mode_enabled()
     node = torch._C._current_autograd_node() if in_backward() else None
     return node is not None and node.name() == "CheckpointFunctionBackward"
+
+
+@contextmanager
+def unrecorded() -> Iterator[None]:
+    """Context of a pass that is not repeated and has no gradient, as the forward one of an adjoint.
+
+    It looks like the first of a reentrant checkpoint, but nothing needs to be drawn in it.
+    """
+    before = getattr(_thread, "unrecorded", False)
+    _thread.unrecorded = True
+    try:
+        yield
+    finally:
+        _thread.unrecorded = before
 
 
 def sketch_generator(device: torch.device) -> torch.Generator | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import inf, log
 from typing import Any
 
@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from odecore.tableaux import Coefficients
 from torch_bridge._solver_set import SolverSet, checked_weights, coefficients_of
+from torch_bridge._states import layout_of
 
 __all__ = ["ModelEnsemble", "SolverEnsemble", "log_mean_probability"]
 
-Solve = Callable[[Any, Tensor], Tensor]
+Solve = Callable[[Any, Any], Any]
 
 
 class SolverEnsemble(nn.Module):
@@ -62,16 +63,24 @@ class SolverEnsemble(nn.Module):
         """The methods for one solve."""
         return tuple(self.solvers.method(k, like) for k in range(len(self.solvers)))
 
-    def average(self, solve: Solve, y0: Tensor) -> Tensor:
-        """The weighted mean of `solve(method, y0)`."""
-        methods = self(y0)
+    def average(self, solve: Solve, y0: Any) -> Any:
+        """The weighted mean of `solve(method, y0)`, a tensor or a tuple of tensors."""
+        layout = layout_of(y0)
+        methods = self(layout.vector(y0))
         if self.batched:
+            if layout.shapes is not None:
+                raise ValueError("`batched` needs a state that is one tensor; leave it out")
             if y0.ndim == 0:
                 raise ValueError("`batched` needs a state with an axis for the batch, got a scalar")
             y = solve(stacked(coefficients_of(methods), y0), torch.cat([y0] * len(methods)))
             outputs = y.tensor_split(len(methods), dim=y.ndim - y0.ndim)  # behind times, if any
         else:
             outputs = [solve(method, y0) for method in methods]
+        if layout.shapes is None:
+            return self._mean(outputs)
+        return layout.rebuilt(map(self._mean, zip(*outputs, strict=True)))
+
+    def _mean(self, outputs: Iterable[Tensor]) -> Tensor:
         first, *rest = (w * y for w, y in zip(self.solvers.weights, outputs, strict=True))
         return sum(rest, first)
 

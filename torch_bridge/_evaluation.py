@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Lock
 
 import torch
 from torch import nn
@@ -11,16 +13,39 @@ from torch import nn
 __all__ = ["evaluating", "untouched_gradients", "untouched_randomness"]
 
 
+@dataclass
+class _Mode:
+    """Of a module that is evaluated: what it goes back to after the last of its evaluations."""
+
+    training: bool
+    evaluations: int = 0
+
+
+_modes: dict[int, _Mode] = {}  # by id of modules, which their evaluations keep alive
+_changes = Lock()  # of `_modes`
+
+
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Switch all modules to evaluation; afterwards each is in the mode it was in."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    """Switch all modules to evaluation; afterwards each is in the mode it was in.
+
+    Of evaluations at a time, in threads or one in another, of models that may share modules, the
+    first of a module notes its mode, and the last puts it back.
+    """
+    modules = list(model.modules())
+    with _changes:
+        for module in modules:
+            _modes.setdefault(id(module), _Mode(module.training)).evaluations += 1
     try:
+        model.eval()
         yield
     finally:
-        for module, training in modes:
-            module.training = training
+        with _changes:
+            for module in modules:
+                mode = _modes[id(module)]
+                mode.evaluations -= 1
+                if not mode.evaluations:
+                    module.training = _modes.pop(id(module)).training
 
 
 @contextmanager

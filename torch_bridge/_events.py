@@ -49,13 +49,13 @@ def until_event(
     start, forward = times[0], times[-1] > times[0]
     direction = 1.0 if forward else -1.0
     with torch.no_grad():
-        signs = torch.sign(function(_time(start, y0), y0))
+        signs = torch.sign(function(_time(start, y0), y0.detach()))
     if bool((signs == 0).any()):
         return start, y0
 
     def value(t: Any, y: Tensor) -> Tensor:
         with torch.no_grad():
-            return torch.min(function(_time(t, y), y) * signs)
+            return torch.min(function(_time(t, y), y.detach()) * signs)
 
     event = Event(value, terminal=True)
     arguments = {k: v for k, v in arguments.items() if k not in ("grid", "steps", "max_steps")}

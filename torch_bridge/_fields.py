@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ __all__ = [
     "is_batched",
     "is_plain",
     "read_times",
+    "refusing_vmap",
     "require_state",
     "times_of",
 ]
@@ -43,8 +45,13 @@ class Autocast:
         return cls(kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
 
     def entered(self) -> torch.autocast:
-        """Context with this state."""
-        return torch.autocast(self.device, dtype=self.dtype, enabled=self.enabled)
+        """Context with this state.
+
+        Where gradients are recorded, weights are cast at each call: one copy for the whole solve
+        would sum the gradients of all stages in its own few digits.
+        """
+        cached = torch.is_autocast_cache_enabled() and not torch.is_grad_enabled()
+        return torch.autocast(self.device, self.dtype, self.enabled, cached)
 
     def suspended(self) -> torch.autocast:
         """Context without autocast on this device."""
@@ -155,6 +162,22 @@ def read_times(t: Tensor) -> list[float]:
             )
         t = torch._C._functorch.get_unwrapped(t)
     return t.tolist()
+
+
+@contextmanager
+def refusing_vmap() -> Iterator[None]:
+    """Raise ValueError, with the remedies, where torch.vmap maps over what is read in a solve."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not (inside_torch_func() and str(error).startswith("vmap: It looks like you're")):
+            raise
+        raise ValueError(
+            "torch.vmap can not map over values that are read, and adaptive, implicit and Adams "
+            "methods read the state for their steps, events for their time: use `odeint_adjoint` "
+            'or NeuralODE(adjoint="restored"), "discrete" or "reversed", which solve each sample '
+            "by itself, or an explicit method with the option `steps`; find events in a loop"
+        ) from error
 
 
 def inside_torch_func() -> bool:

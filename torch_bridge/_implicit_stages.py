@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from torch_bridge._fields import is_batched
+from torch_bridge._products import serves_once
 
 __all__ = ["differentiated_stages"]
 
@@ -30,15 +31,23 @@ def differentiated_stages(
         return stages
     states = [Y if Y.requires_grad else Y.detach().requires_grad_() for Y in states]
     values = [fun(t, Y) for t, Y in zip(times, states, strict=True)]
-    pulls = [_pull(value, Y) for value, Y in zip(values, states, strict=True)]
+    points = zip(times, values, states, strict=True)
+    pulls = [_pull(fun, t, value, Y) for t, value, Y in points]
     return list(_Stages.apply(transposed, pulls, torch.stack(stages), torch.stack(values)))
 
 
-def _pull(value: Tensor, Y: Tensor) -> Pull:
+def _pull(fun: Callable[[Any, Tensor], Tensor], t: float, value: Tensor, Y: Tensor) -> Pull:
     def pull(v: Tensor) -> Tensor:
         if not value.requires_grad:
             return torch.zeros_like(v)
-        (found,) = torch.autograd.grad(value, Y, v, retain_graph=True, allow_unused=True)
+        try:
+            (found,) = torch.autograd.grad(value, Y, v, retain_graph=True, allow_unused=True)
+        except RuntimeError as error:
+            if not serves_once(error):
+                raise
+            with torch.enable_grad():
+                y = Y.detach().requires_grad_()
+                (found,) = torch.autograd.grad(fun(t, y), y, v, allow_unused=True)
         return torch.zeros_like(v) if found is None else found
 
     return pull

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from math import ceil
 from numbers import Real
 from typing import Any
@@ -14,7 +13,8 @@ from torch import Tensor
 
 from odecore.solve import Adams, Newton, StepControl
 from odecore.tableaux import ButcherTableau, Coefficients, catalogue, tableau
-from torch_bridge._unknown_options import refuse_unknown
+from torch_bridge._scipy import SOLVERS
+from torch_bridge._unknown_options import nearest, refuse_unknown, require_choice
 
 __all__ = ["Method", "Solver", "is_adaptive", "solver_of"]
 
@@ -221,15 +221,19 @@ def solver_of(
     options = dict(options or {})
     method = _of_catalogue(method)
     if isinstance(method, str) and method not in NAMES:
-        near = get_close_matches(method, (*NAMES, *catalogue()), n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        if method.upper() in map(str.upper, SOLVERS):
+            tableau(method)  # raises, with the method nearest to SciPy's
+        hint = nearest(method, (*NAMES, *catalogue())) or ";"
         raise ValueError(
-            f"no method {method!r}: {hint}known names are {', '.join(NAMES)}, and those of "
+            f"no method {method!r}{hint} known names are {', '.join(NAMES)}, and those of "
             "`odecore.tableaux.catalogue()`"
         )
     for name, value in (("rtol", rtol), ("atol", atol)):
         if isinstance(value, Real) and not 0 <= value < float("inf"):
-            raise ValueError(f"`{name}` must be finite and not negative, got {value!r}")
+            raise ValueError(
+                f"`{name}` must be finite and not negative, got {value!r}; 0 leaves errors to the "
+                "other tolerance"
+            )
         if isinstance(value, Tensor) and value.requires_grad:
             raise ValueError(f"`{name}` must not require a gradient; detach it")
     if method == SCIPY:
@@ -288,8 +292,7 @@ def _fixed(chosen: Any, options: dict[str, Any], own: dict[str, Any]) -> Solver:
         raise ValueError(f"`{given[0]}` and `{given[1]}` exclude each other; give one")
     interpolations = {"linear": "linear", "cubic": "hermite", "full": "full"}
     interp = options.get("interp", "linear")
-    if interp not in interpolations:
-        raise ValueError(f"`interp` must be one of {', '.join(interpolations)}, got {interp!r}")
+    require_choice("interp", interp, interpolations)
     step_size = options.get("step_size")
     if isinstance(step_size, Tensor):
         step_size = float(step_size)

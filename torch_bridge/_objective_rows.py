@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 from odecore.errors import FreedGraphError
+from torch_bridge._hooks import gradients_after_hooks
 from torch_bridge._leaves import hides_leaves
 from torch_bridge._unformed_gradients import UnformedWeight
 
@@ -231,7 +232,7 @@ def _one_pass(
     some: Sequence[Tensor], inputs: Sequence[Tensor | GradientEdge], keep: bool
 ) -> list[Row]:
     if len(some) == 1:
-        return [torch.autograd.grad(some[0], inputs, retain_graph=keep, allow_unused=True)]
+        return [gradients_after_hooks(some[0], inputs, retain_graph=keep, allow_unused=True)]
     stacked = torch.stack(tuple(some))
     each = torch.eye(len(some), dtype=stacked.dtype, device=stacked.device)
     try:

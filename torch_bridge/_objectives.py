@@ -60,7 +60,8 @@ def equiangular_backward(
         gradient are skipped. The direction is added to `.grad`, as `backward` does.
     shared : Tensor or iterable of Tensor, optional
         Features through which, and only through which, the losses depend on `parameters`, none
-        computed from another. The heads above are then differentiated once, down to the features.
+        computed from another. The heads above are then differentiated once, down to the features,
+        whose tensors' hooks see each loss's gradient once.
     task_specific : iterable of Tensor, optional
         Parameters that belong to one loss each: they get its plain gradient.
     gramian : {"parameters", "features"}, optional
@@ -97,7 +98,7 @@ def equiangular_backward(
         If there is no loss, a loss is not a scalar that depends on a parameter, no parameter
         requires a gradient, a gradient is sparse, `chunk` losses draw in one pass, a loss goes
         around the features, through a reentrant checkpoint, or shares a parameter in
-        `task_specific`. No `.grad` was touched.
+        `task_specific`, or one of these is below features with hooks. No `.grad` was touched.
     odecore.errors.NonfiniteGradientError
         If a gradient is not finite; it names the objectives. No `.grad` was touched.
     odecore.errors.FreedGraphError

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from math import isfinite, log2
+from math import isfinite, isnan, log2
+from statistics import median
 
-__all__ = ["SHORT", "order_remark"]
+__all__ = ["SHORT", "observed_order", "order_remark"]
 
+SHARE_SEEN = 0.5  # of samples whose order must show for their median to stand for all
 SHORT = 0.5  # below its order by which a method has not shown it
 RISING = 0.5  # from the first to the last rungs, beyond what scatters
 #: A jump of derivative number q - 1 leaves order q; above which observed order q is told.
@@ -16,6 +18,36 @@ JUMPS = (
     (1.25, 2, "its first derivative jumps (as of ReLU, abs, clamp, max)"),
     (0.7, 1, "it jumps itself (as sign, round, comparisons)"),
 )
+
+
+def observed_order(orders: Sequence[Sequence[float]], expected: float) -> float | None:
+    """Median order of samples on the last rungs that show it; None where rounding hides it.
+
+    Parameters
+    ----------
+    orders : sequence of sequence of float
+        Of each two consecutive changes, then of each sample; NaN where rounding may hide it.
+    expected : float
+
+    Notes
+    -----
+    The rungs are the same for all samples, so that none is taken for its order. Where rounding
+    hides the last ones, an order that is short on earlier ones counts only if it has not risen
+    by more than 1/2 from those before: else, and on the first, it may not have shown itself yet.
+    (An order that is off by e because of the next term of the error, e halving at each rung, has
+    risen by e.)
+    """
+    last = len(orders) - 1
+    for k in range(last, -1, -1):
+        seen = [j for j, order in enumerate(orders[k]) if not isnan(order)]
+        if len(seen) <= SHARE_SEEN * len(orders[k]):
+            continue
+        order = median(orders[k][j] for j in seen)
+        if k == last or order >= expected - SHORT:
+            return order
+        before = [orders[k - 1][j] for j in seen if not isnan(orders[k - 1][j])] if k else []
+        return order if before and order - median(before) <= RISING else None
+    return None
 
 
 def order_remark(order: float | None, expected: float, changes: Sequence[float]) -> str:

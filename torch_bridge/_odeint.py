@@ -14,7 +14,7 @@ from odecore.tableaux import Coefficients
 from torch_bridge._callbacks import observer_of, warn_uncalled
 from torch_bridge._compiled import compiled_kernels
 from torch_bridge._events import moved_to_event, until_event
-from torch_bridge._fields import as_field, inside_transform, times_of
+from torch_bridge._fields import as_field, inside_transform, refusing_vmap, times_of
 from torch_bridge._jacobian import newton_of
 from torch_bridge._methods import Method, Solver, is_implicit, solver_of
 from torch_bridge._once import IMPLICIT, first_only
@@ -113,6 +113,10 @@ def odeint(
     RuntimeError through steps of implicit Runge-Kutta methods. Outputs of adaptive methods come
     from dense output of the method's full order.
 
+    torch.vmap maps over explicit methods in given steps. Steps of others (adaptive, implicit, with
+    a corrector) are chosen by values of the state, which it hides: ValueError; `odeint_adjoint`
+    solves each sample by itself there.
+
     On an accelerator a solve in fixed steps never waits for the device: times there are not read
     (nor checked to be monotone), unless a grid needs them.
 
@@ -124,7 +128,7 @@ def odeint(
     torch.Size([3, 2])
     """
     problem = prepare(func, y0, t, rtol, atol, method, options, compile)
-    with one_solve():
+    with one_solve(), refusing_vmap():
         return problem.until(event_fn) if event_fn is not None else problem.outputs()
 
 
@@ -301,12 +305,11 @@ def odeint_event(
     layout = layout_of(y0)
     vector = layout.vector(y0)
     field = as_field(layout.field(func), vector)
-    with one_solve():
+    with one_solve(), refusing_vmap():
         start = shifted_start(vector, first, field)
         event_t, solution = odeint_interface(
             func, layout.state(start), t.detach(), event_fn=event_fn, **kwargs
         )
-        whole = layout.shapes is None
-        end = solution[-1] if whole else layout.vector(tuple(s[-1] for s in solution))
+        end = layout.vector(layout.at(solution, -1))
         event_t, end = moved_to_event(field, layout.function(event_fn), event_t.detach(), end)
     return event_t, layout.state(torch.stack([vector, end]))

@@ -76,3 +76,7 @@ class _Once(torch.autograd.Function):
         if gradient is not None:
             raise RuntimeError(ctx.reason)
         return (None,) * ctx.inputs
+
+    @staticmethod
+    def jvp(ctx: Any, *_: Any) -> Tensor:
+        raise RuntimeError(ctx.reason)

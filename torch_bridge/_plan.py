@@ -19,6 +19,7 @@ from torch_bridge._layer_groups import (
 )
 from torch_bridge._layer_step import watched_step
 from torch_bridge._sketched_module import SketchedModule
+from torch_bridge._unknown_options import nearest
 
 __all__ = ["LayerPlan", "SketchPlan", "plan"]
 
@@ -261,9 +262,7 @@ def _require_choice(budget: float | None, noise: float | None, sketch: str, unit
         if value is not None and not 0 < value < inf:
             raise ValueError(f"`{name}` must be a positive number, got {value!r}")
     if sketch not in PLANNED:
-        raise ValueError(
-            f"`sketch` must be one of {', '.join(PLANNED)}, got {sketch!r}: others keep dense "
-            "matrices, larger than what they save"
-        )
+        hint = nearest(sketch, PLANNED) or ": others keep dense matrices, larger than they save"
+        raise ValueError(f"`sketch` must be one of {', '.join(PLANNED)}, got {sketch!r}{hint}")
     if units not in ("auto", "rows", "first"):
         raise ValueError(f"`units` must be one of auto, rows, first, got {units!r}")

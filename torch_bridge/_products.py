@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from odecore.adjoint import Panel, Pull, node_by_node
 from torch_bridge._hooks import hooks_suspended
 
-__all__ = ["Products", "leaves_of"]
+__all__ = ["Products", "leaves_of", "serves_once"]
 
 Field = Callable[[Any, Any], Any]
 
@@ -47,16 +47,21 @@ class Products:
         self.looks_always = looks_always or not self.tensors
         self.checked = False
         self.unlisted: dict[int, Tensor] = {}
+        self.donates = False  # what autograd keeps of an evaluation, so that it serves once
 
     def point(self, t: Any, y: Tensor) -> tuple[Tensor, Pull]:
         """The field linearized at a point."""
-        with torch.enable_grad():
-            y = y.detach().requires_grad_()
-            value = self.field(t, y)
+        y = y.detach().requires_grad_()
+
+        def evaluate() -> Tensor:
+            with torch.enable_grad():
+                return self.field(t, y)
+
+        value = evaluate()
         if self.looks_always or not self.checked:
             self._refuse_unlisted(value, y)
             self.checked = True
-        return value.detach(), self._pull(value, y)
+        return value.detach(), self._pull(evaluate, value, y)
 
     def nodes(self, t: Tensor, y: Tensor) -> tuple[Tensor, Pull]:
         """The field linearized at times (m,) and states (m, ...), in one evaluation if possible."""
@@ -68,23 +73,27 @@ class Products:
             value: Tensor = traced()(t, y)  # made here, where it sees that it is traced
             return value
 
+        def evaluate() -> Tensor:
+            with torch.enable_grad():
+                return torch.func.vmap(at_node)(t, y)
+
         before = [(module, dict(vars(module)), dict(module._buffers)) for module in self.modules]
-        with torch.enable_grad():
-            y = y.detach().requires_grad_()
-            try:
-                value = torch.func.vmap(at_node, randomness="different")(t, y)
-                possible = not _restored(before)
-            except Exception:
-                # What torch.vmap can not do, from in-place changes of buffers to branches on
-                # values. If it is the field's own error, it will come again.
-                _restored(before)
-                possible = False
-            if not possible:
-                self.traced = None
-                return self._one_by_one(t, y)
+        y = y.detach().requires_grad_()
+        try:
+            value = evaluate()
+            possible = not _restored(before)
+        except Exception:
+            # What torch.vmap can not do: in-place changes of buffers, branches on values; and
+            # random numbers, for a function that seeds them has one mask, not one a node. If it
+            # is the field's own error, it will come again.
+            _restored(before)
+            possible = False
+        if not possible:
+            self.traced = None
+            return self._one_by_one(t, y)
         if _unlisted(value, (y, *self.tensors)):
             self.look(t[0], y[0])
-        return value.detach(), self._pull(value, y)
+        return value.detach(), self._pull(evaluate, value, y)
 
     def look(self, t: Any, y: Tensor) -> None:
         """Look for gradients that would be lost: leaves that come again are not func's own."""
@@ -114,10 +123,21 @@ class Products:
         found: tuple[Tensor, Pull] = node_by_node(self.point)(t, y.detach())
         return found
 
-    def _pull(self, value: Tensor, y: Tensor) -> Pull:
+    def _pull(self, evaluate: Callable[[], Tensor], value: Tensor, y: Tensor) -> Pull:
+        whole = [value]
+
+        def pulled(inputs: tuple[Tensor, ...], a: Tensor) -> tuple[Tensor, ...]:
+            if not self.donates:
+                try:
+                    return _pull_back(value, inputs, a, again=True)
+                except RuntimeError as error:  # which leaves the graph whole
+                    if not serves_once(error):
+                        raise
+                    self.donates = True
+            return _pull_back(whole.pop() if whole else evaluate(), inputs, a, again=False)
+
         def pull(a: Tensor, parameters: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
-            inputs = (y, *self.tensors) if parameters else (y,)
-            state, *rest = _pull_back(value, inputs, a)
+            state, *rest = pulled((y, *self.tensors) if parameters else (y,), a)
             return state, tuple(rest)
 
         return pull
@@ -152,15 +172,25 @@ def _restored(before: Sequence[tuple[nn.Module, dict[str, Any], dict[str, Any]]]
     return found
 
 
-def _pull_back(value: Tensor, inputs: tuple[Tensor, ...], a: Tensor) -> tuple[Tensor, ...]:
+def _pull_back(
+    value: Tensor, inputs: tuple[Tensor, ...], a: Tensor, *, again: bool
+) -> tuple[Tensor, ...]:
     """To a state, the first, and to parameters, whose hooks are for their gradient."""
     if not value.requires_grad:
         return tuple(map(torch.zeros_like, inputs))
     with hooks_suspended(inputs[1:]):
-        found = torch.autograd.grad(value, inputs, a, allow_unused=True, retain_graph=True)
+        found = torch.autograd.grad(value, inputs, a, allow_unused=True, retain_graph=again)
     return tuple(
         torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)
     )
+
+
+def serves_once(error: RuntimeError) -> bool:
+    """Whether a graph was not kept because `torch.compile` made its backward function for one use.
+
+    It does if the first backward pass through that function keeps no graph.
+    """
+    return "donated buffers" in str(error)
 
 
 def leaves_of(value: Tensor) -> list[Tensor]:

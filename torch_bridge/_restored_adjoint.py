@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
-from math import hypot, inf
 from typing import Any
 
 import torch
@@ -32,17 +31,20 @@ KINKS = "where the function has kinks (ReLU) give it a smooth activation"
 class Restored:
     """Saves the states at the nodes; `made` holds the panels without them, and their numbers.
 
-    `compiles` says whether the collocated adjoint is compiled, `inside` whether output times may
-    be inside of panels.
+    `compiles` says whether the collocated adjoint is compiled.
     """
 
     setting: Setting
     nodes: int | None
-    memory: float | None
+    memory: int | None
     collocates: bool
     compiles: bool = False
-    inside: bool = False
     made: list[tuple[Panel, int]] = field(default_factory=list)
+
+    @property
+    def inside(self) -> bool:
+        """Whether output times may be inside of panels."""
+        return self.collocates and self.nodes is None
 
     def record(self, y0: Tensor) -> tuple[Tensor, ...]:
         """Solve forward: the states at output times, and those to be saved."""
@@ -72,8 +74,8 @@ class Restored:
         products = setting.products(saved[0])
         wanted: dict[str, Any] = {"parameters": bool(setting.parameters)}
         batch = None
-        if self.memory not in (None, inf):
-            batch = max(1, int(self.memory // max(1, products.bytes_saved(panels[-1]))))
+        if self.memory is not None:
+            batch = max(1, self.memory // max(1, products.bytes_saved(panels[-1])))
         if self.collocates and (batch is None or batch >= max(m for _, m in self.made)):
             wanted.update(setting.accuracy)
             if self.compiles:
@@ -103,19 +105,8 @@ class Restored:
     def warn_of_gradients(self, found: Gradients) -> None:
         """Warn if they do not resolve the adjoint, or the integrand of the parameters."""
         self._warn(float(found.tail), ADJOINT, KINKS)
-        if not self._is_rounding(found):
+        if not found.is_rounding(self.setting.problem.y0, self.setting.parameters):
             self._warn(float(found.quadrature), QUADRATURE, KINKS)
-
-    def _is_rounding(self, found: Gradients) -> bool:
-        """Whether the parameters' gradient is zero but for rounding: its error means nothing then.
-
-        Rounding y0 changes the loss by eps |dL/dy0| |y0|, a change of the parameters by their own
-        size by |dL/dtheta| |theta|. Parameters that are all zero have no size.
-        """
-        y0, parameters = self.setting.problem.y0, self.setting.parameters
-        size, change = _norm(parameters), _norm(found.parameters)
-        unit = 100 * torch.finfo(y0.dtype).eps * _norm([found.y0]) * _norm([y0])
-        return size > 0 and change * size <= unit
 
     def _warn(self, size: float, what: str, *remedies: str) -> None:
         problem, autocast = self.setting.problem, self.setting.autocast
@@ -132,7 +123,3 @@ class Restored:
                 UnresolvedInterpolantWarning,
                 stacklevel=5,
             )
-
-
-def _norm(tensors: Sequence[Tensor]) -> float:
-    return hypot(*(float(torch.linalg.vector_norm(x)) for x in tensors))

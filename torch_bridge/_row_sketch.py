@@ -18,6 +18,7 @@ from torch_bridge._draws import (
     sketch_size,
 )
 from torch_bridge._row_storage import decoded, encoded, require_storage
+from torch_bridge._unknown_options import require_choice
 
 __all__ = ["RowSketch", "estimated_product", "require_options", "row_sketch"]
 
@@ -75,8 +76,7 @@ def require_options(ratio: float, sketch: str, storage: torch.dtype | None = Non
     """Raise ValueError unless rows can be sketched like this."""
     if not isinstance(ratio, Real) or not 0 < ratio <= 1:
         raise ValueError(f"`ratio` must satisfy 0 < ratio <= 1, got {ratio!r}")
-    if sketch not in SKETCHES:
-        raise ValueError(f"`sketch` must be one of {', '.join(SKETCHES)}, got {sketch!r}")
+    require_choice("sketch", sketch, SKETCHES)
     require_storage(storage)
 
 

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from odecore.errors import SolveError
 from odecore.solve import Statistics, Status, Trajectory
+from torch_bridge._unknown_options import require_choice
 
-__all__ = ["scipy_solve"]
+__all__ = ["SOLVERS", "scipy_solve"]
 
 SOLVERS = ("RK45", "RK23", "DOP853", "Radau", "BDF", "LSODA")
 
@@ -33,8 +34,7 @@ def scipy_solve(
 
     options = dict(options)
     solver = options.pop("solver", "LSODA")
-    if solver not in SOLVERS:
-        raise ValueError(f"`solver` must be one of {', '.join(SOLVERS)}, got {solver!r}")
+    require_choice("solver", solver, SOLVERS)
     if y0.is_complex():
         raise ValueError("SciPy's solvers take real states here; view the state as real pairs")
 

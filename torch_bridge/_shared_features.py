@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
+from torch_bridge._hooks import gradients_after_hooks, hooks_suspended
 from torch_bridge._leaves import edges, reached
 from torch_bridge._objective_rows import Row, check_row, differentiated, naming_cause
 
@@ -63,8 +64,9 @@ def heads_only(
     *,
     retain_graph: bool,
 ) -> tuple[list[Row], list[Row]]:
-    """Gradients down to the features and to each loss's own parameters, and no further."""
+    """Gradients down to the features, after their hooks, and to each loss's own parameters."""
     _check_no_way_around(losses, features, parameters)
+    _check_hooks(features, own)
     rows = differentiated(losses, (*features, *own), retain_graph=retain_graph)
     count = len(features)
     for i, row in enumerate(rows):
@@ -81,7 +83,10 @@ def through(
     retain_graph: bool,
     chunk: int = 1,
 ) -> list[Row]:
-    """Pull gradients at the features back to the parameters, `chunk` rows in one pass by vmap."""
+    """Pull gradients at the features back to the parameters, `chunk` rows in one pass by vmap.
+
+    They have passed the features' hooks already.
+    """
     found: list[Row] = []
     for start in range(0, len(rows), chunk):
         some = rows[start : start + chunk]
@@ -91,8 +96,8 @@ def through(
             for k, z in enumerate(features)
         ]
         one = len(some) == 1
-        with naming_cause("`shared`"):
-            grads = torch.autograd.grad(
+        with naming_cause("`shared`"), hooks_suspended(features):
+            grads = gradients_after_hooks(
                 features,
                 parameters,
                 [c[0] if one else torch.stack(c) for c in columns],
@@ -123,4 +128,17 @@ def _check_no_way_around(
                     f"losses[{i}] must reach the shared parameters through `shared` only, and "
                     f"reaches parameters[{k}] on another way; list that parameter in "
                     "`task_specific`, add the tensor on that way to `shared`, or leave it out"
+                )
+
+
+def _check_hooks(features: tuple[Tensor, ...], own: tuple[Tensor, ...]) -> None:
+    """Refuse hooks of features below which a pass goes on: torch captures before them there."""
+    for i, z in enumerate(features):
+        below = reached(z) if z._backward_hooks else {}
+        for k, p in enumerate(own):
+            if id(p) in below:
+                raise ValueError(
+                    "`task_specific` parameters must not be below features with hooks; number "
+                    f"{k} is below shared[{i}]: compute the losses from `x.view_as(x)` of this "
+                    "tensor, and give that view in `shared`"
                 )

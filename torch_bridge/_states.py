@@ -53,6 +53,12 @@ class Layout:
             start = end
         return self.rebuilt(parts)
 
+    def at(self, states: Any, number: int) -> Any:
+        """One of the user's states (n, ...) at several times."""
+        if self.shapes is None:
+            return states[number]
+        return self.rebuilt(part[number] for part in states)
+
     def rebuilt(self, parts: Iterable[Tensor]) -> tuple[Tensor, ...]:
         """A tuple of the user's kind."""
         return tuple(parts) if self.kind is tuple else self.kind(*parts)
@@ -73,6 +79,8 @@ class Layout:
 
     def tolerance(self, value: Any, label: str, like: Tensor) -> Any:
         """A number, or a tensor with one tolerance for each entry; one for each part is spread."""
+        if isinstance(value, str):
+            raise TypeError(f"`{label}` must be a number, got {value!r}")
         if self.shapes is None:
             return value
         if isinstance(value, Tensor) and value.shape == (len(self.shapes),):

@@ -93,7 +93,7 @@ class Discrete:
     """Saves checkpoints; `made` holds the record of the steps without them."""
 
     setting: Setting
-    memory: float | None
+    memory: int | None
     made: list[StepRecord] = field(default_factory=list)
 
     def record(self, y0: Tensor) -> tuple[Tensor, ...]:
@@ -126,4 +126,4 @@ class Discrete:
 def _panels(setting: Setting, y0: Tensor) -> list[Panel]:
     problem, field = setting.problem, setting.field_later(y0)
     options = {k: v for k, v in problem.panel_options().items() if k != "observe"}
-    return record_panels(field, problem.times, y0, **options)[1]
+    return record_panels(field, problem.times, y0, inside=True, **options)[1]

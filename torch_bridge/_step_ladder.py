@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from torch_bridge._observed_order import SHORT
+
 __all__ = ["LadderBound", "ladder_bound", "without_masks"]
 
 FASTEST_TAIL = 0.9  # ratio of changes from which on their sum is not bounded
@@ -28,14 +30,14 @@ class LadderBound(NamedTuple):
     resolved : (n,) Tensor
         The same where a change that may be rounding counts as none: what the steps are seen to
         change. Certifies nothing.
-    order : (n,) Tensor
-        log2 of the ratio of the last two changes that are not rounding, NaN where there are none.
+    orders : (K - 1, n) Tensor
+        log2 of the ratio of each two consecutive changes, NaN where rounding may hide it.
     """
 
     changes: Tensor
     bound: Tensor
     resolved: Tensor
-    order: Tensor
+    orders: Tensor
 
     def hidden(self, room: Tensor | float) -> Tensor:
         """Samples whose bound exceeds their room by rounding alone, (n,) flags."""
@@ -105,12 +107,26 @@ def ladder_bound(
     seen = torch.where(changes > floor, changes, 0.0)
     resolved = seen.sum(0) + seen[-1] * tail
     known = torch.isfinite(changes).all(0) & (ratio < FASTEST_TAIL)
-    observed = torch.full_like(bound, float("nan"))
-    for a, b in pairwise(changes):
-        shows = (b > floor) & torch.isfinite(a + b)
-        observed = torch.where(shows, torch.log2(torch.maximum(a, floor) / b), observed)
     bound, resolved = (torch.where(known, x, float("inf")) for x in (bound, resolved))
-    return LadderBound(changes, bound, resolved, observed)
+    return LadderBound(changes, bound, resolved, _orders(changes, floor, order))
+
+
+def _orders(changes: Tensor, floor: Tensor, order: float) -> Tensor:
+    """log2(a / b) of changes a, b in turn, where one is too large for rounding to hide it.
+
+    Pairs are not taken by b where it is the smaller one: those with a large b by chance, and so a
+    low order, would be. With A, B for a, b without rounding, up to f = `floor` in each, A / B = 2^p
+    gives a / b >= 2^(p - s), s = `SHORT`, where A - f >= 2^(p - s) (A / 2^p + f), or
+    A >= (1 + 2^(p - s)) f / (1 - 2^-s), so that an order p never looks short by rounding. Such an a
+    is above 2^p f: where b may be rounding alone, the order is above p, and counts as p.
+    """
+    least = ((1 + 2.0 ** (order - SHORT)) / (1 - 2.0**-SHORT) + 1) * floor
+    rows = []
+    for a, b in pairwise(changes):
+        shows = (torch.maximum(a, b) >= least) & torch.isfinite(a + b)
+        found = torch.where(b > floor, torch.log2(torch.maximum(a, floor) / b), order)
+        rows.append(torch.where(shows, found, torch.nan))
+    return torch.stack(rows)
 
 
 def without_masks(outputs: list[Tensor]) -> list[Tensor]:

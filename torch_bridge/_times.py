@@ -25,7 +25,7 @@ def shifted_start(y0: Tensor, t: Tensor, field: Callable[[Any, Any], Any]) -> Te
     if not _differentiated(t):
         return y0
     with torch.no_grad():
-        slope = field(t[0], y0)
+        slope = field(t[0].detach(), y0.detach())
     return _Shifted.apply(y0, t[0].to(y0.dtype.to_real()), -slope)
 
 
@@ -42,7 +42,7 @@ def shifted(y: Tensor, t: Tensor, field: Callable[[Any, Any], Any]) -> Tensor:
         pairs = zip(y, t, strict=True)
         return torch.stack([shifted(*pair, field) for pair in pairs]) if len(t) else y
     with torch.no_grad():
-        slope = field(t, y)
+        slope = field(t.detach(), y.detach())
     return _Shifted.apply(y, t.to(y.dtype.to_real()), slope)
 
 

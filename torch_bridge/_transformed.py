@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import compress
 from typing import Any
 
 import torch
@@ -37,7 +38,8 @@ def transformed(
     make : callable
         `make(func, y0, t, parameters)` gives the adjoint for plain tensors.
     gradients : callable
-        `gradients(adjoint, saved, y_grad)` gives what it finds.
+        `gradients(adjoint, saved, y_grad, asked)` gives what it finds; `asked` tells of y0 and of
+        each parameter whether its gradient is needed.
     func, y0, t, adjoint_params
         As for `odeint_adjoint`.
     reason : str
@@ -108,15 +110,15 @@ class _Solve:
     def run(self, y0: Tensor, tensors: Sequence[Tensor]) -> Tensor:
         """Solve forward."""
         self.adjoint = self.solver(y0, tensors)
-        with self.adjoint.setting.autocast.suspended():
+        setting = self.adjoint.setting
+        with setting.forward_pass(), setting.autocast.suspended():
             y, *self.saved = self.adjoint.record(y0)
-            self.adjoint.setting.note_versions()
             self.adjoint.warn_of_trajectory([x.detach() for x in self.saved])
         return y.clone()
 
-    def pull(self, y_grad: Tensor) -> tuple[Tensor, ...]:
+    def pull(self, y_grad: Tensor, asked: Sequence[bool]) -> tuple[Tensor, ...]:
         """Solve backward."""
-        found = self.gradients(self.adjoint, self.saved, y_grad)
+        found = self.gradients(self.adjoint, self.saved, y_grad, asked)
         return found.y0, *found.parameters
 
 
@@ -133,7 +135,9 @@ class _Forward(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, y_grad: Tensor) -> tuple[Tensor | None, ...]:
-        y0_grad, *rest = _Backward.apply(ctx.solve, y_grad, *ctx.saved_tensors)
+        _, y0_asked, *needed = ctx.needs_input_grad
+        asked = y0_asked, *compress(needed, ctx.differentiable)
+        y0_grad, *rest = _Backward.apply(ctx.solve, asked, y_grad, *ctx.saved_tensors)
         found = iter(rest)
         return None, y0_grad, *(next(found) if wanted else None for wanted in ctx.differentiable)
 
@@ -157,8 +161,10 @@ class _Backward(torch.autograd.Function):
     """From dL/dy; y itself tells whether the solve was one of a batch."""
 
     @staticmethod
-    def forward(solve: _Solve, y_grad: Tensor, y: Tensor) -> tuple[Tensor, ...]:
-        return solve.pull(y_grad)
+    def forward(
+        solve: _Solve, asked: Sequence[bool], y_grad: Tensor, y: Tensor
+    ) -> tuple[Tensor, ...]:
+        return solve.pull(y_grad, asked)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -169,10 +175,14 @@ class _Backward(torch.autograd.Function):
         raise RuntimeError(ctx.reason)
 
     @staticmethod
-    def vmap(info: Any, in_dims: Any, solve: _Solve, *tensors: Tensor) -> tuple[Any, Any]:
-        parts = [solve] * info.batch_size if in_dims[2] is None else solve.parts
+    def vmap(
+        info: Any, in_dims: Any, solve: _Solve, asked: Sequence[bool], *tensors: Tensor
+    ) -> tuple[Any, Any]:
+        *_, of_y = in_dims
+        parts = [solve] * info.batch_size if of_y is None else solve.parts
         samples = [
-            _Backward.apply(part, *_sample(k, tensors, in_dims[1:])) for k, part in enumerate(parts)
+            _Backward.apply(part, asked, *_sample(k, tensors, in_dims[2:]))
+            for k, part in enumerate(parts)
         ]
         found = tuple(map(torch.stack, zip(*samples, strict=True)))
         return found, (0,) * len(found)

@@ -24,7 +24,7 @@ class UnformedWeight:
     Parameters
     ----------
     output : GradientEdge
-        Where autograd finds D.
+        Where autograd finds D; hooks of the output may change it.
     X : (rows, in) Tensor
         The layer's input: the weight's gradient is D^T X.
     """

@@ -1,13 +1,13 @@
-"""Refusal of options that nobody takes, with the nearest name that somebody does."""
+"""Refusal of options and choices that do not exist, with the nearest name that does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from difflib import get_close_matches
 from inspect import signature
 from typing import Any
 
-__all__ = ["keywords_of", "refuse_unknown"]
+__all__ = ["keywords_of", "nearest", "refuse_unknown", "require_choice"]
 
 
 def keywords_of(*callables: Callable[..., Any]) -> tuple[str, ...]:
@@ -26,8 +26,21 @@ def refuse_unknown(options: Iterable[str], known: tuple[str, ...], owner: str) -
     """Raise ValueError if an option is not among the known ones of `owner`."""
     unknown = [name for name in options if name not in known]
     if unknown:
-        near = get_close_matches(unknown[0], known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
+        hint = nearest(unknown[0], known) or "."
         raise ValueError(
             f"unknown options {unknown} for {owner}{hint} The options are {', '.join(known)}"
         )
+
+
+def require_choice(label: str, value: Any, known: Collection[str]) -> None:
+    """Raise ValueError unless a value is one of the known names."""
+    if value not in known:
+        raise ValueError(
+            f"`{label}` must be one of {', '.join(known)}, got {value!r}{nearest(value, known)}"
+        )
+
+
+def nearest(name: Any, known: Collection[str]) -> str:
+    """What an error says of the known name that is nearest, if one is near."""
+    near = get_close_matches(str(name), known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -2,6 +2,7 @@
 
 from odecore.adjoint._at_once import AtOnce, Rules, cross_at_once
 from odecore.adjoint._backsolve import backsolve
+from odecore.adjoint._budget import budget
 from odecore.adjoint._certificate import Certificate, certify
 from odecore.adjoint._collocation import collocated
 from odecore.adjoint._discrete import StepRecord, discrete, record_steps
@@ -22,6 +23,7 @@ __all__ = [
     "Rules",
     "StepRecord",
     "backsolve",
+    "budget",
     "certify",
     "collocated",
     "cross_at_once",

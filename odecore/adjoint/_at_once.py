@@ -155,7 +155,7 @@ def cross_at_once(
 
 def _error(rows: Any, a: Any, rules: Rules, xp: Any) -> tuple[Any, Any]:
     """The relative error of the adjoint at the start, and by what the distances of its rules fall:
-    as `expected` says, from what the nodes add to its integral; 0 where that is rounding.
+    at kinks, from what the nodes add to its integral; 0 where there are none.
     """
     norm, m = xp.linalg.vector_norm, a.shape[0]
     largest = xp.max(norm(xp.reshape(a, (m, -1)), axis=1))
@@ -165,7 +165,8 @@ def _error(rows: Any, a: Any, rules: Rules, xp: Any) -> tuple[Any, Any]:
         for rule in (rules.difference, rules.coarser)
     )
     fall = xp.where(first < second, first / xp.where(second > 0, second, 1.0), 1.0)
-    fall = xp.where(first > 100 * float(limits(a).eps), fall, 0.0)
+    kinks = (first > second / 8) & (first > 100 * float(limits(a).eps))  # as `fall_at_kinks` says
+    fall = xp.where(kinks, fall, 0.0)
     return first * fall, fall
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from odecore._array import largest, namespace
+from odecore.adjoint._drift import Watch
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize
 from odecore.adjoint._step_ends import step_ends
@@ -71,7 +72,8 @@ def backsolve(
     ValueError
         If there are fewer than two times, or not one state and cotangent for each.
     SolveError
-        If a backward solve fails.
+        If a backward solve fails: DriftError where y has left the trajectory and its steps get ever
+        smaller.
 
     Notes
     -----
@@ -97,7 +99,11 @@ def backsolve(
         moved, terms = pull(a, bool(parameters))
         return (value, -moved, *(-xp.astype(term, y.dtype) for term in terms))
 
+    def of_state(t: Any, y: Any) -> Any:
+        return linearize(t, y)[0]
+
     xp = namespace(cotangents[-1])
+    adaptive = steps is None and step_size is None and grid is None
     if seminorm:
         norm = _of_state_and_adjoint
     options = {"steps": steps, "step_size": step_size, "norm": norm, **options}
@@ -116,7 +122,10 @@ def backsolve(
             slopes.append(product(cotangents[i], linearize(times[i], states[i])[0], xp))
             span, start = (times[i], times[i - 1]), (states[i], a, *total)
             ends = None if grid is None else step_ends(grid, *span)
-            found = solve_ivp(field, span, start, t_eval=span, grid=ends, **observed)
+            watch = Watch(of_state, span, (states[i], states[i - 1]), observed)
+            watched = {**observed, "observe": watch} if adaptive else observed
+            found = solve_ivp(field, span, start, t_eval=span, grid=ends, **watched)
+            statistics = statistics + Statistics(watch.evaluations)
             _, a, *sums = (leaf[-1, ...] for leaf in found.y)
             total = tuple(sums)
             statistics = statistics + found.statistics + Statistics(evaluations=1)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
+from math import prod
 from typing import Any
 
-from odecore._array import all_finite, constant_like, limits, namespace
+from odecore._array import all_finite, constant_like, largest, limits, namespace
 from odecore.adjoint._collocation import Collocation, at_one_node
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize
 from odecore.adjoint._panels import Panel, record_panels
-from odecore.adjoint._quadrature import distance, least, node_times
+from odecore.adjoint._quadrature import least, node_times, norm_of
 from odecore.adjoint._sweep import sweep
 from odecore.adjoint._unit import in_their_unit
 from odecore.interpolation import decay_ratio, integration_matrix
@@ -31,7 +33,11 @@ class Certificate:
     Parameters
     ----------
     error : float
-        Euclidean distance to the reference, over all of dL/dy0 and dL/dtheta, relative to it.
+        Euclidean distance to the reference, relative to it: of dL/dy0 and of the gradient of all
+        parameters together, the larger of those that are asked for. The cotangent of the initial
+        time is no part of dL/dy0 here, because it is exact. Where the rest is smaller than
+        atol / (100 rtol), in the unit of the largest entry of the other cotangents, which the
+        reference does not know to rtol, its distance is relative to that.
     reference : Gradients
         The better gradient; it took its own evaluations.
     swept, stepped : int
@@ -53,6 +59,8 @@ def certify(
     *,
     rtol: Any = 1e-6,
     atol: Any = 1e-9,
+    asked: Sequence[bool] | None = None,
+    parameters: Sequence[Any] = (),
     jump_at: Sequence[float] = (),
     **stepping: Any,
 ) -> Certificate:
@@ -67,6 +75,12 @@ def certify(
     rtol, atol : float or array, optional
         Tolerances with which `found` was computed; atol in the unit of the largest entry of all
         cotangents, as for the adjoint.
+    asked : sequence of bool, optional
+        Of y0 and of each parameter, whether its gradient is asked for: the error is that of these;
+        by default of all.
+    parameters : sequence of arrays, optional
+        The parameters: by their size a gradient is known that is zero but for rounding, and has no
+        error.
     **stepping
         Further options of `solve_ivp`, where panels are solved in smaller steps.
 
@@ -77,6 +91,8 @@ def certify(
 
     Raises
     ------
+    ValueError
+        If `asked` is not for y0 and each parameter, or for none of them.
     SolveError
         If the reference can not be computed.
 
@@ -93,6 +109,13 @@ def certify(
     land on many outputs and are better than their tolerance: then all is made a hundred times
     better again, down to rounding.
     """
+    asked = [True] * (1 + len(found.parameters)) if asked is None else list(asked)
+    if len(asked) != 1 + len(found.parameters) or not any(asked):
+        raise ValueError(
+            f"`asked` must tell of y0 and each of the {len(found.parameters)} parameters whether "
+            f"its gradient is asked for, and one must be, got {asked}"
+        )
+    resolved = _resolved(cotangents[1:], rtol, atol)
     lowest = 100 * float(limits(found.y0).eps)
     statistics = Statistics()
     while True:
@@ -105,11 +128,45 @@ def certify(
         )  # fmt: skip
         reference = in_their_unit(lambda w, _: sweep(better, w, across), cotangents)  # noqa: B023
         statistics = statistics + reference.statistics + improved.statistics
-        error = distance((found.y0, *found.parameters), (reference.y0, *reference.parameters))
+        mine, theirs = (replace(g, y0=g.y0 - cotangents[0]) for g in (found, reference))
+        error = _error(mine, theirs, asked, panels[0].values[0, ...], parameters, resolved)
         if not (error <= least(rtol) and SHARPER * least(rtol) >= lowest):
             break
     reference = replace(reference, statistics=statistics)
-    return Certificate(float(error), reference, improved.swept, improved.stepped)
+    return Certificate(error, reference, improved.swept, improved.stepped)
+
+
+def _error(
+    found: Gradients,
+    reference: Gradients,
+    asked: Sequence[bool],
+    y0: Any,
+    parameters: Sequence[Any],
+    least_y0: float,
+) -> float:
+    """The larger relative distance, of the state and of the parameters, if asked for."""
+    errors = [_relative([found.y0], [reference.y0], least_y0)] if asked[0] else []
+    if any(asked[1:]) and not all(g.is_rounding(y0, parameters) for g in (found, reference)):
+        mine, theirs = (list(compress(g.parameters, asked[1:])) for g in (found, reference))
+        errors.append(_relative(mine, theirs, 0.0))
+    return largest(errors)
+
+
+def _relative(found: Sequence[Any], wanted: Sequence[Any], smallest: float) -> float:
+    """The distance relative to what is wanted or the smallest size, or as it is if that is zero."""
+    xp = namespace(wanted[0])
+    gap = norm_of([x - y for x, y in zip(found, wanted, strict=True)], xp)
+    return float(gap / (max(norm_of(wanted, xp), smallest) or 1.0))
+
+
+def _resolved(cotangents: Sequence[Any], rtol: Any, atol: Any) -> float:
+    """The norm of an adjoint whose entries a reference just knows to a part rtol."""
+    size, loosest = prod(cotangents[0].shape) if cotangents else 0, -least(-rtol)
+    if not (size and loosest):
+        return 0.0
+    xp = namespace(cotangents[0])
+    unit = largest(xp.max(xp.abs(w)) for w in cotangents)
+    return float(unit * size**0.5 * SHARPER * least(atol) / loosest)
 
 
 class _Improvement:
@@ -172,8 +229,9 @@ class _Improvement:
         inside = [t for t in self.jumps if t in (panel.start, panel.end)]
         trajectory, made = record_panels(
             lambda t, y: point(t, y)[0],
-            [panel.start, panel.end],
+            [panel.start, *map(panel.time, panel.outputs), panel.end],
             y,
+            inside=bool(panel.outputs),
             rtol=_steppable(self.rtol, y),
             atol=self.atol,
             jump_at=inside or None,
@@ -181,7 +239,7 @@ class _Improvement:
         )
         self.statistics = self.statistics + trajectory.statistics
         self.stepped += 1
-        return [replace(p, is_last=p.is_last and panel.is_last) for p in made]
+        return [*made[:-1], replace(made[-1], is_last=panel.is_last)]
 
 
 def _steppable(rtol: Any, y: Any) -> float:

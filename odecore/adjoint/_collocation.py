@@ -28,7 +28,7 @@ from odecore.adjoint._quadrature import (
     MOST_NODES,
     Quadrature,
     added,
-    expected,
+    fall_at_kinks,
     least,
     node_times,
     norm_of,
@@ -285,7 +285,7 @@ class _Solution(NamedTuple):
 
     def tail(self, state: Any) -> tuple[Any, float]:
         """The relative error of the adjoint, from the distances (2, ...) of the rules for its
-        integral, and by what these fall from one to the next; 0 where that is rounding.
+        integral, and by what these fall at kinks; 0 where there are none.
         """
         xp, tail = namespace(self.a), coefficient_tail(self.a)
         nodes = np.reshape(on_host(self.a), (self.a.shape[0], -1))
@@ -293,8 +293,9 @@ class _Solution(NamedTuple):
         first, second = (norm_of([state[k, ...]], xp) / size for k in (0, 1))
         if first <= 100 * float(limits(self.a).eps):
             return tail, 0.0
-        error = xp.asarray(expected(first, second), dtype=tail.dtype, device=device(tail))
-        return xp.maximum(tail, error), min(1.0, first / (second or first))
+        fall = fall_at_kinks(first, second)
+        error = xp.asarray(first * fall, dtype=tail.dtype, device=device(tail))
+        return xp.maximum(tail, error), fall
 
 
 def _crossed(found: AtOnce, panel: Panel, tail: Any, residual: Any) -> Crossing:

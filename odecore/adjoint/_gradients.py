@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from odecore._array import limits, namespace
+from odecore.adjoint._quadrature import norm_of
 from odecore.solve import Statistics
 
 __all__ = ["Gradients"]
@@ -49,3 +52,14 @@ class Gradients:
     times: tuple[Any, ...] = ()
     quadrature: Any = 0.0
     residual: Any = 0.0
+
+    def is_rounding(self, y0: Any, parameters: Sequence[Any]) -> bool:
+        """Whether the gradient of the parameters is zero but for rounding.
+
+        Rounding y0 changes the loss by eps |dL/dy0| |y0|, a change of the parameters by their own
+        size by |dL/dtheta| |theta|. Parameters that are all zero have no size.
+        """
+        xp = namespace(y0)
+        size, change = norm_of(parameters, xp), norm_of(self.parameters, xp)
+        unit = 100 * float(limits(y0).eps) * norm_of([self.y0], xp) * norm_of([y0], xp)
+        return bool(size > 0 and change * size <= unit)

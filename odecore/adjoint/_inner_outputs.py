@@ -11,7 +11,6 @@ that is a = a0 + K J^T a: the equation of one output at the end, with other numb
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
@@ -117,17 +116,18 @@ def across_outputs(
     cotangent at the end, which has the same Jacobians, and half of them find nearly the same: the
     one sees what is too fast for both, the other what that one cotangent does not meet.
     """
-    xp, outputs, spent = namespace(end), panel.outputs, Statistics()
+    xp, spent = namespace(end), Statistics()
     size, stacked = sum(map(xp.abs, cotangents), xp.abs(end)), xp.stack(list(cotangents))
     half: _Found | None = None
+    panel = panel.part(0.0, 1.0, max(panel.values.shape[0], 3))  # half of them are nodes too
     while True:
         probe, counts, resolved = collocation.at_enough_nodes(panel, end * 0 + _probe(size))
         if not resolved:
             return None
-        panel, known = replace(probe.panel, outputs=outputs), (probe.value, probe.pull)
+        panel, known = probe.panel, (probe.value, probe.pull)
         m = panel.values.shape[0]
         if half is None or half.m != (m + 1) // 2:
-            fewer = replace(panel.part(0.0, 1.0, (m + 1) // 2), outputs=outputs)
+            fewer = panel.part(0.0, 1.0, (m + 1) // 2)
             f = collocation.linearize(node_times(fewer, collocation.jumps), fewer.values)
             half = _solved(collocation, fewer, f, end, stacked)
             del f  # what it keeps goes before the next pass
@@ -154,4 +154,4 @@ def across_outputs(
         rough = 0.0
     crossing = Crossing(found.start, terms, slopes, tail, found.residual, spent, rough)
     slopes_inside = xp.tensordot(constant_like(_rows(panel), end), probe.value, axes=1)
-    return crossing, [slopes_inside[k, ...] for k in range(len(outputs))]
+    return crossing, [slopes_inside[k, ...] for k in range(len(panel.outputs))]

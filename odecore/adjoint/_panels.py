@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
@@ -69,13 +69,15 @@ class Panel:
         values = Interpolant(self.values, (0.0, 1.0))(chebyshev_points(m, interval=(first, last)))
         ends = {0.0: self.start, 1.0: self.end}
         start, end = (ends.get(s, self.time(s)) for s in (first, last))
-        return Panel(start, end, values, self.is_last and last == 1.0)
+        outputs = self.outputs if (first, last) == (0.0, 1.0) else ()  # of all of it
+        return Panel(start, end, values, self.is_last and last == 1.0, outputs=outputs)
 
-    def divided(self) -> list[Panel]:
-        """Panels that end at the outputs, with as many nodes each."""
-        ends, m = (0.0, *self.outputs, 1.0), self.values.shape[0]
-        parts = [replace(self, outputs=()).part(s0, s1, m) for s0, s1 in pairwise(ends)]
-        return [*(replace(part, is_last=True) for part in parts[:-1]), parts[-1]]
+    def divided(self) -> Iterator[Panel]:
+        """Panels that end at the outputs, with as many nodes each, from the last to the first."""
+        m, end = self.values.shape[0], 1.0
+        for start in (*reversed(self.outputs), 0.0):
+            yield replace(self.part(start, end, m), is_last=self.is_last or end < 1.0)
+            end = start
 
     def time(self, s: float) -> Any:
         """From normalised time in [0, 1] to time; inside, not to an end by rounding."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 from odecore._array import namespace
@@ -64,9 +65,8 @@ def sweep(
     a = waiting[-1] * 0
     times: list[Any] = []
     found: list[Crossing] = []
-    left = list(panels)
-    while left:
-        panel = left.pop()
+    left: Iterator[Panel] = reversed(panels)
+    while (panel := next(left, None)) is not None:
         cotangent = waiting.pop() if panel.is_last else None
         end = a if cotangent is None else a + cotangent
         inside = waiting[len(waiting) - len(panel.outputs) :]
@@ -76,7 +76,7 @@ def sweep(
         else:
             whole = _at_once(across, panel, end, inside)
             if whole is None:
-                left += panel.divided()
+                left = chain(panel.divided(), left)
                 waiting += [] if cotangent is None else [cotangent]
                 continue
             crossing, slopes = whole

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,8 @@ def lagrange_rows(
     Returns
     -------
     (m,) or (k, m) ndarray
-        Each row sums to 1; at a node it is a unit vector, by index and not by division.
+        Each row sums to 1; at a node it is a unit vector, by index and not by division. Where nodes
+        coincide after rounding, it is that of the first of them; at the last node, of the last.
 
     Raises
     ------
@@ -74,11 +76,18 @@ def lagrange_rows(
             f"{np.shape(nodes)} and {np.shape(weights)}"
         )
     difference = np.asarray(x, dtype=np.float64)[..., None] - nodes
-    at_node = np.abs(difference) < 1e-300  # where its reciprocal would overflow
-    terms = weights / np.where(at_node, 1.0, difference)
+    distance = np.abs(difference)
+    smallest = distance.min(axis=-1, keepdims=True)
+    if not smallest.all():
+        last = distance[..., -1:] == 0
+        nearest = np.where(last, len(nodes) - 1, distance.argmin(axis=-1, keepdims=True))
+        unit = np.where(np.arange(len(nodes)) == nearest, 1.0, np.inf)
+        difference = np.where(smallest == 0, unit, difference)
+        smallest = np.where(smallest == 0, 1.0, smallest)
+    # Times the smallest distance: a reciprocal may overflow, a quotient of at most 1 does not.
+    terms = weights * (smallest / difference)
     rows: NDArray[np.float64] = terms / terms.sum(axis=-1, keepdims=True)
-    hit = at_node.any(axis=-1, keepdims=True)
-    return np.where(hit, at_node.astype(np.float64), rows)
+    return rows
 
 
 @dataclass(frozen=True)
@@ -95,7 +104,7 @@ class Interpolant:
     Raises
     ------
     ValueError
-        If the points do not exist or the interval is degenerate.
+        If the points do not exist or the interval is degenerate or longer than the largest float.
     TypeError
         If the values are not floating-point numbers.
 
@@ -118,6 +127,11 @@ class Interpolant:
         object.__setattr__(self, "values", values)
         m = values.shape[0]
         nodes = chebyshev_points(m, kind=self.kind, interval=self.interval)
+        if not isfinite(float(self.interval[1]) - float(self.interval[0])):
+            raise ValueError(
+                f"the length of `interval` must not exceed the largest float, got {self.interval}; "
+                "rescale the variable"
+            )
         object.__setattr__(self, "_nodes", nodes)
         object.__setattr__(self, "_weights", barycentric_weights(m, kind=self.kind))
 

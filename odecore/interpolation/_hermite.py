@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import comb, factorial
+from sys import float_info
 from typing import Any
 
 import numpy as np
@@ -51,13 +52,20 @@ class PiecewiseHermite:
 
     def __init__(self, t: ArrayLike, values: Any, /, *derivatives: Any) -> None:
         self.t: NDArray[np.float64] = as_float64(t, "t")
-        steps = np.diff(self.t) if self.t.ndim == 1 else np.zeros(0)
-        if not (
-            steps.size and np.isfinite(steps).all() and abs(np.sign(steps).sum()) == steps.size
-        ):
+        t = self.t
+        sorted_so = t.ndim == 1 and (np.all(t[1:] > t[:-1]) or np.all(t[1:] < t[:-1]))
+        if not (sorted_so and t.size > 1 and np.isfinite(t).all()):
             raise ValueError(
                 "`t` must be one-dimensional with at least 2 finite nodes, strictly increasing or "
-                f"strictly decreasing, got {self.t}; sort them and drop repetitions"
+                f"strictly decreasing, got {t}; sort them and drop repetitions"
+            )
+        with np.errstate(over="ignore"):
+            apart = np.abs(np.diff(t)).max()
+            power = apart ** max(len(derivatives), 1)
+        if not np.isfinite(power):
+            raise ValueError(
+                f"neighbouring `t` are {apart:g} apart, and power {max(len(derivatives), 1)} of it "
+                "is beyond the largest float; rescale `t`"
             )
         self.t.flags.writeable = False
         self._data = (
@@ -95,7 +103,7 @@ class PiecewiseHermite:
         Raises
         ------
         ValueError
-            Outside the nodes by more than rounding.
+            Outside the nodes by more than rounding, or between nodes less than 1e-308 apart.
         """
         return self._combine(x, 1)
 
@@ -103,11 +111,16 @@ class PiecewiseHermite:
         at, piece = self._locate(x)
         left, right = self.t[piece], self.t[piece + 1]
         h = right - left
+        if derivative and np.any(np.abs(h) < float_info.min):
+            raise ValueError(
+                f"neighbouring `t` are {np.abs(h).min():g} apart, and the reciprocal, of which "
+                "derivatives are made, is beyond the largest float; rescale `t`"
+            )
         s, r = (at - left) / h, (right - at) / h
         count = len(self._data)
         weights = [
             # Seen from its right end a piece is reflected.
-            _weights(*seen, count, k)[derivative]
+            (_slope if derivative else _weight)(*seen, count, k)
             for k in range(count)
             for seen in ((s, r, h), (r, s, -h))
         ]
@@ -130,7 +143,7 @@ class PiecewiseHermite:
             raise ValueError(f"`x` must be a number or a sequence of them, got shape {at.shape}")
         low, high = sorted((self.t[0], self.t[-1]))
         # As for `Interpolant`: the last stage of a step may leave the interval by rounding.
-        slack = 1e-12 * (high - low) + 4 * np.finfo(np.float64).eps * max(abs(low), abs(high))
+        slack = 1e-12 * high - 1e-12 * low + 4 * np.finfo(np.float64).eps * max(abs(low), abs(high))
         if not np.all((at >= low - slack) & (at <= high + slack)):
             raise ValueError(f"`x` must lie in the interval [{low}, {high}], got {x!r}")
         at = np.clip(at, low, high)
@@ -139,16 +152,22 @@ class PiecewiseHermite:
         return at, np.clip(piece, 0, self.t.size - 2)
 
 
-def _weights(s: Any, r: Any, h: Any, count: int, k: int) -> tuple[Any, Any]:
-    """Weight of the k-th derivative, of `count` with k = 0, at the node with s = 0; and its slope.
+def _weight(s: Any, r: Any, h: Any, count: int, k: int) -> Any:
+    """Weight of the k-th derivative, of `count` with k = 0, at the node with s = 0."""
+    return (h * s) ** k * _factor(s, r, count, k)
 
-    The weight is (hs)^k / k! times the first terms of the Taylor series of r^(-count), times
-    r^count; in the derivative of these two factors all terms but the last cancel.
-    """
+
+def _factor(s: Any, r: Any, count: int, k: int) -> Any:
+    """The first terms of the Taylor series of r^(-count), times r^count / k!."""
+    series = sum(comb(count - 1 + i, i) * s**i for i in range(count - k))
+    return r**count * series / factorial(k)
+
+
+def _slope(s: Any, r: Any, h: Any, count: int, k: int) -> Any:
+    """Derivative of the weight; in that of the factor all terms but the last cancel."""
     terms = count - k
-    factor = r**count * sum(comb(count - 1 + i, i) * s**i for i in range(terms)) / factorial(k)
     slope = h ** (k - 1) * (s * r) ** (count - 1)
     slope = slope * (-terms * comb(count - 1 + terms, terms) / factorial(k))
     if k > 0:
-        slope = slope + k * (h * s) ** (k - 1) * factor
-    return (h * s) ** k * factor, slope
+        slope = slope + k * (h * s) ** (k - 1) * _factor(s, r, count, k)
+    return slope

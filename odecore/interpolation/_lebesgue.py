@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from math import ceil, sqrt
+from math import ceil, frexp, ldexp, sqrt
+from sys import float_info
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -54,6 +55,9 @@ def lebesgue_constant(
             f"`nodes` must lie in the interval, got nodes from {x[0]} to {x[-1]} and `interval` "
             f"{interval}; pass the interval of the nodes"
         )
+    # Exactly, by a power of 2: the interval gets a length of 1/2 to 1, the longest one below 2.
+    _, exponent = frexp(min(high - low, float_info.max))
+    x, low, high = np.ldexp(x, -exponent), ldexp(low, -exponent), ldexp(high, -exponent)
     at_nodes = _log_sum(x, x, w)  # the sum is 1 there: this is the common factor
     if not (np.ptp(at_nodes) <= 1e-6 and np.all(np.sign(w[1:]) == -np.sign(w[:-1]))):
         raise ValueError(
@@ -84,9 +88,10 @@ def _sorted(
             "weights may be left out"
         )
     order = np.argsort(x)
-    if not np.all(np.diff(x[order]) > 0):
+    x, w = x[order], w[order]
+    if not np.all(x[1:] > x[:-1]):
         raise ValueError("`nodes` must be distinct, got some twice; drop the repetitions")
-    return x[order], w[order] / np.abs(w).max()
+    return x, w / np.abs(w).max()
 
 
 def _log_sum(

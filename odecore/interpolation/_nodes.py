@@ -45,7 +45,7 @@ def chebyshev_points(
         raise ValueError(f"`interval` must have two finite and distinct ends, got {interval}")
     k = np.arange(n)
     x = np.sin(np.pi * (2 * k - n + 1) / (2 * n if kind == 1 else 2 * n - 2))
-    points: NDArray[np.float64] = (start * (1 - x) + end * (1 + x)) / 2
+    points: NDArray[np.float64] = start * ((1 - x) / 2) + end * ((1 + x) / 2)
     if kind == 2:
         points[0], points[-1] = start, end
     return points

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from odecore.exact import QuadraticNumber, exact_number
 
-__all__ = ["ExactMethod", "RungeKuttaMethod", "exact_method"]
+__all__ = ["ExactMethod", "RungeKuttaMethod", "exact_method", "require_numbers"]
 
 Row = tuple[Any, ...]
 
@@ -79,9 +79,14 @@ def exact_method(method: RungeKuttaMethod, /, *, weights: Sequence[Any] | None =
         If A is not square of the size of b, a coefficient is not finite, or `uncertainty` is
         negative.
     TypeError
-        If a coefficient is neither a number whose exact value is known nor a ring element, or if
-        ring elements mix with coefficients that are known roughly.
+        If the method has no coefficients, if one is neither a number whose exact value is known nor
+        a ring element, or if ring elements mix with coefficients that are known roughly.
     """
+    if not all(hasattr(method, name) for name in ("A", *(["b"] if weights is None else []))):
+        raise TypeError(
+            f"`method` must have coefficients `A` and `b`, got {type(method).__name__}; look a "
+            "name up with odecore.tableaux.tableau, put arrays into odecore.tableaux.ButcherTableau"
+        )
     b = tuple(method.b if weights is None else weights)
     A = tuple(map(tuple, method.A))
     lengths = [len(row) for row in A]
@@ -104,6 +109,17 @@ def exact_method(method: RungeKuttaMethod, /, *, weights: Sequence[Any] | None =
         )
     radii = [_radii(row, delta) for row in read]
     return ExactMethod(tuple(values[:-1]), values[-1], (tuple(radii[:-1]), radii[-1]))
+
+
+def require_numbers(method: RungeKuttaMethod, purpose: str, /) -> None:
+    """Refuse a family, whose coefficients have no size."""
+    known = exact_method(method)
+    entries = (entry for row in (*known.A, known.b) for entry in row)
+    if not all(isinstance(entry, Fraction | QuadraticNumber) for entry in entries):
+        raise TypeError(
+            f"{purpose} needs numbers as coefficients, and those of a {type(method).__name__} are "
+            "functions of its parameters; evaluate it with odecore.tableaux.tableau_at"
+        )
 
 
 def _read(value: Any) -> tuple[Any, tuple[int, int] | None]:

@@ -12,7 +12,7 @@ from typing import Any
 from odecore.exact import SquareRoot
 from odecore.order._conditions import MAX_ORDER, order_of_accuracy
 from odecore.order._enumeration import rooted_trees
-from odecore.order._method import RungeKuttaMethod, exact_method
+from odecore.order._method import RungeKuttaMethod, exact_method, require_numbers
 from odecore.order._rooted_tree import RootedTree
 from odecore.order._weights import elementary_weights
 
@@ -200,7 +200,10 @@ def embedded_metrics(method: Any, /) -> EmbeddedMetrics:
     ------
     ValueError
         If the method has no embedded row.
+    TypeError
+        If it is a family: evaluate it first.
     """
+    require_numbers(method, "a pair's efficiency")
     if getattr(method, "b_hat", None) is None:
         raise ValueError("embedded metrics need `b_hat`; this method has no embedded row")
     p = order_of_accuracy(method, max_order=MAX_ORDER)

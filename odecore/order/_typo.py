@@ -10,7 +10,7 @@ from typing import Any
 from odecore.exact import Polynomial, QuadraticNumber, exact_number, isolate_roots, refine_root
 from odecore.order._conditions import failing_trees
 from odecore.order._enumeration import rooted_trees
-from odecore.order._method import ExactMethod, RungeKuttaMethod, exact_method
+from odecore.order._method import ExactMethod, RungeKuttaMethod, exact_method, require_numbers
 from odecore.order._rooted_tree import RootedTree
 from odecore.order._weights import elementary_weights
 
@@ -68,6 +68,8 @@ def locate_typo(method: RungeKuttaMethod, order: int, /) -> tuple[Typo, ...]:
     ------
     ValueError
         If the method already has this order.
+    TypeError
+        If it is a family: evaluate it first.
 
     Notes
     -----
@@ -86,6 +88,7 @@ def locate_typo(method: RungeKuttaMethod, order: int, /) -> tuple[Typo, ...]:
     >>> [str(typo) for typo in locate_typo(misprint, 4)]
     ['a[4][2] = 1 should be -1']
     """
+    require_numbers(method, "a misprint")
     if not failing_trees(method, order):
         raise ValueError(f"all conditions up to order {order} hold; there is nothing to restore")
     known = exact_method(method)

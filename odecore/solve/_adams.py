@@ -96,7 +96,7 @@ class AdamsSteps:
         self.times.appendleft(t)
         self.slopes.appendleft(slope)
         self.known = tuple(self.times), tuple(self.slopes)
-        y_new, evaluations, converged = self._step(fun, t, y, h, t_new, *self.known)
+        y_new, evaluations, converged = self.step(fun, t, y, h, t_new, *self.known)
         if not converged:  # of lower order, it is more stable
             self.times.pop()
             self.slopes.pop()
@@ -104,13 +104,7 @@ class AdamsSteps:
 
     def again(self) -> Callable[..., Attempt]:
         """What repeats the last step, with another end."""
-        known = self.known
-
-        def make(fun: Any, t: Any, y: Any, h: Any, first_stage: Any, t_new: Any) -> Attempt:
-            y_new, evaluations, _ = self._step(fun, t, y, h, t_new, *known)
-            return Attempt(y_new, None, None, None, evaluations)
-
-        return make
+        return _StepAgain(self.method, *self.known)
 
     def forget(self) -> None:
         """Begin anew: behind a jump, earlier slopes belong to another right-hand side."""
@@ -118,7 +112,7 @@ class AdamsSteps:
             self.times.clear()
             self.slopes.clear()
 
-    def _step(
+    def step(
         self, fun: Any, t: Any, y: Any, h: Any, t_new: Any, known: Any, slopes: Any
     ) -> tuple[Any, int, bool]:
         """The state at t_new from the slopes at known times, the last at t; the evaluations, and
@@ -164,6 +158,20 @@ class AdamsSteps:
         if 0 in y.shape:
             return 0.0
         return float(xp.max(xp.abs(after - before) / xp.maximum(scale, rounding)))
+
+
+@dataclass(frozen=True)
+class _StepAgain:
+    """A step from known slopes, the last at its start, called as the steps are."""
+
+    method: Adams
+    times: tuple[Any, ...]
+    slopes: tuple[Any, ...]
+
+    def __call__(self, fun: Any, t: Any, y: Any, h: Any, first_stage: Any, t_new: Any) -> Attempt:
+        steps = AdamsSteps(self.method, y)
+        y_new, evaluations, _ = steps.step(fun, t, y, h, t_new, self.times, self.slopes)
+        return Attempt(y_new, None, None, None, evaluations)
 
 
 def adams_weights(times: Sequence[float], /) -> list[float]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from odecore._array import constant
+from odecore.solve._tracing import is_tracing
 
 __all__ = ["Event", "EventRecord", "as_events", "find_root", "numeric_part"]
 
@@ -55,7 +56,7 @@ class Event:
             raise TypeError(f"an event must be callable as event(t, y), got {self.function!r}")
         if self.direction not in (-1, 0, 1):
             raise ValueError(f"`direction` must be -1, 0 or 1, got {self.direction!r}")
-        if not isinstance(self.terminal, int | np.integer) or self.terminal < 0:
+        if not isinstance(self.terminal, int | np.integer | np.bool_) or self.terminal < 0:
             raise ValueError(
                 f"`terminal` must be a bool or the number of events, got {self.terminal!r}"
             )
@@ -68,6 +69,8 @@ class Event:
                 raise TypeError("a complex number has no sign")
             return float(found)
         except (TypeError, ValueError) as error:
+            if is_tracing(error):
+                raise
             raise ValueError(
                 f"an event must return one real number, got {found!r}; reduce it, say by a minimum"
             ) from error

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from odecore._array import as_state
+from odecore._array import as_state, copied
 from odecore.solve._adams import Adams
+from odecore.solve._calls import explaining_calls
 from odecore.solve._controllers import GivenSteps, StepControl
 from odecore.solve._dense_output import DenseStep
 from odecore.solve._error_norm import root_mean_square
@@ -27,14 +28,15 @@ from odecore.solve._problem import (
     adaptive_stops,
     given_stops,
     grid_stops,
-    is_count,
     output_times,
+    require_attempts,
     with_jumps,
 )
 from odecore.solve._progress import reporter
 from odecore.solve._reuse import refusing_reuse
 from odecore.solve._scipy_words import refuse_unknown
 from odecore.solve._states import Structure, is_structured
+from odecore.solve._tracing import explaining_tracing
 from odecore.solve._trajectory import Trajectory
 from odecore.tableaux import ButcherTableau, Coefficients
 
@@ -184,10 +186,9 @@ def solve_ivp(
     (True, 'SUCCESS')
     """
     refuse_unknown(unknown, tuple(solve_ivp.__kwdefaults__ or ()))
-    problem = _problem(fun, y0, as_events(events), rtol, atol, norm)
+    problem = _problem(fun, y0, as_events(events), rtol, atol, norm, bool(dense))
     y, method = problem.y, as_method(method)
-    if not is_count(max_steps):
-        raise ValueError(f"`max_steps` must be a positive int, got {max_steps!r}")
+    require_attempts(max_steps)
     times = output_times(t_span, t_eval)
     floats = all(isinstance(t, float) for t in times)
     end = float(t_span[-1]) if floats else times[-1]
@@ -213,6 +214,7 @@ def solve_ivp(
             stops = grid_stops(grid, times[0], end, max_steps)
         else:
             stops = given_stops(times, step_size, steps, end, max_steps, t_eval is not None)
+    stops, jumps_first = with_jumps(stops, jump_at, times[0], end, method, control is not None)
     passed = chosen in (None, "grid") and t_eval is not None  # output times are not landed on
     report, done = reporter(progress, times[0], end)
     plan = Plan(
@@ -220,38 +222,27 @@ def solve_ivp(
         step_of(method, y, newton, control),
         extension_of(method, interpolation, y),
         control or GivenSteps(),
-        with_jumps(stops, jump_at, times[0], end, method, adaptive=control is not None),
+        stops,
         outputs=times[1:] if passed else (),
         every_step=t_eval is None,
         first_step=first_step,
         max_steps=max_steps,
         events=problem.events,
         dense=dense,
-        jump_at_start=jump_at is not None and times[0] in list(jump_at),
+        jump_at_start=jumps_first,
         observe=_of_structure(observe, problem.convert),
         report=report,
         kernels=kernels or Kernels(),
     )
+    reads = control is not None or check_finite
     try:
-        trajectory = march(plan, times[0], y, control is not None or check_finite, problem.convert)
-    except TypeError as error:
-        _explain_tracing(error)
-        raise
+        with explaining_tracing(), explaining_calls(fun, "t", "y"):
+            trajectory = march(plan, times[0], y, reads, problem.convert)
     finally:
         done()
     if throw:
         trajectory.raise_for_status()
     return trajectory
-
-
-def _explain_tracing(error: TypeError) -> None:
-    """Say what to do where jax does not let values be read."""
-    if any(base.__name__ == "ConcretizationTypeError" for base in type(error).__mro__):
-        raise TypeError(
-            "adaptive steps, Newton's method and events read values, which jax's transformations "
-            "(jit, grad, vmap) do not allow, or `fun` reads them: give `steps` to an explicit "
-            "method, or take `odecore.solve.adaptive_leap`, whose loop jax compiles"
-        ) from error
 
 
 def _of_structure(observe: Any, state: Callable[[Any], Any] | None) -> Any:
@@ -289,10 +280,12 @@ class _Problem:
 
 
 def _problem(
-    fun: Field, y0: Any, events: tuple[Event, ...], rtol: Any, atol: Any, norm: Any
+    fun: Field, y0: Any, events: tuple[Event, ...], rtol: Any, atol: Any, norm: Any, keeps: bool
 ) -> _Problem:
+    """Where steps are kept, from a copy of the state, into which the caller may go on to write."""
     if not is_structured(y0):
         y = as_state(y0, "y0")
+        y = copied(y) if keeps else y
         return _Problem(refusing_reuse(fun, y), y, events, rtol, atol, norm)
     structure, y = Structure.of(y0)
     state = structure.state
@@ -306,8 +299,8 @@ def _problem(
         lambda t, vector: structure.vector(fun(t, state(vector))),
         y,
         tuple(replace(event, function=of_state(event.function)) for event in events),
-        structure.tolerance(rtol, y),
-        structure.tolerance(atol, y),
+        structure.tolerance("rtol", rtol, y),
+        structure.tolerance("atol", atol, y),
         structure.largest(root_mean_square) if norm is None else lambda v: norm(state(v)),
         state,
     )

@@ -77,15 +77,17 @@ class March:
     recorded: list[tuple[Any, Any]] = field(default_factory=list)
     dense: list[DenseStep] = field(default_factory=list)
     waiting: int = 0  # index of the next output
-    found: list[tuple[list[float], list[Any]]] = field(default_factory=list)
+    found: list[tuple[list[float], list[Any]]] = field(init=False)
     signs: list[float] = field(default_factory=list)
     behind_jump: bool = False  # t is seen from its later side
     compiled: bool = False  # whether there are compiled steps, until the compiler refuses one
 
+    def __post_init__(self) -> None:
+        self.found = [([], []) for _ in self.plan.events]
+
     def start(self) -> None:
         """Record the initial state, and begin, unless compiled steps do."""
         self.recorded.append((self.t, self.y))
-        self.found = [([], []) for _ in self.plan.events]
         self.behind_jump = self.plan.jump_at_start
         if not begins_compiled(self.plan):
             self.begin()

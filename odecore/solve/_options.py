@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from odecore._array import as_float64, constant, constant_like, is_like, limits, namespace
+from odecore._array import (
+    as_float64,
+    constant,
+    constant_like,
+    is_like,
+    limits,
+    namespace,
+    require_real,
+)
 from odecore.errors import ToleranceWarning
 from odecore.solve._adams import Adams
 from odecore.solve._controllers import CONTROLS, AdaptiveSteps, StepControl
@@ -202,6 +210,7 @@ def _tolerance(label: str, value: Any, y: Any) -> Any:
         value = float(value)
         good = 0 <= value < inf
     else:
+        require_real(value, label)
         shape = np.shape(value)
         if len(shape) > len(y.shape) or any(
             a not in (1, b) for a, b in zip(reversed(shape), reversed(y.shape), strict=False)
@@ -215,5 +224,8 @@ def _tolerance(label: str, value: Any, y: Any) -> Any:
         numbers = as_float64(value, label)
         good = bool(np.all(np.isfinite(numbers) & (numbers >= 0)))
     if not good:
-        raise ValueError(f"`{label}` must be finite and not negative, got {value!r}")
+        raise ValueError(
+            f"`{label}` must be finite and not negative, got {value!r}; 0 leaves errors to the "
+            "other tolerance"
+        )
     return value

@@ -8,10 +8,12 @@ from typing import Any
 from odecore._array import as_state
 from odecore.solve._batch import Batch
 from odecore.solve._batch_parts import run
+from odecore.solve._calls import explaining_calls
 from odecore.solve._controllers import StepControl
 from odecore.solve._options import adaptive_steps, as_method, extension_of
-from odecore.solve._problem import is_count, output_times
+from odecore.solve._problem import output_times, require_attempts
 from odecore.solve._progress import reporter
+from odecore.solve._tracing import explaining_tracing
 from odecore.solve._trajectory import Trajectory
 from odecore.tableaux import ButcherTableau, Coefficients
 
@@ -95,8 +97,7 @@ def solve_per_sample(
     _require_rows(args, y.shape[0])
     if not isinstance(coefficients, Coefficients) or not coefficients.is_explicit:
         raise ValueError("steps for each sample need an explicit Runge-Kutta method, say dopri5")
-    if not is_count(max_steps):
-        raise ValueError(f"`max_steps` must be a positive int, got {max_steps!r}")
+    require_attempts(max_steps)
     times = output_times(t_span, t_eval)
     end = float(t_span[-1])
     recorded = len(times)
@@ -116,9 +117,11 @@ def solve_per_sample(
     report, done = reporter(progress, times[0], end)
     extension = extension_of(coefficients, interpolation, y)
     batch = Batch(fun, coefficients, extension, steps, times, y, args)
+    names = ("t", "y", *(f"args[{i}]" for i in range(len(args))))
     try:
-        batch.start(first_step)
-        run(batch, max_steps, shrink, report)
+        with explaining_tracing(), explaining_calls(fun, *names):
+            batch.start(first_step)
+            run(batch, max_steps, shrink, report)
     finally:
         done()
     trajectory = batch.trajectory(recorded)

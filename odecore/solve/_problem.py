@@ -20,8 +20,8 @@ __all__ = [
     "checked_field",
     "given_stops",
     "grid_stops",
-    "is_count",
     "output_times",
+    "require_attempts",
     "with_jumps",
 ]
 
@@ -68,9 +68,10 @@ def output_times(t_span: Sequence[Any], t_eval: Any) -> list[Any]:
             low, high = sorted(span)
             outside = [t for t in times if not low <= t <= high]
             if outside:
+                more = f" and {len(outside) - 1} more" if len(outside) > 1 else ""
                 raise ValueError(
-                    f"`t_eval` must lie in t_span = {span}; got {outside[0]!r} and "
-                    f"{len(outside) - 1} more outside"
+                    f"`t_eval` must lie in t_span = {span}, got {outside[0]!r}{more} outside; "
+                    "extend `t_span`, or leave out what lies outside"
                 )
             times = times if times[0] == span[0] else [span[0], *times]
         require_monotone(times)
@@ -101,8 +102,11 @@ def given_stops(
             f"`steps` must be one int or one for each of the {len(times) - 1} intervals between "
             f"output times, got {len(counts)}"
         )
-    if any(n is not None and not is_count(n) for n in counts):
-        raise ValueError(f"`steps` must be positive ints, got {steps!r}")
+    if any(n is not None and not _is_count(n) for n in counts):
+        raise ValueError(
+            f"`steps` must be positive ints, numbers of steps between output times, got {steps!r}; "
+            "for steps of a size give `step_size`"
+        )
     if step_size is not None:
         if not floats:
             raise ValueError(
@@ -137,9 +141,11 @@ def adaptive_stops(step_at: Any, first: float, last: float) -> list[Stop]:
 
 
 def with_jumps(
-    stops: list[Stop], jump_at: Any, first: Any, last: Any, method: Any, *, adaptive: bool
-) -> list[Stop]:
+    stops: list[Stop], jump_at: Any, first: Any, last: Any, method: Any, adaptive: bool
+) -> tuple[list[Stop], bool]:
     """Mark the stops at which the right-hand side jumps; adaptive steps get new stops there.
+
+    Returns also whether it jumps at the first time.
 
     Raises
     ------
@@ -147,14 +153,15 @@ def with_jumps(
         If given steps do not end at one of the times, or the method looks beyond its steps.
     """
     if jump_at is None:
-        return stops
+        return stops, False
     outside = method.abscissae_outside if isinstance(method, Coefficients) else []
     if outside:
         raise ValueError(
             f"this method evaluates outside its steps, at c = {outside}, so beyond the times of "
             "`jump_at`; choose one with abscissae in [0, 1]"
         )
-    jumps = {t for t in _times_inside(jump_at, "jump_at", first, last) if t != first}
+    inside = set(_times_inside(jump_at, "jump_at", first, last))
+    jumps = inside - {first}
     ends = {stop.t for stop in stops}
     if not adaptive and not jumps <= ends:
         raise ValueError(
@@ -163,7 +170,7 @@ def with_jumps(
         )
     stops = stops + [Stop(t, False) for t in jumps - ends]
     stops.sort(key=lambda stop: stop.t, reverse=last < first)
-    return [Stop(s.t, s.recorded, s.t in jumps) for s in stops]
+    return [Stop(s.t, s.recorded, s.t in jumps) for s in stops], first in inside
 
 
 def grid_stops(grid: Any, first: float, last: float, max_steps: int) -> list[Stop]:
@@ -203,9 +210,10 @@ def beside(t: float, toward: float, y: Any) -> float:
     return t + gap if toward > t else t - gap
 
 
-def is_count(n: Any) -> bool:
-    """Whether n is a positive integer, of Python or NumPy."""
-    return isinstance(n, Integral) and n is not True and int(n) >= 1
+def require_attempts(max_steps: Any) -> None:
+    """Raise ValueError unless this is a number of steps."""
+    if not _is_count(max_steps):
+        raise ValueError(f"`max_steps` must be a positive int, got {max_steps!r}")
 
 
 def checked_field(fun: Callable[[Any, Any], Any], t: Any, y: Any) -> Any:
@@ -219,6 +227,11 @@ def checked_field(fun: Callable[[Any, Any], Any], t: Any, y: Any) -> Any:
     if not callable(fun):
         raise TypeError(f"`fun` must be callable as fun(t, y), got {type(fun).__name__}")
     return checked_stage(fun(t, y), y)
+
+
+def _is_count(n: Any) -> bool:
+    """Whether n is a positive integer, of Python or NumPy."""
+    return isinstance(n, Integral) and n is not True and int(n) >= 1
 
 
 def _floats(times: Any, label: str) -> list[Any]:

@@ -174,6 +174,11 @@ class StageEquations:
                     f"`jacobian` must return an array of shape ({n}, {n}) for a state of {n} "
                     f"entries, got {tuple(found.shape)}"
                 )
+            if namespace(found).isdtype(found.dtype, "complex floating"):
+                raise TypeError(
+                    f"`jacobian` must return real numbers, got {found.dtype}: for a complex state "
+                    "df/dy has real parts before imaginary parts, in its rows and columns"
+                )
             return found
         # Not from the slope at hand: that of a stiffly accurate step is not quite f here, and
         # differences would make a Jacobian of the distance.
@@ -189,8 +194,9 @@ class StageEquations:
         rows = [xp.concat([coupling[i, j] * blocks[i] for j in range(s)], axis=1) for i in range(s)]
         eye = xp.eye(s * n, dtype=coupling.dtype, device=device(coupling))
         matrix = eye - xp.concat(rows, axis=0)
-        if limits(matrix).bits < 32:  # libraries have no inverses of these
-            matrix = xp.astype(matrix, xp.float32)
+        bits = limits(matrix).bits
+        if not 32 <= bits <= 64:  # libraries have no inverses of these
+            matrix = xp.astype(matrix, xp.float32 if bits < 32 else xp.float64)
         try:
             return xp.astype(xp.linalg.inv(matrix), eye.dtype)
         except Exception:  # each library has its own class for singular matrices

@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 from array_api_compat import is_array_api_obj
 
-from odecore._array import as_state, constant, constant_like, is_like, largest, namespace
+from odecore._array import (
+    as_state,
+    constant,
+    constant_like,
+    is_like,
+    largest,
+    namespace,
+    require_real,
+)
 
 __all__ = ["Structure", "is_structured"]
 
@@ -104,7 +112,7 @@ class Structure:
 
         return _map(part, self.template)
 
-    def tolerance(self, value: Any, like: Any) -> Any:
+    def tolerance(self, label: str, value: Any, like: Any) -> Any:
         """One tolerance for all entries, one for each array as a flat list, or a structure.
 
         A number in the place of a part of the structure holds for all arrays in it.
@@ -117,7 +125,7 @@ class Structure:
             found = list(value)
         if found is None:
             raise ValueError(
-                "tolerances must be one number, one for each of the "
+                f"`{label}` must be one number, one for each of the "
                 f"{len(leaves)} arrays of the state, or a structure with the state's keys and "
                 f"lengths, got {value!r}"
             )
@@ -125,6 +133,7 @@ class Structure:
         like = xp.abs(constant(like))  # real
         parts = []
         for leaf, tolerance in zip(leaves, found, strict=True):
+            require_real(tolerance, label)
             array = tolerance if is_like(tolerance, like) else constant_like(tolerance, like)
             parts.append(xp.reshape(xp.broadcast_to(array, leaf.shape), (-1,)))
         return xp.concat(parts)

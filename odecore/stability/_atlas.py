@@ -139,7 +139,7 @@ def atlas(
     /,
     *ranges: tuple[Any, Any],
     points: int = 41,
-    quantities: Sequence[str] | None = None,
+    quantities: str | Sequence[str] | None = None,
 ) -> Atlas:
     """Evaluate what varies over a family's parameters.
 
@@ -151,7 +151,7 @@ def atlas(
         One for each parameter; exact numbers or floats.
     points : int, optional
         For each parameter.
-    quantities : sequence of str, optional
+    quantities : str or sequence of str, optional
         Of "principal error" (2-norm), "SSP coefficient", "contractivity radius", "internal
         amplification" (explicit families, slow) and "largest coefficient". Default: all but the
         amplification.
@@ -173,6 +173,8 @@ def atlas(
     >>> [round(float(x), 3) for x in found.values["SSP coefficient"]]
     [0.0, 0.333, 0.571, 0.75, 0.889, 1.0]
     """
+    if isinstance(quantities, str):
+        quantities = [quantities]
     names = list(quantities or [name for name in QUANTITIES if name != "internal amplification"])
     unknown = [name for name in names if name not in QUANTITIES]
     if unknown:

@@ -86,7 +86,26 @@ def ssp_coefficient(method: ButcherTableau, /) -> Fraction | float:
         for a, b in zip(k, kk, strict=False)
     ):
         return Fraction(0)
-    return inf if admissible(_beyond_all_roots(K)) else _end_of_interval(admissible)
+    if not method.is_explicit and admissible(_beyond_all_roots(K)):
+        return inf
+    return _end_of_interval(admissible, _estimate(K))
+
+
+def _estimate(K: list[list[Any]]) -> float:
+    """The end of the interval by bisection in floats, to save most of the exact one; 0 if none."""
+    if max(a for row in K for a in row) > 1e100:  # powers overflow
+        return 0.0
+    matrix = np.array([[float(a) for a in row] for row in K])
+    right = np.hstack([matrix, np.ones((len(K), 1))])
+    low, high = 0.0, 2.0 * len(K)
+    for _ in range(50):
+        r = (low + high) / 2
+        try:
+            X = np.linalg.solve(np.eye(len(K)) + r * matrix, right)
+        except np.linalg.LinAlgError:
+            X = -right
+        low, high = (r, high) if np.all(X >= -1e-15) else (low, r)
+    return low
 
 
 def _beyond_all_roots(K: list[list[Any]]) -> Fraction:
@@ -131,14 +150,16 @@ def linear_ssp_coefficient(method: ButcherTableau, /) -> Fraction | float:
     return _end_of_interval(lambda r: all(q(r) >= 0 for q in derivatives))
 
 
-def _end_of_interval(admissible: Any) -> Fraction:
-    """The end of an interval from 0 that is neither empty nor infinite."""
-    low = Fraction(1)
-    while not admissible(low):
-        low /= 2
-    high = 2 * low
-    while admissible(high):
-        low, high = high, 2 * high
+def _end_of_interval(admissible: Any, estimate: float = 0.0) -> Fraction:
+    """The end of an interval from 0 that is neither empty nor infinite, near a good estimate."""
+    low, high = (Fraction(estimate * (1 + sign * 1e-13)) for sign in (-1, 1))
+    if not admissible(low) or admissible(high):
+        low = Fraction(1)
+        while not admissible(low):
+            low /= 2
+        high = 2 * low
+        while admissible(high):
+            low, high = high, 2 * high
     while high - low > low * _WIDTH:
         middle = (low + high) / 2
         low, high = (middle, high) if admissible(middle) else (low, middle)

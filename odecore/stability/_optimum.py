@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import inf, nan, sqrt
+from math import inf, isfinite, isnan, sqrt
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from odecore.exact import Polynomial, isolate_roots, refine_root
 from odecore.families import Family
 from odecore.order import error_coefficients, principal_error
 from odecore.stability._atlas import QUANTITIES, as_written, member_or_none
+from odecore.stability._search import best_point
 
 __all__ = ["Optimum", "optimize"]
 
@@ -72,14 +73,16 @@ def optimize(
         nothing smaller. Otherwise numerical: from the best points of a grid by damped Newton steps
         with the exact slopes of the rational function.
 
-        For other objectives and with constraints: by a grid that is refined around its best point
-        until it is 1e-6 of the box wide; `gradient` is then empty.
+        For other objectives and with constraints: the best of the named members and of up to 2000
+        points, spread over the box and then moved by differential evolution until they are within
+        1e-6 of the box, with the same draws at each call; not proved to be the best of all: a
+        smaller box may have a better one. `gradient` is then empty.
 
     Raises
     ------
     ValueError
-        If the box does not fit the family, a quantity is unknown, or no point of the first grid
-        meets the constraints.
+        If the box does not fit the family or is not finite, a quantity is unknown, constraints are
+        no ranges, or no point that was tried meets them.
 
     Notes
     -----
@@ -93,14 +96,19 @@ def optimize(
     >>> round(found.parameters["u"], 12), round(found.value, 12)
     (0.666666666667, 0.166666666667)
     """
-    if len(box) != len(family.parameters) or any(not low < high for low, high in box):
+    if len(box) != len(family.parameters) or any(
+        not low < high or not isfinite(high - low) for low, high in box
+    ):
         raise ValueError(
-            f"{family.name} needs one range (low, high) with low < high for each of "
+            f"{family.name} needs one finite range (low, high) with low < high for each of "
             f"{', '.join(family.parameters)}; got {box}"
         )
     unknown = [q for q in (objective, *(constraints or {})) if q not in QUANTITIES]
     if unknown:
         raise ValueError(f"unknown quantities {unknown}; known are {', '.join(QUANTITIES)}")
+    for name, ends in (constraints or {}).items():
+        if not isinstance(ends, Sequence) or len(ends) != 2 or not ends[0] <= ends[1]:
+            raise ValueError(f"`constraints` must be ranges (low, high), got {ends!r} for {name!r}")
     if objective != "principal error" or constraints:
         return _searched(family, box, objective, constraints or {})
     functions = _squared_error(family)
@@ -121,37 +129,50 @@ def optimize(
 def _searched(
     family: Family, box: Any, objective: str, constraints: Mapping[str, tuple[float, float]]
 ) -> Optimum:
-    """Refine a grid around its best admissible point."""
+    """The best admissible point that a search finds; before that, the nearest to admissible."""
     sign = -1 if objective in ("SSP coefficient", "contractivity radius") else 1
     low, high = (np.array([float(ends[k]) for ends in box]) for k in (0, 1))
-    a, b = low, high
-    best, smallest = low, inf
-    while np.any(b - a > 1e-6 * (high - low)):
-        grid = np.meshgrid(*np.linspace(a, b, 17 if len(a) == 1 else 11).T, indexing="ij")
-        for point in np.stack(grid, axis=-1).reshape(-1, len(a)):
-            value = sign * _quantity(family, point, objective, constraints)
-            if value < smallest:
-                best, smallest = point, value
-        if smallest == inf:
-            raise ValueError(
-                f"no point of a grid over the box meets {dict(constraints)}; widen the box or "
-                "relax the constraints"
-            )
-        reach = (b - a) / 8
-        a, b = np.maximum(low, best - reach), np.minimum(high, best + reach)
+
+    def key(point: Any) -> tuple[float, float]:
+        exact = zip(family.parameters, map(as_written, point), strict=True)
+        member = member_or_none(family, dict(exact))
+        if member is None:
+            return inf, inf
+        off = sum(_distance(_graded(q, member), *ends) for q, ends in constraints.items())
+        value = sign * _graded(objective, member) if off == 0 else inf
+        return off, inf if isnan(value) else value
+
+    members = [np.array([float(x) for x in point]) for _, point in family.members]
+    inside = [point for point in members if np.all((low <= point) & (point <= high))]
+    best, (off, value), tried = best_point(key, low, high, inside)
     values = dict(zip(family.parameters, map(float, best), strict=True))
-    return Optimum(values, sign * smallest, (), {})
+    if off == 0 and value < inf:
+        return Optimum(values, sign * value, (), {})
+    raise ValueError(
+        f"none of {tried} points of the box that were tried "
+        + (f"meets {dict(constraints)}; {values} is nearest" if 0 < off < inf else "has a value")
+        + "; widen the box or relax the constraints"
+    )
 
 
-def _quantity(family: Family, point: Any, objective: str, constraints: Any) -> float:
-    """The objective at a point; NaN, which is smaller than nothing, where it is not admissible."""
-    exact = zip(family.parameters, map(as_written, point), strict=True)
-    member = member_or_none(family, dict(exact))
-    if member is not None and all(
-        low <= QUANTITIES[q](member) <= high for q, (low, high) in constraints.items()
-    ):
-        return QUANTITIES[objective](member)
-    return nan
+def _graded(quantity: str, method: Any) -> float:
+    """A quantity; where an SSP coefficient or a radius is 0, how far the method is from more.
+
+    They are positive for methods without negative coefficients, or weights, only; Kraaijevanger,
+    Contractivity of Runge-Kutta methods, BIT 31 (1991).
+    """
+    value = QUANTITIES[quantity](method)
+    if value == 0 and quantity in ("SSP coefficient", "contractivity radius"):
+        rows = method.A if quantity == "SSP coefficient" else ()
+        return min(0.0, *(float(a) for row in (*rows, method.b) for a in row))
+    return value
+
+
+def _distance(value: float, low: float, high: float) -> float:
+    if low <= value <= high:
+        return 0.0
+    distance = low - value if value < low else value - high
+    return inf if isnan(distance) else distance
 
 
 def _optimum(family: Family, point: Any, functions: Any, polynomials: Any) -> Optimum:

@@ -61,7 +61,7 @@ _SCIPY = {
     "RK23": "bosh3",
     "RK45": "dopri5",
     "DOP853": "dop853",
-    "Radau": "kvaerno54",
+    "RADAU": "kvaerno54",
     "BDF": "kvaerno54",
     "LSODA": "kvaerno54",
 }
@@ -87,10 +87,9 @@ def tableau(name: str, /) -> ButcherTableau:
     """
     methods = catalogue()
     if not isinstance(name, str) or name not in methods:
-        if name in _SCIPY:
-            raise ValueError(
-                f"no method {name!r}; the method nearest to SciPy's is {_SCIPY[name]!r}"
-            )
+        scipys = _SCIPY.get(str(name).upper())
+        if scipys is not None:
+            raise ValueError(f"no method {name!r}; the method nearest to SciPy's is {scipys!r}")
         near = get_close_matches(str(name).lower(), methods, n=3)
         known = f"did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise ValueError(

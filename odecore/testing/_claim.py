@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
-from math import ceil, inf, log, prod, sqrt
+from math import ceil, inf, log, sqrt
 from statistics import NormalDist
 from typing import Any
 
@@ -22,6 +22,7 @@ Drawing = Callable[[np.random.Generator], Drawn]
 _QUANTILE = NormalDist().inv_cdf
 _FOUND = _QUANTILE(0.999)  # a bias of the size asked for is found with this probability
 _CARRIERS = 2  # draws of one size, in z^2: the correction for skewness is then z / 4 at most
+_BLOCK = 2**14  # entries of the draws that are added at once
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def judge(
                 f"a draw has shape {found.value.shape}, and {claim} that is claimed "
                 f"{claimed.shape}; give both the same"
             )
-        if not np.all(np.isfinite(found.value)):
+        if not np.isfinite(found.value).all():
             raise AssertionError(f"{claim} does not exist: a draw holds NaN or infinite values")
         if options.bounds is not None:
             require_within(found.value, options.bounds)
@@ -103,19 +104,13 @@ def judge(
 
 def _listed(value: Drawing, found: Differences, most: int) -> Differences | None:
     """Those of all outcomes; None if they are too many, or not finite."""
-    rng, first = Listed(), np.zeros(0)
+    rng = Listed(most)
+    first: Any = None
     try:
         for probability, result in walk(value, rng):
-            if not found.runs:
-                first = result.value
-                # The first path tells about how many there are.
-                if prod(count for _, count in rng.path) > 10 * most:
-                    return None
-            if found.runs == most:
-                return None
-            found.add(result, float(probability))
-        rng.restart()
-        again = value(rng).value
+            first = result.value if first is None else first
+            found.add([result], float(probability), len(rng.path) * rng.off)
+        again = value(Listed()).value
     except UnlistedError:
         return None
     if not np.array_equal(again, first):
@@ -127,14 +122,20 @@ def _judge_outcomes(found: Differences, claim: str) -> EstimatorReport:
     off = np.abs(found.mean)
     if not np.all(off <= found.rounding):
         k = int(np.argmax(off))
-        place, claimed = found.place(k)
+        place, mean, claimed = _told(found, k)
         raise AssertionError(
-            f"{claim}{place} over all {found.runs} outcomes is "
-            f"{claimed + found.in_numbers(found.mean[k]):.6g}, "
-            f"where {claimed:.6g} is claimed"
+            f"{claim}{place} over all {found.runs} outcomes is {mean}, where {claimed} is claimed"
         )
     resolved = found.in_spreads(found.rounding)
     return EstimatorReport(claim, True, found.runs, found.in_spreads(off), resolved)
+
+
+def _told(found: Differences, k: int) -> tuple[str, str, str]:
+    """The place of entry k, its mean and the claim, with as many digits as tell these apart."""
+    place, claimed = found.place(k)
+    mean = claimed + found.in_numbers(found.mean[k])
+    digits = next((n for n in range(6, 17) if f"{mean:.{n}g}" != f"{claimed:.{n}g}"), 17)
+    return place, f"{mean:.{digits}g}", f"{claimed:.{digits}g}"
 
 
 def _judge_draws(
@@ -154,8 +155,9 @@ def _judge_draws(
                 "`draws` or `bias`, list more `outcomes`, or hold the mean of what is drawn to "
                 "the claim by `assert_unbiased` with `bounds`"
             )
-        for _ in range(wanted - found.runs):
-            found.add(value(rng))
+        while found.runs < wanted:
+            block = min(wanted - found.runs, 1 + _BLOCK // found.claimed.size)
+            found.add([value(rng) for _ in range(block)])
         looks += 1
         if options.bounds is None:
             limits = student_limits(found, z)
@@ -175,7 +177,7 @@ def _judge_draws(
 def _require_same(first: Drawn, again: Drawn) -> None:
     """Refuse draws from one state of the generator that differ by more than rounding."""
     twice = Differences(first.value, False)
-    twice.add(again)
+    twice.add([again])
     if np.any(np.abs(twice.mean) > twice.rounding):
         raise ValueError(ANOTHER_SOURCE)
 
@@ -198,10 +200,10 @@ def _more_draws(found: Differences, limits: Any, z: float, bias: float) -> tuple
     unseen = ~found.varies & (np.abs(found.mean) > found.rounding)
     if np.any(unseen):
         k = int(np.argmax(unseen))
-        place, claimed = found.place(k)
+        place, mean, claimed = _told(found, k)
         return ceil(enough * found.runs), (
-            f"all {found.runs} draws{place} are {claimed + found.in_numbers(found.mean[k]):.6g}, "
-            f"where {claimed:.6g} is claimed, and something rarer may make up for it; "
+            f"all {found.runs} draws{place} are {mean}, where {claimed} is claimed, and something "
+            "rarer may make up for it; "
         )
     least = float(np.nanmin(carriers, initial=inf))
     if least < enough:
@@ -220,11 +222,10 @@ def _refutation(found: Differences, limits: Any, claim: str, options: Options) -
     off, error = np.abs(found.mean), found.spread / sqrt(found.runs)
     bad = _refuted(found, limits)
     k = int(np.argmax(np.where(bad, off / np.maximum(error, 1e-300), 0)))
-    place, claimed = found.place(k)
+    place, mean, claimed = _told(found, k)
     text = (
-        f"{claim}{place} over {found.runs} draws is "
-        f"{claimed + found.in_numbers(found.mean[k]):.6g} with standard error "
-        f"{found.in_numbers(error[k]):.2g}, where {claimed:.6g} is claimed; `false_alarm` allows "
+        f"{claim}{place} over {found.runs} draws is {mean} with standard error "
+        f"{found.in_numbers(error[k]):.2g}, where {claimed} is claimed; `false_alarm` allows "
         f"{found.in_numbers(limits[k]):.2g}"
     )
     if options.bounds is not None:

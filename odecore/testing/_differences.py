@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import sqrt
 from typing import Any, NamedTuple
 
@@ -50,7 +51,7 @@ class Differences:
         self.claimed = claimed
         self.runs, self.weight, self.eps = 0, 0.0, float(np.finfo(claimed.dtype).eps)
         self.largest = max(size, float(np.max(np.abs(claimed), initial=0)))
-        self.root, self.exponent = 0.0, _exponent(self.largest)
+        self.root, self.off, self.exponent = 0.0, 0.0, _exponent(self.largest)
         self.powers = np.zeros((4, claimed.size + along))
         self.first = np.zeros(claimed.size + along)  # draw less the claim
         scaled = self.in_unit(claimed)
@@ -58,25 +59,29 @@ class Differences:
         self.direction = scaled.ravel() / self.length if along else None
         self.length = self.in_numbers(self.length)
 
-    def add(self, found: Drawn, weight: float = 1.0) -> None:
-        """Add one draw."""
-        self.largest = max(self.largest, float(np.abs(found.value).max(initial=0)))
-        self.eps, self.root = max(self.eps, found.eps), max(self.root, found.root)
+    def add(self, draws: Sequence[Drawn], weight: float = 1.0, off: float = 0.0) -> None:
+        """Add draws, each with this weight, which is known to a relative error of `off`."""
+        values = np.array([found.value.ravel() for found in draws])
+        self.largest = max(self.largest, float(np.abs(values).max(initial=0)))
+        self.eps = max(self.eps, *(found.eps for found in draws))
+        self.root = max(self.root, *(found.root for found in draws))
+        self.off = max(self.off, off)
         exponent = _exponent(self.largest)
         if exponent > self.exponent:
             shift = (self.exponent - exponent) * np.array([[1], [2], [3], [4]])
             self.powers, self.first = np.ldexp(self.powers, shift), np.ldexp(self.first, shift[0])
             self.exponent = exponent
-        d = (self.in_unit(found.value) - self.in_unit(self.claimed)).ravel()
+        d = self.in_unit(values) - self.in_unit(self.claimed).ravel()
         if self.direction is not None:
-            d = np.append(d, d @ self.direction)
+            d = np.column_stack([d, d @ self.direction])
         if not self.runs:
-            self.first = d
+            self.first = d[0]
         d = d - self.first
-        square = weight * d * d
-        self.powers += (weight * d, square, square * d, square * d * d)
-        self.weight += weight
-        self.runs += 1
+        square = d * d
+        sums = [power.sum(axis=0) for power in (d, square, square * d, square * square)]
+        self.powers += weight * np.array(sums)
+        self.weight += weight * len(draws)
+        self.runs += len(draws)
 
     def in_unit(self, found: Any) -> Any:
         """How many units it is."""
@@ -94,7 +99,8 @@ class Differences:
             return 0.0
         # (v - m)^2 is known to eps |v| |v - m|.
         amplified = max(1.0, self.root / sqrt(self.largest))
-        return _ROUNDINGS * self.eps * amplified * float(self.in_unit(self.largest))
+        relative = _ROUNDINGS * self.eps * amplified + self.off
+        return relative * float(self.in_unit(self.largest))
 
     @property
     def mean(self) -> Any:

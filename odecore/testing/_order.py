@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import isfinite
+from math import inf, isfinite, isnan
 from operator import index
 from typing import Any
 
@@ -33,7 +33,8 @@ def assert_order(
     exactly: bool = True,
     slack: float = 0.25,
     runge_kutta: bool = True,
-    **options: Any,
+    coarsest: int = 2,
+    levels: int = 22,
 ) -> tuple[OrderReport, ...]:
     """Assert that a stepper converges with a given order on nonlinear non-autonomous problems.
 
@@ -52,10 +53,11 @@ def assert_order(
     runge_kutta : bool, optional
         Decide all order conditions from one step too (`tree_residuals`), to rounding: sharper than
         any slope, and failures are named by trees. The slopes are then a second check, which need
-        not be resolved. Set it False for a step that is none, such as an exponential one: then the
-        slopes of two problems must be resolved (of one, if there is only one).
-    **options
-        Passed to `measure_order`.
+        not be resolved, but one problem must show some. Set it False for a step that is none, such
+        as an exponential one: then the slopes of two problems must be resolved (of one, if there is
+        only one).
+    coarsest, levels : int, optional
+        As for `measure_order`.
 
     Returns
     -------
@@ -92,15 +94,15 @@ def assert_order(
     undecided: list[str] = []
     if runge_kutta:
         _judge_trees(step, order, exactly, wrong, undecided)
-    reports = tuple(observe(step, problem, **options) for problem in problems)
+    reports = tuple(observe(step, p, coarsest=coarsest, levels=levels) for p in problems)
     for report in reports:
         if report.resolved and report.interval[1] < order - slack:
             wrong.append(f"{report.problem} shows {report.order:.2f}")
         if _stagnates(report):
             last = f"error {report.errors[-1]:.2g} in {report.steps[-1]} steps"
             wrong.append(f"{report.problem} does not converge: {last}")
-    if reports and all(report.errors[-1] > LARGE for report in reports):
-        undecided.append("no problem comes below 10 % error: raise `levels`")
+    if reports and all(isnan(report.order) for report in reports):
+        undecided.append(_unmeasured(reports))
     if not runge_kutta:
         _judge_slopes(reports, order, exactly, wrong, undecided)
     tables = "\n".join(map(str, reports))
@@ -111,6 +113,22 @@ def assert_order(
     if undecided:
         raise ValueError(f"order {order} is not decided: {'; '.join(undecided)}\n{tables}")
     return reports
+
+
+def _unmeasured(reports: tuple[OrderReport, ...]) -> str:
+    """Why no problem shows an order, and what would."""
+    last = [report.errors[-1] for report in reports]
+    if all(error == inf for error in last):
+        return (
+            "no run ends in finite numbers: raise `levels`, or measure the state in another unit "
+            "if f overflows"
+        )
+    if all(error > LARGE for error in last):
+        return "no problem comes below 10 % error: raise `levels`"
+    return (
+        "no problem has three runs between 10 % error and rounding: lower `coarsest`, raise "
+        "`levels`, take a problem with a longer t_span, or let the trees decide by problems=()"
+    )
 
 
 def _valid_order(order: Any) -> int:
@@ -161,7 +179,8 @@ def _abscissae(step: Step, problem: InitialValueProblem, h: float) -> int:
 def _judge_trees(
     step: Step, order: int, exactly: bool, wrong: list[str], undecided: list[str]
 ) -> None:
-    found, roundings = tree_residuals(step, order + 1), tree_roundings(step, order + 1)
+    last = order + 1 if exactly else order
+    found, roundings = tree_residuals(step, last), tree_roundings(step, last)
     lost = [tree for tree in found if not isfinite(found[tree]) or not isfinite(roundings[tree])]
     if lost:
         undecided.append(

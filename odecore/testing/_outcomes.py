@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from fractions import Fraction
-from math import comb, prod
+from functools import partial
+from math import inf, prod, sqrt
 from typing import Any, NoReturn
 
 import numpy as np
@@ -12,6 +13,9 @@ import numpy as np
 __all__ = ["ANOTHER_SOURCE", "Listed", "UnlistedError", "every_outcome", "walk"]
 
 _MOST = 10**6  # outcomes of one choice: more are not listed
+_TRIALS = 1000  # of one binomial: the probabilities of more have too many digits
+_ROUNDING = Fraction(1, 2**48)  # how near a float is to the fraction that it stands for
+Weighted = list[tuple[int, Fraction]]
 ANOTHER_SOURCE = (
     "the same choices of rng led to other results: the program keeps something between calls, or "
     "has another source of randomness; take all of it from rng"
@@ -25,26 +29,50 @@ class UnlistedError(ValueError):
 class Listed(np.random.Generator):
     """A generator whose choices are made from outside, so that a program can run for each."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: float = inf) -> None:
         super().__init__(np.random.PCG64(0))
         self.path: list[list[int]] = []  # for each choice: which one, of how many
+        self.off = 0.0  # the largest difference from 1 of a sum of probabilities
+        self.most = most
+        self.least = 1  # there are at least so many outcomes
+        self.expected = 1.0  # and so many if all choices are like those of the first run
+        self.first = True
+        self._known: dict[Any, Weighted] = {}
         self.restart()
 
     def restart(self) -> None:
         """Go back to the first choice."""
         self.position, self.probability = 0, Fraction(1)
 
-    def pick(self, probabilities: Sequence[Fraction]) -> int:
-        """The next choice on the path, as the index of a probability above 0."""
-        possible = [k for k, p in enumerate(probabilities) if p > 0]
+    def _next(self, count: int) -> int:
+        """The next choice on the path, of so many; UnlistedError if outcomes become too many."""
         if self.position == len(self.path):
-            self.path.append([0, len(possible)])
-        index, count = self.path[self.position]
-        if count != len(possible):
+            if not 1 <= count <= _MOST:
+                raise _unlisted(f"one of {count} choices")
+            self.path.append([0, count])
+            self.least += count - 1
+            self.expected *= count if self.first else 1
+            if self.least > self.most or self.expected > 10 * self.most:
+                raise UnlistedError(f"the program has more than {self.most} outcomes")
+        index, known = self.path[self.position]
+        if count != known:
             raise ValueError(ANOTHER_SOURCE)
-        chosen = possible[index]
         self.position += 1
-        self.probability *= probabilities[chosen]
+        return index
+
+    def one_of(self, count: int) -> int:
+        """One of so many, with equal probabilities."""
+        index = self._next(count)
+        self.probability /= count
+        return index
+
+    def pick(self, key: Any, probabilities: Callable[[], Weighted]) -> int:
+        """One of those with these probabilities, which are worked out once for each key."""
+        if key not in self._known:
+            self._known[key] = [(k, p) for k, p in probabilities() if p > 0]
+        possible = self._known[key]
+        chosen, probability = possible[self._next(len(possible))]
+        self.probability *= probability
         return chosen
 
     def integers(
@@ -60,16 +88,14 @@ class Listed(np.random.Generator):
         if np.ndim(low) or np.ndim(high):
             raise _unlisted("integers with arrays of bounds")
         low, count = int(low), int(high) - int(low) + bool(endpoint)
-        if not 1 <= count <= _MOST:
-            raise _unlisted(f"one of {count} integers")
-        return self._filled(lambda: low + self.pick([Fraction(1, count)] * count), size, dtype)
+        return self._filled(lambda: low + self.one_of(count), size, dtype)
 
     def permutation(self, x: Any, axis: int = 0) -> Any:
         """As NumPy's."""
         x = np.arange(x) if isinstance(x, int | np.integer) else np.asarray(x)
         left, found = list(range(x.shape[axis])), []
         while left:
-            found.append(left.pop(self.pick([Fraction(1, len(left))] * len(left))))
+            found.append(left.pop(self.one_of(len(left))))
         return np.take(x, np.array(found, dtype=np.int64), axis=axis)
 
     def shuffle(self, x: Any, axis: int = 0) -> None:
@@ -94,18 +120,14 @@ class Listed(np.random.Generator):
         """As NumPy's; without replacement only for equal probabilities in random order."""
         a = np.arange(a) if isinstance(a, int | np.integer) else np.asarray(a)
         if replace:
-            count = a.shape[axis]
-            q = [Fraction(1, count)] * count if p is None else _checked(p, count)
-            indices = self._filled(lambda: self.pick(q), size, np.int64)
+            indices = self._filled(self._with_replacement(a.shape[axis], p), size, np.int64)
         elif p is not None or not shuffle:
             raise _unlisted("choice(replace=False) with `p` or shuffle=False")
         else:
             left = list(range(a.shape[axis]))
             if prod(np.atleast_1d(1 if size is None else size)) > len(left):
                 raise ValueError("cannot take a larger sample than population without replacement")
-            indices = self._filled(
-                lambda: left.pop(self.pick([Fraction(1, len(left))] * len(left))), size, np.int64
-            )
+            indices = self._filled(lambda: left.pop(self.one_of(len(left))), size, np.int64)
         return np.take(a, indices, axis=axis)
 
     def binomial(self, n: Any, p: Any, size: Any = None) -> Any:
@@ -113,8 +135,24 @@ class Listed(np.random.Generator):
         if np.ndim(n):
             raise _unlisted("binomial with an array of n")
         p = np.asarray(p) if size is None else np.broadcast_to(p, size)
-        found = [self.pick(_binomial(int(n), _fraction(q))) for q in p.ravel()]
+        if n > _TRIALS:
+            raise _unlisted(f"a binomial of {n} trials")
+        found = [self.pick((n, q), partial(_binomial, int(n), q)) for q in p.ravel().tolist()]
         return np.array(found, dtype=np.int64).reshape(p.shape)[()]
+
+    def _with_replacement(self, count: int, p: Any) -> Callable[[], int]:
+        if p is None:
+            return partial(self.one_of, count)
+        floating = isinstance(p, np.ndarray) and p.dtype.kind == "f"
+        eps = max(float(np.finfo(kind).eps) for kind in (p.dtype if floating else float, float))
+        p = np.asarray(p, dtype=np.float64).ravel()
+
+        def probabilities() -> Weighted:
+            found, off = _checked(p, count, sqrt(eps))  # as NumPy
+            self.off = max(self.off, off)
+            return list(enumerate(found))
+
+        return partial(self.pick, (count, eps, p.tobytes()), probabilities)
 
     def _filled(self, one: Callable[[], int], size: Any, dtype: Any) -> Any:
         shape = () if size is None else tuple(np.atleast_1d(size))
@@ -149,7 +187,7 @@ def every_outcome(program: Callable[[np.random.Generator], Any], /) -> Iterator[
     ----------
     program : callable
         `program(rng)` to anything. All its randomness comes from rng, by `integers`,
-        `permutation`, `shuffle`, `choice` and `binomial`.
+        `permutation`, `shuffle`, `choice` and `binomial` of up to 1000 trials.
 
     Yields
     ------
@@ -166,7 +204,8 @@ def every_outcome(program: Callable[[np.random.Generator], Any], /) -> Iterator[
     Notes
     -----
     Probabilities `p` that are given as floats are taken for fractions with small denominators
-    where these are equal to rounding; the probabilities then add up to 1 exactly.
+    where these are equal to rounding, and for what they are where not. Those of a choice are
+    divided by their sum, as NumPy does, so that all add up to 1 exactly.
 
     Examples
     --------
@@ -186,6 +225,7 @@ def walk(program: Callable[[Any], Any], rng: Listed) -> Iterator[tuple[Any, Any]
         if rng.position != len(rng.path):
             raise ValueError(ANOTHER_SOURCE)
         yield rng.probability, result
+        rng.first = False
         while rng.path and rng.path[-1][0] == rng.path[-1][1] - 1:
             rng.path.pop()
         if not rng.path:
@@ -193,23 +233,35 @@ def walk(program: Callable[[Any], Any], rng: Listed) -> Iterator[tuple[Any, Any]
         rng.path[-1][0] += 1
 
 
-def _fraction(value: Any) -> Fraction:
-    near = Fraction(float(value)).limit_denominator(10**4)
-    close = abs(float(near) - float(value)) <= 1e-11
-    return near if close else Fraction(float(value))
+def _fraction(value: float) -> Fraction:
+    exact = Fraction(value)
+    near = exact.limit_denominator(10**4)
+    # Relative to the rarer of the two outcomes, with p and 1 - p: neither may vanish.
+    return near if abs(near - exact) <= _ROUNDING * min(exact, 1 - exact) else exact
 
 
-def _checked(p: Any, count: int) -> list[Fraction]:
-    found: list[Any] = [_fraction(q) for q in np.ravel(p)]
-    if len(found) != count or min(found) < 0 or abs(sum(found) - 1) > 1e-8:
-        raise ValueError(
-            f"`p` must be {count} probabilities that add up to 1, got {len(found)} with the sum "
-            f"{float(sum(found)):.6g}"
-        )
-    return found
+def _checked(p: Any, count: int, tolerance: float) -> tuple[list[Fraction], float]:
+    """The probabilities, and how far their sum was from 1."""
+    rule = f"`p` must be {count} probabilities that add up to 1, got"
+    if len(p) != count:
+        raise ValueError(f"{rule} {len(p)}")
+    if not p.min(initial=0) >= 0:
+        raise ValueError(f"{rule} {p.min():.6g}")
+    found = [_fraction(q) for q in p.tolist()]
+    total = sum(found, Fraction(0))
+    off = abs(float(total - 1))
+    if off > tolerance:
+        raise ValueError(f"{rule} {count} with the sum {float(total):.9g}")
+    return [q / total for q in found], off
 
 
-def _binomial(n: int, p: Fraction) -> list[Fraction]:
+def _binomial(n: int, p: float) -> Weighted:
     if not 0 <= p <= 1 or n < 0:
-        raise ValueError(f"binomial needs n >= 0 and a probability, got n = {n}, p = {float(p)}")
-    return [comb(n, k) * p**k * (1 - p) ** (n - k) for k in range(n + 1)]
+        raise ValueError(f"binomial needs n >= 0 and a probability, got n = {n}, p = {p}")
+    likely = _fraction(p)
+    if likely == 1:
+        return [(n, likely)]
+    found, odds = [(1 - likely) ** n], likely / (1 - likely)
+    for k in range(n):
+        found.append(found[k] * ((n - k) * odds / (k + 1)))  # few common factors to look for
+    return list(enumerate(found))

@@ -21,7 +21,7 @@ class InitialValueProblem:
     f : callable
         (t, y) to an array like y.
     exact : callable
-        t to y(t), an array of shape (n,).
+        t to y(t), an array of shape (n,); complex if f is.
     t_span : (float, float)
     """
 

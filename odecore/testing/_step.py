@@ -12,17 +12,18 @@ __all__ = ["Step", "precision", "state"]
 Step = Callable[[Callable[[Any, Any], Any], float, Any, float], Any]
 
 
-def state(found: Any, shape: tuple[int, ...]) -> Any:
-    """What a step has returned, as an array, if it is a state of this shape."""
+def state(found: Any, shape: tuple[int, ...], numbers: str = "real") -> Any:
+    """What a step has returned, as an array, if it is a state of this shape in these numbers."""
     try:
         array = np.asarray(found)
         kind = array.dtype.kind
     except ValueError:  # parts of different shapes
         array, kind = np.zeros(0), "O"
-    if array.shape != shape or kind not in "fiu":
-        got = f"shape {array.shape}" if kind in "fiuc" else "no array of real numbers"
+    if array.shape != shape or kind not in ("fiu" if numbers == "real" else "fiuc"):
+        got = array.dtype if array.shape == shape else f"shape {array.shape}"
         raise ValueError(
-            f"`step` must return a state of the shape of y, {shape}; got {got} "
+            f"`step` must return a state of the shape of y, {shape}, in {numbers} numbers; got "
+            f"{got if kind in 'fiuc' else 'no array of numbers'} "
             f"({type(found).__name__}); if it returns more than the state, wrap it, such as "
             "lambda f, t, y, h: step(f, t, y, h)[0]"
         )
@@ -31,6 +32,8 @@ def state(found: Any, shape: tuple[int, ...]) -> Any:
 
 def precision(array: Any) -> float:
     """Relative spacing of the numbers that an array holds: single if all are single numbers."""
+    if array.dtype.kind == "c":
+        array = np.stack([array.real, array.imag])
     if array.dtype.kind == "f" and array.dtype.itemsize < 8:
         return float(np.finfo(array.dtype).eps)
     with np.errstate(all="ignore"):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from odecore.adjoint import backsolve, collocated, node_by_node, record_panels
+from odecore.errors import DriftError
 from odecore.solve import solve_ivp
 from tests.odecore.test_adjoint import TIMES, Y0, A, W, exact_gradients, linear, linearization
 
@@ -65,3 +66,44 @@ def test_bad_input():
     _, linearize = linear(np, A)
     with pytest.raises(ValueError, match="2 times, 2 states and 3 cotangents"):
         backsolve(linearize, [0.0, 1.0], [Y0, Y0], W)
+
+
+def reversed_lorenz(**options):
+    numbers, y0, times = np.array([10.0, 28.0, 8 / 3]), np.ones(3), [0.0, 5.0]
+
+    def linearize(t, y):
+        (s, r, b), (u, v, w) = numbers, y
+        J = np.array([[-s, s, 0], [r - w, -1, -u], [v, u, -b]])
+        return J @ y + [0, u * w, 0], lambda a, p: (J.T @ a, (a * [v - u, u, -w],) if p else ())
+
+    states = solve_ivp(lambda t, y: linearize(t, y)[0], times, y0, t_eval=times, **options).y
+    w = [np.zeros(3), np.ones(3)]
+    return backsolve(linearize, times, states, w, parameters=(numbers,), **options)
+
+
+def test_a_state_that_runs_away_backwards_is_refused():
+    with pytest.raises(DriftError, match=r"left the trajectory.*take another adjoint") as caught:
+        reversed_lorenz(rtol=1e-4, atol=1e-6)
+    found = caught.value.trajectory
+    assert found.statistics.accepted <= 1000
+    assert np.linalg.norm(found.y[1]) > 10 * np.linalg.norm(found.y[0])
+
+
+@pytest.mark.parametrize(
+    ("rate", "fast", "fewest"),
+    [(-250.0, 0.0, 1000), (30.0, 0.0, 0), (-0.1, 20.0, 1000)],
+    ids=["stiff", "growing by 1e13", "small steps for the parameters"],
+)
+def test_many_steps_and_drift_are_not_refused_by_themselves(rate, fast, fewest):
+    force = lambda t: np.cos(t) if rate < -1 else 0.0  # noqa: E731
+
+    def linearize(t, y):
+        pull = lambda a, p: (rate * a, (1e3 * a * np.cos(fast / (t + 3e-3)),) if p else ())  # noqa: E731
+        return rate * (y - force(t)), pull
+
+    times, options = [0.0, 1.0], {"rtol": 1e-7, "atol": 1e-7}
+    y0, w = np.ones(1), [np.zeros(1), np.ones(1)]
+    states = solve_ivp(lambda t, y: linearize(t, y)[0], times, y0, t_eval=times, **options).y
+    found = backsolve(linearize, times, states, w, parameters=(np.ones(1),), **options)
+    assert found.statistics.accepted > fewest
+    np.testing.assert_allclose(found.y0, np.exp(rate), rtol=1e-4, atol=1e-7)

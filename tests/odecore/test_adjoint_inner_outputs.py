@@ -288,3 +288,16 @@ def test_states_that_grow_are_known_where_they_are_small(outputs, inside):
     found = gradients(inside, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found.y0, exact.y0, rtol=2e-3)
     np.testing.assert_allclose(found.parameters[0], exact.parameters[0], rtol=2e-3)
+
+
+@pytest.mark.parametrize("nodes", [5, 3, 2])
+def test_fewer_nodes_within_a_budget(nodes):
+    times = np.linspace(0, 0.5, 12)
+    options = {"inside": True, "rtol": 1e-9, "atol": 1e-9, "max_step": 0.5}
+    _, panels = record_panels(lambda t, y: 0.1 * A @ y, times, Y0, memory=24 * nodes, **options)
+    assert [p.values.shape[0] for p in panels] == [nodes]
+    assert len(panels[0].outputs) == 10
+    cotangents = list(np.random.default_rng(0).normal(size=(12, 3)))
+    found = collocated(batched(np, 0.1 * A), panels, cotangents, rtol=1e-9, atol=1e-9)
+    wanted = sum(expm(0.1 * A.T * t) @ w for t, w in zip(times, cotangents, strict=True))
+    np.testing.assert_allclose(found.y0, wanted, rtol=1e-8)

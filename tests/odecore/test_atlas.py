@@ -1,6 +1,7 @@
 """Atlas and optimum: known minima, known surfaces, refused input."""
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -113,7 +114,7 @@ def test_what_does_not_fit_is_refused():
         atlas(RK2, (1, 0))
     with pytest.raises(ValueError, match="unknown quantities"):
         atlas(RK2, (0, 1), quantities=["beauty"])
-    with pytest.raises(ValueError, match="needs one range"):
+    with pytest.raises(ValueError, match="needs one finite range"):
         optimize(RK3, (0, 1))
 
 
@@ -170,3 +171,30 @@ def test_an_error_that_no_parameter_changes_has_no_isolated_optimum():
     one = tableau_at(RK3A, w=F(1, 2))
     assert found.value == pytest.approx(float(principal_error(one)))
     assert found.polynomials == {}
+
+
+def test_a_box_has_a_member_as_good_as_those_of_its_parts():
+    name = "largest coefficient"
+    part = optimize(RK4, (0.1, 0.6), (0.1, 0.5), objective=name)
+    for box in (((0.1, 0.9),) * 2, ((-2, 2),) * 2):
+        assert optimize(RK4, *box, objective=name).value < 1.02 * part.value < 0.7056
+
+
+def test_small_sets_of_admissible_members_are_found():
+    family = replace(RK3, members=())  # ssp33 among them
+    found = optimize(family, (-10, 10), (-10, 10), objective="SSP coefficient")
+    assert found.value == pytest.approx(1, abs=1e-4)
+    bound = {"SSP coefficient": (0.97, 2)}
+    best = optimize(family, (0.3, 1.1), (0.3, 1.1), constraints=bound)
+    assert best.value < 0.0664
+
+
+def test_ranges_that_are_none_are_refused_by_name():
+    with pytest.raises(ValueError, match="finite"):
+        optimize(RK2, (0.1, math.inf))
+    for ends in (0.5, (1, 0)):
+        with pytest.raises(ValueError, match=r"\(low, high\)"):
+            optimize(RK2, (0.1, 1), constraints={"SSP coefficient": ends})
+    assert list(atlas(RK2, (0, 1), points=2, quantities="SSP coefficient").values) == [
+        "SSP coefficient"
+    ]

@@ -200,3 +200,55 @@ def test_the_tail_of_an_exact_interpolant_is_zero():
 def test_nodes_and_weights_must_match():
     with pytest.raises(ValueError, match="of one length"):
         lagrange_rows(0.1, chebyshev_points(4), barycentric_weights(5))
+
+
+@pytest.mark.parametrize(
+    ("m", "start", "width"),
+    [
+        (5, 0, 1e-300),
+        (5, 0, 1e-305),
+        (5000, 1e9, 1),
+        (1000, 1e12, 1),
+        (17, 1e15, 1),
+        (5, 0, 5e-324),
+    ],
+)
+@kinds
+def test_rows_sum_to_one_where_nodes_are_next_to_each_other_or_coincide(m, start, width, kind):
+    constant = Interpolant(np.ones(m), (start, start + width), kind)
+    at_nodes = constant.nodes[np.linspace(0, m - 1, 17).astype(int)]
+    x = np.concatenate([start + width * np.linspace(0, 1, 7), at_nodes])
+    np.testing.assert_allclose(constant(x), 1, rtol=1e-13)
+    rows = lagrange_rows(at_nodes, constant.nodes, barycentric_weights(m, kind=kind))
+    assert np.all((rows == 1).sum(axis=1) == 1)
+    assert np.all((rows == 0).sum(axis=1) == m - 1)
+    ends = Interpolant(np.arange(float(m)), (start, start + width))
+    assert (float(ends(start)), float(ends(start + width))) == (0, m - 1)
+
+
+def test_narrow_intervals_are_interpolated_as_others():
+    nodes = chebyshev_points(9)
+    x = np.linspace(0, 1, 11)
+    found = Interpolant(np.exp(nodes), (0, 1e-305))(1e-305 * x)
+    np.testing.assert_allclose(found, Interpolant(np.exp(nodes), (0, 1))(x), rtol=1e-13)
+
+
+def test_the_node_that_cancels_the_weights_of_the_others_is_hit_without_a_division_by_zero():
+    # With warnings as errors: x - x_k = 1 in place of 0 at the last node made the terms sum to 0.
+    assert Interpolant(np.array([1.0, 2.0]), (0, 1))(1.0) == 2
+
+
+@kinds
+def test_points_of_the_widest_intervals_are_finite(kind):
+    points = chebyshev_points(5, kind=kind, interval=(-1.5e308, 1.5e308))
+    np.testing.assert_allclose(points / 1.5e308, chebyshev_points(5, kind=kind), atol=1e-15)
+
+
+def test_an_interval_longer_than_the_largest_float_is_refused():
+    with pytest.raises(ValueError, match="length"):
+        Interpolant(np.ones(5), (-1.5e308, 1.5e308))
+
+
+def test_a_line_through_two_nodes_at_its_ends():
+    line = Interpolant(np.array([2.0, 5.0]), (0.0, 1.0))
+    np.testing.assert_array_equal(line(np.array([0.0, 0.5, 1.0])), [2.0, 3.5, 5.0])

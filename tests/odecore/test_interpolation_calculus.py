@@ -460,3 +460,29 @@ two = np.ones(2)
 def test_bad_input_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("width", [1e-290, 1e-299, 1e-305, 1e300, 1.5e308])
+def test_lebesgue_constants_do_not_depend_on_the_interval(width):
+    weights = barycentric_weights(5)
+    for interval in ((0, width), (-width, width)):
+        nodes = chebyshev_points(5, interval=interval)
+        found = lebesgue_constant(nodes, weights, interval=interval)
+        assert found == pytest.approx(1.7987618033220105, rel=1e-8)
+
+
+@pytest.mark.parametrize("t", [[0.0, 5e-324], [1e-310, 0.0], [0.0, 1e-200], [0.0, 1e150]])
+@pytest.mark.parametrize("q", [0, 1, 2])
+def test_pieces_of_any_length_have_the_values_of_their_nodes(t, q):
+    found = PiecewiseHermite(t, np.array([1.0, 2.0]), *np.ones((q, 2)))
+    np.testing.assert_array_equal(found(t), [1, 2])
+    np.testing.assert_array_equal([found(x) for x in t], [1, 2])
+
+
+def test_what_overflows_in_pieces_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"apart"):
+        PiecewiseHermite([-1.7e308, 1.7e308], two)
+    with pytest.raises(ValueError, match=r"apart"):
+        PiecewiseHermite([0, 1e200], two, two, two)
+    with pytest.raises(ValueError, match=r"apart"):
+        PiecewiseHermite([0, 1e-310], two, two).derivative(0)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from odecore.exact import Polynomial, SquareRoot
-from odecore.families import RK3, RK4
+from odecore.families import RK3, RK4, RK4_PAIR
 from odecore.order import (
     RootedTree,
     dense_output_order,
@@ -729,3 +729,25 @@ def test_what_misses_by_a_thousand_radii_is_not_restored():
     method, r = tableau("classic"), F(1, 10**12)
     b = [method.b[0] + 200 * r, method.b[1] - 300 * r, method.b[2], method.b[3]]
     assert locate_typo(SimpleNamespace(A=method.A, b=b, uncertainty=r), 4) == ()
+
+
+@pytest.mark.parametrize("method", ["dopri5", None, ([[0]], [1])])
+def test_what_has_no_coefficients_is_told_how_to_have_some(method):
+    one = [Polynomial((0, 1))]
+    for ask in (
+        order_of_accuracy, is_symmetric, is_symplectic, principal_error, simplifying_assumptions,
+        stage_order, symplectic_residuals, embedded_metrics,
+        lambda method: failing_trees(method, 2), lambda method: locate_typo(method, 2),
+        lambda method: order_condition_residuals(method, 2),
+        lambda method: rounding_bounds(method, 2), lambda method: error_coefficients(method, 2),
+        lambda method: dense_output_order(method, one),
+        lambda method: dense_output_residuals(method, one, 2),
+    ):  # fmt: skip
+        with pytest.raises(TypeError, match=rf"`A` and `b`, got {type(method).__name__}; look"):
+            ask(method)
+
+
+def test_what_needs_numbers_refuses_families():
+    for ask in (lambda: locate_typo(RK4, 5), lambda: embedded_metrics(RK4_PAIR)):
+        with pytest.raises(TypeError, match=r"of a Family are .* with odecore.tableaux.tableau_at"):
+            ask()

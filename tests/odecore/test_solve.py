@@ -1,6 +1,7 @@
 """Solving: accuracy, order, status, input."""
 
 import dataclasses
+import functools
 import math
 import pickle
 import warnings
@@ -14,7 +15,7 @@ from scipy.integrate import solve_ivp as scipy_solve_ivp
 from odecore import errors
 from odecore.errors import ToleranceWarning
 from odecore.families import RK3, RK4
-from odecore.solve import Attempt, Status, solve_ivp
+from odecore.solve import Attempt, Status, solve_ivp, solve_per_sample
 from odecore.solve._controllers import AdaptiveSteps, Control
 from odecore.solve._error_norm import error_ratio
 from odecore.solve._first_step import first_step_size
@@ -192,7 +193,15 @@ def test_jax_jit_and_grad_of_fixed_steps():
 
 
 @pytest.mark.parametrize("transformation", ["jit", "grad", "vmap"])
-@pytest.mark.parametrize("options", [{}, {"method": "implicit_euler", "steps": 4}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"method": "implicit_euler", "steps": 4},
+        {"method": "classic", "steps": 4, "events": lambda t, y: y.sum() - 0.5},
+    ],
+    ids=["adaptive", "implicit", "events"],
+)
 def test_what_reads_values_is_refused_under_transformations(transformation, options):
     import jax
 
@@ -300,7 +309,8 @@ BAD_INPUT = {
     "empty t_eval": (((0, 1), one), {"t_eval": []}, ValueError, "at least one time"),
     "not monotone": (((0, 1), one), {"t_eval": [0, 0.6, 0.5]}, ValueError, "strictly increasing"),
     "repeated": (((0, 1), one), {"t_eval": [0, 0.5, 0.5]}, ValueError, "entries 1 and 2"),
-    "outside": (((0, 1), one), {"t_eval": [0, 2]}, ValueError, "must lie in t_span"),
+    "outside": (((0, 1), one), {"t_eval": [0, 2]}, ValueError, "must lie in t_span.*got 2.0 outside"),
+    "two outside": (((0, 1), one), {"t_eval": [0, 2, 3]}, ValueError, "got 2.0 and 1 more outside"),
     "integers": (((0, 1), np.ones(1, dtype=int)), {}, TypeError, "floating-point numbers, got dtype"),
     "strings": (((0, 1), "ab"), {}, TypeError, "must be a floating-point array"),
     "method name": (((0, 1), one), {"method": "rk44"}, ValueError, "catalogue"),
@@ -308,13 +318,18 @@ BAD_INPUT = {
     "no estimate": (((0, 1), one), {"method": "classic"}, ValueError, "give `step_size` or `steps`"),
     "steps and size": (((0, 1), one), {"steps": 2, "step_size": 0.1}, ValueError, "got steps and step_size"),
     "no steps": (((0, 1), one), {"steps": 0}, ValueError, "positive ints"),
-    "part of a step": (((0, 1), one), {"steps": 1.5}, ValueError, "positive ints, got 1.5"),
+    "part of a step": (((0, 1), one), {"steps": 1.5}, ValueError, "got 1.5; .* `step_size`"),
     "steps by interval": (((0, 1), one), {"steps": [1, 2]}, ValueError, "each of the 1 intervals"),
     "negative size": (((0, 1), one), {"step_size": -0.1}, ValueError, "positive finite"),
     "NaN size": (((0, 1), one), {"step_size": np.nan}, ValueError, "positive finite"),
-    "negative rtol": (((0, 1), one), {"rtol": -1e-3}, ValueError, "finite and not negative"),
+    "negative rtol": (((0, 1), one), {"rtol": -1e-3}, ValueError, "not negative, got -0.001; 0 leaves"),
     "NaN rtol": (((0, 1), one), {"rtol": np.nan}, ValueError, "finite and not negative"),
     "negative atol": (((0, 1), one), {"atol": -1.0}, ValueError, "not negative"),
+    "rtol as text": (((0, 1), one), {"rtol": "1e-3"}, TypeError, "`rtol` must be a real number"),
+    "atol as texts": (((0, 1), one), {"atol": ["abc"]}, TypeError, "`atol` must be a real number"),
+    "complex atol": (((0, 1), one), {"atol": 1e-3j}, TypeError, "`atol` must be a real number"),
+    "ragged rtol": (((0, 1), one), {"rtol": [1.0, [1.0, 1.0]]}, TypeError, "`rtol` must be a real"),
+    "a part's rtol": (((0, 1), {"a": one}), {"rtol": {"a": "1"}}, TypeError, "`rtol` must be a real"),
     "both zero": (((0, 1), one), {"rtol": 0, "atol": 0}, ValueError, "must be positive"),
     "below eps": (((0, 1), one), {"rtol": 1e-18, "atol": 1e-300}, ValueError, "below the rounding"),
     "many steps": (((0, 1), one), {"steps": 10, "max_steps": 3}, ValueError, "`max_steps` = 3"),
@@ -346,6 +361,28 @@ def test_bad_input_is_refused(case):
 def test_a_field_that_does_not_fit_is_refused(field, error, message):
     with pytest.raises(error, match=message):
         solve_ivp(field, (0, 1), np.ones(2))
+
+
+def test_a_field_of_other_arguments_is_told_how_it_is_called():
+    with pytest.raises(TypeError, match=r"called as fun\(t, y\).*1 positional argument but 2"):
+        solve_ivp(lambda y: -y, (0, 1), np.ones(2))
+    with pytest.raises(TypeError, match=r"called as fun\(t, y\).*1 positional argument but 2"):
+        solve_ivp(lambda y: {"a": -y["a"]}, (0, 1), {"a": np.ones(2)})
+    with pytest.raises(TypeError, match=r"called as fun\(t, y, args\[0\]\), .* 3 arguments"):
+        solve_per_sample(lambda t, y: -y, (0, 1), np.ones((2, 1)), args=(np.ones(2),))
+
+
+def test_a_type_error_from_inside_of_a_field_stays_as_it_is():
+    inner = lambda y: -y  # noqa: E731
+
+    @functools.wraps(inner)
+    def outer(t, y):  # says that it takes one argument
+        return inner(t, y)
+
+    for field in (lambda t, y: -len(t), outer):
+        with pytest.raises(TypeError) as caught:
+            solve_ivp(field, (0, 1), np.ones(2))
+        assert "fun(t, y)" not in str(caught.value)
 
 
 def test_coefficients_of_another_precision_are_refused():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from odecore import errors
 from odecore.order import rooted_trees
-from odecore.solve import Event, Newton, Status, solve_ivp
+from odecore.solve import Adams, Event, Newton, Status, solve_ivp
 from odecore.solve._events import find_root
 from odecore.tableaux import (
     ContinuousExtension,
@@ -19,6 +19,7 @@ from odecore.tableaux import (
     continuous_extension,
     tableau,
 )
+from tests.conftest import load
 from tests.helpers.problems import PAIR
 
 TIMES = np.linspace(0.05, 1.95, 37)
@@ -196,6 +197,12 @@ def test_the_first_of_two_terminal_events_ends_the_solve():
     assert found.dense is None
 
 
+@pytest.mark.parametrize("terminal", [True, 1, np.bool_(True), np.int8(1)])
+def test_terminal_is_a_bool_or_a_number_of_either_library(terminal):
+    event = Event(lambda t, y: y[0] - 0.5, terminal)
+    assert solve_ivp(lambda t, y: -y, (0, 2), [1.0], events=event).status is Status.EVENT
+
+
 def test_an_event_cuts_dense_output():
     found = solve_ivp(lambda t, y: -y, (0, 5), [1.0], events=Event(lambda t, y: y[0] - 0.5, True), dense=True)  # fmt: skip
     assert found.dense.interval[1] == found.t[-1] == pytest.approx(math.log(2), rel=1e-6)
@@ -250,6 +257,14 @@ def test_events_in_torch_and_jax(xp, array):
 def test_unknown_interpolation_is_refused():
     with pytest.raises(ValueError, match="full, hermite, linear"):
         solve_ivp(lambda t, y: -y, (0, 1), [1.0], interpolation="cubic")
+
+
+@pytest.mark.parametrize("y0", [np.array([np.nan, 1.0]), {"a": np.array([np.nan])}])
+def test_every_event_has_a_record_where_the_input_is_not_finite(y0):
+    events = [lambda t, y: 1.0, lambda t, y: 2.0]
+    found = solve_ivp(lambda t, y: y, (0, 1), y0, events=events, throw=False)
+    assert found.status is Status.NONFINITE_INPUT
+    assert [len(record.t) for record in found.events] == [0, 0]
 
 
 def test_an_event_with_nan_is_no_crossing_and_the_failure_is_typed():
@@ -311,17 +326,20 @@ def blow_up(t, y):
 
 
 @pytest.mark.parametrize("structured", [False, True], ids=["array", "structure"])
-@pytest.mark.parametrize("method", ["dopri5", "classic", "kvaerno43", "gauss2"])
+@pytest.mark.parametrize(
+    "method", ["dopri5", "classic", "kvaerno43", "gauss2", Adams(), Adams(implicit=True, rtol=1e-3)]
+)
 def test_dense_output_crosses_processes(method, structured):
     # The right-hand side is needed for steps that are made again alone.
-    options = {} if tableau(method).b_hat else {"steps": 5}
-    implicit = not tableau(method).is_explicit
-    field = decay if implicit else lambda t, y: -y
+    multistep = isinstance(method, Adams)
+    options = {"steps": 5} if multistep or not tableau(method).b_hat else {}
+    repeats = multistep or not tableau(method).is_explicit
+    field = decay if repeats else lambda t, y: -y
     y0 = np.ones(2)
     if structured:
         y0, field = {"a": y0}, lambda t, y: {"a": -y["a"]}
     found = solve_ivp(field, (0, 1), y0, method=method, dense=True, **options)
-    if structured and implicit:
+    if structured and repeats:
         with pytest.raises(TypeError, match="evaluate it at the times"):
             pickle.dumps(found)
         return
@@ -371,3 +389,27 @@ def test_weights_on_the_stages_are_kept_where_they_are_small():
     ]
     assert size[0] < 1.2
     assert size[1] == pytest.approx(11.2, abs=0.1)
+
+
+@pytest.mark.parametrize("method", ["dopri5", "kvaerno43"])
+@pytest.mark.parametrize("library", ["numpy", "torch", "array_api_strict"])
+def test_dense_output_stays_when_the_caller_writes_into_the_state(library, method):
+    xp = load(library)
+    y, steps = xp.ones(1, dtype=xp.float64), []
+    found = solve_ivp(lambda t, y: -y, (0, 1), y, method=method, dense=True)
+    solve_ivp(lambda t, y: -y, (0, 1), y, method=method, dense=steps.append)
+    y[...] = 5.0
+    np.testing.assert_allclose(found([0.0, 0.01])[:, 0], np.exp([0.0, -0.01]), rtol=1e-5)
+    first = steps[0]
+    inside = first.t_new / 2
+    assert float(first(0.0)[0]) == 1.0
+    assert float(first(inside)[0]) == pytest.approx(math.exp(-inside), rel=1e-5)
+
+
+def test_gradients_pass_from_dense_output_to_the_state():
+    torch = pytest.importorskip("torch")
+    y = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    found = solve_ivp(lambda t, y: -y, (0, 1), y, dense=True)
+    for t in (0.0, 0.5):
+        (gradient,) = torch.autograd.grad(found(t), y, torch.ones_like(y), retain_graph=True)
+        assert float(gradient) == pytest.approx(math.exp(-t), rel=1e-5)

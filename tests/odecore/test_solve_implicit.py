@@ -261,6 +261,16 @@ def test_misused_options_are_refused():
         solve_ivp(lambda t, y: -y, (0, 1), [1.0], method="gauss2", steps=1, newton=wrong)
 
 
+@pytest.mark.parametrize("solver", ["direct", "krylov"])
+@pytest.mark.parametrize("dtype", [np.float64, np.complex128])
+def test_complex_jacobians_are_refused(solver, dtype):
+    # Their imaginary parts were dropped.
+    wrong = Newton(jacobian=lambda t, y: -np.eye(2) * (1 + 1j), linear_solver=solver)
+    y0 = np.ones(2 if dtype is np.float64 else 1, dtype)
+    with pytest.raises(TypeError, match="`jacobian` must return real numbers, got complex128"):
+        solve_ivp(lambda t, y: -y, (0, 1), y0, method="gauss2", steps=1, newton=wrong)
+
+
 DECAYS = {
     "implicit_euler": {"steps": 4},
     "radau_iia3": {"steps": 4},
@@ -369,3 +379,16 @@ def test_linear_solves_of_half_precision_are_made_in_single(name, kind):
     found = solve_ivp(lambda t, y: -y, (0, 1), y0, method=name, steps=4)
     assert found.y.dtype == y0.dtype
     np.testing.assert_allclose(found.y[-1].tolist(), wanted, rtol=8 * eps)
+
+
+@pytest.mark.skipif(np.finfo(np.longdouble).bits <= 64, reason="long double is double here")
+@pytest.mark.parametrize("dtype", [np.longdouble, np.clongdouble])
+@pytest.mark.parametrize(
+    ("name", "top", "bottom", "known"),  # R(-1/4), and how well doubles know the coefficients
+    [("implicit_euler", 4, 5, 0), ("implicit_midpoint", 7, 9, 0), ("gauss2", 169, 217, 1e-15)],
+)
+def test_long_doubles_are_solved_to_their_rounding(name, top, bottom, known, dtype):
+    found = solve_ivp(lambda t, y: -y, (0, 1), np.ones(2, dtype), method=name, steps=4)
+    assert found.y.dtype == dtype
+    wanted = (np.longdouble(top) / bottom) ** 4
+    np.testing.assert_allclose(found.y[-1], wanted, rtol=known or 32 * np.finfo(dtype).eps)

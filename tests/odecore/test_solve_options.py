@@ -210,6 +210,17 @@ def test_a_jump_is_seen_from_both_sides(dtype, options):
     assert found.statistics.evaluations == len(times)
 
 
+@pytest.mark.parametrize(
+    "jump_at",
+    [(0, 0.5), iter([0.0, 0.5]), {0.5, 0.0}, ("0", 0.5), np.array([0.5, 0.0], np.float32)],
+    ids=["ints", "iterator", "set", "text", "array"],
+)
+def test_a_jump_at_the_start_is_seen_however_it_is_given(jump_at):
+    field = lambda t, y: np.full_like(y, 1.0 if t > 0 else 5.0)  # noqa: E731
+    found = solve_ivp(field, (0, 1), [0.0], method="classic", steps=2, jump_at=jump_at)
+    assert found.y[-1, 0] == pytest.approx(1.0, rel=1e-12)
+
+
 def test_without_the_jump_steps_are_rejected():
     field = lambda t, y: np.full_like(y, 1 if t < 0.5123 else -2)  # noqa: E731
     known = solve_ivp(field, (0, 1), [0.0], jump_at=[0.5123, 7.0], rtol=1e-8)
@@ -381,7 +392,7 @@ def test_options_that_are_scipys_or_nobodys_say_what_is_meant(option, hint):
 
 @pytest.mark.parametrize(
     ("name", "ours"),
-    [("RK45", "dopri5"), ("RK23", "bosh3"), ("DOP853", "dop853"), ("Radau", "kvaerno54"), ("BDF", "kvaerno54"), ("LSODA", "kvaerno54")],
+    [("RK45", "dopri5"), ("rk45", "dopri5"), ("radau", "kvaerno54"), ("Dop853", "dop853"), ("RK23", "bosh3"), ("DOP853", "dop853"), ("Radau", "kvaerno54"), ("BDF", "kvaerno54"), ("LSODA", "kvaerno54")],
 )  # fmt: skip
 def test_scipys_methods_name_the_nearest_here(name, ours):
     with pytest.raises(ValueError, match=f"SciPy's is '{ours}'"):

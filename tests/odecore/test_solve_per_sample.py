@@ -234,3 +234,14 @@ def test_progress_goes_on_behind_a_sample_that_failed():
     found = solve_per_sample(lambda t, y: rates * y**2, (0, 3), np.ones((2, 1)), throw=False, progress=shares.append)  # fmt: skip
     assert not found.success
     assert shares[-1] == 1
+
+
+@pytest.mark.parametrize("transformation", ["jit", "grad", "vmap"])
+def test_what_reads_values_is_refused_under_transformations(transformation):
+    jax = pytest.importorskip("jax")
+
+    def end(y):
+        return solve_per_sample(lambda t, y: -y, (0.0, 1.0), y).y[-1].sum()
+
+    with pytest.raises(TypeError, match=r"`steps` to an explicit method.*adaptive_leap"):
+        getattr(jax, transformation)(end)(jax.numpy.ones((2, 3, 1)))

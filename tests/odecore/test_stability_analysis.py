@@ -26,6 +26,7 @@ from odecore.families import (
     rkc2,
 )
 from odecore.stability import (
+    _contractivity,
     contractivity_radius,
     dispersion_order,
     dissipation_order,
@@ -408,3 +409,17 @@ def test_ssp_coefficients_of_every_size():
     assert linear_ssp_coefficient(member) == pytest.approx(5 - math.sqrt(15), rel=1e-14)
     assert linear_ssp_coefficient(tableau_at(RK1S2, u=1, d=F(-1, 10))) == 0
     assert contractivity_radius(tableau("midpoint")) == 0
+
+
+def test_ssp_coefficients_of_members_with_long_decimals_are_found_in_few_exact_steps(monkeypatch):
+    member = tableau_at(RK3, u=F("0.943396243"), v=F("0.534436277"))
+    counted, solve = [], _contractivity._end_of_interval
+
+    def counting(admissible, *estimate):
+        return solve(lambda r: counted.append(r) or admissible(r), *estimate)
+
+    monkeypatch.setattr(_contractivity, "_end_of_interval", counting)
+    found = ssp_coefficient(member)
+    assert len(counted) < 25
+    monkeypatch.setattr(_contractivity, "_estimate", lambda K: 0.0)
+    assert abs(found / ssp_coefficient(member) - 1) < 2.0**-49

@@ -234,3 +234,17 @@ def test_a_sketched_product_is_an_estimator_like_any_other(rng):
     draw = lambda rng: sketched_product(CountSketch(2), LEFT, RIGHT, rng)  # noqa: E731
     assert assert_unbiased(draw, LEFT.T @ RIGHT, rng).exact
     assert_variance(draw, variance(CountSketch(2), LEFT, RIGHT), rng, mean=LEFT.T @ RIGHT)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_draws_may_share_their_memory(dtype, rng):
+    kept = np.zeros(2, dtype)
+
+    def draw(rng):
+        kept[:] = rng.standard_normal(2)
+        return kept
+
+    assert 0.01 < assert_unbiased(draw, np.zeros(2), rng).resolved <= 0.2
+    assert_variance(draw, np.ones(2), rng, mean=np.zeros(2))
+    with pytest.raises(AssertionError, match=r"entry \(0,\)"):
+        assert_unbiased(draw, np.array([0.4, 0]), rng)

@@ -714,3 +714,20 @@ def test_an_event_at_the_start_has_a_gradient():
     time, y = odeint_adjoint(func, y0, T[:2], event_fn=lambda t, y: y.sum() - 4)
     assert float(time.detach()) == 0
     assert torch.autograd.grad(y[-1].sum(), y0)[0].tolist() == [[1.0] * 4]
+
+
+class Lorenz(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.numbers = nn.Parameter(torch.tensor([10.0, 28.0, 8 / 3], dtype=D))
+
+    def forward(self, t, y):
+        (s, r, b), (u, v, w) = self.numbers, y
+        return torch.stack([s * (v - u), u * (r - w) - v, u * v - b * w])
+
+
+def test_a_reversed_state_that_runs_away_is_refused():
+    t, y0 = torch.tensor([0.0, 5.0], dtype=D), torch.ones(3, dtype=D)
+    y = odeint_adjoint(Lorenz(), y0, t, rtol=1e-4, atol=1e-6 * y0, adjoint="reversed")
+    with pytest.raises(errors.DriftError, match="take another adjoint, or add output times"):
+        y[-1].sum().backward()

@@ -1,16 +1,18 @@
-"""Tensors changed in place between the forward and the backward pass of `odeint_adjoint`."""
+"""Tensors changed between the forward and the backward pass of `odeint_adjoint`."""
 
 import copy
 import gc
 import weakref
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 from torch.utils.checkpoint import checkpoint
 
 from odecore.errors import ChangedTensorError
-from torch_bridge import TimeBatchNorm, odeint_adjoint
+from torch_bridge import NeuralODE, TimeBatchNorm, odeint_adjoint
 
 D = torch.float64
 T = torch.tensor([0.0, 1.0], dtype=D)
@@ -204,3 +206,83 @@ def test_a_function_without_a_module_is_looked_through():
     y0 = torch.ones(2, requires_grad=True)
     odeint_adjoint(made["f"], y0, torch.tensor([0.0, 1.0]), adjoint_params=())[-1].sum().backward()
     assert float(y0.grad[0]) == pytest.approx(0.36788, abs=1e-4)
+
+
+def doubled_twice(func):
+    for _ in range(2):  # the second one may come to lie where the tensors were at first
+        vector_to_parameters(2 * parameters_to_vector(func.parameters()), func.parameters())
+
+
+def turned(func):
+    func.w.data = func.w.data.t()
+
+
+REPLACED = {
+    "parameters by a vector": (doubled_twice, "w"),
+    "a buffer": (lambda f: setattr(f.rate, "data", f.rate - 1), "rate"),
+    "a closed-over tensor": (lambda f: setattr(f.held, "data", f.held + 1), "held"),
+    "precision": (lambda f: f.float(), "w"),
+    "the order of entries": (turned, "w"),
+}
+
+
+class Held(nn.Module):
+    def __init__(self, held):
+        super().__init__()
+        self.w = nn.Parameter(torch.randn(3, 3, dtype=D))
+        self.register_buffer("rate", torch.tensor(-1.0, dtype=D))
+        self.register_buffer("count", torch.tensor(0.0, dtype=D))
+        self.held, self.read = held, lambda y: y * held
+
+    def forward(self, t, y):
+        self.count.add_(1)
+        return self.rate * torch.tanh(y @ self.w) + self.read(y)
+
+
+@pytest.mark.parametrize("adjoint", KINDS)
+@pytest.mark.parametrize("change", REPLACED)
+def test_what_func_reads_must_keep_its_data(adjoint, change):
+    func = Held(torch.ones(3, dtype=D))
+    loss = NeuralODE(func, adjoint=adjoint, check="off")(torch.ones(2, 3, dtype=D)).sum()
+    change, name = REPLACED[change]
+    change(func)
+    with pytest.raises(ChangedTensorError, match=rf"`{name}` was .*after the backward pass"):
+        loss.backward()
+
+
+def test_parameters_that_are_not_found_must_keep_their_data():
+    hidden = SimpleNamespace(w=torch.ones(3, dtype=D, requires_grad=True))
+    loss = loss_of(lambda t, y: hidden.w * y, adjoint_params=[hidden.w])
+    hidden.w.data = 2 * hidden.w.data
+    with pytest.raises(ChangedTensorError, match=r"`adjoint_params\.0`"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("adjoint", KINDS)
+def test_data_may_go_and_come_back(adjoint):
+    func = Held(torch.ones(3, dtype=D))
+    found = []
+    for swaps in (False, True):
+        y0 = torch.ones(2, 3, dtype=D, requires_grad=True)
+        loss = odeint_adjoint(func, y0, T, **TIGHT, adjoint=adjoint)[-1].sum()
+        if swaps:
+            kept = [p.data for p in func.parameters()]
+            for p in func.parameters():  # an average of the weights, for an evaluation
+                p.data = 0.5 * p.data
+            for p, data in zip(func.parameters(), kept, strict=True):
+                p.data = data
+            func.double().requires_grad_()  # as they are
+            func.count.data = torch.zeros((), dtype=D)  # which is only written
+        found.append(torch.autograd.grad(loss, [y0, *func.parameters()]))
+    for wanted, one in zip(*found, strict=True):
+        torch.testing.assert_close(one, wanted)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR:UserWarning")
+@pytest.mark.parametrize("name", ["to_sparse", "to_sparse_csr"])
+def test_tensors_without_a_storage(name):
+    matrix = getattr(torch.eye(3, dtype=D), name)()
+    func = lambda t, y: (matrix @ y[:, None])[:, 0]  # noqa: E731
+    y0 = torch.ones(3, dtype=D, requires_grad=True)
+    odeint_adjoint(func, y0, T, **TIGHT, adjoint_params=())[-1].sum().backward()
+    assert float(y0.grad[0]) == pytest.approx(2.71828, abs=1e-4)

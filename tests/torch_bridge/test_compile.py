@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import torch
@@ -280,3 +281,20 @@ def test_a_block_that_can_not_be_compiled_is_refused():
     for options in ({"adjoint": "discrete"}, {"solver": SwitchedSolver(["rk4"]), "steps": 2}):
         with pytest.raises(ValueError, match="leave it out"):
             NeuralODE(Net(), compile=True, **options)
+
+
+@pytest.mark.parametrize("adjoint", ["direct", "restored", "reversed", "discrete"])
+def test_a_function_compiled_for_one_backward_pass_serves_adjoints_too(adjoint):
+    torch.compiler.reset()
+    field, y0 = DenseField(16, 32), torch.randn(64, 16, requires_grad=True)
+    compiled = torch.compile(field, backend="aot_eager")
+    times = torch.tensor([0.0, 1.0])
+    odeint(compiled, y0, times, method="euler")[-1].sum().backward()  # keeps no graph
+
+    def gradients(func):
+        method = "gl4" if adjoint == "direct" else "rk4"
+        solve = odeint if adjoint == "direct" else partial(odeint_adjoint, adjoint=adjoint)
+        y = solve(func, y0, times, method=method, options={"steps": 2})[-1]
+        return torch.autograd.grad(y.square().sum(), (y0, *field.parameters()))
+
+    torch.testing.assert_close(gradients(compiled), gradients(field))

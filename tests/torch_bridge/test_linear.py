@@ -246,6 +246,7 @@ def test_it_is_a_linear_layer_for_others():
         (lambda: SketchedLinear(2, 2, ratio=1.5), "got 1.5"),
         (lambda: SketchedLinear(2, 2, ratio=float("nan")), "got nan"),
         (lambda: SketchedLinear(2, 2, ratio="a"), "got 'a'"),
+        (lambda: SketchedLinear(2, 2, sketch="unifrm"), "got 'unifrm'; did you mean 'uniform'"),
         (lambda: SketchedLinear(2, 2, sketch="dct"), "one of uniform, balanced, .*, got 'dct'"),
         (lambda: sketched_linear(torch.ones(3, 4), torch.ones(2, 5)), "must agree in N"),
         (lambda: sketched_linear(torch.ones(()), torch.ones(2, 5)), "must agree in N"),

@@ -100,7 +100,7 @@ def test_jumps_between_many_outputs():
     [{"certificate": Certifier(1.0)}, {"nodes": 9}, {"memory": 10**6}],
     ids=["certificate", "nodes", "memory"],
 )
-def test_options_that_look_at_each_interval(given):
+def test_gradients_with_other_options(given):
     t = torch.linspace(0, 2, 20, dtype=D)
     wanted = gradients(odeint, t, rtol=1e-11, atol=1e-11)[0]
     assert_near(gradients(odeint_adjoint, t, rtol=1e-7, atol=1e-7, **given)[0], wanted, 1e-5)
@@ -160,3 +160,61 @@ def test_a_gradient_that_is_zero_is_not_said_to_be_unresolved(options):
 def test_a_small_gradient_that_is_unresolved_is_said_to_be(force, rate):
     with pytest.warns(UnresolvedInterpolantWarning, match="integrand of the backward pass"):
         diffused(Diffusion(force, rate), memory=10**9)
+
+
+def kept_and_found(**options):
+    """Bytes kept for the backward pass, and the gradients, of a linear field with 50 outputs."""
+    generator = torch.Generator().manual_seed(0)
+    matrix = (torch.randn(4, 4, dtype=D, generator=generator) / 2).requires_grad_()
+    y0, t, kept = torch.ones(4, dtype=D, requires_grad=True), torch.linspace(0, 2, 50, dtype=D), []
+
+    def keep(x):
+        kept.append(x)
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        y = odeint_adjoint(
+            lambda t, y: y @ matrix.T, y0, t, rtol=1e-6, atol=1e-9, adjoint_params=(matrix,),
+            **options,
+        )  # fmt: skip
+    found = torch.autograd.grad(y.square().sum(), [y0, matrix])
+    return sum(x.nbytes for x in kept), found
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"memory": 10**5}, {"memory": float("inf")}, {"certificate": True}],
+    ids=["budget", "no bound", "certificate"],
+)
+def test_a_budget_above_the_need_and_a_certificate_change_nothing(options):
+    kept, wanted = kept_and_found()
+    assert kept < 1000  # 50 outputs are 1600 bytes
+    again, found = kept_and_found(**options)
+    assert again == kept
+    assert all(map(torch.equal, found, wanted))
+
+
+@pytest.mark.parametrize("adjoint", ["restored", "discrete", "reversed"])
+def test_certificates(adjoint):
+    t = torch.linspace(0, 2, 40, dtype=D)
+    options = {"rtol": 1e-4, "atol": 1e-5, "adjoint": adjoint}
+    certifier = Certifier(1.0)
+    found, *_ = gradients(odeint_adjoint, t, certificate=certifier, **options)
+    wanted, *_ = gradients(odeint, t, rtol=1e-11, atol=1e-11)
+    groups = [(found[:1], wanted[:1]), (found[1:], wanted[1:])]
+    error = max(
+        float(torch.cat([(x - y).ravel() for x, y in zip(*pair, strict=True)]).norm())
+        / float(torch.cat([y.ravel() for y in pair[1]]).norm())
+        for pair in groups
+    )
+    assert 0.1 < certifier.errors[0] / error < 10
+
+
+@pytest.mark.filterwarnings("ignore:.*nodes do not resolve")
+@pytest.mark.parametrize("memory", [600, 300])
+def test_a_budget_below_the_need_steps_and_has_fewer_nodes(memory):
+    kept, wanted = kept_and_found()
+    again, found = kept_and_found(memory=memory)
+    assert again <= kept
+    assert (again < kept) == (memory == 300)
+    assert_near(found, wanted, 1e-5 if memory > 300 else 1e-2)

@@ -1,17 +1,22 @@
 """Networks with ODE blocks, the choice of normalization for each place, and frozen weights."""
 
 import copy
+from fractions import Fraction
+from typing import NamedTuple
 
 import pytest
 import torch
 from torch import nn
 
+from odecore.families import RK2
 from torch_bridge import (
     DenseField,
     NeuralODE,
     ODENet4,
     ODENet10,
     ResidualField,
+    SmoothedSolver,
+    SolverEnsemble,
     check_rhs,
     normalization,
     odeint,
@@ -91,6 +96,7 @@ def test_no_time_outside_of_ode_blocks(place):
         ({"activation": "both"}, "`activation` must be 'post' or 'pre', got 'both'"),
         ({"dimensions": 4}, "`dimensions` must be 0, 1, 2 or 3"),
         ({"groups": 3}, "must divide"),
+        ({"adjoint": "restord"}, "got 'restord'; did you mean 'restored'"),
         ({"adjoint": "none"}, "`adjoint` must be one of"),
     ],
 )
@@ -130,6 +136,43 @@ def test_tolerances_reach_adaptive_steps():
 
 def solved(field, y0, **options):
     return NeuralODE(field, solver="euler", steps=4, **options)(y0)
+
+
+class Flow(NamedTuple):
+    points: torch.Tensor
+    change: torch.Tensor
+
+
+class Decay(nn.Module):
+    def forward(self, t, y):
+        return -y[0], y[0].sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize("adjoint", ["direct", "restored", "reversed", "discrete"])
+@pytest.mark.parametrize("solver", ["dopri5", "rk4", "drawn", "ensemble"])
+def test_a_tuple_state_is_mapped_to_the_tuple_of_final_states(solver, adjoint):
+    drawn = SmoothedSolver(RK2, {"u": Fraction(2, 3)}, width=0.1, radius=Fraction(1, 3))
+    makers = {"drawn": drawn, "ensemble": SolverEnsemble(["rk4", drawn])}
+    steps = None if solver == "dopri5" else 40
+    block = NeuralODE(Decay(), solver=makers.get(solver, solver), steps=steps, adjoint=adjoint)
+    points = torch.ones(4, 2, requires_grad=True)
+    y0 = points, torch.zeros(4, 1)
+    y0 = y0 if solver == "rk4" else Flow(*y0)
+    y = block(y0)
+    assert type(y) is type(y0)
+    decayed = torch.tensor(-1.0).exp()
+    torch.testing.assert_close(y[0], decayed.expand(4, 2), rtol=1e-3, atol=0)
+    torch.testing.assert_close(y[1], (2 - 2 * decayed).expand(4, 1), rtol=1e-3, atol=0)
+    y[1].sum().backward()
+    torch.testing.assert_close(points.grad, (1 - decayed).expand(4, 2), rtol=1e-3, atol=0)
+    later = block(y0, torch.tensor([0.0, 0.5, 1.0]))
+    assert [tuple(part.shape) for part in later] == [(3, 4, 2), (3, 4, 1)]
+
+
+def test_one_pass_over_a_tuple_state_is_refused():
+    block = NeuralODE(Decay(), solver=SolverEnsemble(["rk4", "rk4"], batched=True), steps=4)
+    with pytest.raises(ValueError, match="`batched` needs a state that is one tensor"):
+        block((torch.ones(4, 2), torch.zeros(4, 1)))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -208,6 +208,69 @@ def test_no_feature_counts_twice(gramian):
     np.testing.assert_allclose(found.norms, once.norms, rtol=1e-5)
 
 
+@pytest.mark.parametrize("hooked", ["features", "node", "module", "below"])
+@pytest.mark.parametrize("options", [{}, {"chunk": 2}, {"gramian": "features"}])
+def test_hooks_of_features_run_once(hooked, options):
+    torch.manual_seed(0)
+    trunk, head = nn.Linear(4, 3).double(), nn.Linear(3, 3).double()
+    if hooked == "module":
+        trunk.register_full_backward_pre_hook(lambda _, g: (-2 * g[0],))
+    z = below = trunk(torch.ones(5, 4, dtype=torch.float64, requires_grad=True))
+    if hooked != "module":
+        z = below.tanh()
+    z.retain_grad()
+    second, calls = trunk.weight.sin(), []
+    if hooked == "node":
+        z.grad_fn.register_prehook(lambda g: (-2 * g[0],))
+    elif hooked != "module":
+        seen = z if hooked == "features" else below
+        seen.register_hook(lambda g: (calls.append(1), g.abs() - 2 * g)[1])
+    losses = [z.square().mean() + second.sum(), head(z).sin().mean()]
+
+    def rows(of):
+        grads = [
+            torch.autograd.grad(x, of, retain_graph=True, materialize_grads=True) for x in losses
+        ]
+        return torch.stack([torch.cat([g.flatten() for g in row]) for row in grads]).numpy()
+
+    parameters = list(trunk.parameters())
+    at_features, J = rows([z, second]), rows(parameters)
+    K = at_features if options.get("gramian") == "features" else J
+    calls.clear()
+    z.grad = None
+    found = equiangular_backward(
+        losses, parameters, shared=[z, second], task_specific=head.parameters(), **options
+    )
+    torch.testing.assert_close(z.grad, torch.from_numpy(sum(at_features))[: z.numel()].view_as(z))
+    assert len(calls) == {"features": 2, "below": 1 if options else 2}.get(hooked, 0)
+    np.testing.assert_allclose(found.weights, equiangular_weights(K @ K.T).weights, rtol=1e-10)
+    if (hooked, K is J) != ("below", False):  # a hook that is not linear sees the combination
+        direction = torch.cat([p.grad.flatten() for p in parameters]).numpy()
+        np.testing.assert_allclose(direction, J.T @ found.weights, rtol=1e-9, atol=1e-14)
+
+
+@pytest.mark.parametrize("gramian", ["parameters", "features"])
+def test_hooks_of_features_with_own_parameters_below(gramian):
+    trunk, own = nn.Linear(4, 3).double(), nn.Linear(4, 3).double()
+    x = torch.ones(2, 4, dtype=torch.float64)
+    z, second = trunk(x) + own(x), trunk(x)
+    z.register_hook(lambda g: -2 * g)
+    view = z.view_as(z)
+    options = {"task_specific": list(own.parameters()), "gramian": gramian, "retain_graph": True}
+    losses = [view.square().mean(), second.sin().mean()]
+    with pytest.raises(ValueError, match=r"number 0 is below shared\[1\].*view_as"):
+        equiangular_backward(losses, trunk.parameters(), shared=[second, z], **options)
+    assert own.weight.grad is None
+    wanted, others = (
+        torch.autograd.grad(loss, [p], retain_graph=True)[0]
+        for loss, p in zip(losses, [own.weight, trunk.weight], strict=True)
+    )
+    found = equiangular_backward(losses, trunk.parameters(), shared=[second, view], **options)
+    torch.testing.assert_close(own.weight.grad, wanted)
+    direction = found.weights[0] * wanted + found.weights[1] * others
+    torch.testing.assert_close(trunk.weight.grad, direction)
+
+
 @pytest.mark.parametrize("options", [{}, {"chunk": 2}, {"gramian": "features"}])
 @pytest.mark.parametrize("given", ["parameters", "nothing"])
 def test_parameters_that_a_checkpoint_hides_are_refused(options, given):

@@ -6,11 +6,12 @@ import warnings
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from odecore import errors
 from odecore.families import RK4
 from odecore.tableaux import coefficients_at, tableau
-from torch_bridge import DenseField, NeuralODE, odeint, odeint_adjoint
+from torch_bridge import DenseField, NeuralODE, odeint, odeint_adjoint, solve
 
 both = pytest.mark.parametrize("solve", [odeint, odeint_adjoint], ids=["odeint", "adjoint"])
 TIMES = torch.tensor([0.0, 0.3, 0.8, 1.1], dtype=torch.float64)
@@ -302,6 +303,9 @@ BAD = {
     "NaN state": ((y0 * math.nan, t), {}, errors.NonfiniteInputError, "NaN or infinite"),
     "NaN state, fixed": ((y0 * math.nan, t), {"method": "rk4"}, ValueError, "NaN or infinite"),
     "method": ((y0, t), {"method": "dorpi5"}, ValueError, "did you mean 'dopri5'"),
+    "SciPy's method": ((y0, t), {"method": "RK45"}, ValueError, "nearest to SciPy's is 'dopri5'"),
+    "SciPy's in small": ((y0, t), {"method": "rk45"}, ValueError, "nearest to SciPy's is 'dopri5'"),
+    "SciPy's Radau": ((y0, t), {"method": "Radau"}, ValueError, "nearest to SciPy's is 'kvaerno54'"),
     "method type": ((y0, t), {"method": 5}, TypeError, "must be a name"),
     "option": ((y0, t), {"options": {"max_stop": 1}}, ValueError, r"unknown options \['max_stop'\].*did you mean 'max_step'"),
     "fixed option": (
@@ -309,6 +313,9 @@ BAD = {
     ),
     "negative rtol": ((y0, t), {"rtol": -1.0}, ValueError, "not negative"),
     "negative atol": ((y0, t), {"atol": -1.0}, ValueError, "not negative"),
+    "rtol as text": ((y0, t), {"rtol": "1e-3"}, TypeError, "`rtol` must be a number"),
+    "atol as text, fixed": ((y0, t), {"method": "rk4", "atol": "abc"}, TypeError, "`atol` must be a"),
+    "rtol of a tuple as text": (((y0, y0), t), {"rtol": "10"}, TypeError, "`rtol` must be a number"),
     "step size": ((y0, t), {"method": "rk4", "options": {"step_size": 0}}, ValueError, "positive"),
     "event": ((y0, torch.linspace(0, 1, 3)), {"event_fn": lambda t, y: y}, ValueError, "two times"),
     "steps spent": (
@@ -363,11 +370,13 @@ def test_bad_adjoint_arguments_are_refused():
             adjoint_method="euler",
             adjoint_params=(),
         )
+    with pytest.raises(ValueError, match="got 'restord'; did you mean 'restored'"):
+        odeint_adjoint(field, y0, t, adjoint="restord", adjoint_params=())
     with pytest.raises(ValueError, match="at least 2, got n = 1"):
         odeint_adjoint(field, y0, t, adjoint_params=(), nodes=1)
     outside = coefficients_at(RK4, u=1.5, v=0.3)
     with pytest.raises(ValueError, match=r"outside its steps, at c = \[1.5\]"):
-        odeint_adjoint(field, y0, t, method=outside, adjoint_params=())
+        odeint_adjoint(field, y0, t, method=outside, adjoint_params=(), adjoint="restored")
     inside = {"adjoint_method": "rk4", "adjoint_options": {"steps": 4}}
     odeint_adjoint(field, y0, t, method=outside, adjoint_params=(), **inside)
     trained = coefficients_at(RK4, u=torch.tensor(0.3, requires_grad=True), v=torch.tensor(0.6))
@@ -643,3 +652,89 @@ def test_under_autocast_the_remedies_for_half_precision_work():
             NeuralODE(block.func, rtol=8e-3)(y),
         ):
             torch.testing.assert_close(found.float(), wanted, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("adjoint", ["direct", "discrete"])
+def test_under_autocast_the_gradients_of_many_steps_keep_their_digits(adjoint):
+    torch.manual_seed(0)
+    block = NeuralODE(DenseField(16, 32), solver="rk4", steps=100, adjoint=adjoint, check="off")
+    x = torch.randn(64, 16)
+
+    def gradient(enabled):
+        block.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            y = block(x)
+        y.square().mean().backward()
+        return torch.cat([p.grad.reshape(-1) for p in block.parameters()])
+
+    wanted = gradient(False)
+    assert (gradient(True) - wanted).norm() < 8e-3 * wanted.norm()  # eps of bfloat16
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_under_autocast_weights_are_cast_once_where_no_gradient_needs_more(gradients):
+    casts = []
+
+    class Casts(TorchDispatchMode):
+        def __torch_dispatch__(self, op, types, args=(), kwargs=None):
+            if op is torch.ops.aten._to_copy.default and args[0].shape == (8, 4):
+                casts.append(op)
+            return op(*args, **kwargs or {})
+
+    field, y0 = DenseField(4, 8), torch.randn(3, 4)
+    with torch.set_grad_enabled(gradients), torch.autocast("cpu", dtype=torch.bfloat16), Casts():
+        odeint(field, y0, torch.tensor([0.0, 1.0]), method="euler", options={"steps": 5})
+    assert len(casts) == (5 if gradients else 1)
+
+
+METHODS_THAT_READ = [
+    {},
+    {"method": "gl4", "options": {"steps": 2}},
+    {"method": "fixed_adams", "options": {"steps": 4}},
+]
+
+
+@pytest.mark.parametrize("options", METHODS_THAT_READ, ids=["dopri5", "gl4", "fixed_adams"])
+def test_vmap_over_steps_that_values_choose_is_refused_with_remedies(options):
+    func, t, y0 = DenseField(2, 3), torch.tensor([0.0, 1.0]), torch.randn(3, 2)
+
+    def end(y):
+        return odeint(func, y, t, **options)[-1].sum()
+
+    wanted = torch.stack([torch.func.grad(end)(y) for y in y0])
+    for transformed in (end, torch.func.grad(end)):
+        with pytest.raises(ValueError, match=r"use `odeint_adjoint`.* an explicit method with"):
+            torch.vmap(transformed)(y0)
+
+    def by_adjoint(y):
+        return odeint_adjoint(func, y, t, **options)[-1].sum()
+
+    found = torch.vmap(torch.func.grad(by_adjoint))(y0)
+    torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_other_solves_under_vmap():
+    func, t, y0 = DenseField(2, 3), torch.tensor([0.0, 1.0]), torch.randn(3, 2)
+    for run in (
+        NeuralODE(func),
+        lambda y: solve(func, (0, 1), y).y,
+        lambda y: odeint(func, y, t, event_fn=lambda t, y: t - 0.5)[0],
+        lambda rate: odeint(lambda t, y: rate * y, y0, t),
+    ):
+        with pytest.raises(ValueError, match=r"torch\.vmap can not map over values"):
+            torch.vmap(run)(y0)
+    with pytest.raises(RuntimeError, match="randomness"):  # not for us to explain
+        torch.vmap(lambda y: odeint(lambda t, y: torch.rand_like(y), y, t, method="rk4"))(y0)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
+def test_second_derivatives_by_forward_mode_are_refused_with_their_reason():
+    func, t, y0 = DenseField(2, 3), torch.tensor([0.0, 1.0]), torch.ones(2)
+
+    def end(t, y, method):
+        return odeint(func, y, t, method=method, options={"steps": 2})[-1].sum()
+
+    with pytest.raises(RuntimeError, match="an implicit method can not be differentiated again"):
+        torch.func.hessian(lambda y: end(t, y, "gl4"))(y0)
+    with pytest.raises(RuntimeError, match="with respect to times can not be differentiated again"):
+        torch.func.hessian(lambda t: end(t, y0, "rk4"))(t)

@@ -510,6 +510,7 @@ def total(y, x):
             lambda: plan(TINY, X, loss=total, budget=0.5, sketch="gaussian"),
             "one of uniform, balanced",
         ),
+        (lambda: plan(TINY, X, loss=total, budget=0.5, sketch="unifrm"), "did you mean 'uniform'"),
         (lambda: plan(TINY, X, loss=total, budget=0.5, units="tokens"), "`units` must be one of"),
         (lambda: plan(TINY, X, budget=0.5), "must end in one loss with a gradient"),
         (

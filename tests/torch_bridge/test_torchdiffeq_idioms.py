@@ -155,3 +155,56 @@ def test_torchdiffeqs_odeint_event_finds_the_gradient_with_our_solver():
     )
     time.backward()
     assert y0.grad.item() == pytest.approx(1, abs=1e-5)
+
+
+class Density(torch.nn.Module):
+    """The flow y' = W y with its log determinant, by a derivative inside."""
+
+    def __init__(self):
+        super().__init__()
+        self.W = torch.nn.Parameter(torch.tensor([[0.3, -0.2], [0.5, -0.1]], dtype=T.dtype))
+
+    def forward(self, t, state):
+        dz, trace = self.divergence(state[0])
+        return dz, -trace
+
+    def divergence(self, z):
+        with torch.enable_grad():
+            if not z.requires_grad:
+                z.requires_grad_(True)
+            dz = z @ self.W.T
+            rows = [torch.autograd.grad(dz[:, k].sum(), z, create_graph=True)[0] for k in (0, 1)]
+        return dz, rows[0][:, :1] + rows[1][:, 1:]
+
+
+@pytest.mark.parametrize("adjoint", [None, "restored", "reversed", "discrete"])
+def test_learned_times_go_with_a_derivative_inside_of_func(adjoint):
+    func, times = Density(), T.clone().requires_grad_()
+    z = ones((4, 2)).requires_grad_()
+    y0 = z, torch.zeros(4, 1, dtype=T.dtype)
+    solve = odeint if adjoint is None else partial(odeint_adjoint, adjoint=adjoint)
+    points, change = solve(func, y0, times, method="rk4", options={"steps": 20})
+    found = torch.autograd.grad(points[-1].sum() + change[-1].sum(), (z, times, func.W))
+
+    end = T.clone().requires_grad_()
+    flow = torch.linalg.matrix_exp(func.W * (end[1] - end[0]))
+    exact = (z @ flow.T).sum() - 4 * func.W.trace() * (end[1] - end[0])
+    wanted = torch.autograd.grad(exact, (z, end, func.W))
+    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("solve", [odeint, odeint_adjoint])
+def test_events_go_with_a_derivative_inside_of_event_fn(solve):
+    func, z = Density(), ones((4, 2)).requires_grad_()
+
+    def event_fn(t, state):
+        return t - 0.5 * func.divergence(state[0])[1].mean() / func.W.trace()
+
+    time, (points, _) = odeint_event(
+        func, (z, torch.zeros(4, 1, dtype=T.dtype)), T[0], event_fn=event_fn,
+        odeint_interface=solve, method="rk4", options={"step_size": 0.05},
+    )  # fmt: skip
+    assert time.item() == pytest.approx(0.5, abs=1e-9)
+    (found,) = torch.autograd.grad(points[-1].sum(), z)
+    wanted = torch.linalg.matrix_exp(func.W.detach() / 2).sum(0).expand(4, 2)
+    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-6)

@@ -148,6 +148,49 @@ def test_hooks_of_the_graph_run(bias, where, before):
     torch.testing.assert_close(directions[0], 3 * directions[1], rtol=1e-9, atol=1e-12)
 
 
+def retained(z):
+    z.retain_grad()
+    z.register_hook(lambda g: g.clamp(-1e-3, 1e-3))
+
+
+#: By name, what a layer or its output is given: hooks that see or change the gradient there.
+HOOKS_OF_LAYERS = {
+    "before a module": lambda layer: layer.register_full_backward_pre_hook(
+        lambda _, g: (-2 * g[0],)
+    ),
+    "after a module": lambda layer: layer.register_full_backward_hook(
+        lambda _, g, __: None if g[0] is None else (3 * g[0],)
+    ),
+}
+HOOKS_OF_OUTPUTS = {"tensor": lambda z: z.register_hook(lambda g: -2 * g), "retained": retained}
+
+
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("place", [0, 2])
+@pytest.mark.parametrize("how", [*HOOKS_OF_LAYERS, *HOOKS_OF_OUTPUTS])
+@pytest.mark.parametrize("shared", [False, True])
+def test_hooks_of_a_layers_output_run(monkeypatch, bias, place, how, shared):
+    def run():
+        net = model(bias=bias)
+        z, outputs = inputs(), []
+        HOOKS_OF_LAYERS.get(how, lambda _: None)(net[place])
+        for layer in net:
+            z = layer(z)
+            outputs.append(z)
+        HOOKS_OF_OUTPUTS.get(how, lambda _: None)(outputs[place])
+        losses = losses_of(z.tanh())
+        assert left(losses, net) == ([0, 2] if bias else [0, 1])
+        found = equiangular_backward(losses, net.parameters(), **({"shared": z} if shared else {}))
+        kept = [outputs[place].grad] if how == "retained" else []
+        return found.norms, [*(p.grad for p in net.parameters()), *kept]
+
+    (norms, grads), (wanted, formed) = both(monkeypatch, run)
+    np.testing.assert_allclose(norms, wanted, rtol=1e-12)
+    for g, f in zip(grads, formed, strict=True):
+        torch.testing.assert_close(g, f, rtol=1e-10, atol=1e-12 * float(f.abs().max()))
+
+
 def test_errors_are_those_of_formed_gradients():
     net = model()
     losses = losses_of(net(inputs()))

@@ -1,0 +1,31 @@
+"""What may not be read under jax's transformations, in words of the solver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["explaining_tracing", "is_tracing"]
+
+JAXS = {"ConcretizationTypeError", "TracerArrayConversionError", "TracerIntegerConversionError"}
+
+
+def is_tracing(error: Exception) -> bool:
+    """Whether jax raised this where a value was read that it traces."""
+    return any(base.__name__ in JAXS for base in type(error).__mro__)
+
+
+@contextmanager
+def explaining_tracing() -> Iterator[None]:
+    """Say what to do where jax does not let values be read."""
+    try:
+        yield
+    except TypeError as error:
+        if not is_tracing(error):
+            raise
+        raise TypeError(
+            "adaptive steps, Newton's method and events read values, which jax's transformations "
+            "(jit, grad, vmap) do not allow, or `fun` reads them: give `steps` to an explicit "
+            "method of `solve_ivp`, and no events, or take `odecore.solve.adaptive_leap`, whose "
+            "loop jax compiles"
+        ) from error
