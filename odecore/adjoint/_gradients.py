@@ -28,15 +28,16 @@ class Gradients:
         f(t_i, y_i), and for the first time minus that of the adjoint and f(t_0, y_0). Empty where f
         was not evaluated there.
     tail : 0-d array or float
-        Relative error of the adjoint, the largest over the panels: that of its last Chebyshev
-        coefficients, and of the collocated one what its integral is wrong by, if the distances of
-        the rules of all, half and a quarter of the nodes go on falling as they do. Where it is not
-        small, the nodes do not resolve the adjoint and the gradient is no better.
+        Relative error of the adjoint, the largest over the panels: the size of its last Chebyshev
+        coefficients, and where f has kinks, which these do not show, what the collocated adjoint's
+        integral is wrong by: seen where the distances of the rules of all, of half and of a quarter
+        of the nodes fall by less than 8 from one to the next. Where it is not small, the nodes do
+        not resolve the adjoint and the gradient is no better.
     quadrature : 0-d array or float
         Estimate of the relative error of the integral that gives `parameters`: e^(3/2), with e its
         relative distance to the one from every second node, as for smooth integrands, of which
-        halving the spacing squares the error. Where e is above ten tolerances the rule of every
-        fourth node says whether it is smooth: at kinks e falls by half only.
+        halving the spacing squares the error. In adaptive steps and for the collocated adjoint,
+        where e is above ten tolerances, kinks are looked for as for `tail`.
     residual : 0-d array or float
         Largest relative residual of the collocated adjoint equation, or of the transposed stages of
         implicit steps; zero where there was neither.

@@ -85,10 +85,11 @@ class Quadrature:
         known: tuple[Any, Pull] | None = None,
         *,
         most: int = MOST_NODES,
+        kinks: bool = True,
     ) -> Integral:
         """Integrate, from the adjoint (m, ...) at the nodes and, if known, f linearized there.
 
-        Nodes are doubled as long as they are at most `most`.
+        Nodes are doubled as long as they are at most `most`. With `kinks` these are looked for.
         """
         evaluations = 0
         while True:
@@ -102,7 +103,8 @@ class Quadrature:
             points = chebyshev_points(2 * m - 1, interval=(0.0, 1.0))
             panel, a = panel.part(0.0, 1.0, 2 * m - 1), Interpolant(a, (0.0, 1.0))(points)
             known = None
-        return self._measured(panel, a, known, found._replace(evaluations=evaluations))
+        found = found._replace(evaluations=evaluations)
+        return self._measured(panel, a, known, found) if kinks else found
 
     def once(self, panel: Panel, a: Any, known: tuple[Any, Pull] | None) -> Integral:
         """Integrate with the nodes as they are."""

@@ -148,7 +148,7 @@ class Stepping:
         integral = Quadrature(self.linearize_nodes, jumps, self.batch, tolerance)
         most = [4 * p.steps + 1 if given else MOST_NODES for p in found]
         crossed = [
-            integral(part, xp.flip(y, axis=0), most=m)
+            integral(part, xp.flip(y, axis=0), most=m, kinks=not given)
             for (part, y), m in zip(parts, most, strict=True)
         ]
         total, gap = (added([found.terms[i] for found in crossed]) for i in (0, 1))
