@@ -107,8 +107,7 @@ def odeint_adjoint(
         steps of a Runge-Kutta method, made again from checkpoints; steps land on the output times,
         and `memory` is the budget for states between them. By default "restored"; "discrete" where
         an interval between output times has at most 4 fixed steps, the last of which ends there,
-        and no option is given that is for another adjoint: then the states of the steps are no more
-        than nodes would be.
+        and no option is given that is for another adjoint.
     certificate : Certifier, float or bool, optional
         Estimate the relative error of the gradient in the backward pass, and warn where it is above
         the limit given, or, for True, above 100 rtol; see `Certifier`.
@@ -130,8 +129,7 @@ def odeint_adjoint(
         not have; and, in the backward pass, where `func` uses a tensor that requires a gradient
         and is not among the parameters.
     odecore.errors.ChangedTensorError
-        In the backward pass, where a tensor that `func` reads was changed in place meanwhile, or
-        given other data (`p.data = x`).
+        In the backward pass, where a tensor that `func` reads was changed or replaced meanwhile.
 
     Warns
     -----
