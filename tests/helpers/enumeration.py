@@ -19,8 +19,8 @@ class EveryOutcome(Listed):
     """
 
     def standard_normal(self, size):
-        values = (0.0, sqrt(3), -sqrt(3))
-        found = [values[self.pick([F(2, 3), F(1, 6), F(1, 6)])] for _ in range(prod(size))]
+        values = [(0.0, F(2, 3)), (sqrt(3), F(1, 6)), (-sqrt(3), F(1, 6))]
+        found = [self.pick("normal", lambda: values) for _ in range(prod(size))]
         return np.array(found).reshape(size)
 
 

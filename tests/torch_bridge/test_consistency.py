@@ -469,13 +469,12 @@ def test_an_order_that_rounding_hides_is_no_kink(steps):
     assert "hidden by rounding" in str(report)
 
 
-@pytest.mark.parametrize(("scale", "steps"), [(4, 6), (4, 4)])
-def test_a_smooth_field_in_single_precision_has_no_order_of_its_largest_changes(scale, steps):
+def test_a_smooth_field_in_single_precision_has_no_order_of_its_largest_changes():
     torch.manual_seed(1)
-    block = NeuralODE(DenseField(2, 16), solver="rk4", steps=steps)
+    block = NeuralODE(DenseField(2, 16), solver="rk4", steps=6)
     with torch.no_grad():
         for parameter in block.parameters():
-            parameter.mul_(scale)
+            parameter.mul_(4)
     model, x = nn.Sequential(block, nn.Linear(2, 3)), torch.randn(1000, 2)
     report = solver_consistency(model, [(x, model(x).argmax(1))], solvers=())
     assert report.verdict == "flow"
