@@ -218,8 +218,7 @@ def odeint_adjoint(
         with one_solve():
             return transformed(make, pulled, func, y0, t, adjoint_params, NO_SECOND_DERIVATIVE)
     kind: Restored | Reversed | Discrete = make(func, y0, t, adjoint_params)
-    setting = kind.setting
-    problem = setting.problem
+    setting, problem = kind.setting, kind.setting.problem
     if len(problem.times) == 1:
         return problem.layout.state(problem.y0[None])
     # The pass ends when all that the solve moves is moved.
