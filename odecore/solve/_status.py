@@ -28,7 +28,8 @@ class Status(Enum):
     MAX_REJECTS = "too many attempts in a row were rejected: is the right-hand side discontinuous?"
     NEWTON_FAILED = (
         "Newton's method did not solve the equations of an implicit step: take smaller steps, or "
-        "give an exact `jacobian`, or with many unknowns Newton(linear_solver='direct')"
+        "give an exact `jacobian`, or with many unknowns a diagonally implicit method, as "
+        "'kvaerno43', or Newton(linear_solver='direct')"
     )
 
 

@@ -226,7 +226,7 @@ def test_stages_are_found_where_corrections_grow_at_first(name):
 
 def test_failures_of_newton_are_typed():
     wrong = Newton(jacobian=lambda t, y: np.array([[1e6]]), max_iterations=3)
-    with pytest.raises(errors.NewtonFailedError, match="Newton's method") as caught:
+    with pytest.raises(errors.NewtonFailedError, match=r"method.*diagonally implicit") as caught:
         solve_ivp(lambda t, y: -(y**3), (0, 10), [5.0], method="gauss2", steps=2, newton=wrong)
     assert caught.value.trajectory.status is Status.NEWTON_FAILED
     assert len(caught.value.trajectory.t) == 1
