@@ -209,11 +209,9 @@ def odeint_adjoint(
     certifier = Certifier.of(certificate)
     if inside_torch_func():
 
-        def pulled(
-            kind: Any, saved: Sequence[Tensor], y_grad: Tensor, asked: Sequence[bool]
-        ) -> Gradients:
+        def pulled(kind: Any, *passed_back: Any) -> Gradients:
             norm = kind.setting.adjoint_options.get("norm")
-            return _gradients(kind, certifier, saved, y_grad, asked, norm)
+            return _gradients(kind, certifier, *passed_back, norm)
 
         with one_solve():
             return transformed(make, pulled, func, y0, t, adjoint_params, NO_SECOND_DERIVATIVE)

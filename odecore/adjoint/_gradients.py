@@ -57,9 +57,9 @@ class Gradients:
     def is_rounding(self, y0: Any, parameters: Sequence[Any]) -> bool:
         """Whether the gradient of the parameters is zero but for rounding.
 
-        Rounding y0 changes the loss by eps times the sizes of dL/dy0 and y0, a change of the
-        parameters by their own size by those of dL/dtheta and theta. Parameters that are all zero
-        have no size.
+        Rounding y0 changes the loss by eps times the norms of dL/dy0 and y0, a change of the
+        parameters by their own size by the product of the norms of dL/dtheta and theta. Parameters
+        that are all zero have no size.
         """
         xp = namespace(y0)
         size, change = norm_of(parameters, xp), norm_of(self.parameters, xp)
