@@ -254,6 +254,6 @@ def valid_options(
     if not 0 < bias < inf or not 0 < false_alarm < 1 or outcomes < 0 or draws < 1:
         raise ValueError(
             "need `bias` > 0, 0 < `false_alarm` < 1, `outcomes` >= 0 and `draws` >= 1, got "
-            f"{bias}, {false_alarm}, {outcomes} and {draws}"
+            f"bias={bias}, false_alarm={false_alarm}, outcomes={outcomes} and draws={draws}"
         )
     return Options(bias, false_alarm, outcomes, draws, bounds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,8 @@ def assert_sketch(
             )
         return draw.product(*(_kept(draw, A, name) for A, name in ((X, "X"), (Y, "Y"))))
 
-    options = valid_options(rng, bias, false_alarm / 2, outcomes, draws)
+    given = valid_options(rng, bias, false_alarm, outcomes, draws)
+    options = replace(given, false_alarm=false_alarm / 2)  # for each of two claims
     claimed = numbers(variance(sketch, X, Y), "variance(X, Y)")
     unbiased = judge(drawn(estimate), wanted, "mean", rng, options)
     squares, size = squared_error(estimate, wanted, ()), float(found.x * found.y)

@@ -97,6 +97,9 @@ def test_malformed_sketches_are_named(rng):
         with pytest.raises(error, match=match):
             assert_sketch(sketch, LEFT, RIGHT, rng)
 
+    for false_alarm in (1, 1.5):  # as given, not halved for the two claims
+        with pytest.raises(ValueError, match=f"false_alarm={false_alarm}"):
+            assert_sketch(Own(), LEFT, RIGHT, rng, false_alarm=false_alarm)
     check(TypeError, "no `draw`", draw=None)
     check(TypeError, "must return a Draw", draw=lambda self, X, Y, rng: X)
     check(
