@@ -154,7 +154,7 @@ class Held:
         Held.live[self.key] -= 1
 
 
-@pytest.mark.parametrize("memory", [2**19, 2**20, 2**22])
+@pytest.mark.parametrize("memory", [pytest.param(2**19, marks=pytest.mark.long), 2**20, 2**22])
 def test_a_memory_budget_is_kept(memory):
     func, y0 = Field(hidden=512), torch.randn(64, 4, dtype=D)
     wanted = exact(func, y0, T)
@@ -279,7 +279,7 @@ def test_implicit_steps_of_large_states_have_adjoints(adjoint):
     assert (found - wanted).norm() / wanted.norm() < 1e-3
 
 
-@pytest.mark.parametrize("adjoint", ["restored", "reversed"])
+@pytest.mark.parametrize("adjoint", ["restored", pytest.param("reversed", marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("method", "error"), [("trbdf2", 1e-4), ("radauIIA5", 1e-8), ("implicit_euler", 3e-2)]
 )
