@@ -17,7 +17,10 @@ from odecore.interpolation import (
     integration_matrix,
 )
 
-__all__ = ["AtOnce", "Rules", "cross_at_once", "nested_weights", "unit_of"]
+__all__ = ["SMOOTH", "AtOnce", "Rules", "cross_at_once", "nested_weights", "unit_of"]
+
+
+SMOOTH = 8.0  # distances of rules that fall by more are those of smooth integrands
 
 
 class Rules(NamedTuple):
@@ -165,7 +168,9 @@ def _error(rows: Any, a: Any, rules: Rules, xp: Any) -> tuple[Any, Any]:
         for rule in (rules.difference, rules.coarser)
     )
     fall = xp.where(first < second, first / xp.where(second > 0, second, 1.0), 1.0)
-    kinks = (first > second / 8) & (first > 100 * float(limits(a).eps))  # as `fall_at_kinks` says
+    kinks = (first > second / SMOOTH) & (
+        first > 100 * float(limits(a).eps)
+    )  # as `fall_at_kinks` says
     fall = xp.where(kinks, fall, 0.0)
     return first * fall, fall
 

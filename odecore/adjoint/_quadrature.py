@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from odecore._array import as_float64, constant_like, is_readable, limits, namespace, on_host
-from odecore.adjoint._at_once import nested_weights
+from odecore.adjoint._at_once import SMOOTH, nested_weights
 from odecore.adjoint._linearization import Linearize, Pull
 from odecore.adjoint._panels import Panel
 from odecore.interpolation import Interpolant, chebyshev_points
@@ -27,7 +27,6 @@ __all__ = [
 ]
 
 MOST_NODES = 65
-SMOOTH = 8.0  # distances that fall by more are those of smooth integrands
 
 #: The integral for each group of parameters, and its distance to that from every second node.
 Terms = tuple[tuple[Any, ...], tuple[Any, ...]]
