@@ -19,6 +19,7 @@ __all__ = [
     "constant_times",
     "inside_torch_func",
     "inside_transform",
+    "nested_passes",
     "is_batched",
     "is_plain",
     "read_times",
@@ -184,6 +185,12 @@ def inside_torch_func() -> bool:
     """Whether a transformation of torch.func is running."""
     peek = getattr(torch._C._functorch, "peek_interpreter_stack", None)
     return peek is not None and peek() is not None
+
+
+def nested_passes(*kinds: str) -> int:
+    """How many passes of torch.func run that differentiate: "Grad" backward, "Jvp" forward."""
+    layers = torch._C._functorch.get_interpreter_stack() if inside_torch_func() else None
+    return sum(layer.key().name in kinds for layer in layers or ())
 
 
 def is_batched(x: Tensor) -> bool:

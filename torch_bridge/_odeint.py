@@ -110,8 +110,9 @@ def odeint(
     Notes
     -----
     Gradients go through the steps, with their sizes held constant; second derivatives raise
-    RuntimeError through steps of implicit Runge-Kutta methods. Outputs of adaptive methods come
-    from dense output of the method's full order.
+    RuntimeError through steps of implicit Runge-Kutta methods. Those of the times are the flow's:
+    first ones from autograd, up to fourth ones where torch.func nests its transformations. Outputs
+    of adaptive methods come from dense output of the method's full order.
 
     torch.vmap maps over explicit methods in given steps. Steps of others (adaptive, implicit, with
     a corrector) are chosen by values of the state, which it hides: ValueError; `odeint_adjoint`

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torch_bridge._fields import nested_passes
+
 __all__ = ["first_only", "once_only"]
 
 IMPLICIT = (
@@ -35,6 +37,8 @@ def once_only(gradient: Tensor, depends_on: Tensor | tuple[Tensor, ...], reason:
 
 def first_only(y: Tensor, reason: str) -> Tensor:
     """Return a value whose first derivatives are right; second ones raise RuntimeError."""
+    if nested_passes("Jvp") > 1:  # torch makes zeros of what passes a Function twice
+        raise RuntimeError(reason)
     return _First.apply(y, reason) if torch.is_grad_enabled() else y
 
 

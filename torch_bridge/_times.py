@@ -9,14 +9,16 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from torch_bridge._fields import inside_torch_func
+from odecore.tableaux import tableau
+from torch_bridge._fields import inside_torch_func, nested_passes
 from torch_bridge._once import once_only
 
 __all__ = ["shifted", "shifted_outputs", "shifted_start"]
 
+STEPS = {2: "midpoint", 3: "kutta3", 4: "classic"}
 NO_SECOND_DERIVATIVE = (
-    "a gradient with respect to times can not be differentiated again; detach the times, or write "
-    "the problem in a rescaled time whose end is a parameter of func"
+    "a gradient with respect to times can not be differentiated again; detach the times, nest "
+    "torch.func (hessian), or write the problem in a rescaled time whose end is a parameter of func"
 )
 
 
@@ -24,6 +26,8 @@ def shifted_start(y0: Tensor, t: Tensor, field: Callable[[Any, Any], Any]) -> Te
     """Attach the dependence on the first time: y(t; t0, y0) moves with t0 as y0 with -f(t0, y0)."""
     if not _differentiated(t):
         return y0
+    if _order(t) > 1:
+        return _stepped(y0, t[0], -1, field)
     with torch.no_grad():
         slope = field(t[0].detach(), y0.detach())
     return _Shifted.apply(y0, t[0].to(y0.dtype.to_real()), -slope)
@@ -41,9 +45,38 @@ def shifted(y: Tensor, t: Tensor, field: Callable[[Any, Any], Any]) -> Tensor:
     if t.ndim:
         pairs = zip(y, t, strict=True)
         return torch.stack([shifted(*pair, field) for pair in pairs]) if len(t) else y
+    if _order(t) > 1:
+        return _stepped(y, t, 1, field)
     with torch.no_grad():
         slope = field(t.detach(), y.detach())
     return _Shifted.apply(y, t.to(y.dtype.to_real()), slope)
+
+
+def _stepped(y: Tensor, t: Tensor, sign: int, field: Callable[[Any, Any], Any]) -> Tensor:
+    """Let a state move with its 0-d time, for derivatives within derivatives.
+
+    A step of a Runge-Kutta method of order p from the time's value to the time (sign 1), or back
+    (-1), has the length zero and the first p derivatives of the flow.
+    """
+    order = _order(t)
+    if order not in STEPS:
+        raise RuntimeError(f"times are differentiated at most {max(STEPS)} times, got {order}")
+    method, value = tableau(STEPS[order]), t.detach()
+    start, h = (value, t - value) if sign > 0 else (t, value - t)
+    step = h.to(y.dtype.to_real())
+    slopes: list[Tensor] = []
+    for c, row in zip(method.c, method.A, strict=True):
+        at = y + step * sum(float(a) * k for a, k in zip(row, slopes, strict=False) if a)
+        slopes.append(field(start + float(c) * h, at))
+    return y + step * sum(float(b) * k for b, k in zip(method.b, slopes, strict=True))
+
+
+def _order(t: Tensor) -> int:
+    """How often times are differentiated: by passes of torch.func, and by autograd around them."""
+    passes = nested_passes("Grad", "Jvp")
+    while passes and torch._C._functorch.is_functorch_wrapped_tensor(t):
+        t = torch._C._functorch.get_unwrapped(t)
+    return passes + t.requires_grad if passes else 0
 
 
 def _differentiated(t: Tensor) -> bool:
@@ -53,8 +86,7 @@ def _differentiated(t: Tensor) -> bool:
         return True
     if torch.compiler.is_compiling() or not inside_torch_func():
         return False
-    # A transformation may differentiate the times, or leave them as they are. That matters: nested
-    # forward passes lose the second derivative of what passes `_Shifted`.
+    # A transformation may differentiate the times, or leave them as they are.
     return bool(torch._C._functorch.is_functorch_wrapped_tensor(t))
 
 

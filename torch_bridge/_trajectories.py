@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from odecore.solve import Newton, Trajectory, as_events, solve_ivp
-from torch_bridge._fields import as_field, refusing_vmap
+from torch_bridge._fields import as_field, read_times, refusing_vmap
 from torch_bridge._jacobian import newton_of
 from torch_bridge._methods import Method, is_implicit
 from torch_bridge._odeint import prepare
@@ -63,7 +63,7 @@ def odeint_dense(
         found = solve_ivp(problem.field, problem.times, problem.y0, dense=True, **arguments)
 
     def solution(t: Any) -> Any:
-        times = t.detach().cpu().double().numpy() if isinstance(t, Tensor) else t
+        times = read_times(t) if isinstance(t, Tensor) else t
         y = problem.derived(found(times))
         if isinstance(t, Tensor):
             y = shifted(y, t, problem.field)

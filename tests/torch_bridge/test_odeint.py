@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from itertools import product
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from odecore import errors
 from odecore.families import RK4
 from odecore.tableaux import coefficients_at, tableau
-from torch_bridge import DenseField, NeuralODE, odeint, odeint_adjoint, solve
+from torch_bridge import DenseField, NeuralODE, odeint, odeint_adjoint, odeint_dense, solve
 
 both = pytest.mark.parametrize("solve", [odeint, odeint_adjoint], ids=["odeint", "adjoint"])
 TIMES = torch.tensor([0.0, 0.3, 0.8, 1.1], dtype=torch.float64)
@@ -731,10 +732,50 @@ def test_other_solves_under_vmap():
 def test_second_derivatives_by_forward_mode_are_refused_with_their_reason():
     func, t, y0 = DenseField(2, 3), torch.tensor([0.0, 1.0]), torch.ones(2)
 
-    def end(t, y, method):
-        return odeint(func, y, t, method=method, options={"steps": 2})[-1].sum()
+    def end(y):
+        return odeint(func, y, t, method="gl4", options={"steps": 2})[-1].sum()
 
-    with pytest.raises(RuntimeError, match="an implicit method can not be differentiated again"):
-        torch.func.hessian(lambda y: end(t, y, "gl4"))(y0)
-    with pytest.raises(RuntimeError, match="with respect to times can not be differentiated again"):
-        torch.func.hessian(lambda t: end(t, y0, "rk4"))(t)
+    for second in (torch.func.hessian, lambda f: torch.func.jacfwd(torch.func.jacfwd(f))):
+        with pytest.raises(RuntimeError, match="implicit method can not be differentiated again"):
+            second(end)(y0)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")
+@pytest.mark.parametrize("passes", list(product((torch.func.jacfwd, torch.func.jacrev), repeat=2)))
+def test_times_and_states_have_second_derivatives_under_torch_func(passes):
+    """Torch's own nested forward passes give zero for what passes a Function."""
+
+    def by_formula(s):  # y' = -cos(t) y^2
+        return 1 / (1 / s[0] + torch.sin(s[2]) - torch.sin(s[1]))
+
+    def by_odeint(s):
+        options = {"rtol": 1e-9, "atol": 1e-11}
+        return odeint(lambda t, y: -(y**2) * torch.cos(t), s[:1], s[1:], **options)[-1, 0]
+
+    def by_dense(s):
+        solution = odeint_dense(
+            lambda t, y: -(y**2) * torch.cos(t), s[:1], 0.3, 1.2, rtol=1e-9, atol=1e-11
+        )
+        return solution(s[2])[0]
+
+    s = torch.tensor([0.5, 0.3, 1.1], dtype=torch.float64)
+    outer, inner = passes
+    wanted = outer(inner(by_formula))(s)
+    torch.testing.assert_close(outer(inner(by_odeint))(s), wanted, rtol=1e-6, atol=1e-7)
+    held = torch.tensor([[1, 0, 1], [0, 0, 0], [1, 0, 1]], dtype=torch.float64)
+    torch.testing.assert_close(outer(inner(by_dense))(s), wanted * held, rtol=1e-5, atol=1e-6)
+    third = torch.func.jacrev(outer(inner(by_odeint)))(s)
+    torch.testing.assert_close(
+        third, torch.func.jacrev(outer(inner(by_formula)))(s), rtol=1e-6, atol=1e-6
+    )
+
+
+def test_more_derivatives_of_times_than_a_step_has_are_refused():
+    def end(t):
+        t = torch.stack([torch.zeros_like(t), t])
+        return odeint(lambda t, y: -y, torch.ones(1), t, method="rk4")[-1, 0]
+
+    for _ in range(5):
+        end = torch.func.grad(end)
+    with pytest.raises(RuntimeError, match="times are differentiated at most 4 times, got 5"):
+        end(torch.tensor(1.0))
