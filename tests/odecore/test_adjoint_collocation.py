@@ -124,6 +124,11 @@ def test_the_error_at_kinks_is_told(n, parameters):
         error = np.linalg.norm(found.y0 - wanted) / np.linalg.norm(wanted)
         assert error > 1e-6
         assert error / 5 < found.tail < 5 * error
+        seen = []
+        kernel = kernel_of(linearize, 14, seen, parameters)
+        again = collocated(linearize, panels, cotangents, kernel=kernel, **options)
+        assert seen and all(solved for _, solved in seen)
+        assert again.tail == pytest.approx(found.tail, rel=0.2)
 
 
 def test_the_error_of_an_integrand_with_kinks_is_told():
@@ -137,7 +142,11 @@ def test_the_error_of_an_integrand_with_kinks_is_told():
 
         _, panels = record_panels(field, [0, 1], np.ones(1), nodes=17)
         options = {"rtol": 1e-8, "atol": 1e-9}
-        found = collocated(node_by_node(linearize), panels, [np.zeros(1), np.ones(1)], **options)
+        cotangents, nodes, seen = [np.zeros(1), np.ones(1)], node_by_node(linearize), []
+        found = collocated(nodes, panels, cotangents, **options)
+        kernel = kernel_of(linearize, 14, seen)
+        again = collocated(nodes, panels, cotangents, kernel=kernel, **options)
+        assert seen and again.quadrature == pytest.approx(found.quadrature, rel=0.05)
         wanted = 2 * np.exp(s - 1) - (s + 1) / np.e - s  # of e^(t - 1) |t - s| dt
         error = abs(found.parameters[0].item() - wanted) / wanted
         assert error > 1e-6
@@ -304,14 +313,13 @@ def test_a_jump_between_output_times_ends_a_panel(tolerance):
     assert found.statistics.evaluations < 60
 
 
-def kernel_of(linearize, passes, seen):
+def kernel_of(linearize, passes, seen, parameters=True):
     """What a compiler would make of it, without the compiler."""
 
     def kernel(t, y, end, length, tolerances, rules):
         xp = namespace(end)
-        found = cross_at_once(
-            node_by_node(linearize), True, t, y, end, length, tolerances, rules, passes, xp
-        )
+        nodes = node_by_node(linearize)
+        found = cross_at_once(nodes, parameters, t, y, end, length, tolerances, rules, passes, xp)
         seen.append((y.shape[0], found.is_solved()))
         return found
 
