@@ -11,6 +11,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+import odecore
 from odecore import families as family_package
 from odecore import stability
 from odecore.exact import parse_number
@@ -38,6 +39,7 @@ from odecore.tableaux import (
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, print, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m odecore", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"odecore {odecore.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, about in (
         ("tableau", "print the coefficients"),
@@ -71,7 +73,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def failed(program: str, error: Exception) -> int:
     """Say what is wrong, and return the exit code."""
-    print(f"{program}: error: {error}", file=sys.stderr)
+    named = isinstance(error, OSError) and error.filename is not None
+    message = f"{error.filename}: {error.strerror}" if named else error
+    print(f"{program}: error: {message}", file=sys.stderr)
     return 2
 
 
@@ -130,6 +134,8 @@ def _family_named(name: str) -> Family | None:
 
 def _unknown(name: str, command: str) -> ValueError:
     """An error that proposes the names nearest to this one."""
+    if command == "family" and name in catalogue():
+        return ValueError(f"{name!r} is one method, no family: `python -m odecore tableau {name}`")
     families = {key.upper(): key for key in _families()}
     known = (
         families if command == "family" else {key.upper(): key for key in catalogue()} | families

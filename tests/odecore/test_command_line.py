@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,8 @@ def test_plots(capsys, tmp_path):
         (("tableau", "RK4", "--at", "u=0", "v=1/2"), "u = 0"),
         (("tableau", "RK4", "--at", "u=__import__('os')", "v=1/2"), "not an exact number"),
         (("tableau", "classic", "--at", "u=1"), "--at needs a family"),
-        (("order", "missing.json"), "missing.json"),
+        (("order", "missing.json"), "error: missing.json: No such file"),
+        (("family", "dopri5"), "'dopri5' is one method, no family: `python -m odecore tableau"),
     ],
 )
 def test_mistakes_end_with_a_remedy(capsys, arguments, message):
@@ -92,6 +94,12 @@ def test_mistakes_end_with_a_remedy(capsys, arguments, message):
     assert code == 2
     assert message in err
     assert not out
+
+
+def test_the_version_is_printed(capsys):
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out.split() == ["odecore", version("odecore")]
 
 
 def test_it_runs_as_a_module():
