@@ -208,6 +208,8 @@ def attempted(func: Any, function: Callable[..., Any], *arguments: Any) -> Any:
             # Constant answers are cached here: nothing that a compiler has to warn of.
             filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`")
             filterwarnings("ignore", category=FutureWarning, module="torch")
+            filterwarnings("ignore", "The .grad attribute")  # which a compiler reads
+            filterwarnings("ignore", ".*torch.jit.script", DeprecationWarning)  # torch of itself
             found = _compiled(function)(*arguments)
     except (TorchDynamoException, FailOnRecompileLimitHit) as error:
         lines = [line for line in str(error).splitlines() if line.strip()]

@@ -14,8 +14,6 @@ from torch_bridge import DenseField, NeuralODE, SwitchedSolver, odeint, odeint_a
 
 pytestmark = [
     pytest.mark.timeout(300),
-    pytest.mark.filterwarnings("ignore"),  # torch's compiler warns of torch
-    pytest.mark.filterwarnings("error::odecore.errors.CompileWarning"),
 ]
 
 
