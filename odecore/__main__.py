@@ -73,8 +73,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def failed(program: str, error: Exception) -> int:
     """Say what is wrong, and return the exit code."""
-    named = isinstance(error, OSError) and error.filename is not None
-    message = f"{error.filename}: {error.strerror}" if named else error
+    message = str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        message = f"{error.filename}: {error.strerror}"
     print(f"{program}: error: {message}", file=sys.stderr)
     return 2
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import inf, isfinite, isnan, sqrt
+from math import inf, isnan, sqrt
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,12 @@ from odecore.exact import Polynomial, isolate_roots, refine_root
 from odecore.families import Family
 from odecore.order import error_coefficients, principal_error
 from odecore.stability._atlas import QUANTITIES, as_written, member_or_none
-from odecore.stability._search import best_point
+from odecore.stability._search import best_point, between
 
 __all__ = ["Optimum", "optimize"]
 
 ROUNDING = 1e-14  # of an error constant that is zero
+LARGEST = 1000  # end of a box: beyond it the points of a search are too far apart to find anything
 
 
 @dataclass(frozen=True)
@@ -73,16 +74,17 @@ def optimize(
         nothing smaller. Otherwise numerical: from the best points of a grid by damped Newton steps
         with the exact slopes of the rational function.
 
-        For other objectives and with constraints: the best of the named members and of up to 2000
-        points, spread over the box and then moved by differential evolution until they are within
-        1e-6 of the box, with the same draws at each call; not proved to be the best of all: a
-        smaller box may have a better one. `gradient` is then empty.
+        For other objectives and with constraints: the best of the named members and of 200 points
+        for each parameter, spread over the box; from those, and from the best away from what that
+        finds, twice, differential evolution until they are within 1e-6 of the box, with the same
+        draws at each call; not proved to be the best of all: a smaller box may have a better one.
+        `gradient` is then empty.
 
     Raises
     ------
     ValueError
-        If the box does not fit the family or is not finite, a quantity is unknown, constraints are
-        no ranges, or no point that was tried meets them.
+        If the box does not fit the family or goes beyond 1000, a quantity is unknown, constraints
+        are no ranges, or no point that was tried meets them.
 
     Notes
     -----
@@ -97,11 +99,11 @@ def optimize(
     (0.666666666667, 0.166666666667)
     """
     if len(box) != len(family.parameters) or any(
-        not low < high or not isfinite(high - low) for low, high in box
+        not -LARGEST <= low < high <= LARGEST for low, high in box
     ):
         raise ValueError(
-            f"{family.name} needs one finite range (low, high) with low < high for each of "
-            f"{', '.join(family.parameters)}; got {box}"
+            f"{family.name} needs one range (low, high) with low < high, between -{LARGEST} and "
+            f"{LARGEST}, for each of {', '.join(family.parameters)}; got {box}"
         )
     unknown = [q for q in (objective, *(constraints or {})) if q not in QUANTITIES]
     if unknown:
@@ -190,16 +192,23 @@ def _squared_error(family: Family) -> list[Any]:
     one = family.generators[0].field.one
     errors = [one * error for error in error_coefficients(family, family.order + 1).values()]
     values = [_compiled(error) for error in errors]
-    slopes = [[_compiled(error.diff(g)) for error in errors] for g in family.generators]
+    slopes = [[error.diff(g) for error in errors] for g in family.generators]
 
     def square(*point: float) -> float:
         return float(sum(value(*point) ** 2 for value in values))
 
     def slope(rows: Any) -> Any:
-        pairs = list(zip(values, rows, strict=True))
+        if not any(rows):
+            return _flat
+        pairs = list(zip(values, map(_compiled, rows), strict=True))
         return lambda *point: sum(2 * value(*point) * row(*point) for value, row in pairs)
 
     return [square, *map(slope, slopes)]
+
+
+def _flat(*point: float) -> float:
+    """The slope along a parameter that the error does not depend on, as those of an estimate."""
+    return 0.0
 
 
 def _compiled(function: Any) -> Any:
@@ -219,7 +228,8 @@ def _compiled(function: Any) -> Any:
 
     def evaluate(*point: float) -> float:
         below = value(denominator, point)
-        return value(numerator, point) / below if below else inf
+        found = value(numerator, point) / below if below else inf
+        return inf if isnan(found) else found  # where powers overflow
 
     return evaluate
 
@@ -274,12 +284,13 @@ def _roots(polynomial: Polynomial) -> list[float]:
 
 def _numerical(functions: Any, box: Any) -> tuple[Any, float]:
     """Descend from the best points of a grid that avoids the boundary and simple fractions."""
-    parts = (np.arange(28) + 0.618) / 28
-    axes = [float(low) + float(high - low) * parts for low, high in box]
-    points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(box))
+    counts = [28 if slope is not _flat else 1 for slope in functions[1:]]
+    low, high = (np.array([float(ends[k]) for ends in box]) for k in (0, 1))
+    axes = [(np.arange(n) + 0.618) / n for n in counts]
+    parts = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, len(box))
+    points = between(low, high, parts)
     values = np.array([functions[0](*p) for p in points])
     best, smallest = points[int(values.argmin())], float(values.min())
-    low, high = (np.array([float(ends[k]) for ends in box]) for k in (0, 1))
     for k in np.argsort(values)[:5]:
         point, value = _descended(functions, points[k], low, high)
         if value < smallest:

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from odecore.families import COLLOCATION2, RK2, RK3, RK3A, RK3S4, RK4, RK4B, SDIRK2
+from odecore.families import COLLOCATION2, RK2, RK3, RK3_PAIR, RK3A, RK3S4, RK4, RK4B, SDIRK2
 from odecore.order import principal_error
 from odecore.stability import atlas, contractivity_radius, optimize, ssp_coefficient
 from odecore.tableaux import tableau_at
@@ -114,7 +114,7 @@ def test_what_does_not_fit_is_refused():
         atlas(RK2, (1, 0))
     with pytest.raises(ValueError, match="unknown quantities"):
         atlas(RK2, (0, 1), quantities=["beauty"])
-    with pytest.raises(ValueError, match="needs one finite range"):
+    with pytest.raises(ValueError, match="needs one range"):
         optimize(RK3, (0, 1))
 
 
@@ -180,6 +180,7 @@ def test_a_box_has_a_member_as_good_as_those_of_its_parts():
         assert optimize(RK4, *box, objective=name).value < 1.02 * part.value < 0.7056
 
 
+@pytest.mark.long
 def test_small_sets_of_admissible_members_are_found():
     family = replace(RK3, members=())  # ssp33 among them
     found = optimize(family, (-10, 10), (-10, 10), objective="SSP coefficient")
@@ -189,9 +190,37 @@ def test_small_sets_of_admissible_members_are_found():
     assert best.value < 0.0664
 
 
+def test_a_valley_beside_the_nearest_one_is_found():
+    found = optimize(RK3S4, *[(0.1, 0.9)] * 3, objective="largest coefficient")
+    assert found.value < 0.893  # the best points of the box lead to 1.055
+
+
+@pytest.mark.parametrize("width", [3, 1000])
+def test_wide_boxes_hold_the_optima_of_narrow_ones(width):
+    for family, best in ((RK3, 0.04180907638), (RK4, 0.01197745054)):
+        found = optimize(family, (-width, width), (-width, width))
+        assert found.value == pytest.approx(best, rel=1e-6)
+
+
+def test_parameters_that_the_error_does_not_depend_on_cost_nothing(monkeypatch):
+    from odecore.stability import _optimum
+
+    counted, made = [], _optimum._squared_error
+
+    def counting(family):
+        square, *slopes = made(family)
+        return [lambda *point: counted.append(point) or square(*point), *slopes]
+
+    monkeypatch.setattr(_optimum, "_squared_error", counting)
+    found = optimize(RK3_PAIR, *[(0.1, 0.9)] * 4)
+    assert found.value == pytest.approx(optimize(RK3, (0.1, 0.9), (0.1, 0.9)).value, rel=1e-8)
+    assert len(counted) < 10_000  # a grid in all four has 600,000
+
+
 def test_ranges_that_are_none_are_refused_by_name():
-    with pytest.raises(ValueError, match="finite"):
-        optimize(RK2, (0.1, math.inf))
+    for end in (math.inf, math.nan, 1001):
+        with pytest.raises(ValueError, match="between -1000 and 1000"):
+            optimize(RK2, (0.1, end))
     for ends in (0.5, (1, 0)):
         with pytest.raises(ValueError, match=r"\(low, high\)"):
             optimize(RK2, (0.1, 1), constraints={"SSP coefficient": ends})
