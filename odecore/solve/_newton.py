@@ -30,9 +30,11 @@ class Newton:
     linear_solver : {"direct", "krylov"}, optional
         With matrices, or with restarted GMRES and products (df/dy) v, which are differences of
         `fun` where there is no `jacobian`. By default direct with a `jacobian`, and without one up
-        to 400 unknowns: the entries of the state times the stages that are solved for together. Up
-        to 4000 the solve goes on with matrices once GMRES stagnates, or a step costs more than
-        four evaluations for each unknown; that needs several arrays of unknowns^2 numbers.
+        to 400 unknowns: the entries of the state times the stages that are solved for together.
+        Once GMRES stagnates, or a step costs more than four evaluations for each unknown, the solve
+        goes on with matrices, for states of up to 4000 entries; that needs several arrays of
+        entries^2 numbers. Stages of fully implicit methods are decoupled then, by the eigenvalues
+        of the method's matrix.
     tolerance : float, optional
         Error of the stages in units of the step's tolerance, in adaptive steps. In given steps
         Newton's method goes on until rounding.

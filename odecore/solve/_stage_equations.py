@@ -6,6 +6,7 @@ from collections.abc import Callable
 from math import isfinite
 from typing import Any
 
+import numpy as np
 from array_api_compat import device, is_array_api_obj
 
 from odecore._array import combiner, constant, constant_like, limits, namespace, tracks
@@ -13,13 +14,22 @@ from odecore._krylov import restarted_gmres
 from odecore.solve._error_norm import tolerance_scale
 from odecore.solve._explicit_step import checked_stage
 from odecore.solve._newton import (
+    LARGE,
     Newton,
     approach,
     finite_difference_jacobian,
     iterate,
     typical_sizes,
 )
-from odecore.solve._stage_scale import StageScale, applied
+from odecore.solve._stage_inverse import (
+    SOLVED,
+    Decoupled,
+    Dense,
+    after_inverse,
+    eigenvectors,
+    inverse_or_nan,
+)
+from odecore.solve._stage_scale import StageScale
 from odecore.solve._status import Status
 from odecore.solve._transposed_stages import differentiated_stages
 
@@ -30,7 +40,6 @@ Linear = Callable[[Any], Any]
 
 KRYLOV, RESTARTS = 40, 10  # dimension of the largest space, and how often it begins anew
 SLOW = 4  # evaluations of a step, in units of the unknowns, from which on matrices are cheaper
-SOLVED = 1e-3  # relative residual; Newton's method sees in its rate what remains
 
 
 class StageEquations:
@@ -59,7 +68,7 @@ class StageEquations:
         self.slope: Any = None if slope is None else self._pack(constant(slope))
         self.latest: Any = None  # slope of the stage before, from which the next one is looked for
         self.matrix: Any = None
-        # Of I - h A (x) J, which stages with one a_ii share, with that h A.
+        # Of I - h A (x) J, which stages with one a_ii share, with that A.
         self.inverse: Any = None
         self.tracked = tracks(y) or (slope is not None and tracks(slope))
 
@@ -72,6 +81,8 @@ class StageEquations:
         flat = [self._pack(constant(base)) for base in bases]
         direct = self.matrices or self.options.direct(s * n)
         coupling = self.h * constant_like(A, self.start)  # (s, s)
+        # Of more stages than one: matrices of all unknowns would be large.
+        vectors = eigenvectors(self.h * np.array(A)) if s > 1 and s * n > LARGE else None
 
         def states(k: Any) -> list[Any]:
             moved = xp.matmul(coupling, k)
@@ -82,9 +93,10 @@ class StageEquations:
             return xp.stack(values) - k
 
         def linear(k: Any) -> Callable[[Any], Any]:
+            places = list(zip(times, states(k), strict=True))
             if direct or self.matrices:
-                return self._elimination(times, states(k), coupling)
-            return self._krylov(times, states(k), coupling)
+                return self._elimination(places, A, coupling, vectors)
+            return self._krylov(places, A, coupling, vectors)
 
         def newton(k: Any) -> Any:
             return linear(k)(residual(k))
@@ -92,10 +104,10 @@ class StageEquations:
         start = xp.stack([self._slope() if self.latest is None else self.latest] * s)
         found = None
         if direct:
-            inverse = self._inverse_at_start(coupling, s)
+            inverse = self._inverse_at_start(A, coupling, vectors)
             if self.tolerances is None:
                 self.scale.learn(inverse, self._jacobian_at_start(), start[0, ...], s)
-            found = self._iterate(lambda k: applied(inverse, residual(k)), residual, start, False)
+            found = self._iterate(lambda k: inverse(residual(k)), residual, start, False)
         if found is None:
             found = self._iterate(newton, residual, start, True)
         if found is None and self.tolerances is None:  # there is no smaller step to try
@@ -154,11 +166,12 @@ class StageEquations:
             self.matrix = self._jacobian(self.t, self.start)
         return self.matrix
 
-    def _inverse_at_start(self, coupling: Any, s: int) -> Any:
-        if self.inverse is None or not bool(namespace(coupling).all(self.inverse[0] == coupling)):
-            made = self._inverse(coupling, [self._jacobian_at_start()] * s)
-            self.inverse = coupling, made
-        return self.inverse[1]
+    def _inverse_at_start(self, A: Any, coupling: Any, vectors: Any) -> Dense | Decoupled:
+        if self.inverse is None or self.inverse[0] != A:
+            J = self._jacobian_at_start()
+            found = Decoupled(vectors, J) if vectors else self._inverse(coupling, [J] * len(A))
+            self.inverse = A, found
+        return self.inverse[1]  # type: ignore[no-any-return]
 
     def _jacobian(self, t: float, Y: Any) -> Any:
         given = self.options.jacobian
@@ -187,7 +200,7 @@ class StageEquations:
         self.evaluations += calls
         return found
 
-    def _inverse(self, coupling: Any, blocks: list[Any]) -> Any:
+    def _inverse(self, coupling: Any, blocks: list[Any]) -> Dense:
         """(I - h A (x) J)^-1, row i of the matrix with the Jacobian of stage i."""
         xp = namespace(coupling)
         s, n = len(blocks), blocks[0].shape[0]
@@ -197,60 +210,71 @@ class StageEquations:
         bits = limits(matrix).bits
         if not 32 <= bits <= 64:  # libraries have no inverses of these
             matrix = xp.astype(matrix, xp.float32 if bits < 32 else xp.float64)
-        try:
-            return xp.astype(xp.linalg.inv(matrix), eye.dtype)
-        except Exception:  # each library has its own class for singular matrices
-            return float("nan") * eye
+        return Dense(xp.astype(inverse_or_nan(matrix), eye.dtype))
 
-    def _elimination(self, times: list[float], states: list[Any], coupling: Any) -> Linear:
-        places = zip(times, states, strict=True)
-        inverse = self._inverse(coupling, [self._jacobian(*at) for at in places])
-        return lambda r: applied(inverse, r)
+    def _elimination(self, places: list[Any], A: Any, coupling: Any, vectors: Any) -> Linear:
+        if vectors is None:
+            return self._inverse(coupling, [self._jacobian(*at) for at in places])
+        product = self._product(places, coupling)
+        inverse: Linear = self._inverse_at_start(A, coupling, vectors)
 
-    def _krylov(self, times: list[float], states: list[Any], coupling: Any) -> Linear:
+        def solve(r: Any) -> Any:
+            nonlocal inverse
+            x, left = after_inverse(product, inverse, r)
+            if left > SOLVED:  # J has changed too much within the step
+                J = [self._jacobian(*at) for at in places]
+                inverse = Decoupled(vectors, sum(J[1:], J[0]) / len(J))
+                x, _ = after_inverse(product, inverse, r)
+            return x
+
+        return solve
+
+    def _krylov(self, places: list[Any], A: Any, coupling: Any, vectors: Any) -> Linear:
         """By products, until they turn out dear; then by elimination, and so in later steps."""
-        product, size = self._product(times, states, coupling), len(times) * states[0].shape[0]
+        product, n = self._product(places, coupling), places[0][1].shape[0]
+        size = n if vectors else n * len(places)
         eliminate: Linear | None = None
 
         def solve(r: Any) -> Any:
             nonlocal eliminate
             if eliminate is None:
                 x, left = restarted_gmres(product, r, SOLVED, KRYLOV, RESTARTS)
-                dear = not left <= SOLVED or self.evaluations > SLOW * size
+                dear = not left <= SOLVED or self.evaluations > SLOW * n * len(places)
                 if not (dear and isfinite(left) and self.options.may_change(size)):
                     return x
                 self.matrices = True
                 if left <= SOLVED:
                     return x
-                eliminate = self._elimination(times, states, coupling)
+                eliminate = self._elimination(places, A, coupling, vectors)
             return eliminate(r)
 
         return solve
 
-    def _product(self, times: list[float], states: list[Any], coupling: Any) -> Linear:
+    def _product(self, places: list[Any], coupling: Any) -> Linear:
         """The function x -> (I - h A (x) J) x."""
-        xp, s = namespace(coupling), len(times)
+        xp = namespace(coupling)
         if self.options.jacobian is not None:
-            places = zip(times, states, strict=True)
             jacobians = [self._jacobian(*at) for at in places]
 
             def exact(x: Any) -> Any:
                 moved = xp.matmul(coupling, x)
-                return x - xp.stack([xp.matmul(jacobians[i], moved[i, ...]) for i in range(s)])
+                return x - xp.stack([xp.matmul(J, moved[i, ...]) for i, J in enumerate(jacobians)])
 
             return exact
         root = float(limits(coupling).eps) ** 0.5
-        values = [self._flat(t, Y) for t, Y in zip(times, states, strict=True)]
-        pairs = zip(states, values, strict=True)
-        tops = [float(xp.max(typical_sizes(Y, self.h * value))) for Y, value in pairs]
+        values = [self._flat(*at) for at in places]
+        tops = [
+            float(xp.max(typical_sizes(Y, self.h * value)))
+            for (_, Y), value in zip(places, values, strict=True)
+        ]
 
         def product(x: Any) -> Any:
             moved = xp.matmul(coupling, x)
             out = []
-            for i in range(s):
+            for i, (t, Y) in enumerate(places):
                 size = float(xp.max(xp.abs(moved[i, ...])))
                 step = root * tops[i] / size if size > 0 else 1.0
-                later = self._flat(times[i], states[i] + step * moved[i, ...])
+                later = self._flat(t, Y + step * moved[i, ...])
                 out.append(x[i, ...] - (later - values[i]) / step)
             return xp.stack(out)
 
@@ -279,7 +303,7 @@ class StageEquations:
         values = [checked_stage(self.fun(t, Y), self.y) for t, Y in zip(times, inputs, strict=True)]
         left = [self._pack(v - stage) for v, stage in zip(values, stages, strict=True)]
         blocks = [self._jacobian(t, Y) for t, Y in zip(times, states, strict=True)]
-        moved = applied(self._inverse(coupling, blocks), xp.stack(left))
+        moved = self._inverse(coupling, blocks)(xp.stack(left))
         return [stage + self._unpack(moved[i, ...]) for i, stage in enumerate(stages)]
 
     def _uncounted(self, t: float, Y: Any) -> Any:

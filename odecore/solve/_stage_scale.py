@@ -8,7 +8,7 @@ from typing import Any
 from odecore._array import largest, limits, namespace
 from odecore.solve._error_norm import root_mean_square
 
-__all__ = ["StageScale", "applied"]
+__all__ = ["StageScale"]
 
 
 class StageScale:
@@ -44,7 +44,7 @@ class StageScale:
         xp = namespace(slope)
         inside = xp.matmul(xp.abs(jacobian), xp.abs(self.start))
         moved = abs(self.h) * (inside + xp.abs(slope))
-        found = applied(xp.abs(inverse), xp.stack([moved] * s))
+        found = inverse.bound(xp.stack([moved] * s))
         self.doubt = xp.where(xp.isfinite(found), found, xp.full_like(found, inf))
 
     def sizes(self, k: Any, change: Any) -> tuple[float, float]:
@@ -68,9 +68,3 @@ class StageScale:
     def _norm(self, change: Any, scale: Any) -> float:
         shares = self.h * change / scale
         return largest(root_mean_square(shares[i, ...]) for i in range(change.shape[0]))
-
-
-def applied(matrix: Any, r: Any) -> Any:
-    """The product of an (s n, s n) matrix and r, which is (s, n)."""
-    xp = namespace(r)
-    return xp.reshape(xp.matmul(matrix, xp.reshape(r, (-1,))), r.shape)

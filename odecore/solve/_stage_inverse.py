@@ -1,0 +1,119 @@
+"""The inverse of I - C (x) J, where all stages of a step have one Jacobian J, and C is h A."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from array_api_compat import device
+
+from odecore._array import constant_like, limits, namespace
+from odecore._krylov import restarted_gmres
+
+__all__ = ["SOLVED", "Decoupled", "Dense", "after_inverse", "eigenvectors", "inverse_or_nan"]
+
+CONDITION = 1e3  # of the eigenvectors of C, with which rounding is multiplied
+SPACE, RESTARTS = 40, 5  # of GMRES
+SOLVED = 1e-3  # relative residual; Newton's method sees in its rate what remains
+
+
+class Dense:
+    """As one matrix (s n, s n)."""
+
+    def __init__(self, inverse: Any) -> None:
+        self.inverse = inverse
+
+    def __call__(self, r: Any) -> Any:
+        """The product with a residual (s, n)."""
+        xp = namespace(r)
+        return xp.reshape(xp.matmul(self.inverse, xp.reshape(r, (-1,))), r.shape)
+
+    def bound(self, r: Any) -> Any:
+        """The product of the sizes of all entries and r."""
+        return Dense(namespace(r).abs(self.inverse))(r)
+
+
+class Decoupled:
+    """By the eigenvalues d_k of C = V D W: (I - d_k J)^-1, one for each conjugate pair.
+
+    The blocks of the inverse are sum_k V_ik W_kj (I - d_k J)^-1; Butcher, On the implementation of
+    implicit Runge-Kutta methods, BIT 16 (1976).
+
+    Parameters
+    ----------
+    vectors : (3,) tuple
+        The eigenvalues, V and W.
+    jacobian : (n, n) array
+    """
+
+    def __init__(self, vectors: tuple[Any, Any, Any], jacobian: Any) -> None:
+        xp, (values, V, W) = namespace(jacobian), vectors
+        real, paired = _kinds(jacobian, xp)
+        self.parts = []
+        for k, d in enumerate(values):
+            if d.imag < 0:
+                continue  # the conjugate of another
+            kind, number, share = (paired, complex(d), 2) if d.imag else (real, float(d.real), 1)
+            J = xp.astype(jacobian, kind)
+            inverse = inverse_or_nan(xp.eye(J.shape[0], dtype=kind, device=device(J)) - number * J)
+            left, right = (
+                constant_like(x if d.imag else x.real, inverse) for x in (share * V[:, k], W[k])
+            )
+            self.parts.append((left, inverse, right))
+
+    def __call__(self, r: Any) -> Any:
+        """The product with a residual (s, n)."""
+        xp = namespace(r)
+        moved = [
+            left[:, None] * xp.matmul(inverse, xp.matmul(right, xp.astype(r, inverse.dtype)))
+            for left, inverse, right in self.parts
+        ]
+        return xp.astype(sum(map(_real, moved)), r.dtype)
+
+    def bound(self, r: Any) -> Any:
+        """The product of the sizes of all entries and r."""
+        xp, s = namespace(r), r.shape[0]
+
+        def block(i: int, j: int) -> Any:
+            return sum(_real(left[i] * right[j] * inverse) for left, inverse, right in self.parts)
+
+        rows = [
+            sum(xp.matmul(xp.abs(xp.astype(block(i, j), r.dtype)), r[j, ...]) for j in range(s))
+            for i in range(s)
+        ]
+        return xp.stack(rows)
+
+
+def eigenvectors(coupling: np.ndarray) -> tuple[Any, Any, Any] | None:
+    """The eigenvalues of C, its eigenvectors and their inverse; None where these are no good."""
+    values, V = np.linalg.eig(coupling)
+    if not np.linalg.cond(V) < CONDITION:
+        return None
+    return values.astype(complex), V.astype(complex), np.linalg.inv(V).astype(complex)
+
+
+def after_inverse(
+    product: Callable[[Any], Any], inverse: Callable[[Any], Any], r: Any
+) -> tuple[Any, float]:
+    """Solve product(x) = r by GMRES, after the inverse of nearly the same; x and what is left."""
+    return restarted_gmres(lambda x: inverse(product(x)), inverse(r), SOLVED, SPACE, RESTARTS)
+
+
+def inverse_or_nan(matrix: Any) -> Any:
+    """The inverse; NaN where a library says that there is none."""
+    xp = namespace(matrix)
+    try:
+        return xp.linalg.inv(matrix)
+    except Exception:  # each library has its own class for singular matrices
+        return float("nan") * xp.ones_like(matrix)
+
+
+def _kinds(like: Any, xp: Any) -> tuple[Any, Any]:
+    """Precisions, real and complex, of which libraries have inverses."""
+    return (xp.float32, xp.complex64) if limits(like).bits <= 32 else (xp.float64, xp.complex128)
+
+
+def _real(x: Any) -> Any:
+    xp = namespace(x)
+    return xp.real(x) if xp.isdtype(x.dtype, "complex floating") else x
