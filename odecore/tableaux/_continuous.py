@@ -16,6 +16,7 @@ from odecore.tableaux._coefficients import Coefficients
 __all__ = ["CHORD", "ContinuousExtension", "continuous_extension", "hermite_extension"]
 
 LARGEST_FREE = 6  # order of the conditions solved for weights on the stages: 37 trees
+LARGEST_COMPARED = 9  # order of the errors that are compared: 286 trees
 LARGE = 8  # errors of the polynomial, in those that choose the steps: 6 of tsit5, 72 of bosh5
 
 
@@ -85,9 +86,10 @@ def continuous_extension(
     order by one (Enright, Jackson, Norsett, Thomsen 1986): from cubic Hermite to order p - 1 there
     are (p - 3)(p - 4)/2 evaluations, made only in steps that need the polynomial.
 
-    Steps are chosen by the error of the embedded pair. Where the polynomial's, of the same power of
-    h, is more than eight times as large, as for bosh5, whose stages leave no freedom for it, one
-    more round is made.
+    Steps are chosen by the error of the embedded pair, and the polynomial's has at least that power
+    of h: of a pair that goes on with its lower order, as fehlberg78, it has order p. Where it is
+    more than 8 times as large, as for dormand_prince87, one more round is made, and two where it
+    is more than 64 times as large, as for bosh5 and verner87.
     """
     wanted = max(3, (method.order or 4) - 1)
     numbers = tuple(x for row in (*method.A, method.b, method.c or ()) for x in row)
@@ -104,18 +106,29 @@ def _extension_of(method: Coefficients, wanted: int, amplification: float) -> Co
         if free is None or _amplification(free.weights) > amplification:
             break
         best = free
-    found = _raised(best, wanted)
-    return _raised(found, found.order + 1) if _is_coarse(method, found) else found
+    found = _raised(best, max(wanted, _power(method) - 1))
+    share = _share(method, found)
+    return _raised(found, found.order + (share > LARGE) + (share > LARGE**2))
 
 
-def _is_coarse(method: Coefficients, extension: ContinuousExtension) -> bool:
-    """Whether the first error term of the polynomial is many times that of the embedded pair."""
+def _power(method: Coefficients) -> int:
+    """The power of h of the error that chooses the steps; 0 where it is not known."""
+    if method.error is None or not method.is_explicit:
+        return 0
+    A, error = _with_ends(method), np.array(method.error[: len(method.b)])
+    for size in range(1, LARGEST_COMPARED + 1):
+        g = _stage_weights(A, list(rooted_trees(size)))
+        if np.abs(g[:, 1:-1] @ error).max() > 1e-9:
+            return size
+    return 0
+
+
+def _share(method: Coefficients, extension: ContinuousExtension) -> float:
+    """The first error term of the polynomial over that of the embedded pair."""
     s, order = len(method.b), extension.order + 1
-    suits = order == method.order and order <= LARGEST_FREE
-    if method.error is None or not method.is_explicit or not suits:
-        return False
-    trees = [t for size in range(1, order + 1) for t in rooted_trees(size)]
-    last = len(trees) - len(list(rooted_trees(order)))
+    if method.error is None or order != _power(method):
+        return 0.0  # the steps are chosen by another power of h
+    trees = list(rooted_trees(order))
     A = _with_ends(method, len(extension.extra))
 
     def on_stages(weights: np.ndarray) -> np.ndarray:
@@ -127,15 +140,13 @@ def _is_coarse(method: Coefficients, extension: ContinuousExtension) -> bool:
     for i, (theta, weights) in enumerate(extension.extra, start=s + 2):
         A[i] = on_stages(np.array(extension.at(weights, theta)))
     g = _stage_weights(A, trees) / [[t.symmetry] for t in trees]
-    pair = g[:, 1 : s + 1] @ np.array(method.error[:s])
-    if not np.abs(pair[:last]).max() < 1e-9 < np.linalg.norm(pair[last:]):
-        return False  # the steps are chosen by another power of h
-    g, wanted = g[last:], np.array([1 / (t.density * t.symmetry) for t in trees[last:]])
+    pair = np.linalg.norm(g[:, 1 : s + 1] @ np.array(method.error[:s]))
+    wanted = np.array([1 / (t.density * t.symmetry) for t in trees])
     errors = [
         g @ on_stages(np.array(extension.at(extension.weights, theta))) - theta**order * wanted
         for theta in np.linspace(0, 1, 33)
     ]
-    return bool(max(map(np.linalg.norm, errors)) > LARGE * np.linalg.norm(pair[last:]))
+    return float(max(map(np.linalg.norm, errors)) / pair)
 
 
 def _amplification(weights: np.ndarray) -> float:

@@ -94,7 +94,16 @@ def test_extra_evaluations_are_those_that_are_documented():
 
 
 @pytest.mark.parametrize(
-    "name", ["bosh5", "rdpk3sp510", "sharp_smart54", "verner65_2006", "dopri5"]
+    "name",
+    [
+        "bosh5",
+        "rdpk3sp510",
+        "sharp_smart54",
+        "verner65_2006",
+        "dopri5",
+        "dormand_prince87",
+        "verner87",
+    ],
 )
 def test_the_polynomial_is_not_much_worse_than_the_steps(name):
     """Without one more round bosh5 is 300 tolerances off inside of its steps, at the ends 2."""
@@ -107,6 +116,19 @@ def test_the_polynomial_is_not_much_worse_than_the_steps(name):
     assert np.abs(found(t) - exact(t)).max() < 100e-6
     plain = solve_ivp(field, (0, 10), [1.0, 0.0], method=name, rtol=1e-6, atol=1e-6)
     np.testing.assert_array_equal(found.t, plain.t)
+
+
+@pytest.mark.parametrize("name", ["fehlberg45", "fehlberg56"])
+def test_pairs_that_go_on_with_their_lower_order(name):
+    """Their steps are chosen by an error of one power of h more than other pairs'."""
+    field = lambda t, y: np.stack([y[1], 2 * (1 - y[0] ** 2) * y[1] - y[0]])  # noqa: E731
+    found, exact = (
+        solve_ivp(field, (0, 10), [2.0, 0.0], method=method, rtol=tol, atol=tol, dense=True)
+        for method, tol in ((name, 1e-8), ("dop853", 1e-12))
+    )
+    inside, ends = np.linspace(0, 10, 500), found.t
+    errors = [np.abs(found(t) - exact(t)).max() for t in (inside, ends)]
+    assert errors[0] < 1.1 * errors[1]  # 2.2 and 2.5 with order p - 1
 
 
 def test_outputs_do_not_change_the_steps():
