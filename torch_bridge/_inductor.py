@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from math import comb, factorial
 from typing import Any
@@ -31,10 +32,20 @@ def inductor(options: dict[str, Any]) -> Callable[..., Any]:
         table = select_decomp_table()
         table = {**table, **_replacements(table)}
         tag = f"{torch.compiler.config.cache_key_tag} torch_bridge"  # the caches miss the table
-        with torch.compiler.config.patch(cache_key_tag=tag):
-            return compile_fx(graph, inputs, config_patches=options, decompositions=table)
+        log = logging.getLogger("torch._inductor.ir")
+        log.addFilter(_is_news)
+        try:
+            with torch.compiler.config.patch(cache_key_tag=tag):
+                return compile_fx(graph, inputs, config_patches=options, decompositions=table)
+        finally:
+            log.removeFilter(_is_news)
 
     return compiled
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a message tells a user anything; that torch calls itself by another way does not."""
+    return "missing a c-shim" not in record.getMessage()
 
 
 def _replacements(table: Any) -> dict[Any, Any]:
