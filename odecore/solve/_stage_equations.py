@@ -7,7 +7,7 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
-from array_api_compat import device, is_array_api_obj
+from array_api_compat import is_array_api_obj
 
 from odecore._array import combiner, constant, constant_like, limits, namespace, tracks
 from odecore._krylov import restarted_gmres
@@ -22,12 +22,10 @@ from odecore.solve._newton import (
     typical_sizes,
 )
 from odecore.solve._stage_inverse import (
-    SOLVED,
     Decoupled,
     Dense,
     after_inverse,
     eigenvectors,
-    inverse_or_nan,
 )
 from odecore.solve._stage_scale import StageScale
 from odecore.solve._status import Status
@@ -39,6 +37,7 @@ Field = Callable[[Any, Any], Any]
 Linear = Callable[[Any], Any]
 
 KRYLOV, RESTARTS = 40, 10  # dimension of the largest space, and how often it begins anew
+SOLVED = 1e-3  # relative residual; Newton's method sees in its rate what remains
 SLOW = 4  # evaluations of a step, in units of the unknowns, from which on matrices are cheaper
 
 
@@ -169,7 +168,7 @@ class StageEquations:
     def _inverse_at_start(self, A: Any, coupling: Any, vectors: Any) -> Dense | Decoupled:
         if self.inverse is None or self.inverse[0] != A:
             J = self._jacobian_at_start()
-            found = Decoupled(vectors, J) if vectors else self._inverse(coupling, [J] * len(A))
+            found = Decoupled(vectors, J) if vectors else Dense.of(coupling, [J] * len(A))
             self.inverse = A, found
         return self.inverse[1]  # type: ignore[no-any-return]
 
@@ -200,31 +199,19 @@ class StageEquations:
         self.evaluations += calls
         return found
 
-    def _inverse(self, coupling: Any, blocks: list[Any]) -> Dense:
-        """(I - h A (x) J)^-1, row i of the matrix with the Jacobian of stage i."""
-        xp = namespace(coupling)
-        s, n = len(blocks), blocks[0].shape[0]
-        rows = [xp.concat([coupling[i, j] * blocks[i] for j in range(s)], axis=1) for i in range(s)]
-        eye = xp.eye(s * n, dtype=coupling.dtype, device=device(coupling))
-        matrix = eye - xp.concat(rows, axis=0)
-        bits = limits(matrix).bits
-        if not 32 <= bits <= 64:  # libraries have no inverses of these
-            matrix = xp.astype(matrix, xp.float32 if bits < 32 else xp.float64)
-        return Dense(xp.astype(inverse_or_nan(matrix), eye.dtype))
-
     def _elimination(self, places: list[Any], A: Any, coupling: Any, vectors: Any) -> Linear:
         if vectors is None:
-            return self._inverse(coupling, [self._jacobian(*at) for at in places])
+            return Dense.of(coupling, [self._jacobian(*at) for at in places])
         product = self._product(places, coupling)
         inverse: Linear = self._inverse_at_start(A, coupling, vectors)
 
         def solve(r: Any) -> Any:
             nonlocal inverse
-            x, left = after_inverse(product, inverse, r)
+            x, left = after_inverse(product, inverse, r, SOLVED)
             if left > SOLVED:  # J has changed too much within the step
                 J = [self._jacobian(*at) for at in places]
                 inverse = Decoupled(vectors, sum(J[1:], J[0]) / len(J))
-                x, _ = after_inverse(product, inverse, r)
+                x, _ = after_inverse(product, inverse, r, SOLVED)
             return x
 
         return solve
@@ -303,7 +290,7 @@ class StageEquations:
         values = [checked_stage(self.fun(t, Y), self.y) for t, Y in zip(times, inputs, strict=True)]
         left = [self._pack(v - stage) for v, stage in zip(values, stages, strict=True)]
         blocks = [self._jacobian(t, Y) for t, Y in zip(times, states, strict=True)]
-        moved = self._inverse(coupling, blocks)(xp.stack(left))
+        moved = Dense.of(coupling, blocks)(xp.stack(left))
         return [stage + self._unpack(moved[i, ...]) for i, stage in enumerate(stages)]
 
     def _uncounted(self, t: float, Y: Any) -> Any:

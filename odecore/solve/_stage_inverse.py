@@ -11,11 +11,10 @@ from array_api_compat import device
 from odecore._array import constant_like, limits, namespace
 from odecore._krylov import restarted_gmres
 
-__all__ = ["SOLVED", "Decoupled", "Dense", "after_inverse", "eigenvectors", "inverse_or_nan"]
+__all__ = ["Decoupled", "Dense", "after_inverse", "eigenvectors", "inverse_or_nan"]
 
 CONDITION = 1e3  # of the eigenvectors of C, with which rounding is multiplied
 SPACE, RESTARTS = 40, 5  # of GMRES
-SOLVED = 1e-3  # relative residual; Newton's method sees in its rate what remains
 
 
 class Dense:
@@ -23,6 +22,15 @@ class Dense:
 
     def __init__(self, inverse: Any) -> None:
         self.inverse = inverse
+
+    @classmethod
+    def of(cls, coupling: Any, blocks: list[Any]) -> Dense:
+        """From C as an array and the Jacobian of each stage, which need not be the same."""
+        xp, (s, n) = namespace(coupling), (len(blocks), blocks[0].shape[0])
+        rows = [xp.concat([coupling[i, j] * blocks[i] for j in range(s)], axis=1) for i in range(s)]
+        eye = xp.eye(s * n, dtype=coupling.dtype, device=device(coupling))
+        matrix = xp.astype(eye - xp.concat(rows, axis=0), _kinds(eye, xp)[0])
+        return cls(xp.astype(inverse_or_nan(matrix), eye.dtype))
 
     def __call__(self, r: Any) -> Any:
         """The product with a residual (s, n)."""
@@ -94,10 +102,10 @@ def eigenvectors(coupling: np.ndarray) -> tuple[Any, Any, Any] | None:
 
 
 def after_inverse(
-    product: Callable[[Any], Any], inverse: Callable[[Any], Any], r: Any
+    product: Callable[[Any], Any], inverse: Callable[[Any], Any], r: Any, tolerance: float
 ) -> tuple[Any, float]:
     """Solve product(x) = r by GMRES, after the inverse of nearly the same; x and what is left."""
-    return restarted_gmres(lambda x: inverse(product(x)), inverse(r), SOLVED, SPACE, RESTARTS)
+    return restarted_gmres(lambda x: inverse(product(x)), inverse(r), tolerance, SPACE, RESTARTS)
 
 
 def inverse_or_nan(matrix: Any) -> Any:

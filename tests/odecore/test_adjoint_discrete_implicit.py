@@ -139,10 +139,24 @@ def test_a_wrong_transpose_is_seen(twin):
     assert np.abs(discrete(linearize, record, W).y0 - y0).max() > 1e-4
 
 
+@pytest.mark.parametrize("method", ["implicit_euler", "kvaerno43", "gauss2", "radau_iia3"])
+def test_matrices_follow_where_products_do_not_arrive(monkeypatch, method):
+    field, linearize = nonlinear(THETA)
+    _, record = record_steps(field, [0.0, 3.0], np.array([0.7, -0.4]), method=method, steps=9)
+    w = [np.zeros(2), np.ones(2)]
+    wanted = discrete(linearize, record, w)
+    monkeypatch.setattr(_transposed_stages, "SPACE", 1)
+    found = discrete(linearize, record, w)
+    np.testing.assert_allclose(found.y0, wanted.y0, rtol=1e-10)
+    np.testing.assert_allclose(found.parameters[0], wanted.parameters[0], rtol=1e-10)
+    assert found.statistics.newton != wanted.statistics.newton
+
+
 def test_equations_that_are_not_solved_raise(monkeypatch):
     field, linearize = linear(np, A)
     _, record = record_steps(field, TIMES, Y0, method="gauss2", steps=3)
     monkeypatch.setattr(_transposed_stages, "SPACE", 1)
+    monkeypatch.setattr(_transposed_stages, "LARGEST", 0)
     with pytest.raises(NewtonFailedError, match=r"relative residual of .* after 1 products"):
         discrete(linearize, record, W)
     monkeypatch.undo()
