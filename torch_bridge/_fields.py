@@ -189,7 +189,9 @@ def inside_torch_func() -> bool:
 
 def nested_passes(*kinds: str) -> int:
     """How many passes of torch.func run that differentiate: "Grad" backward, "Jvp" forward."""
-    layers = torch._C._functorch.get_interpreter_stack() if inside_torch_func() else None
+    if torch.compiler.is_compiling() or not inside_torch_func():
+        return 0
+    layers = torch._C._functorch.get_interpreter_stack()
     return sum(layer.key().name in kinds for layer in layers or ())
 
 
