@@ -11,7 +11,7 @@ from odecore.solve._error_norm import error_ratio, root_mean_square
 from odecore.solve._explicit_step import Attempt
 from odecore.solve._status import Status
 
-__all__ = ["CONTROLS", "AdaptiveSteps", "Control", "GivenSteps", "StepControl"]
+__all__ = ["CONTROLS", "AdaptiveSteps", "Control", "GivenSteps", "StepControl", "is_smallest"]
 
 MAX_REJECTS = 100  # in a row; each shrinks the step by a tenth at least
 
@@ -92,6 +92,14 @@ class Control:
     forced: int = 0
 
 
+def is_smallest(t: Any, used: Any, least: Any, /) -> Any:
+    """Whether steps `used` from t are as small as `min_step` lets them be; floats or arrays.
+
+    They differ from `least` by the rounding of times, and by 1e-10 of it where they land on a stop.
+    """
+    return (least > 0) & (abs(used) <= least * (1 + 2e-10) + 2.0**-52 * abs(t))
+
+
 @dataclass(frozen=True)
 class GivenSteps:
     """Steps from stop to stop, all accepted: no value is read, so no device is waited for."""
@@ -156,8 +164,8 @@ class AdaptiveSteps:
         if used == 0:
             return False, replace(control, failure=Status.STEP_UNDERFLOW)
         law = self.law
-        at_least = finite and abs(used) <= self.min_step * (1 + 1e-12)
-        if finite and (ratio <= 1 or at_least):
+        smallest = is_smallest(t, used, self.min_step)
+        if finite and (ratio <= 1 or smallest):
             factor = law.grow
             if ratio > 0:
                 factor = law.safety
@@ -174,11 +182,11 @@ class AdaptiveSteps:
                 forced=control.forced + (ratio > 1),
             )
         factor = law.safety * ratio ** (-1 / self.order) if finite else law.shrink
-        h = used * max(law.shrink, min(0.9, factor))
+        h = used * min(0.9, max(law.shrink, factor))
         rejects = control.rejects + 1
         cause = attempt.failure or (None if finite else Status.NONFINITE_RHS)
         failure = None
-        if abs(h) < 16 * ulp(t) or t + h == t or (cause and abs(used) <= self.min_step):
+        if abs(h) < 16 * ulp(t) or t + h == t or (cause and smallest):
             failure = cause or Status.STEP_UNDERFLOW
         elif rejects >= MAX_REJECTS:
             failure = cause or Status.MAX_REJECTS
