@@ -187,7 +187,7 @@ class DenseOutput:
         states = [self._at(float(x)) for x in times]
         like = self._steps[0].y
         xp = namespace(like)
-        return self._convert(xp.stack(states) if states else xp.stack([like])[:0])
+        return self._convert(xp.stack(states) if states else xp.stack([like])[:0, ...])
 
     def _at(self, t: float) -> Any:
         return self._steps[bisect_left(self._ends, self._sign * t)](t)

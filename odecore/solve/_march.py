@@ -296,7 +296,7 @@ class March:
             t = np.array(times, dtype=np.float64)
 
         def stacked(states: list[Any]) -> Any:
-            return convert(xp.stack(states) if states else xp.stack([self.y])[:0])
+            return convert(xp.stack(states) if states else xp.stack([self.y])[:0, ...])
 
         found = tuple(EventRecord(np.array(t), stacked(y)) for t, y in self.found)
         return Trajectory(

@@ -424,3 +424,19 @@ def test_one_entry_that_is_not_finite_is_found_beside_large_ones(dtype, value):
     y0 = np.full(3, np.finfo(dtype).max / 4, dtype)
     found = solve_ivp(field, (0, 1), y0, method="euler", steps=4, throw=False)
     assert found.status is Status.NONFINITE_RHS
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 3), ()])
+def test_no_records_have_their_shape_in_the_strict_standard(shape):
+    def fun(t, y):
+        return -y
+
+    y0 = array_api_strict.ones(shape, dtype=array_api_strict.float64)
+    never = Event(lambda t, y: float(array_api_strict.sum(y)) + 1)
+    for options in ({}, {"steps": 4}):
+        found = solve_ivp(fun, (0, 1), y0, events=never, dense=True, **options)
+        assert found.events[0].y.shape == (0, *shape)
+        assert found([]).shape == (0, *shape)
+        failed = solve_ivp(fun, (0, 1), y0 * float("nan"), throw=False, **options)
+        assert failed.status is Status.NONFINITE_INPUT
+        assert failed.y.shape == (0, *shape)
