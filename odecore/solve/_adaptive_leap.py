@@ -7,7 +7,7 @@ from math import inf
 from typing import Any, NamedTuple
 
 from odecore.solve._controllers import MAX_REJECTS, StepControl, is_smallest
-from odecore.solve._error_norm import tolerance_scale
+from odecore.solve._error_norm import starting_scale, tolerance_scale
 from odecore.solve._explicit_step import Attempt, checked_stage, explicit_step
 from odecore.tableaux import Coefficients
 
@@ -213,7 +213,7 @@ def _first_size(
 ) -> Any:
     """`first_step_size`, and the smallest step at least."""
     span = abs(given.stop - given.t)
-    scale = tolerance_scale(y, *tolerances, xp)
+    scale = starting_scale(y, *tolerances, xp)
 
     def size(x: Any) -> Any:
         return xp.astype(norm(x / scale), span.dtype)

@@ -11,7 +11,7 @@ import numpy as np
 from odecore._array import as_float64, combiner, constant, constant_like, limits, namespace, tracks
 from odecore.solve._clock import clock_like
 from odecore.solve._controllers import MAX_REJECTS, AdaptiveSteps, is_smallest
-from odecore.solve._error_norm import tolerance_scale
+from odecore.solve._error_norm import starting_scale, tolerance_scale
 from odecore.solve._explicit_step import checked_stage
 from odecore.solve._status import Statistics, Status
 from odecore.solve._trajectory import Samples, Trajectory
@@ -88,7 +88,7 @@ class Batch:
             self.h[:] = self.sign * max(first_step, self.controller.min_step)
             return
         y, slope = constant(self.y), constant(self.slope)
-        scale = tolerance_scale(y, self.controller.rtol, self.controller.atol)
+        scale = starting_scale(y, self.controller.rtol, self.controller.atol)
         size, speed = self._norm(y / scale), self._norm(slope / scale)
         with np.errstate(all="ignore"):
             h0 = np.where((size > 1e-5) & (speed > 1e-5), 0.01 * size / speed, 1e-6)

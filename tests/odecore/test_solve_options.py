@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from odecore import errors
-from odecore.solve import Event, Status, StepControl, solve_ivp
+from odecore.solve import Event, Status, StepControl, solve_ivp, solve_per_sample
 from odecore.solve._controllers import CONTROLS, AdaptiveSteps, Control
 from odecore.solve._error_norm import root_mean_square
 from odecore.tableaux import ButcherTableau
@@ -443,3 +443,27 @@ def test_states_with_an_arithmetic_of_their_own_are_refused(y0):
     # The masked entry stayed where it was, and the solve succeeded.
     with pytest.raises(TypeError, match="`y0` must be a plain array, got"):
         solve_ivp(lambda t, y: y, (0, 1), y0)
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch", "array_api_strict"])
+@pytest.mark.parametrize("solve", [solve_ivp, solve_per_sample])
+def test_entries_that_start_at_zero_ask_nothing_of_the_first_step(solve, library):
+    xp = pytest.importorskip(library)
+    y0 = xp.asarray([[0.0, 1.0]], dtype=xp.float64)
+
+    def fun(t, y):
+        return xp.stack([y[:, 1], -y[:, 0]], axis=-1)
+
+    found = solve(fun, (0, 10), y0, rtol=1e-6, atol=0)
+    end = np.asarray(found.y)[-1, 0]
+    np.testing.assert_allclose(end, [math.sin(10), math.cos(10)], atol=1e-5)
+    assert found.statistics.accepted < 70
+
+
+def test_norms_of_huge_errors_do_not_overflow():
+    for library in (np, pytest.importorskip("torch")):
+        for dtype, huge in ((library.float64, 1e300), (library.float32, 1e30)):
+            x = library.asarray([3 * huge, 4 * huge], dtype=dtype)
+            assert root_mean_square(x) == pytest.approx(5 * huge / math.sqrt(2), rel=1e-6)
+    assert root_mean_square(np.array([1.0, np.inf])) == np.inf
+    assert np.isnan(root_mean_square(np.array([np.nan, np.inf])))
