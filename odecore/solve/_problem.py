@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from math import ceil, isfinite
+from math import ceil, isfinite, ulp
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -89,7 +89,8 @@ def given_stops(
     ------
     ValueError
         If the step size is not a positive finite number, a count is not a positive integer, or
-        there is not one count for each interval, or there are more steps than `max_steps`.
+        there is not one count for each interval, or there are more steps than `max_steps`, or than
+        times between the ends of an interval.
     """
     floats = all(isinstance(t, float) for t in times)
     beyond = floats and times[-1] != end
@@ -127,11 +128,23 @@ def given_stops(
         )
     stops = []
     for (a, b), n in zip(pairwise(times), counts, strict=True):
+        if floats:
+            _require_spaced(a, b, n)
         stops += [Stop(a + (b - a) * (k / n), False) for k in range(1, n)]
         stops.append(Stop(b, True))
     if beyond and chosen:
         stops[-1] = Stop(end, False)
     return stops
+
+
+def _require_spaced(a: float, b: float, n: int) -> None:
+    """Raise ValueError where n steps from a to b are below the spacing of times."""
+    spacing = ulp(max(abs(a), abs(b)))
+    if abs(b - a) < n * spacing:
+        raise ValueError(
+            f"{n} steps from {a!r} to {b!r} are of {abs(b - a) / n:.2g}, and times there are "
+            f"spaced by {spacing:.2g}: take fewer, or let times start at 0"
+        )
 
 
 def adaptive_stops(step_at: Any, first: float, last: float) -> list[Stop]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from odecore import errors
-from odecore.solve import Event, Status, StepControl, solve_ivp, solve_per_sample
+from odecore.solve import Adams, Event, Status, StepControl, solve_ivp, solve_per_sample
 from odecore.solve._controllers import CONTROLS, AdaptiveSteps, Control
 from odecore.solve._error_norm import root_mean_square
 from odecore.tableaux import ButcherTableau
@@ -467,3 +467,19 @@ def test_norms_of_huge_errors_do_not_overflow():
             assert root_mean_square(x) == pytest.approx(5 * huge / math.sqrt(2), rel=1e-6)
     assert root_mean_square(np.array([1.0, np.inf])) == np.inf
     assert np.isnan(root_mean_square(np.array([np.nan, np.inf])))
+
+
+@pytest.mark.parametrize("method", ["classic", Adams()])
+@pytest.mark.parametrize("steps", [{"steps": 100}, {"step_size": 100.0}, {"steps": [100]}])
+@pytest.mark.parametrize("more", [{}, {"dense": True}])
+def test_given_steps_below_the_spacing_of_times_are_refused(method, steps, more):
+    start, end = 1.7e18, 1.7e18 + 1e4
+    for span in ((start, end), (end, start), (-start, -end)):
+        with pytest.raises(ValueError, match=r"times there are spaced by 2.6e\+02"):
+            solve_ivp(lambda t, y: -1e-9 * y, span, np.ones(2), method=method, **steps, **more)
+    # As many steps as there are times between the ends are made.
+    found = solve_ivp(
+        lambda t, y: -1e-9 * y, (start, start + 2560), np.ones(2), method=method, steps=10, **more
+    )
+    assert np.all(np.diff(found.t) == 256)
+    np.testing.assert_allclose(found.y[-1], np.exp(-2560e-9), rtol=1e-12)
