@@ -27,6 +27,7 @@ from odecore.solve._error_norm import root_mean_square
 from odecore.solve._explicit_step import Attempt, ExplicitStep
 from odecore.solve._implicit_step import ImplicitStep
 from odecore.solve._newton import Newton
+from odecore.solve._tracing import require_read
 from odecore.tableaux import (
     CHORD,
     ButcherTableau,
@@ -145,10 +146,12 @@ def adaptive_steps(
         raise ValueError("one of `rtol` and `atol` must be positive: with both 0 no step is good")
     _require_above_rounding(max(largest, absolute), y)
     for label, value in (("first_step", first_step), ("max_step", max_step)):
+        require_read(label, value)
         if value is not None and (not isinstance(value, Real) or not float(value) > 0):
             raise ValueError(f"`{label}` must be a positive finite number, got {value!r}")
     if first_step is not None and float(first_step) == inf:
         raise ValueError(f"`first_step` must be a positive finite number, got {first_step!r}")
+    require_read("min_step", min_step)
     least = 0.0 if min_step is None else min_step
     most = inf if max_step is None else float(max_step)
     if not isinstance(least, Real) or not 0 <= float(least) <= most or float(least) == inf:

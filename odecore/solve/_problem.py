@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from odecore._array import is_readable, limits
 from odecore._times import require_monotone
 from odecore.solve._explicit_step import checked_stage
+from odecore.solve._tracing import require_read
 from odecore.tableaux import Coefficients
 
 __all__ = [
@@ -43,8 +44,8 @@ class Stop(NamedTuple):
     jump: bool = False
 
 
-def output_times(t_span: Sequence[Any], t_eval: Any) -> list[Any]:
-    """Check and list the output times, t_span[0] first; floats unless they may not be read.
+def output_times(t_span: Sequence[Any], t_eval: Any) -> tuple[list[Any], Any]:
+    """Check and list the output times, t_span[0] first, and the end; floats where they are read.
 
     The end of `t_span` is not among them where `t_eval` stops before it.
 
@@ -52,7 +53,7 @@ def output_times(t_span: Sequence[Any], t_eval: Any) -> list[Any]:
     ------
     ValueError
         If there are fewer than two, if one is not finite, if they do not move strictly in one
-        direction, or if `t_eval` leaves `t_span`.
+        direction, or if `t_eval` leaves `t_span`, or has other ends where they are not read.
     """
     span = _floats(t_span, "t_span")
     if len(span) != 2:
@@ -74,8 +75,19 @@ def output_times(t_span: Sequence[Any], t_eval: Any) -> list[Any]:
                     "extend `t_span`, or leave out what lies outside"
                 )
             times = times if times[0] == span[0] else [span[0], *times]
-        require_monotone(times)
-    return times
+            require_monotone(times)
+            return times, span[-1]
+        if len(times) < 2:
+            raise ValueError(
+                "`t_eval` needs two times at least where they can not be read, got one"
+            )
+        for own, other in ((times[0], span[0]), (times[-1], span[-1])):
+            if isinstance(own, float) and not (isinstance(other, float) and own == other):
+                raise ValueError(
+                    "`t_eval` must begin and end as `t_span` does where times can not be read, on "
+                    f"an accelerator or under jax's transformations; got {own} for {other}"
+                )
+    return times, times[-1]
 
 
 def given_stops(
@@ -114,6 +126,7 @@ def given_stops(
                 "`step_size` needs times that can be read, got times on an accelerator: give "
                 "`steps`, the number of steps between output times, or keep the times on the host"
             )
+        require_read("step_size", step_size)
         if not isinstance(step_size, Real) or not 0 < float(step_size) < float("inf"):
             raise ValueError(f"`step_size` must be a positive finite number, got {step_size!r}")
     if step_size is not None:
