@@ -440,3 +440,37 @@ def test_no_records_have_their_shape_in_the_strict_standard(shape):
         failed = solve_ivp(fun, (0, 1), y0 * float("nan"), throw=False, **options)
         assert failed.status is Status.NONFINITE_INPUT
         assert failed.y.shape == (0, *shape)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("terminal", x) for x in (0.5, 1.9, math.nan, math.inf, -1.0, "x", [1])],
+        *[("direction", x) for x in (None, "x", math.nan, [1], np.array([1, 2]))],
+    ],
+)
+def test_attributes_of_events_are_not_rounded(name, value):
+    def event(t, y):
+        return y[0] - 0.5
+
+    setattr(event, name, value)
+    with pytest.raises(ValueError, match=f"`{name}` must be"):
+        solve_ivp(lambda t, y: -y, (0, 1), [1.0], events=event)
+    with pytest.raises(ValueError, match=f"`{name}` must be"):
+        Event(event, **{name: value})
+
+
+def test_attributes_of_events_mean_what_they_do_in_scipy():
+    def ended(terminal, direction):
+        def event(t, y):
+            return y[0] - 0.5
+
+        event.terminal, event.direction = terminal, direction
+        return solve_ivp(lambda t, y: -y, (0, 1), [1.0], events=event).status is Status.EVENT
+
+    assert not ended(None, 0)
+    assert not ended(2.0, 0)
+    for terminal in (True, 1, 1.0, np.True_, np.int64(1), np.float32(1)):
+        assert ended(terminal, 0)
+        assert ended(terminal, -2.5)
+        assert not ended(terminal, np.float64(0.5))
