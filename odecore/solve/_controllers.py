@@ -9,6 +9,7 @@ from typing import Any
 
 from odecore.solve._error_norm import error_ratio, root_mean_square
 from odecore.solve._explicit_step import Attempt
+from odecore.solve._kinds import require_number
 from odecore.solve._status import Status
 
 __all__ = ["CONTROLS", "AdaptiveSteps", "Control", "GivenSteps", "StepControl", "is_smallest"]
@@ -33,8 +34,8 @@ class StepControl:
 
     Raises
     ------
-    ValueError
-        If a number breaks a rule.
+    ValueError, TypeError
+        If a number breaks a rule, or is none.
 
     Notes
     -----
@@ -49,8 +50,14 @@ class StepControl:
     grow: float = 10.0
 
     def __post_init__(self) -> None:
-        if len(self.gains) != 3 or not sum(self.gains) > 0 or not all(map(isfinite, self.gains)):
-            raise ValueError(f"`gains` must be 3 numbers of positive sum, got {self.gains}")
+        try:
+            good = len(self.gains) == 3 and sum(self.gains) > 0 and all(map(isfinite, self.gains))
+        except TypeError:  # of another kind
+            good = False
+        if not good:
+            raise ValueError(f"`gains` must be 3 numbers of positive sum, got {self.gains!r}")
+        for label in ("safety", "shrink", "grow"):
+            require_number(label, getattr(self, label))
         if not 0 < self.safety <= 1:
             raise ValueError(f"`safety` must be in (0, 1], got {self.safety}")
         if not 0 < self.shrink < 1 < self.grow:

@@ -14,6 +14,7 @@ from odecore.solve._dense_output import DenseStep
 from odecore.solve._error_norm import root_mean_square
 from odecore.solve._events import Event, as_events
 from odecore.solve._kernels import Kernels
+from odecore.solve._kinds import require_callable, require_flag, require_kind
 from odecore.solve._march import march
 from odecore.solve._newton import Newton
 from odecore.solve._options import (
@@ -187,13 +188,13 @@ def solve_ivp(
     """
     with explaining_tracing():
         refuse_unknown(unknown, tuple(solve_ivp.__kwdefaults__ or ()))
+        _require_kinds(newton, kernels, dense, norm, observe)
         problem = _problem(fun, y0, as_events(events), rtol, atol, norm, bool(dense))
         y, method = problem.y, as_method(method)
         require_attempts(max_steps)
         times, end = output_times(t_span, t_eval)
-        floats = all(isinstance(t, float) for t in times)
         given = {"steps": steps, "step_size": step_size, "grid": grid}
-        chosen = _chosen(given, floats, bool(problem.events or dense) or jump_at is not None)
+        chosen = _chosen(given, times, bool(problem.events or dense) or jump_at is not None)
         steering = {
             "rtol": problem.rtol,
             "atol": problem.atol,
@@ -229,7 +230,7 @@ def solve_ivp(
             first_step=first_step,
             max_steps=max_steps,
             events=problem.events,
-            dense=dense,
+            dense=dense if callable(dense) else bool(dense),
             jump_at_start=jumps_first,
             observe=_of_structure(observe, problem.convert),
             report=report,
@@ -246,6 +247,14 @@ def solve_ivp(
         return trajectory
 
 
+def _require_kinds(newton: Any, kernels: Any, dense: Any, norm: Any, observe: Any) -> None:
+    require_kind("newton", newton, Newton, "a Newton, as in newton=Newton(jacobian=...)")
+    require_kind("kernels", kernels, Kernels, "a Kernels")
+    require_flag("dense", dense, "dense(step)")
+    require_callable("norm", norm, "norm(error), giving a number")
+    require_callable("observe", observe, "observe(what, t, y, h)")
+
+
 def _of_structure(observe: Any, state: Callable[[Any], Any] | None) -> Any:
     """The function for vectors, which gives a structure to the user's."""
     if observe is None or state is None:
@@ -253,11 +262,12 @@ def _of_structure(observe: Any, state: Callable[[Any], Any] | None) -> Any:
     return lambda what, t, y, h: observe(what, t, state(y), h)
 
 
-def _chosen(given: dict[str, Any], floats: bool, reads_times: bool) -> str | None:
+def _chosen(given: dict[str, Any], times: list[Any], reads_times: bool) -> str | None:
     """Which of the ways to give steps was chosen, if one was."""
     chosen = [name for name, value in given.items() if value is not None]
     if len(chosen) > 1:
         raise ValueError(f"give one of `steps`, `step_size` and `grid`, got {' and '.join(chosen)}")
+    floats = all(isinstance(t, float) for t in times)
     if not floats and (chosen != ["steps"] or reads_times):
         raise ValueError(
             "adaptive steps, `grid`, events, dense output and jumps need times that can be read, "

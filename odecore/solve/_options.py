@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from math import inf
 from numbers import Real
@@ -75,7 +76,8 @@ def step_of(
                 "here; leave it out"
             )
         if isinstance(method, Adams):
-            return method.steps(y)
+            rtol, atol = _tolerance("rtol", method.rtol, y), _tolerance("atol", method.atol, y)
+            return replace(method, rtol=rtol, atol=atol).steps(y)
         return ExplicitStep(method, y)
     if not all(isinstance(a, float) for row in (*method.A, method.b) for a in row):
         raise TypeError("an implicit method needs coefficients that are floats, not arrays")
@@ -101,7 +103,7 @@ def extension_of(
         if method.is_explicit:
             amplification = 4.0 if limits(y).bits < 32 else inf
             choices["full"] = partial(continuous_extension, method, amplification=amplification)
-    if interpolation not in choices:
+    if not isinstance(interpolation, str) or interpolation not in choices:
         raise ValueError(
             f"`interpolation` must be one of {', '.join(choices)}, got {interpolation!r}"
         )

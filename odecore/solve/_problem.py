@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from itertools import pairwise
 from math import ceil, isfinite, ulp
 from numbers import Integral, Real
@@ -270,9 +270,21 @@ def _floats(times: Any, label: str) -> list[Any]:
         if not is_readable(times):
             return [times[i] for i in range(times.shape[0])]
     try:
-        return [t if hasattr(t, "shape") and not is_readable(t) else float(t) for t in times]
+        if isinstance(times, str | bytes | Mapping | Set):  # of characters, keys, or in any order
+            raise TypeError(type(times).__name__)
+        return [_float(t) for t in times]
+    except OverflowError as error:
+        raise ValueError(
+            f"`{label}` must hold finite times, got an int above all floats"
+        ) from error
     except (TypeError, ValueError) as error:
         raise TypeError(f"`{label}` must be a sequence of times, got {times!r}") from error
+
+
+def _float(t: Any) -> Any:
+    if isinstance(t, str | bytes):
+        raise TypeError("text")
+    return t if hasattr(t, "shape") and not is_readable(t) else float(t)
 
 
 def _times_inside(times: Any, label: str, first: float, last: float) -> list[float]:
@@ -283,6 +295,7 @@ def _times_inside(times: Any, label: str, first: float, last: float) -> list[flo
     ValueError
         If a time is not finite.
     """
+    times = list(times) if isinstance(times, Set) else times
     found = _floats([] if times is None else times, label)
     if not all(map(isfinite, found)):
         raise ValueError(f"`{label}` must hold finite times, got {found}")
