@@ -19,6 +19,7 @@ from odecore._array import (
     is_like,
     limits,
     namespace,
+    require_broadcasts,
     require_real,
 )
 from odecore.errors import ToleranceWarning
@@ -216,13 +217,7 @@ def _tolerance(label: str, value: Any, y: Any) -> Any:
         good = 0 <= value < inf
     else:
         require_real(value, label)
-        shape = np.shape(value)
-        if len(shape) > len(y.shape) or any(
-            a not in (1, b) for a, b in zip(reversed(shape), reversed(y.shape), strict=False)
-        ):
-            raise ValueError(
-                f"`{label}` of shape {shape} does not broadcast against `y0` {tuple(y.shape)}"
-            )
+        require_broadcasts(label, value, y.shape)
         like = namespace(y).abs(constant(y))  # real
         if not is_like(value, like) or value.dtype != like.dtype:
             value = constant_like(value, like)

@@ -76,3 +76,24 @@ def test_times_from_integers_sets_and_generators():
 def test_bools_of_numpy_are_bools():
     assert solve(dense=np.True_)(0.5).shape == (2,)
     assert solve(dense=np.False_).dense is None
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "path"),
+    [
+        ({"a": np.ones(3) * 1e-3, "b": 1e-3}, r"\['a'\]"),
+        ({"a": 1e-3, "b": [1e-3, np.ones(2) * 1e-3]}, r"\['b'\]\[1\]"),
+        ([1e-3, 1e-3, np.ones((1, 1, 1)) * 1e-3], r"\['b'\]\[1\]"),
+    ],
+)
+def test_tolerances_of_structures_have_shapes_that_fit(tolerance, path):
+    y0 = {"a": np.ones(2), "b": [np.ones(2), np.ones((2, 3))]}
+
+    def decay(t, y):
+        return {"a": -y["a"], "b": [-part for part in y["b"]]}
+
+    for label in ("rtol", "atol"):
+        with pytest.raises(ValueError, match=rf"`{label}{path}` of shape .* does not broadcast"):
+            solve_ivp(decay, (0, 1), y0, **{label: tolerance})
+    good = {"a": np.ones(1) * 1e-3, "b": [1e-3, np.ones((2, 1)) * 1e-3]}
+    assert solve_ivp(decay, (0, 1), y0, rtol=good).success
