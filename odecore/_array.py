@@ -103,6 +103,8 @@ def as_state(value: Any, label: str, /) -> Any:
     if not is_array_api_obj(value):
         try:
             found = np.asarray(value)
+            if found.dtype.kind in "SU" or (found.dtype == object and None in found.ravel()):
+                raise TypeError("text, or None, would become a number")
             return found.astype(np.complex128 if np.iscomplexobj(found) else np.float64)
         except (TypeError, ValueError) as error:
             raise TypeError(

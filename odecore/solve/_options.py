@@ -25,7 +25,7 @@ from odecore._array import (
 from odecore.errors import ToleranceWarning
 from odecore.solve._adams import Adams
 from odecore.solve._controllers import CONTROLS, AdaptiveSteps, StepControl
-from odecore.solve._error_norm import root_mean_square
+from odecore.solve._error_norm import checked_norm, root_mean_square
 from odecore.solve._explicit_step import Attempt, ExplicitStep
 from odecore.solve._implicit_step import ImplicitStep
 from odecore.solve._newton import Newton
@@ -167,9 +167,8 @@ def adaptive_steps(
     law = CONTROLS[law] if isinstance(law, str) else law
     if not isinstance(law, StepControl):
         raise TypeError(f"`controller` must be a name or a StepControl, got {law!r}")
-    return AdaptiveSteps(
-        rtol, atol, method.order, law, float(least), most, norm or root_mean_square
-    )
+    norm = root_mean_square if norm is None else checked_norm(norm)
+    return AdaptiveSteps(rtol, atol, method.order, law, float(least), most, norm)
 
 
 def _require_above_rounding(tolerance: float, y: Any) -> None:

@@ -73,7 +73,8 @@ class Trajectory:
             Without dense output, or outside the interval that was integrated.
         """
         if self.dense is None:
-            raise ValueError("this trajectory has no dense output; solve with dense=True")
+            none = "" if self.success else f", or no step was made ({self.status.name})"
+            raise ValueError(f"no dense output: it was not asked for by dense=True{none}")
         return self.dense(t)
 
     def raise_for_status(self) -> None:

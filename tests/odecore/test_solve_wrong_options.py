@@ -1,9 +1,11 @@
 """Options and values of a wrong kind, told by name."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
-from odecore.solve import Adams, Newton, StepControl, solve_ivp, solve_per_sample
+from odecore.solve import Adams, Newton, Status, StepControl, solve_ivp, solve_per_sample
 
 
 def fun(t, y):
@@ -97,3 +99,46 @@ def test_tolerances_of_structures_have_shapes_that_fit(tolerance, path):
             solve_ivp(decay, (0, 1), y0, **{label: tolerance})
     good = {"a": np.ones(1) * 1e-3, "b": [1e-3, np.ones((2, 1)) * 1e-3]}
     assert solve_ivp(decay, (0, 1), y0, rtol=good).success
+
+
+@pytest.mark.parametrize("y0", [np.ones(2), {"a": np.ones(2)}])
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (float("nan"), ValueError),
+        (-1.0, ValueError),
+        (None, TypeError),
+        ("1", TypeError),
+        (1j, TypeError),
+        (np.ones(2), TypeError),
+    ],
+)
+def test_norms_return_one_number_that_is_not_negative(y0, value, kind):
+    rhs = fun if hasattr(y0, "shape") else (lambda t, y: {"a": -y["a"]})
+    with pytest.raises(kind, match="`norm` must return"):
+        solve_ivp(rhs, (0, 1), y0, norm=lambda e: value)
+    assert solve_ivp(rhs, (0, 1), y0, norm=lambda e: np.array(0.5)).success
+
+
+def test_a_norm_of_what_is_not_finite_is_no_error_of_the_norm():
+    def late(t, y):
+        return y * (np.nan if t > 0.5 else 1.0)
+
+    found = solve_ivp(late, (0, 1), np.ones(2), norm=lambda e: np.abs(e).max(), throw=False)
+    assert found.status is Status.NONFINITE_RHS
+    assert 0.4 < found.t[-1] <= 0.5
+
+
+@pytest.mark.parametrize("y0", [None, [None, 1.0], "1", ["1", "2"]])
+def test_what_is_no_state_does_not_become_one(y0):
+    with pytest.raises(TypeError, match="`y0` must be a floating-point array"):
+        solve_ivp(fun, (0, 1), y0)
+    assert solve_ivp(fun, (0, 1), [Fraction(1, 2), 1]).y[0].tolist() == [0.5, 1]
+
+
+def test_dense_output_that_is_not_there_says_why():
+    with pytest.raises(ValueError, match=r"not asked for by dense=True$"):
+        solve()(0.5)
+    failed = solve_ivp(lambda t, y: y * np.nan, (0, 1), [1.0], dense=True, throw=False)
+    with pytest.raises(ValueError, match=r"or no step was made \(NONFINITE_RHS\)"):
+        failed(0.5)
