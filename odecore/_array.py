@@ -31,6 +31,7 @@ __all__ = [
     "nonzero",
     "on_host",
     "own",
+    "require_broadcasts",
     "require_real",
     "tracks",
     "widened",
@@ -102,6 +103,8 @@ def as_state(value: Any, label: str, /) -> Any:
     if not is_array_api_obj(value):
         try:
             found = np.asarray(value)
+            if found.dtype.kind in "SU" or (found.dtype == object and None in found.ravel()):
+                raise TypeError("text, or None, would become a number")
             return found.astype(np.complex128 if np.iscomplexobj(found) else np.float64)
         except (TypeError, ValueError) as error:
             raise TypeError(
@@ -217,6 +220,16 @@ def require_real(value: Any, label: str, /) -> None:
     number = kind != "O" or all(hasattr(x, "__float__") for x in found.flat)
     if kind in ("S", "U") or "complex" in str(found.dtype) or not number:
         raise TypeError(f"`{label}` must be a real number, or an array of them, got {value!r}")
+
+
+def require_broadcasts(label: str, value: Any, shape: Sequence[int], /) -> None:
+    """Raise ValueError unless a value for each entry of the state fits its shape."""
+    found = np.shape(value)
+    pairs = zip(reversed(found), reversed(shape), strict=False)
+    if len(found) > len(shape) or any(a not in (1, b) for a, b in pairs):
+        raise ValueError(
+            f"`{label}` of shape {found} does not broadcast against `y0` {tuple(shape)}"
+        )
 
 
 def largest(numbers: Iterable[Any], /) -> float:

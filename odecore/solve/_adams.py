@@ -14,6 +14,7 @@ from odecore._array import combiner, constant, is_readable, limits, namespace
 from odecore.errors import UnconvergedCorrectorWarning
 from odecore.solve._error_norm import tolerance_scale
 from odecore.solve._explicit_step import Attempt, ExplicitStep, checked_stage
+from odecore.solve._kinds import require_count
 from odecore.tableaux import tableau
 
 __all__ = ["Adams", "AdamsSteps", "adams_weights"]
@@ -46,8 +47,8 @@ class Adams:
 
     Raises
     ------
-    ValueError
-        If a number is out of its range.
+    ValueError, TypeError
+        If a number is out of its range; tolerances are checked when the solve begins.
 
     Notes
     -----
@@ -68,6 +69,8 @@ class Adams:
     across_jumps: bool = False
 
     def __post_init__(self) -> None:
+        require_count("max_order", self.max_order)
+        require_count("max_iterations", self.max_iterations)
         if not 2 <= self.max_order <= 12:
             raise ValueError(f"`max_order` must be between 2 and 12, got {self.max_order}")
         if self.max_iterations < 1:

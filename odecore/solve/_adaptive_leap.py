@@ -6,8 +6,8 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, NamedTuple
 
-from odecore.solve._controllers import MAX_REJECTS, StepControl
-from odecore.solve._error_norm import tolerance_scale
+from odecore.solve._controllers import MAX_REJECTS, StepControl, is_smallest
+from odecore.solve._error_norm import starting_scale, tolerance_scale
 from odecore.solve._explicit_step import Attempt, checked_stage, explicit_step
 from odecore.tableaux import Coefficients
 
@@ -181,13 +181,13 @@ def _judged(
     """`AdaptiveSteps.judge`."""
     used = t_new - now.t
     finite = xp.isfinite(ratio)
-    at_least = abs(used) <= given.least * (1 + 1e-12)
-    good = (ratio <= 1) | (at_least & finite)
+    smallest = is_smallest(now.t, used, given.least)
+    good = (ratio <= 1) | (smallest & finite)
     longer = _after_success(now, used, ratio, law, order, xp)
     h = xp.where(good, longer, _shorter(used, ratio, law, order, xp))
     rejects = xp.where(good, 0.0, now.rejects + 1)
     stuck = (abs(h) < 2.0**-48 * abs(now.t)) | (now.t + h == now.t) | (rejects >= MAX_REJECTS)
-    stuck = ~good & (stuck | (at_least & ~finite) | (used == 0))
+    stuck = ~good & (stuck | (smallest & ~finite) | (used == 0))
     return good, _Now(
         t=xp.where(good, t_new, now.t),
         h=given.direction * xp.where(abs(h) < given.least, given.least, abs(h)),
@@ -213,7 +213,7 @@ def _first_size(
 ) -> Any:
     """`first_step_size`, and the smallest step at least."""
     span = abs(given.stop - given.t)
-    scale = tolerance_scale(y, *tolerances, xp)
+    scale = starting_scale(y, *tolerances, xp)
 
     def size(x: Any) -> Any:
         return xp.astype(norm(x / scale), span.dtype)

@@ -10,8 +10,8 @@ import numpy as np
 
 from odecore._array import as_float64, combiner, constant, constant_like, limits, namespace, tracks
 from odecore.solve._clock import clock_like
-from odecore.solve._controllers import MAX_REJECTS, AdaptiveSteps
-from odecore.solve._error_norm import tolerance_scale
+from odecore.solve._controllers import MAX_REJECTS, AdaptiveSteps, is_smallest
+from odecore.solve._error_norm import starting_scale, tolerance_scale
 from odecore.solve._explicit_step import checked_stage
 from odecore.solve._status import Statistics, Status
 from odecore.solve._trajectory import Samples, Trajectory
@@ -88,7 +88,7 @@ class Batch:
             self.h[:] = self.sign * max(first_step, self.controller.min_step)
             return
         y, slope = constant(self.y), constant(self.slope)
-        scale = tolerance_scale(y, self.controller.rtol, self.controller.atol)
+        scale = starting_scale(y, self.controller.rtol, self.controller.atol)
         size, speed = self._norm(y / scale), self._norm(slope / scale)
         with np.errstate(all="ignore"):
             h0 = np.where((size > 1e-5) & (speed > 1e-5), 0.01 * size / speed, 1e-6)
@@ -160,7 +160,8 @@ class Batch:
         """Which samples accept; steps and failures are brought up to date."""
         controller, law = self.controller, self.controller.law
         finite = np.isfinite(ratio)
-        forced = finite & (ratio > 1) & (np.abs(h) <= controller.min_step * (1 + 1e-12))
+        smallest = is_smallest(self.t, h, controller.min_step)
+        forced = finite & (ratio > 1) & smallest
         good = self.active & finite & ((ratio <= 1) | forced) & (h != 0)
         bad = self.active & ~good
         self.accepted += good
@@ -174,18 +175,18 @@ class Batch:
             factor = np.where(ratio == 0, law.grow, np.clip(factor, law.shrink, law.grow))
             factor = np.where(forced, np.minimum(factor, 1.0), factor)
             smaller = law.safety * ratio ** (-1 / controller.order)
-            smaller = np.where(finite, np.clip(smaller, law.shrink, 0.9), law.shrink)
+            smaller = np.clip(np.where(finite, smaller, law.shrink), law.shrink, 0.9)
         was_cut = np.abs(h) < 0.99 * np.abs(self.h)
         grown = np.abs(h * factor)
         grown = np.where(was_cut & ~forced, np.maximum(grown, np.abs(self.h)), grown)
         new = np.where(good, grown, np.where(bad, np.abs(h * smaller), np.abs(self.h)))
         gone = self.t + self.sign * new == self.t
         stuck = bad & ((new < 16 * np.spacing(np.abs(self.t))) | gone)
-        stuck |= bad & ~finite & (np.abs(h) <= controller.min_step)
+        stuck |= bad & ~finite & smallest
         tired = bad & ~stuck & (self.rejects >= MAX_REJECTS)
         self.fail(stuck & finite, Status.STEP_UNDERFLOW)
-        self.fail(stuck & ~finite, Status.NONFINITE_RHS)
-        self.fail(tired, Status.MAX_REJECTS)
+        self.fail(tired & finite, Status.MAX_REJECTS)
+        self.fail((stuck | tired) & ~finite, Status.NONFINITE_RHS)
         self.h = self.sign * np.maximum(new, controller.min_step)
         self.ratios = np.where(good, np.stack([ratio, self.ratios[0]]), self.ratios)
         return np.asarray(good)

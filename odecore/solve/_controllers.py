@@ -9,9 +9,10 @@ from typing import Any
 
 from odecore.solve._error_norm import error_ratio, root_mean_square
 from odecore.solve._explicit_step import Attempt
+from odecore.solve._kinds import require_number
 from odecore.solve._status import Status
 
-__all__ = ["CONTROLS", "AdaptiveSteps", "Control", "GivenSteps", "StepControl"]
+__all__ = ["CONTROLS", "AdaptiveSteps", "Control", "GivenSteps", "StepControl", "is_smallest"]
 
 MAX_REJECTS = 100  # in a row; each shrinks the step by a tenth at least
 
@@ -33,8 +34,8 @@ class StepControl:
 
     Raises
     ------
-    ValueError
-        If a number breaks a rule.
+    ValueError, TypeError
+        If a number breaks a rule, or is none.
 
     Notes
     -----
@@ -49,8 +50,14 @@ class StepControl:
     grow: float = 10.0
 
     def __post_init__(self) -> None:
-        if len(self.gains) != 3 or not sum(self.gains) > 0 or not all(map(isfinite, self.gains)):
-            raise ValueError(f"`gains` must be 3 numbers of positive sum, got {self.gains}")
+        try:
+            good = len(self.gains) == 3 and sum(self.gains) > 0 and all(map(isfinite, self.gains))
+        except TypeError:  # of another kind
+            good = False
+        if not good:
+            raise ValueError(f"`gains` must be 3 numbers of positive sum, got {self.gains!r}")
+        for label in ("safety", "shrink", "grow"):
+            require_number(label, getattr(self, label))
         if not 0 < self.safety <= 1:
             raise ValueError(f"`safety` must be in (0, 1], got {self.safety}")
         if not 0 < self.shrink < 1 < self.grow:
@@ -90,6 +97,14 @@ class Control:
     failure: Status | None = None
     ratios: tuple[float, float] = (1.0, 1.0)
     forced: int = 0
+
+
+def is_smallest(t: Any, used: Any, least: Any, /) -> Any:
+    """Whether steps `used` from t are as small as `min_step` lets them be; floats or arrays.
+
+    They differ from `least` by the rounding of times, and by 1e-10 of it where they land on a stop.
+    """
+    return (least > 0) & (abs(used) <= least * (1 + 2e-10) + 2.0**-52 * abs(t))
 
 
 @dataclass(frozen=True)
@@ -156,8 +171,8 @@ class AdaptiveSteps:
         if used == 0:
             return False, replace(control, failure=Status.STEP_UNDERFLOW)
         law = self.law
-        at_least = finite and abs(used) <= self.min_step * (1 + 1e-12)
-        if finite and (ratio <= 1 or at_least):
+        smallest = is_smallest(t, used, self.min_step)
+        if finite and (ratio <= 1 or smallest):
             factor = law.grow
             if ratio > 0:
                 factor = law.safety
@@ -174,11 +189,11 @@ class AdaptiveSteps:
                 forced=control.forced + (ratio > 1),
             )
         factor = law.safety * ratio ** (-1 / self.order) if finite else law.shrink
-        h = used * max(law.shrink, min(0.9, factor))
+        h = used * min(0.9, max(law.shrink, factor))
         rejects = control.rejects + 1
         cause = attempt.failure or (None if finite else Status.NONFINITE_RHS)
         failure = None
-        if abs(h) < 16 * ulp(t) or t + h == t or (cause and abs(used) <= self.min_step):
+        if abs(h) < 16 * ulp(t) or t + h == t or (cause and smallest):
             failure = cause or Status.STEP_UNDERFLOW
         elif rejects >= MAX_REJECTS:
             failure = cause or Status.MAX_REJECTS

@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from odecore._array import Combine, combiner, namespace
+from odecore._array import Combine, as_float64, combiner, namespace, tracks
 from odecore.errors import NewtonFailedError
 from odecore.solve._explicit_step import Attempt, checked_stage
+from odecore.solve._tracing import explaining_tracing
 from odecore.tableaux import ContinuousExtension
 
 __all__ = ["DenseOutput", "DenseStep", "UnsolvedInsideError", "again", "polynomial", "unchanged"]
@@ -169,10 +168,15 @@ class DenseOutput:
         ------
         ValueError
             For a time outside the interval: a solution is not extrapolated.
+        TypeError
+            For times that can not be read, or are to have gradients.
         NewtonFailedError
             If an implicit step can not be made to a time inside an accepted one.
         """
-        times = np.asarray(t, dtype=np.float64)
+        if tracks(t):
+            raise TypeError("`t` is read, and gets no gradient: give `t.detach()`")
+        with explaining_tracing():
+            times = as_float64(t, "t")
         if times.ndim > 1:
             raise ValueError(f"`t` must be a time or a sequence of times, got shape {times.shape}")
         first, last = sorted(self.interval)
@@ -187,7 +191,7 @@ class DenseOutput:
         states = [self._at(float(x)) for x in times]
         like = self._steps[0].y
         xp = namespace(like)
-        return self._convert(xp.stack(states) if states else xp.stack([like])[:0])
+        return self._convert(xp.stack(states) if states else xp.stack([like])[:0, ...])
 
     def _at(self, t: float) -> Any:
         return self._steps[bisect_left(self._ends, self._sign * t)](t)

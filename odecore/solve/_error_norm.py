@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import prod, sqrt
+from math import inf, isnan, prod, sqrt
 from typing import Any
 
-from odecore._array import constant, limits, namespace
+import numpy as np
 
-__all__ = ["error_ratio", "root_mean_square", "tolerance_scale"]
+from odecore._array import all_finite, constant, limits, namespace
+from odecore.solve._tracing import is_tracing
+
+__all__ = ["checked_norm", "error_ratio", "root_mean_square", "starting_scale", "tolerance_scale"]
 
 
 def root_mean_square(x: Any, /) -> float:
@@ -20,7 +23,38 @@ def root_mean_square(x: Any, /) -> float:
     x = constant(x)
     if limits(x).bits < 32:  # squares would overflow
         x = xp.astype(x, xp.float32)
-    return float(xp.linalg.vector_norm(x)) / sqrt(count)
+    with np.errstate(over="ignore"):
+        size = float(xp.linalg.vector_norm(x))
+    if size == inf:  # of x, or of squares alone
+        top = float(xp.max(xp.abs(x)))
+        size = top * float(xp.linalg.vector_norm(x / top)) if top < inf else inf
+    return size / sqrt(count)
+
+
+def checked_norm(norm: Callable[[Any], Any], /) -> Callable[[Any], float]:
+    """The user's norm, whose values are looked at.
+
+    Raises
+    ------
+    TypeError, ValueError
+        When it is called, unless it gives one number that is not negative, nor NaN for numbers.
+    """
+
+    def checked(x: Any) -> float:
+        found = norm(x)
+        try:
+            if isinstance(found, str | bytes):
+                raise TypeError("text")
+            size = float(found)
+        except (TypeError, ValueError, RuntimeError) as error:
+            if is_tracing(error):
+                raise
+            raise TypeError(f"`norm` must return one real number, got {found!r}") from error
+        if size < 0 or (isnan(size) and all_finite(x)):
+            raise ValueError(f"`norm` must return a number that is not negative, got {size}")
+        return size
+
+    return checked
 
 
 def tolerance_scale(y: Any, rtol: Any, atol: Any, xp: Any = None) -> Any:
@@ -30,6 +64,13 @@ def tolerance_scale(y: Any, rtol: Any, atol: Any, xp: Any = None) -> Any:
     """
     xp = namespace(y) if xp is None else xp
     return _off_zero(rtol * xp.abs(y) + atol, atol, xp)
+
+
+def starting_scale(y: Any, rtol: Any, atol: Any, xp: Any = None) -> Any:
+    """The same to guess a first step with: infinite where it is zero, and nothing is asked of y."""
+    xp = namespace(y) if xp is None else xp
+    scale = rtol * xp.abs(y) + atol
+    return xp.where(scale > 0, scale, xp.full_like(scale, inf))
 
 
 def _off_zero(scale: Any, atol: Any, xp: Any) -> Any:

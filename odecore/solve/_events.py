@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import copysign, isnan, ulp
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ class Event:
     def __post_init__(self) -> None:
         if not callable(self.function):
             raise TypeError(f"an event must be callable as event(t, y), got {self.function!r}")
-        if self.direction not in (-1, 0, 1):
+        if np.ndim(self.direction) or self.direction not in (-1, 0, 1):
             raise ValueError(f"`direction` must be -1, 0 or 1, got {self.direction!r}")
         if not isinstance(self.terminal, int | np.integer | np.bool_) or self.terminal < 0:
             raise ValueError(
@@ -102,21 +103,22 @@ class EventRecord:
 def as_events(events: Any) -> tuple[Event, ...]:
     """Events from one or several of them, or from plain functions as SciPy's are.
 
-    A function's attributes `terminal` and `direction` are kept.
+    A function's attributes `terminal` and `direction` mean what they do there: None is no terminal
+    event, whole floats are numbers of events, and only the sign of a direction counts.
     """
     if events is None:
         return ()
     listed: Sequence[Any] = events if isinstance(events, Sequence) else (events,)
-    return tuple(
-        event
-        if isinstance(event, Event)
-        else Event(
-            event,
-            int(getattr(event, "terminal", False)),
-            _sign(float(getattr(event, "direction", 0))),
-        )
-        for event in listed
-    )
+    return tuple(e if isinstance(e, Event) else _as_in_scipy(e) for e in listed)
+
+
+def _as_in_scipy(event: Any) -> Event:
+    terminal, direction = getattr(event, "terminal", None), getattr(event, "direction", 0)
+    if isinstance(terminal, Real) and terminal % 1 == 0:
+        terminal = int(float(terminal))
+    if isinstance(direction, Real) and not isnan(direction):
+        direction = _sign(float(direction))
+    return Event(event, False if terminal is None else terminal, direction)
 
 
 def numeric_part(

@@ -8,7 +8,7 @@ from typing import Any
 
 from odecore._array import constant
 from odecore.solve._controllers import AdaptiveSteps
-from odecore.solve._error_norm import tolerance_scale
+from odecore.solve._error_norm import starting_scale
 
 __all__ = ["first_step_size"]
 
@@ -23,7 +23,7 @@ def first_step_size(
     """
     y, slope = constant(y), constant(slope)
     span = abs(end - t)
-    scale = tolerance_scale(y, tol.rtol, tol.atol)
+    scale = starting_scale(y, tol.rtol, tol.atol)
     norm = tol.norm
     size, speed = float(norm(y / scale)), float(norm(slope / scale))
     h0 = 0.01 * size / speed if size > 1e-5 and speed > 1e-5 else 1e-6

@@ -14,6 +14,7 @@ from odecore.solve._dense_output import DenseStep
 from odecore.solve._error_norm import root_mean_square
 from odecore.solve._events import Event, as_events
 from odecore.solve._kernels import Kernels
+from odecore.solve._kinds import require_callable, require_flag, require_kind
 from odecore.solve._march import march
 from odecore.solve._newton import Newton
 from odecore.solve._options import (
@@ -185,64 +186,73 @@ def solve_ivp(
     >>> bool(abs(solution.y[-1, 0] - np.exp(-1)) < 1e-8), solution.status.name
     (True, 'SUCCESS')
     """
-    refuse_unknown(unknown, tuple(solve_ivp.__kwdefaults__ or ()))
-    problem = _problem(fun, y0, as_events(events), rtol, atol, norm, bool(dense))
-    y, method = problem.y, as_method(method)
-    require_attempts(max_steps)
-    times = output_times(t_span, t_eval)
-    floats = all(isinstance(t, float) for t in times)
-    end = float(t_span[-1]) if floats else times[-1]
-    given = {"steps": steps, "step_size": step_size, "grid": grid}
-    chosen = _chosen(given, floats, bool(problem.events or dense) or jump_at is not None)
-    steering = {
-        "rtol": problem.rtol,
-        "atol": problem.atol,
-        "controller": controller,
-        "first_step": first_step,
-        "min_step": min_step,
-        "max_step": max_step,
-    }
-    control = None
-    if chosen is None:
-        if check_finite is not None:
-            raise ValueError("`check_finite` has no effect with adaptive steps, which always check")
-        control = adaptive_steps(method, y, norm=problem.norm, **steering)
-        stops = adaptive_stops(step_at, times[0], end)
-    else:
-        refuse_adaptive_options(**steering, norm=norm, step_at=step_at)
-        if chosen == "grid":
-            stops = grid_stops(grid, times[0], end, max_steps)
+    with explaining_tracing():
+        refuse_unknown(unknown, tuple(solve_ivp.__kwdefaults__ or ()))
+        _require_kinds(newton, kernels, dense, norm, observe)
+        problem = _problem(fun, y0, as_events(events), rtol, atol, norm, bool(dense))
+        y, method = problem.y, as_method(method)
+        require_attempts(max_steps)
+        times, end = output_times(t_span, t_eval)
+        given = {"steps": steps, "step_size": step_size, "grid": grid}
+        chosen = _chosen(given, times, bool(problem.events or dense) or jump_at is not None)
+        steering = {
+            "rtol": problem.rtol,
+            "atol": problem.atol,
+            "controller": controller,
+            "first_step": first_step,
+            "min_step": min_step,
+            "max_step": max_step,
+        }
+        control = None
+        if chosen is None:
+            if check_finite is not None:
+                raise ValueError(
+                    "`check_finite` has no effect in adaptive steps: they always check"
+                )
+            control = adaptive_steps(method, y, norm=problem.norm, **steering)
+            stops = adaptive_stops(step_at, times[0], end)
         else:
-            stops = given_stops(times, step_size, steps, end, max_steps, t_eval is not None)
-    stops, jumps_first = with_jumps(stops, jump_at, times[0], end, method, control is not None)
-    passed = chosen in (None, "grid") and t_eval is not None  # output times are not landed on
-    report, done = reporter(progress, times[0], end)
-    plan = Plan(
-        problem.fun,
-        step_of(method, y, newton, control),
-        extension_of(method, interpolation, y),
-        control or GivenSteps(),
-        stops,
-        outputs=times[1:] if passed else (),
-        every_step=t_eval is None,
-        first_step=first_step,
-        max_steps=max_steps,
-        events=problem.events,
-        dense=dense,
-        jump_at_start=jumps_first,
-        observe=_of_structure(observe, problem.convert),
-        report=report,
-        kernels=kernels or Kernels(),
-    )
-    reads = control is not None or check_finite
-    try:
-        with explaining_tracing(), explaining_calls(fun, "t", "y"):
-            trajectory = march(plan, times[0], y, reads, problem.convert)
-    finally:
-        done()
-    if throw:
-        trajectory.raise_for_status()
-    return trajectory
+            refuse_adaptive_options(**steering, norm=norm, step_at=step_at)
+            if chosen == "grid":
+                stops = grid_stops(grid, times[0], end, max_steps)
+            else:
+                stops = given_stops(times, step_size, steps, end, max_steps, t_eval is not None)
+        stops, jumps_first = with_jumps(stops, jump_at, times[0], end, method, control is not None)
+        report, done = reporter(progress, times[0], end)
+        plan = Plan(
+            problem.fun,
+            step_of(method, y, newton, control),
+            extension_of(method, interpolation, y),
+            control or GivenSteps(),
+            stops,
+            outputs=times[1:] if chosen in (None, "grid") and t_eval is not None else (),  # passed
+            every_step=t_eval is None,
+            first_step=first_step,
+            max_steps=max_steps,
+            events=problem.events,
+            dense=dense if callable(dense) else bool(dense),
+            jump_at_start=jumps_first,
+            observe=_of_structure(observe, problem.convert),
+            report=report,
+            kernels=kernels or Kernels(),
+        )
+        reads = control is not None or check_finite
+        try:
+            with explaining_calls(fun, "t", "y"):
+                trajectory = march(plan, times[0], y, reads, problem.convert)
+        finally:
+            done()
+        if throw:
+            trajectory.raise_for_status()
+        return trajectory
+
+
+def _require_kinds(newton: Any, kernels: Any, dense: Any, norm: Any, observe: Any) -> None:
+    require_kind("newton", newton, Newton, "a Newton, as in newton=Newton(jacobian=...)")
+    require_kind("kernels", kernels, Kernels, "a Kernels")
+    require_flag("dense", dense, "dense(step)")
+    require_callable("norm", norm, "norm(error), giving a number")
+    require_callable("observe", observe, "observe(what, t, y, h)")
 
 
 def _of_structure(observe: Any, state: Callable[[Any], Any] | None) -> Any:
@@ -252,11 +262,12 @@ def _of_structure(observe: Any, state: Callable[[Any], Any] | None) -> Any:
     return lambda what, t, y, h: observe(what, t, state(y), h)
 
 
-def _chosen(given: dict[str, Any], floats: bool, reads_times: bool) -> str | None:
+def _chosen(given: dict[str, Any], times: list[Any], reads_times: bool) -> str | None:
     """Which of the ways to give steps was chosen, if one was."""
     chosen = [name for name, value in given.items() if value is not None]
     if len(chosen) > 1:
         raise ValueError(f"give one of `steps`, `step_size` and `grid`, got {' and '.join(chosen)}")
+    floats = all(isinstance(t, float) for t in times)
     if not floats and (chosen != ["steps"] or reads_times):
         raise ValueError(
             "adaptive steps, `grid`, events, dense output and jumps need times that can be read, "

@@ -25,6 +25,7 @@ from odecore.solve._events import Event, EventRecord, find_root, numeric_part
 from odecore.solve._explicit_step import Attempt, checked_stage
 from odecore.solve._first_step import first_step_size
 from odecore.solve._many_steps import begins_compiled, leap_to, take_given
+from odecore.solve._one_sided import OneSided
 from odecore.solve._plan import Plan
 from odecore.solve._problem import Stop, beside, checked_field
 from odecore.solve._status import Statistics, Status
@@ -186,8 +187,7 @@ class March:
         fun, t, y = self.plan.fun, self.t, self.y
         first = beside(t, t_new, y) if self.behind_jump else t
         last = beside(t_new, t, y) if jumps else t_new
-        low, high = sorted((first, last))
-        return lambda time, state: fun(min(max(time, low), high), state)
+        return OneSided(fun, *sorted((first, last)))
 
     def accept(self, fun: Field, attempt: Attempt, t_new: float) -> None:
         """Move to the end of the step, past its outputs and events."""
@@ -296,7 +296,7 @@ class March:
             t = np.array(times, dtype=np.float64)
 
         def stacked(states: list[Any]) -> Any:
-            return convert(xp.stack(states) if states else xp.stack([self.y])[:0])
+            return convert(xp.stack(states) if states else xp.stack([self.y])[:0, ...])
 
         found = tuple(EventRecord(np.array(t), stacked(y)) for t, y in self.found)
         return Trajectory(

@@ -9,6 +9,7 @@ from typing import Any
 from array_api_compat import device
 
 from odecore._array import limits, namespace
+from odecore.solve._kinds import require_callable, require_count, require_number
 
 __all__ = ["Newton", "approach", "finite_difference_jacobian", "iterate", "typical_sizes"]
 
@@ -50,8 +51,8 @@ class Newton:
 
     Raises
     ------
-    ValueError
-        If a number is not positive, or for another linear solver.
+    ValueError, TypeError
+        If a number is not positive, or a function not callable, or for another linear solver.
     """
 
     jacobian: Callable[[Any, Any], Any] | None = None
@@ -65,6 +66,10 @@ class Newton:
             raise ValueError(
                 f"`linear_solver` must be 'direct' or 'krylov', got {self.linear_solver!r}"
             )
+        require_callable("jacobian", self.jacobian, "jacobian(t, y), giving a matrix")
+        require_callable("differentiate", self.differentiate, "differentiate(fun, times, ...)")
+        require_number("tolerance", self.tolerance)
+        require_count("max_iterations", self.max_iterations)
         if not self.tolerance > 0 or self.max_iterations < 1:
             raise ValueError(
                 "`tolerance` and `max_iterations` must be positive, got "

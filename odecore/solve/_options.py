@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from math import inf
 from numbers import Real
@@ -18,15 +19,17 @@ from odecore._array import (
     is_like,
     limits,
     namespace,
+    require_broadcasts,
     require_real,
 )
 from odecore.errors import ToleranceWarning
 from odecore.solve._adams import Adams
 from odecore.solve._controllers import CONTROLS, AdaptiveSteps, StepControl
-from odecore.solve._error_norm import root_mean_square
+from odecore.solve._error_norm import checked_norm, root_mean_square
 from odecore.solve._explicit_step import Attempt, ExplicitStep
 from odecore.solve._implicit_step import ImplicitStep
 from odecore.solve._newton import Newton
+from odecore.solve._tracing import require_read
 from odecore.tableaux import (
     CHORD,
     ButcherTableau,
@@ -74,7 +77,8 @@ def step_of(
                 "here; leave it out"
             )
         if isinstance(method, Adams):
-            return method.steps(y)
+            rtol, atol = _tolerance("rtol", method.rtol, y), _tolerance("atol", method.atol, y)
+            return replace(method, rtol=rtol, atol=atol).steps(y)
         return ExplicitStep(method, y)
     if not all(isinstance(a, float) for row in (*method.A, method.b) for a in row):
         raise TypeError("an implicit method needs coefficients that are floats, not arrays")
@@ -100,7 +104,7 @@ def extension_of(
         if method.is_explicit:
             amplification = 4.0 if limits(y).bits < 32 else inf
             choices["full"] = partial(continuous_extension, method, amplification=amplification)
-    if interpolation not in choices:
+    if not isinstance(interpolation, str) or interpolation not in choices:
         raise ValueError(
             f"`interpolation` must be one of {', '.join(choices)}, got {interpolation!r}"
         )
@@ -145,10 +149,12 @@ def adaptive_steps(
         raise ValueError("one of `rtol` and `atol` must be positive: with both 0 no step is good")
     _require_above_rounding(max(largest, absolute), y)
     for label, value in (("first_step", first_step), ("max_step", max_step)):
+        require_read(label, value)
         if value is not None and (not isinstance(value, Real) or not float(value) > 0):
             raise ValueError(f"`{label}` must be a positive finite number, got {value!r}")
     if first_step is not None and float(first_step) == inf:
         raise ValueError(f"`first_step` must be a positive finite number, got {first_step!r}")
+    require_read("min_step", min_step)
     least = 0.0 if min_step is None else min_step
     most = inf if max_step is None else float(max_step)
     if not isinstance(least, Real) or not 0 <= float(least) <= most or float(least) == inf:
@@ -161,9 +167,8 @@ def adaptive_steps(
     law = CONTROLS[law] if isinstance(law, str) else law
     if not isinstance(law, StepControl):
         raise TypeError(f"`controller` must be a name or a StepControl, got {law!r}")
-    return AdaptiveSteps(
-        rtol, atol, method.order, law, float(least), most, norm or root_mean_square
-    )
+    norm = root_mean_square if norm is None else checked_norm(norm)
+    return AdaptiveSteps(rtol, atol, method.order, law, float(least), most, norm)
 
 
 def _require_above_rounding(tolerance: float, y: Any) -> None:
@@ -211,13 +216,7 @@ def _tolerance(label: str, value: Any, y: Any) -> Any:
         good = 0 <= value < inf
     else:
         require_real(value, label)
-        shape = np.shape(value)
-        if len(shape) > len(y.shape) or any(
-            a not in (1, b) for a, b in zip(reversed(shape), reversed(y.shape), strict=False)
-        ):
-            raise ValueError(
-                f"`{label}` of shape {shape} does not broadcast against `y0` {tuple(y.shape)}"
-            )
+        require_broadcasts(label, value, y.shape)
         like = namespace(y).abs(constant(y))  # real
         if not is_like(value, like) or value.dtype != like.dtype:
             value = constant_like(value, like)

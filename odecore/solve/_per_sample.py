@@ -91,43 +91,45 @@ def solve_per_sample(
     >>> found.status.name, bool(found.samples.accepted[1] > 3 * found.samples.accepted[0])
     ('SUCCESS', True)
     """
-    coefficients, y = as_method(method), as_state(y0, "y0")
-    if not y.shape:
-        raise ValueError("`y0` must have a first axis of samples, got a single number")
-    _require_rows(args, y.shape[0])
-    if not isinstance(coefficients, Coefficients) or not coefficients.is_explicit:
-        raise ValueError("steps for each sample need an explicit Runge-Kutta method, say dopri5")
-    require_attempts(max_steps)
-    times = output_times(t_span, t_eval)
-    end = float(t_span[-1])
-    recorded = len(times)
-    if times[-1] != end:
-        times = [*times, end]
-    steps = adaptive_steps(
-        coefficients,
-        y,
-        rtol=rtol,
-        atol=atol,
-        norm=None,
-        controller=controller,
-        first_step=first_step,
-        min_step=min_step,
-        max_step=max_step,
-    )
-    report, done = reporter(progress, times[0], end)
-    extension = extension_of(coefficients, interpolation, y)
-    batch = Batch(fun, coefficients, extension, steps, times, y, args)
-    names = ("t", "y", *(f"args[{i}]" for i in range(len(args))))
-    try:
-        with explaining_tracing(), explaining_calls(fun, *names):
-            batch.start(first_step)
-            run(batch, max_steps, shrink, report)
-    finally:
-        done()
-    trajectory = batch.trajectory(recorded)
-    if throw:
-        trajectory.raise_for_status()
-    return trajectory
+    with explaining_tracing():
+        coefficients, y = as_method(method), as_state(y0, "y0")
+        if not y.shape:
+            raise ValueError("`y0` must have a first axis of samples, got a single number")
+        _require_rows(args, y.shape[0])
+        if not isinstance(coefficients, Coefficients) or not coefficients.is_explicit:
+            raise ValueError(
+                "steps for each sample need an explicit Runge-Kutta method, say dopri5"
+            )
+        require_attempts(max_steps)
+        times, end = output_times(t_span, t_eval)
+        recorded = len(times)
+        if times[-1] != end:
+            times = [*times, end]
+        steps = adaptive_steps(
+            coefficients,
+            y,
+            rtol=rtol,
+            atol=atol,
+            norm=None,
+            controller=controller,
+            first_step=first_step,
+            min_step=min_step,
+            max_step=max_step,
+        )
+        report, done = reporter(progress, times[0], end)
+        extension = extension_of(coefficients, interpolation, y)
+        batch = Batch(fun, coefficients, extension, steps, times, y, args)
+        names = ("t", "y", *(f"args[{i}]" for i in range(len(args))))
+        try:
+            with explaining_calls(fun, *names):
+                batch.start(first_step)
+                run(batch, max_steps, shrink, report)
+        finally:
+            done()
+        trajectory = batch.trajectory(recorded)
+        if throw:
+            trajectory.raise_for_status()
+        return trajectory
 
 
 def _require_rows(args: Sequence[Any], n: int) -> None:

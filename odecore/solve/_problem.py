@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from itertools import pairwise
-from math import ceil, isfinite
+from math import ceil, isfinite, ulp
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 from odecore._array import is_readable, limits
 from odecore._times import require_monotone
 from odecore.solve._explicit_step import checked_stage
+from odecore.solve._tracing import require_read
 from odecore.tableaux import Coefficients
 
 __all__ = [
@@ -43,8 +44,8 @@ class Stop(NamedTuple):
     jump: bool = False
 
 
-def output_times(t_span: Sequence[Any], t_eval: Any) -> list[Any]:
-    """Check and list the output times, t_span[0] first; floats unless they may not be read.
+def output_times(t_span: Sequence[Any], t_eval: Any) -> tuple[list[Any], Any]:
+    """Check and list the output times, t_span[0] first, and the end; floats where they are read.
 
     The end of `t_span` is not among them where `t_eval` stops before it.
 
@@ -52,7 +53,7 @@ def output_times(t_span: Sequence[Any], t_eval: Any) -> list[Any]:
     ------
     ValueError
         If there are fewer than two, if one is not finite, if they do not move strictly in one
-        direction, or if `t_eval` leaves `t_span`.
+        direction, or if `t_eval` leaves `t_span`, or has other ends where they are not read.
     """
     span = _floats(t_span, "t_span")
     if len(span) != 2:
@@ -74,8 +75,19 @@ def output_times(t_span: Sequence[Any], t_eval: Any) -> list[Any]:
                     "extend `t_span`, or leave out what lies outside"
                 )
             times = times if times[0] == span[0] else [span[0], *times]
-        require_monotone(times)
-    return times
+            require_monotone(times)
+            return times, span[-1]
+        if len(times) < 2:
+            raise ValueError(
+                "`t_eval` needs two times at least where they can not be read, got one"
+            )
+        for own, other in ((times[0], span[0]), (times[-1], span[-1])):
+            if isinstance(own, float) and not (isinstance(other, float) and own == other):
+                raise ValueError(
+                    "`t_eval` must begin and end as `t_span` does where times can not be read, on "
+                    f"an accelerator or under jax's transformations; got {own} for {other}"
+                )
+    return times, times[-1]
 
 
 def given_stops(
@@ -89,7 +101,8 @@ def given_stops(
     ------
     ValueError
         If the step size is not a positive finite number, a count is not a positive integer, or
-        there is not one count for each interval, or there are more steps than `max_steps`.
+        there is not one count for each interval, or there are more steps than `max_steps`, or than
+        times between the ends of an interval.
     """
     floats = all(isinstance(t, float) for t in times)
     beyond = floats and times[-1] != end
@@ -113,6 +126,7 @@ def given_stops(
                 "`step_size` needs times that can be read, got times on an accelerator: give "
                 "`steps`, the number of steps between output times, or keep the times on the host"
             )
+        require_read("step_size", step_size)
         if not isinstance(step_size, Real) or not 0 < float(step_size) < float("inf"):
             raise ValueError(f"`step_size` must be a positive finite number, got {step_size!r}")
     if step_size is not None:
@@ -127,11 +141,23 @@ def given_stops(
         )
     stops = []
     for (a, b), n in zip(pairwise(times), counts, strict=True):
+        if floats:
+            _require_spaced(a, b, n)
         stops += [Stop(a + (b - a) * (k / n), False) for k in range(1, n)]
         stops.append(Stop(b, True))
     if beyond and chosen:
         stops[-1] = Stop(end, False)
     return stops
+
+
+def _require_spaced(a: float, b: float, n: int) -> None:
+    """Raise ValueError where n steps from a to b are below the spacing of times."""
+    spacing = ulp(max(abs(a), abs(b)))
+    if abs(b - a) < n * spacing:
+        raise ValueError(
+            f"{n} steps from {a!r} to {b!r} are of {abs(b - a) / n:.2g}, and times there are "
+            f"spaced by {spacing:.2g}: take fewer, or let times start at 0"
+        )
 
 
 def adaptive_stops(step_at: Any, first: float, last: float) -> list[Stop]:
@@ -244,9 +270,21 @@ def _floats(times: Any, label: str) -> list[Any]:
         if not is_readable(times):
             return [times[i] for i in range(times.shape[0])]
     try:
-        return [t if hasattr(t, "shape") and not is_readable(t) else float(t) for t in times]
+        if isinstance(times, str | bytes | Mapping | Set):  # of characters, keys, or in any order
+            raise TypeError(type(times).__name__)
+        return [_float(t) for t in times]
+    except OverflowError as error:
+        raise ValueError(
+            f"`{label}` must hold finite times, got an int above all floats"
+        ) from error
     except (TypeError, ValueError) as error:
         raise TypeError(f"`{label}` must be a sequence of times, got {times!r}") from error
+
+
+def _float(t: Any) -> Any:
+    if isinstance(t, str | bytes):
+        raise TypeError("text")
+    return t if hasattr(t, "shape") and not is_readable(t) else float(t)
 
 
 def _times_inside(times: Any, label: str, first: float, last: float) -> list[float]:
@@ -257,6 +295,7 @@ def _times_inside(times: Any, label: str, first: float, last: float) -> list[flo
     ValueError
         If a time is not finite.
     """
+    times = list(times) if isinstance(times, Set) else times
     found = _floats([] if times is None else times, label)
     if not all(map(isfinite, found)):
         raise ValueError(f"`{label}` must hold finite times, got {found}")

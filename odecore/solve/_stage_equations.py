@@ -21,6 +21,7 @@ from odecore.solve._newton import (
     iterate,
     typical_sizes,
 )
+from odecore.solve._one_sided import OneSided
 from odecore.solve._stage_inverse import (
     Decoupled,
     Dense,
@@ -175,6 +176,7 @@ class StageEquations:
     def _jacobian(self, t: float, Y: Any) -> Any:
         given = self.options.jacobian
         if given is not None:
+            t = self.fun.time(t) if isinstance(self.fun, OneSided) else t
             found, n = constant(given(t, self._unpack(Y))), Y.shape[0]
             if not is_array_api_obj(found):
                 raise TypeError(

@@ -17,6 +17,7 @@ from odecore._array import (
     is_like,
     largest,
     namespace,
+    require_broadcasts,
     require_real,
 )
 
@@ -132,8 +133,10 @@ class Structure:
         xp = namespace(like)
         like = xp.abs(constant(like))  # real
         parts = []
-        for leaf, tolerance in zip(leaves, found, strict=True):
+        paths = _paths(self.template, label)
+        for leaf, tolerance, path in zip(leaves, found, paths, strict=True):
             require_real(tolerance, label)
+            require_broadcasts(path, tolerance, leaf.shape)
             array = tolerance if is_like(tolerance, like) else constant_like(tolerance, like)
             parts.append(xp.reshape(xp.broadcast_to(array, leaf.shape), (-1,)))
         return xp.concat(parts)

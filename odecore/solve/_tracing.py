@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-__all__ = ["explaining_tracing", "is_tracing"]
+from odecore._array import is_readable
+
+__all__ = ["explaining_tracing", "is_tracing", "require_read"]
 
 JAXS = {"ConcretizationTypeError", "TracerArrayConversionError", "TracerIntegerConversionError"}
 
@@ -24,8 +27,17 @@ def explaining_tracing() -> Iterator[None]:
         if not is_tracing(error):
             raise
         raise TypeError(
-            "adaptive steps, Newton's method and events read values, which jax's transformations "
-            "(jit, grad, vmap) do not allow, or `fun` reads them: give `steps` to an explicit "
-            "method of `solve_ivp`, and no events, or take `odecore.solve.adaptive_leap`, whose "
-            "loop jax compiles"
+            "adaptive steps, Newton's method, events and dense output read values, and numbers in "
+            "options are read, which jax's transformations (jit, grad, vmap) do not allow, or "
+            "`fun` reads them: give `steps` to an explicit method of `solve_ivp`, and no events, "
+            "or take `odecore.solve.adaptive_leap`, whose loop jax compiles"
         ) from error
+
+
+def require_read(label: str, value: Any) -> None:
+    """Raise TypeError for an option that is an array which may not be read."""
+    if not is_readable(value):
+        raise TypeError(
+            f"`{label}` is read, so that it must be a Python number: it can not be an array on an "
+            "accelerator, nor one that jax's transformations trace"
+        )

@@ -73,7 +73,8 @@ class Trajectory:
             Without dense output, or outside the interval that was integrated.
         """
         if self.dense is None:
-            raise ValueError("this trajectory has no dense output; solve with dense=True")
+            none = "" if self.success else f"; without a step ({self.status.name}) there is none"
+            raise ValueError(f"no dense output: it is kept with dense=True{none}")
         return self.dense(t)
 
     def raise_for_status(self) -> None:

@@ -424,3 +424,53 @@ def test_one_entry_that_is_not_finite_is_found_beside_large_ones(dtype, value):
     y0 = np.full(3, np.finfo(dtype).max / 4, dtype)
     found = solve_ivp(field, (0, 1), y0, method="euler", steps=4, throw=False)
     assert found.status is Status.NONFINITE_RHS
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 3), ()])
+def test_no_records_have_their_shape_in_the_strict_standard(shape):
+    def fun(t, y):
+        return -y
+
+    y0 = array_api_strict.ones(shape, dtype=array_api_strict.float64)
+    never = Event(lambda t, y: float(array_api_strict.sum(y)) + 1)
+    for options in ({}, {"steps": 4}):
+        found = solve_ivp(fun, (0, 1), y0, events=never, dense=True, **options)
+        assert found.events[0].y.shape == (0, *shape)
+        assert found([]).shape == (0, *shape)
+        failed = solve_ivp(fun, (0, 1), y0 * float("nan"), throw=False, **options)
+        assert failed.status is Status.NONFINITE_INPUT
+        assert failed.y.shape == (0, *shape)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("terminal", x) for x in (0.5, 1.9, math.nan, math.inf, -1.0, "x", [1])],
+        *[("direction", x) for x in (None, "x", math.nan, [1], np.array([1, 2]))],
+    ],
+)
+def test_attributes_of_events_are_not_rounded(name, value):
+    def event(t, y):
+        return y[0] - 0.5
+
+    setattr(event, name, value)
+    with pytest.raises(ValueError, match=f"`{name}` must be"):
+        solve_ivp(lambda t, y: -y, (0, 1), [1.0], events=event)
+    with pytest.raises(ValueError, match=f"`{name}` must be"):
+        Event(event, **{name: value})
+
+
+def test_attributes_of_events_mean_what_they_do_in_scipy():
+    def ended(terminal, direction):
+        def event(t, y):
+            return y[0] - 0.5
+
+        event.terminal, event.direction = terminal, direction
+        return solve_ivp(lambda t, y: -y, (0, 1), [1.0], events=event).status is Status.EVENT
+
+    assert not ended(None, 0)
+    assert not ended(2.0, 0)
+    for terminal in (True, 1, 1.0, np.True_, np.int64(1), np.float32(1)):
+        assert ended(terminal, 0)
+        assert ended(terminal, -2.5)
+        assert not ended(terminal, np.float64(0.5))

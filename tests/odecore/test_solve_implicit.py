@@ -392,3 +392,50 @@ def test_long_doubles_are_solved_to_their_rounding(name, top, bottom, known, dty
     assert found.y.dtype == dtype
     wanted = (np.longdouble(top) / bottom) ** 4
     np.testing.assert_allclose(found.y[-1], wanted, rtol=known or 32 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("method", ["trapezoidal", "lobatto_iiic4", "kvaerno43"])
+@pytest.mark.parametrize("linear_solver", ["direct", "krylov"])
+def test_a_jacobian_stays_on_its_side_of_a_jump(method, linear_solver):
+    rates = []
+
+    def rate(t):
+        return -1.0 if t < 0.5 else -10.0
+
+    def jacobian(t, y):
+        rates.append((t, rate(t)))
+        return np.array([[rate(t)]])
+
+    steps = {"steps": 4} if method != "kvaerno43" else {}
+    newton = Newton(jacobian=jacobian, linear_solver=linear_solver)
+    options = {"method": method, "jump_at": [0.5], **steps}
+    found = solve_ivp(lambda t, y: rate(t) * y, (0, 1), [1.0], newton=newton, **options)
+    plain = solve_ivp(lambda t, y: rate(t) * y, (0, 1), [1.0], **options)
+    np.testing.assert_allclose(found.y[-1], plain.y[-1], rtol=1e-6)
+    assert rates
+    assert all(t != 0.5 for t, _ in rates)
+    # Linear on each side: one correction is exact, and the second one sees that.
+    if linear_solver == "direct" and steps:
+        assert found.statistics.newton <= 8
+
+
+@pytest.mark.parametrize("method", ["trapezoidal", "radau_iia3"])
+def test_gradients_with_a_jacobian_that_jumps_are_those_without(method):
+    torch = pytest.importorskip("torch")
+    gradients = []
+    for exact in (True, False):
+        a = torch.tensor(-1.0, dtype=torch.float64, requires_grad=True)
+
+        def rate(t, a=a):
+            return a if t < 0.5 else 10 * a
+
+        newton = Newton(
+            jacobian=(lambda t, y, rate=rate: rate(t).detach() * torch.eye(1)) if exact else None
+        )
+        found = solve_ivp(
+            lambda t, y, rate=rate: rate(t) * y, (0, 1), torch.ones(1, dtype=torch.float64),
+            method=method, steps=4, jump_at=[0.5], newton=newton,
+        )  # fmt: skip
+        found.y[-1, 0].backward()
+        gradients.append(float(a.grad))
+    assert gradients[0] == pytest.approx(gradients[1], rel=1e-6)

@@ -102,6 +102,21 @@ def test_bounds_of_the_step_hold_in_a_leap(backward):
         np.testing.assert_allclose(leaps.y, plain.y, rtol=1e-9)
 
 
+@pytest.mark.parametrize("span", [(0.0, 1.0), (10.0, 11.0), (11.0, 10.0)])
+def test_a_leap_forces_the_smallest_steps_wherever_times_are(span):
+    def fun(t, y):
+        return np.cos(50 * t) - 5 * y * (span[1] - span[0])
+
+    options = {"min_step": 0.01, "rtol": 1e-10, "atol": 1e-12}
+    plain = solve_ivp(fun, span, np.zeros(1), t_eval=[span[1]], **options)
+    calls = []
+    kernels = kernels_of("dopri5", np.zeros(1), calls)
+    leaps = solve_ivp(fun, span, np.zeros(1), t_eval=[span[1]], kernels=kernels, **options)
+    assert len(calls) == 1
+    assert leaps.statistics == plain.statistics
+    assert plain.statistics.forced >= 90
+
+
 @pytest.mark.parametrize("begins", [False, True])
 @pytest.mark.parametrize(
     ("fun", "options"),

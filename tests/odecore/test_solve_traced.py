@@ -1,0 +1,82 @@
+"""What jax traces is a solve's when it need not be read, and refused in plain words where it is."""
+
+import math
+
+import numpy as np
+import pytest
+
+from odecore.solve import solve_ivp, solve_per_sample
+
+jax = pytest.importorskip("jax")
+
+
+def fun(t, y):
+    return -y
+
+
+CASES = {
+    "grid": {"grid": "grid"},
+    "jump_at": {"jump_at": "inside", "steps": 4},
+    "jump_at, adaptive": {"jump_at": "inside"},
+    "step_at": {"step_at": "inside"},
+    "rtol": {"rtol": "number"},
+    "atol": {"atol": "number"},
+    "atol of each entry": {"atol": "numbers"},
+    "step_size": {"step_size": "number"},
+    "first_step": {"first_step": "number"},
+    "min_step": {"min_step": "number"},
+    "max_step": {"max_step": "number"},
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_options_that_are_traced_are_refused(name):
+    def end(x):
+        traced = {
+            "number": x,
+            "numbers": x * np.ones(2),
+            "inside": [x],
+            "grid": jax.numpy.asarray([0, x, 1]),
+        }
+        options = {key: traced.get(value, value) for key, value in CASES[name].items()}
+        return solve_ivp(fun, (0.0, 1.0), np.ones(2), **options).y[-1]
+
+    with pytest.raises(TypeError, match=r"jax's transformations"):
+        jax.jit(end)(0.5)
+    assert end(0.5).shape == (2,)
+
+
+@pytest.mark.parametrize("option", ["rtol", "first_step", "max_step"])
+def test_options_of_samples_that_are_traced_are_refused(option):
+    with pytest.raises(TypeError, match=r"jax's transformations"):
+        jax.jit(lambda x: solve_per_sample(fun, (0.0, 1.0), np.ones((2, 1)), **{option: x}).y)(0.1)
+
+
+@pytest.mark.parametrize("t_eval", [[0.2, 0.5], [0.0, 0.5], [0.5]])
+def test_outputs_with_other_ends_than_traced_times_are_refused(t_eval):
+    y0 = jax.numpy.ones(2)
+    with pytest.raises(ValueError, match=r"`t_eval` .* where .*can not be read"):
+        jax.jit(lambda t: solve_ivp(fun, (0.0, t), y0, t_eval=t_eval, steps=5).y)(1.0)
+    with pytest.raises(ValueError, match=r"`t_eval` .* where .*can not be read"):
+        jax.jit(lambda t: solve_ivp(fun, (0.0, t), y0, t_eval=[0.2, t], steps=5).y)(1.0)
+    with pytest.raises(ValueError, match=r"`t_eval` .* where .*can not be read"):
+        jax.jit(lambda t: solve_ivp(fun, (0.0, t), y0, t_eval=[t], steps=5).y)(1.0)
+    solve = jax.jit(lambda t: solve_ivp(fun, (0.0, t), y0, t_eval=[0.0, 0.5, t], steps=5).y)
+    np.testing.assert_allclose(solve(1.0)[:, 0], np.exp([0, -0.5, -1]), rtol=1e-5)
+
+
+def test_dense_output_at_times_that_can_not_be_read():
+    found = solve_ivp(fun, (0.0, 1.0), np.ones(1), dense=True)
+    for times in (0.5, np.array([0.25, 0.5])):
+        with pytest.raises(TypeError, match=r"dense output.*jax's transformations"):
+            jax.jit(found.dense)(times)
+    assert found(jax.numpy.asarray(0.5))[0] == pytest.approx(math.exp(-0.5), rel=1e-5)
+
+
+def test_dense_output_at_times_that_want_gradients():
+    torch = pytest.importorskip("torch")
+    found = solve_ivp(fun, (0.0, 1.0), np.ones(1), dense=True)
+    times = torch.tensor([0.5], requires_grad=True)
+    with pytest.raises(TypeError, match=r"no gradient: give `t.detach\(\)`"):
+        found(times)
+    assert found(times.detach())[0, 0] == pytest.approx(math.exp(-0.5), rel=1e-5)
