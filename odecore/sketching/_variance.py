@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from odecore._array import constant, is_readable, limits, namespace
-from odecore.sketching._moments import matrices, unit_scaled
+from odecore.sketching._moments import matrices, scaled_back, unit_scaled
 from odecore.sketching._sketch import Sketch
 
 __all__ = ["variance"]
@@ -53,12 +53,12 @@ def variance(sketch: Sketch, X: Any, Y: Any, /) -> Any:
     0.5
     """
     X, Y = matrices(X, Y)
-    (X, x_scale), (Y, y_scale) = unit_scaled(X), unit_scaled(Y)
+    (X, x_exponent), (Y, y_exponent) = unit_scaled(X), unit_scaled(Y)
     found = sketch.variance(X, Y)
     _check(found, sketch, X, Y)
     # Rounding may leave a variance of zero slightly negative.
     found = namespace(X, Y).where(found > 0, found, 0 * found)
-    return found * (x_scale * y_scale) ** 2
+    return scaled_back(found, x_exponent + y_exponent)
 
 
 def _check(found: Any, sketch: Sketch, X: Any, Y: Any) -> None:
@@ -76,7 +76,7 @@ def _check(found: Any, sketch: Sketch, X: Any, Y: Any) -> None:
     largest = X.shape[0] * float(xp.sum(X * X)) * float(xp.sum(Y * Y))
     if not value >= -1000 * float(limits(X).eps) * largest:
         raise ValueError(
-            f"{name} must not be negative, got {value:.6g} for matrices in the unit of their "
-            "largest entries; correct the formula; "
+            f"{name} must not be negative, got {value:.6g} where B ||X||^2 ||Y||^2 is "
+            f"{largest:.6g}; correct the formula; "
             "odecore.testing.assert_sketch compares it with draws"
         )

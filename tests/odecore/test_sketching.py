@@ -203,6 +203,18 @@ def test_scales_that_overflow_fourth_powers(kind, rng):
         np.testing.assert_allclose(*estimates, rtol=0, atol=1e-4 * np.abs(estimates[1]).max())
 
 
+@pytest.mark.parametrize("xp", ["numpy", "torch"], indirect=True)
+def test_nothing_but_the_result_overflows(xp, array, dtype):
+    sketch, size = CountSketch(4), {"float32": 1e10, "float64": 1e80}[dtype]
+    equal = array(np.full((4, 2), size))
+    assert float(variance(UniformRows(2), equal, equal)) == 0
+    assert float(minibatch_variance(equal, equal)) == 0
+    x, y = array(np.eye(4) * size**2), array(np.eye(4) / size**2)
+    assert float(variance(sketch, x, y)) == float(variance(sketch, np.eye(4), np.eye(4)))
+    x, y = (array(np.asarray(A)[:, None]) for A in ([size, 1, 0, 0], [0, 1, size, 0]))
+    assert float(minibatch_variance(x, y)) == pytest.approx(1, rel=1e-5)
+
+
 def half_precision(values):
     """The same numbers in half precision of each library that has one."""
     values = np.asarray(values, dtype=np.float16)
