@@ -53,16 +53,17 @@ class Masked:
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw for the rows that are in."""
         if not self.keep.any():
-            return Draw(self._inside, np.ones(0))
-        draw = self.sketch.draw(self._inside(X), None if Y is None else self._inside(Y), rng)
-        return Draw(lambda X: draw.compress(self._inside(X)), draw.weights)
+            return Draw(self.inside, np.ones(0))
+        draw = self.sketch.draw(self.inside(X), None if Y is None else self.inside(Y), rng)
+        return Draw(lambda X: draw.compress(self.inside(X)), draw.weights)
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
-        X, Y = self._inside(X), self._inside(Y)
+        X, Y = self.inside(X), self.inside(Y)
         return self.sketch.variance(X, Y) if self.keep.any() else constant_like(0.0, X)
 
-    def _inside(self, X: Any) -> Any:
+    def inside(self, X: Any) -> Any:
+        """The rows that are in."""
         require_entries(self.keep, X.shape[0], "keep")
         return take_rows(X, np.flatnonzero(self.keep))
 
@@ -103,13 +104,14 @@ class Weighted:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw for the scaled rows."""
-        draw = self.sketch.draw(self._inside(X), None if Y is None else self._inside(Y), rng)
-        return Draw(lambda X: draw.compress(self._inside(X)), draw.weights)
+        draw = self.sketch.draw(self.inside(X), None if Y is None else self.inside(Y), rng)
+        return Draw(lambda X: draw.compress(self.inside(X)), draw.weights)
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
-        return self.sketch.variance(self._inside(X), self._inside(Y))
+        return self.sketch.variance(self.inside(X), self.inside(Y))
 
-    def _inside(self, X: Any) -> Any:
+    def inside(self, X: Any) -> Any:
+        """The rows times sqrt(w)."""
         require_entries(self.weights, X.shape[0], "weights")
         return constant_like(np.sqrt(self.weights)[:, None], X) * X

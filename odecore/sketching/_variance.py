@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import Any
+
+import numpy as np
 
 from odecore._array import constant, is_readable, limits, namespace
 from odecore.sketching._moments import matrices, scaled_back, unit_scaled
+from odecore.sketching._reweighting import Masked, Weighted
 from odecore.sketching._sketch import Sketch
 
 __all__ = ["variance"]
@@ -53,12 +57,28 @@ def variance(sketch: Sketch, X: Any, Y: Any, /) -> Any:
     0.5
     """
     X, Y = matrices(X, Y)
-    (X, x_exponent), (Y, y_exponent) = unit_scaled(X), unit_scaled(Y)
+    sketch, X, Y, exponent = _unit_scaled(sketch, X, Y)
     found = sketch.variance(X, Y)
     _check(found, sketch, X, Y)
     # Rounding may leave a variance of zero slightly negative.
     found = namespace(X, Y).where(found > 0, found, 0 * found)
-    return scaled_back(found, x_exponent + y_exponent)
+    return scaled_back(found, exponent)
+
+
+def _unit_scaled(sketch: Sketch, X: Any, Y: Any) -> tuple[Sketch, Any, Any, Any]:
+    """The same variance over 4^e: weights and masks that are outside applied, factors scaled."""
+    (X, x_exponent), (Y, y_exponent) = unit_scaled(X), unit_scaled(Y)
+    exponent = x_exponent + y_exponent
+    if type(sketch) is Weighted:
+        more = int(np.frexp(sketch.weights.max(initial=0.0))[1])
+        unit = Weighted(sketch.sketch, np.ldexp(sketch.weights, -more))
+        X, Y, exponent = unit.inside(X), unit.inside(Y), exponent + more
+    elif type(sketch) is Masked and sketch.keep.any():
+        X, Y = sketch.inside(X), sketch.inside(Y)
+    else:
+        return sketch, X, Y, exponent
+    sketch, X, Y, more = _unit_scaled(sketch.sketch, X, Y)
+    return sketch, X, Y, exponent + more
 
 
 def _check(found: Any, sketch: Sketch, X: Any, Y: Any) -> None:
@@ -72,9 +92,14 @@ def _check(found: Any, sketch: Sketch, X: Any, Y: Any) -> None:
     if not is_readable(X) or not is_readable(Y):
         return
     X, Y, value, xp = constant(X), constant(Y), float(constant(found)), namespace(X)
+    if isnan(value):
+        raise ValueError(
+            f"{name} must be a number, got NaN; look in the formula for 0/0 or a difference of "
+            "infinite terms"
+        )
     # Formulas are differences of terms up to ||X||^2 ||Y||^2, or B times it, in units of rounding.
     largest = X.shape[0] * float(xp.sum(X * X)) * float(xp.sum(Y * Y))
-    if not value >= -1000 * float(limits(X).eps) * largest:
+    if value < -1000 * float(limits(X).eps) * largest:
         raise ValueError(
             f"{name} must not be negative, got {value:.6g} where B ||X||^2 ||Y||^2 is "
             f"{largest:.6g}; correct the formula; "

@@ -215,6 +215,20 @@ def test_nothing_but_the_result_overflows(xp, array, dtype):
     assert float(minibatch_variance(x, y)) == pytest.approx(1, rel=1e-5)
 
 
+@pytest.mark.parametrize("weight", [1e-300, 1e-24, 1e-22, 1e25, 1e200])
+def test_weights_of_any_scale(weight, rng):
+    X, Y = data(rng)
+    sketch, weights = UniformRows(6), np.where(np.arange(ROWS) % 2, weight, weight / 3)
+    wanted = pytest.approx(float(variance(Weighted(sketch, weights / weight), X, Y)), rel=1e-4)
+    assert float(variance(Weighted(sketch, weights), X / weight, Y)) == wanted
+    half = X.astype(np.float32), Y.astype(np.float32)
+    if 1e-30 < weight < 1e30:
+        x = (X / weight).astype(np.float32)
+        assert float(variance(Weighted(sketch, weights), x, half[1])) == wanted
+    inverse = Masked(Weighted(sketch, np.full(ROWS, 1 / weight)), np.ones(ROWS, dtype=bool))
+    assert float(variance(Weighted(inverse, weights), *half)) == wanted
+
+
 def half_precision(values):
     """The same numbers in half precision of each library that has one."""
     values = np.asarray(values, dtype=np.float16)
@@ -417,6 +431,7 @@ def run(sketch, X=ONES, Y=ONES):
         (lambda: run(Masked(UniformRows(1), [True])), ValueError, "each of the 4 rows, got 1"),
         (lambda: Weighted(UniformRows(1), [1, -2]), ValueError, "`weights` must be"),
         (lambda: run(Weighted(UniformRows(1), [1.0])), ValueError, "each of the 4 rows, got 1"),
+        (lambda: variance(Weighted(GaussianSketch(1), []), ONES, ONES), ValueError, "rows, got 0"),
         (lambda: Centred(UniformRows(1), [0.5]), ValueError, "one integer or text id"),
         (lambda: run(Centred(UniformRows(1), [1])), ValueError, "each of the 4 rows, got 1"),
         (lambda: Centred(Masked(UniformRows(1), [True])), TypeError, r"Masked\(Centred"),
