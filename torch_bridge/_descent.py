@@ -151,6 +151,7 @@ class EquiangularDescent:
                 "first, or give `step` a closure"
             )
         rows, self._pending = self._pending, None
+        rows.rescale(self._scale())  # that of now, which the scaler's step divides by
         found = combine(rows, scaler=self.scaler, **self._options)  # type: ignore[arg-type]
         self._combined = rows, found
         return found
@@ -209,20 +210,21 @@ class EquiangularDescent:
         formed: bool,
     ) -> Rows:
         parameters, own = self._parameters()
-        scale = 1.0
         if self.scaler is not None:
             scalars = [self.scaler.scale(loss) for loss in scalars]
-            scale = float(self.scaler.get_scale())
         return objective_rows(
             scalars,
             parameters,
             own,
             shared=shared,
             chunk=self._chunk,
-            scale=scale,
+            scale=self._scale(),
             retain_graph=retain_graph,
             formed=formed,
         )
+
+    def _scale(self) -> float:
+        return 1.0 if self.scaler is None else float(self.scaler.get_scale())
 
     def _step_evaluating(self, closure: Losses, before: list[Tensor]) -> None:
         """Let the optimizer evaluate; undo a step of LBFGS that fails in a later evaluation."""

@@ -86,6 +86,12 @@ class Rows:
         for i, (mine, theirs) in enumerate(zip(self.gradients, other.gradients, strict=True)):
             self.gradients[i] = tuple(_sum(a, b, factor) for a, b in zip(mine, theirs, strict=True))
 
+    def rescale(self, scale: float) -> None:
+        """To losses that are multiplied by this."""
+        if scale != self.scale:
+            factor, self.scale = scale / self.scale, scale
+            self.gradients = [tuple(_sum(None, g, factor) for g in row) for row in self.gradients]
+
     def synchronize(self) -> None:
         """Average over the processes, where there are several; one reduction for a parameter."""
         count = processes()

@@ -467,6 +467,21 @@ def test_a_gradient_scaler_skips_what_overflows():
     np.testing.assert_allclose(found.expected, found.decrease, rtol=1e-4)
 
 
+@pytest.mark.parametrize("scales", [(1024.0, 2.0), (2.0, 2.0), (4.0, 1024.0)])
+def test_the_scale_may_change_while_gradients_accumulate(scales):
+    steps = []
+    for changes in ((4.0, 4.0), scales):
+        x = torch.tensor([3.0, 1.0], requires_grad=True)
+        scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+        descent = EquiangularDescent(torch.optim.SGD([x], lr=0.1), scaler=scaler, report=True)
+        for scale in changes:
+            descent.backward([x[0] ** 2, 100 * x[1] ** 2])
+            scaler.update(new_scale=scale)
+        steps.append((descent.step().expected, x.tolist()))
+    np.testing.assert_allclose(steps[1][0], steps[0][0], rtol=1e-6)
+    np.testing.assert_allclose(steps[1][1], steps[0][1], rtol=1e-6)
+
+
 def test_autocast():
     model = Tasks(torch.float32)
     with torch.autocast("cpu", dtype=torch.bfloat16):
