@@ -10,7 +10,15 @@ from torch import Tensor
 
 from odecore.directions import EquiangularWeights
 from odecore.errors import NonfiniteGradientError
-from torch_bridge._objective_rows import Rows, averaged, checked_losses, marked, processes, wanted
+from torch_bridge._objective_rows import (
+    Rows,
+    averaged,
+    checked_losses,
+    listed_tensors,
+    marked,
+    processes,
+    wanted,
+)
 from torch_bridge._objectives import (
     OnZero,
     Scaling,
@@ -101,7 +109,7 @@ class EquiangularDescent:
             raise TypeError(
                 f"`optimizer` must be a torch.optim.Optimizer, got {type(optimizer).__name__}"
             )
-        self._task_specific = tuple(task_specific)
+        self._task_specific = listed_tensors(task_specific, "task_specific")
         check_options(chunk, scaling, on_zero)
         if isinstance(optimizer, torch.optim.LBFGS):
             _require_no_own(optimizer, self._task_specific)

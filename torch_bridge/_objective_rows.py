@@ -22,6 +22,7 @@ __all__ = [
     "checked_losses",
     "differentiated",
     "gramian_of",
+    "listed_tensors",
     "marked",
     "naming_cause",
     "processes",
@@ -176,9 +177,19 @@ def averaged(losses: Iterable[Tensor], *, synchronize: bool) -> list[Tensor]:
     return list(total / count)
 
 
+def listed_tensors(tensors: Iterable[Tensor], label: str) -> tuple[Tensor, ...]:
+    """What is listed; a tensor is no list of tensors, though its rows can be gone through."""
+    if isinstance(tensors, Tensor) or not isinstance(tensors, Iterable):
+        raise TypeError(
+            f"`{label}` must be a list of tensors, got {type(tensors).__name__}; give a list, as "
+            "in [weight] or list(module.parameters())"
+        )
+    return tuple(tensors)
+
+
 def wanted(parameters: Iterable[Tensor], label: str = "parameters") -> tuple[Tensor, ...]:
     """Those that require a gradient, each once."""
-    listed = tuple(parameters)
+    listed = listed_tensors(parameters, label)
     for p in listed:
         if not isinstance(p, Tensor):
             raise TypeError(f"`{label}` must hold tensors, got {type(p).__name__}")

@@ -104,7 +104,7 @@ def equiangular_backward(
     odecore.errors.FreedGraphError
         If the graph of a loss was freed by an earlier pass.
     TypeError
-        If a parameter is not a tensor.
+        If parameters are no list of tensors, as a single tensor is not.
 
     Notes
     -----

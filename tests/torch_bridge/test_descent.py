@@ -148,6 +148,19 @@ def test_bad_arguments_are_refused(case):
         call()
 
 
+@pytest.mark.parametrize("name", ["parameters", "task_specific"])
+def test_a_tensor_is_no_list_of_parameters(name):
+    model = Tasks()
+    weight, trunk = model.heads[0].weight, list(model.trunk.parameters())
+    for one in (weight, None):
+        with pytest.raises(TypeError, match=f"`{name}` must be a list of tensors.*give a list"):
+            equiangular_backward(model.losses()[1], **{"parameters": trunk, name: one})
+    if name == "task_specific":
+        with pytest.raises(TypeError, match="`task_specific` must be a list of tensors"):
+            EquiangularDescent(torch.optim.SGD(trunk, lr=0.1), task_specific=weight)
+    assert all(p.grad is None for p in model.parameters())
+
+
 def test_the_features_must_be_the_features():
     x = torch.ones(2, requires_grad=True)
     z, other = 2 * x, 3 * x
