@@ -64,7 +64,7 @@ class EquiangularDescent:
         Takes the steps; learning-rate schedulers and checkpoints belong to it.
     task_specific : iterable of Tensor, optional
         Parameters of the optimizer that belong to one loss each and get its plain gradient. All
-        others share the direction.
+        others share the direction. Groups may be added to the optimizer before they are used.
     scaling, on_zero, chunk, scaler, synchronize : optional
         As for `equiangular_backward`. With a scaler, `step` also steps and updates the scaler.
     report : bool, optional
@@ -307,11 +307,19 @@ class EquiangularDescent:
     def _parameters(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """What shares the direction and what does not, as the optimizer is now."""
         every = [p for group in self.optimizer.param_groups for p in group["params"]]
-        own = {id(p) for p in self._task_specific}
-        parameters = wanted(p for p in every if id(p) not in own)
+        given = {id(p) for p in self._task_specific}
+        parameters = wanted(p for p in every if id(p) not in given)
         if not parameters:
             raise ValueError("the optimizer must hold a shared parameter that requires a gradient")
-        return parameters, own_parameters(self._task_specific, parameters)
+        own, held = own_parameters(self._task_specific, parameters), {id(p) for p in every}
+        missing = [tuple(p.shape) for p in own if id(p) not in held]
+        if missing:
+            raise ValueError(
+                "`task_specific` parameters must be parameters of the optimizer, which does not "
+                f"hold those of shapes {missing} and would never step them: add them to it, as by "
+                "`add_param_group`, or leave them out"
+            )
+        return parameters, own
 
     def _both(self) -> tuple[Tensor, ...]:
         parameters, own = self._parameters()

@@ -161,6 +161,21 @@ def test_a_tensor_is_no_list_of_parameters(name):
     assert all(p.grad is None for p in model.parameters())
 
 
+def test_the_optimizer_must_hold_what_belongs_to_one_loss():
+    model = Tasks()
+    optimizer = torch.optim.SGD(model.trunk.parameters(), lr=0.1)
+    descent = EquiangularDescent(optimizer, task_specific=model.heads.parameters())
+    with pytest.raises(
+        ValueError, match=r"does not hold those of shapes \[\(2, 5\).*add_param_group"
+    ):
+        descent.step(lambda: model.losses()[1])
+    assert all(p.grad is None for p in model.parameters())
+    optimizer.add_param_group({"params": list(model.heads.parameters())})
+    before = model.heads[0].weight.detach().clone()
+    descent.step(lambda: model.losses()[1])
+    assert not torch.equal(before, model.heads[0].weight)
+
+
 def test_the_features_must_be_the_features():
     x = torch.ones(2, requires_grad=True)
     z, other = 2 * x, 3 * x
