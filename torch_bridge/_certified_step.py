@@ -149,14 +149,15 @@ def _naming_buffers() -> Iterator[None]:
         raise ValueError(
             "`losses` must not change tensors besides their results, as BatchNorm in training "
             "changes its running statistics; call eval(), or set track_running_stats=False, or "
-            "give torch.func.functional_call copies of the buffers too"
+            "give torch.func.functional_call copies of the buffers too; of the parameters, write "
+            "to copies"
         ) from error
 
 
 def _aligned(
     parameters: Any, direction: Any
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], TreeSpec]:
-    """Parameters and direction as tuples of tensors of equal shapes."""
+    """Copies of parameters and direction, which losses may write to, as tuples of equal shapes."""
     x, spec = tree_flatten(parameters)
     if not x:
         raise ValueError("`parameters` must hold at least one tensor, got none")
@@ -183,7 +184,7 @@ def _aligned(
                 "`direction` must have the structure and shapes of `parameters`, "
                 f"{[tuple(p.shape) for p in x]}; got {[s and tuple(s) for s in shapes]}"
             )
-    return tuple(p.detach() for p in x), tuple(v.detach() for v in d), spec
+    return tuple(p.detach().clone() for p in x), tuple(v.detach().clone() for v in d), spec
 
 
 def _stacked(losses: Sequence[Tensor] | Tensor) -> Tensor:

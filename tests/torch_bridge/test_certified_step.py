@@ -206,3 +206,10 @@ def test_a_module_that_changes_its_buffers_is_refused():
     assert all(torch.equal(b, before[k]) for k, b in model.named_buffers())
     model.eval()
     assert certified_step(losses, start, largest=0.1).step > 0
+
+
+def test_losses_that_write_in_place_change_nothing_of_the_caller():
+    x, d = torch.ones(2), torch.tensor([3.0, 2.0])
+    with pytest.raises(ValueError, match=r"must not change tensors.*write to copies"):
+        certified_step(lambda p: [p.mul_(2).sum()], x, d, largest=1.0)
+    assert (x.tolist(), d.tolist()) == ([1, 1], [3, 2])
