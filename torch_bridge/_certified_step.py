@@ -20,6 +20,7 @@ __all__ = ["StepCertificate", "certified_step"]
 
 Vector = NDArray[np.float64]
 SUFFICIENT = 0.25  # of the first-order decrease; half the limit gives a half of it to quadratics
+HALVINGS = 100  # for losses that are 0 at a kink, where no rounding ends the search
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ def certified_step(
     from the lesser of `largest` and half the limit, where a quadratic falls by at least half of its
     first-order decrease, it is halved until every loss falls by a quarter of its own: the rule of
     Armijo for several objectives, Fliege and Svaiter, Math. Methods Oper. Res. 51 (2000), 479, with
-    beta = 1/4. Where a quarter is less than rounding of the loss, none is found and `step` is 0.
+    beta = 1/4. Where a quarter is less than rounding of the loss, and after 100 tries, none is
+    found and `step` is 0.
 
     Examples
     --------
@@ -129,10 +131,12 @@ def certified_step(
         _check_finite(values, rates, curvatures)
         limit = _limit(rates, curvatures)
         step = min(largest, limit / 2)
-        while (SUFFICIENT * step * rates > eps * np.abs(values)).all():
+        for _ in range(HALVINGS):
+            if not (SUFFICIENT * step * rates > eps * np.abs(values)).all():
+                break
             moved = values_at(*(p - step * v for p, v in zip(x, d, strict=True)))
             decreases = values - moved.cpu().double().numpy()
-            if (decreases >= SUFFICIENT * step * rates).all():
+            if np.isfinite(decreases).all() and (decreases >= SUFFICIENT * step * rates).all():
                 return StepCertificate(step, limit, rates, curvatures, decreases)
             step /= 2
     return StepCertificate(0.0, limit, rates, curvatures, np.zeros_like(values))

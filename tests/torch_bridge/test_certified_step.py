@@ -213,3 +213,13 @@ def test_losses_that_write_in_place_change_nothing_of_the_caller():
     with pytest.raises(ValueError, match=r"must not change tensors.*write to copies"):
         certified_step(lambda p: [p.mul_(2).sum()], x, d, largest=1.0)
     assert (x.tolist(), d.tolist()) == ([1, 1], [3, 2])
+
+
+def test_at_a_kink_where_a_loss_is_zero_the_search_ends():
+    calls = []
+    losses = lambda y: [calls.append(y) or y.clamp(min=0).sum()]  # noqa: E731
+    found = certified_step(losses, torch.zeros(2), torch.ones(2), largest=1.0)
+    assert (found.rates.tolist(), found.step, found.decreases.tolist()) == ([2], 0, [0])
+    assert len(calls) <= 101
+    far = certified_step(lambda y: [y.sinh().sum()], torch.zeros(2), torch.ones(2), largest=1e20)
+    assert 0 < far.step < 100  # a loss that is 0 but falls
