@@ -202,7 +202,12 @@ def wanted(parameters: Iterable[Tensor], label: str = "parameters") -> tuple[Ten
 
 
 def checked_losses(losses: Iterable[Tensor]) -> list[Tensor]:
-    """Scalars with a history that shows its parameters, at least one."""
+    """Real scalars with a history that shows its parameters, at least one."""
+    if not isinstance(losses, Iterable) or (isinstance(losses, Tensor) and losses.ndim == 0):
+        raise TypeError(
+            f"`losses` must be a list of scalar tensors, got one {type(losses).__name__}; give "
+            "each loss for itself, [first, second], not their sum"
+        )
     listed = list(losses)
     if not listed:
         raise ValueError("`losses` must hold at least one loss, got none")
@@ -214,6 +219,11 @@ def checked_losses(losses: Iterable[Tensor]) -> list[Tensor]:
             raise ValueError(
                 "`losses` must hold scalar tensors that depend on the parameters; losses"
                 f"[{i}] is {found} with requires_grad={getattr(loss, 'requires_grad', False)}"
+            )
+        if loss.is_complex():
+            raise TypeError(
+                f"`losses` must be real, as what is to fall is; losses[{i}] is {loss.dtype}: give "
+                "its real part, or its absolute value"
             )
     if hides_leaves(listed):
         raise ValueError(

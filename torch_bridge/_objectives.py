@@ -104,7 +104,8 @@ def equiangular_backward(
     odecore.errors.FreedGraphError
         If the graph of a loss was freed by an earlier pass.
     TypeError
-        If parameters are no list of tensors, as a single tensor is not.
+        If parameters are no list of tensors, as a single tensor is not, or losses no list of real
+        ones.
 
     Notes
     -----

@@ -176,6 +176,22 @@ def test_the_optimizer_must_hold_what_belongs_to_one_loss():
     assert not torch.equal(before, model.heads[0].weight)
 
 
+@pytest.mark.parametrize("chunk", [1, 2])
+def test_losses_are_a_list_of_real_numbers(chunk):
+    w = torch.ones(2, requires_grad=True)
+    for losses, message in (
+        ([w.sum(), (w * 1j).sum()], r"losses\[1\] is torch.complex64: give its real part"),
+        (w.sum(), "got one Tensor; give each loss for itself"),
+        (None, "must be a list of scalar tensors, got one NoneType"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            equiangular_backward(losses, [w], chunk=chunk)
+        descent = EquiangularDescent(torch.optim.SGD([w], lr=0.1), chunk=chunk)
+        with pytest.raises(TypeError, match=message):
+            descent.step(lambda losses=losses: losses)
+    assert w.grad is None
+
+
 def test_the_features_must_be_the_features():
     x = torch.ones(2, requires_grad=True)
     z, other = 2 * x, 3 * x
