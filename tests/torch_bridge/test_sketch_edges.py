@@ -430,6 +430,15 @@ def test_layers_without_outputs_or_of_odd_ratios():
         layer(torch.randn(20, 6))
 
 
+def test_channels_and_strides_that_do_not_fit_are_refused():
+    for layer in (nn.Conv2d(4, 3, 1), SketchedConv2d(4, 3)):
+        with pytest.raises(RuntimeError, match="to have 4 channels, but got 3 channels"):
+            layer(torch.randn(1, 3, 5, 5))
+    for stride in (0, (1, 0), -1):
+        with pytest.raises(ValueError, match="`stride` must be positive, got"):
+            SketchedConv2d(4, 3, stride=stride)
+
+
 def test_dtypes_that_differ_are_refused_as_by_torch():
     layer = SketchedLinear(6, 4, ratio=0.5)
     with pytest.raises(TypeError, match=r"one dtype, got torch\.float16 and torch\.float32"):
