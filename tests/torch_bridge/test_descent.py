@@ -669,6 +669,9 @@ def test_torchjd_aggregators_refuse_what_they_do_not_know():
         EDM()(torch.ones(2, 3, dtype=torch.complex64))
     with pytest.raises(TypeError, match="real"):
         EDMWeighting()(torch.eye(2, dtype=torch.complex64))
+    for made in (EDM(), EDMWeighting()):
+        with pytest.raises(TypeError, match=r"must hold floating-point numbers, got torch.int64"):
+            made(torch.eye(2, dtype=torch.int64))
 
 
 def test_torchjd_aggregators_can_be_pickled():
