@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from odecore._array import as_float64, constant_like
+from odecore._array import as_float64, constant_like, on_host
 from odecore.sketching._segments import require_entries
 from odecore.sketching._sketch import Draw, Sketch, take_rows
 
@@ -41,7 +41,7 @@ class Masked:
     keep: NDArray[np.bool_]
 
     def __post_init__(self) -> None:
-        keep = np.array(self.keep)
+        keep = np.array(on_host(self.keep))
         if keep.ndim != 1 or keep.dtype != np.bool_:
             raise ValueError(
                 f"`keep` must be one bool for each row, got shape {keep.shape} of dtype "

@@ -330,6 +330,16 @@ def test_a_mask_takes_padding_out(rng):
     assert np.all(sketched_product(nothing, X, Y, rng) == 0)
 
 
+def test_masks_and_ids_of_every_array_library(xp, rng):
+    X, Y = data(rng)
+    segments = np.arange(ROWS) % 3
+    keep, ids = (xp.asarray(found.tolist()) for found in (KEEP, segments))
+    np.testing.assert_array_equal(Masked(UniformRows(2), keep).keep, KEEP)
+    np.testing.assert_array_equal(Centred(UniformRows(2), ids).segments, segments)
+    wanted = float(minibatch_variance(X, Y, units=segments))
+    assert float(minibatch_variance(X, Y, units=ids)) == wanted
+
+
 def test_centring_takes_equal_rows_exactly(rng):
     X, Y = np.full((ROWS, 2), 3.0), rng.standard_normal((ROWS, 2))
     np.testing.assert_allclose(sketched_product(Centred(CountSketch(1)), X, Y, rng), X.T @ Y)
