@@ -99,27 +99,34 @@ def matrices(X: Any, Y: Any) -> tuple[Any, Any]:
     return X, Y
 
 
-def unit_scaled(X: Any) -> tuple[Any, Any]:
-    """X / 2^e, whose largest entry is about 2^12, and e; both in float32 at least.
+def unit_scaled(X: Any, room: int = 0) -> tuple[Any, Any]:
+    """X / 2^e, whose largest entry is about 2^room, and e: fourth powers then stay in range.
 
-    Fourth powers are then in range, those of entries smaller by 1e-12 too.
+    Both in float32 at least.
     """
     X = widened(X)
     xp = namespace(X)
     if 0 in X.shape:
         return X, xp.sum(constant(X))
     largest = xp.max(xp.abs(constant(X)))
-    smallest = xp.full_like(largest, 2.0**14 * float(limits(X).smallest_normal))
-    exponent = xp.floor(xp.log2(xp.where(largest > smallest, largest, smallest))) - 12
+    smallest = xp.full_like(largest, 2.0 ** (room + 2) * float(limits(X).smallest_normal))
+    exponent = xp.floor(xp.log2(xp.where(largest > smallest, largest, smallest))) - room
+    # Logarithms of numbers just below a power of 2 are rounded up.
+    exponent = xp.where(exponent > _last(X), _last(X), exponent)
     return X / 2.0**exponent, exponent
 
 
 def scaled_back(found: Any, exponent: Any) -> Any:
     """4^e times what was found, in steps that leave the range only if the result does."""
-    xp, last = namespace(found), float(frexp(limits(found).max)[1] - 2)
+    xp, last = namespace(found), _last(found)
     half = xp.floor(exponent / 2)
     found = found * 4.0 ** (exponent - 2 * half)
     half = xp.where(abs(half) > last, last * xp.sign(half), half)
     for _ in range(4):
         found = found * 2.0**half
     return found
+
+
+def _last(array: Any) -> float:
+    """e of the largest 2^e such that 2^e and 2^-e are normal numbers."""
+    return float(frexp(limits(array).max)[1] - 2)

@@ -52,7 +52,8 @@ def minibatch_variance(X: Any, Y: Any, /, *, units: Any = None) -> Any:
         raise ValueError(
             f"a variance between {of_what} needs at least 2 {of_what}, got 1; take a larger batch"
         )
-    (X, x_exponent), (Y, y_exponent) = unit_scaled(X), unit_scaled(Y)
+    # With room above for the sums, small products of rows do not vanish beside large ones.
+    (X, x_exponent), (Y, y_exponent) = unit_scaled(X, 12), unit_scaled(Y, 12)
     m, n, xp = moments_of(X, Y), len(counts), namespace(X, Y)
     within = m.rowwise
     if n < X.shape[0]:
