@@ -128,5 +128,5 @@ def scaled_back(found: Any, exponent: Any) -> Any:
 
 
 def _last(array: Any) -> float:
-    """e of the largest 2^e such that 2^e and 2^-e are normal numbers."""
+    """The largest e such that 2^e and 2^-e are normal numbers."""
     return float(frexp(limits(array).max)[1] - 2)

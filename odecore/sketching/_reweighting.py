@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from odecore._array import as_float64, constant_like, on_host
 from odecore.sketching._segments import require_entries
-from odecore.sketching._sketch import Draw, Sketch, take_rows
+from odecore.sketching._sketch import Draw, Sketch, require_sketch, take_rows
 
 __all__ = ["Masked", "Weighted"]
 
@@ -41,6 +41,7 @@ class Masked:
     keep: NDArray[np.bool_]
 
     def __post_init__(self) -> None:
+        require_sketch(self.sketch)
         keep = np.array(on_host(self.keep))
         if keep.ndim != 1 or keep.dtype != np.bool_:
             raise ValueError(
@@ -93,6 +94,7 @@ class Weighted:
     weights: NDArray[np.float64]
 
     def __post_init__(self) -> None:
+        require_sketch(self.sketch)
         weights = as_float64(self.weights, "weights")
         if weights.ndim != 1 or not np.all(np.isfinite(weights)) or not np.all(weights >= 0):
             raise ValueError(

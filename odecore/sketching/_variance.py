@@ -10,7 +10,7 @@ import numpy as np
 from odecore._array import constant, is_readable, limits, namespace
 from odecore.sketching._moments import matrices, scaled_back, unit_scaled
 from odecore.sketching._reweighting import Masked, Weighted
-from odecore.sketching._sketch import Sketch
+from odecore.sketching._sketch import Sketch, require_sketch
 
 __all__ = ["variance"]
 
@@ -33,7 +33,7 @@ def variance(sketch: Sketch, X: Any, Y: Any, /) -> Any:
     Raises
     ------
     TypeError
-        If the arrays do not hold real floating-point numbers.
+        If `sketch` is none, or the arrays do not hold real floating-point numbers.
     ValueError
         If they are not finite matrices with the same positive number of rows, the sketch does not
         fit them, or its formula gives no single number, or one that is negative beyond rounding.
@@ -43,6 +43,7 @@ def variance(sketch: Sketch, X: Any, Y: Any, /) -> Any:
     Exact up to rounding. Both matrices are scaled by powers of two first, so nothing but the
     result can overflow. In float32 it does from about 3e38, and is 0 below about 1e-45, as when
     the entries of both factors are 1e-15: compare by the scale-free `alignment`, or pass float64.
+    So too for terms below about 1e-45 ||X||^2 ||Y||^2.
 
     Derivatives with respect to X and Y come from the array library for sketches that do not look
     at the data; `ImportanceRows`, `PoissonRows` and `WinnerTakeAllRows` have none.
@@ -56,6 +57,7 @@ def variance(sketch: Sketch, X: Any, Y: Any, /) -> Any:
     >>> float(variance(GaussianSketch(4), np.ones((1, 1)), np.ones((1, 1))))
     0.5
     """
+    require_sketch(sketch)
     X, Y = matrices(X, Y)
     sketch, X, Y, exponent = _unit_scaled(sketch, X, Y)
     found = sketch.variance(X, Y)
@@ -101,7 +103,7 @@ def _check(found: Any, sketch: Sketch, X: Any, Y: Any) -> None:
     largest = X.shape[0] * float(xp.sum(X * X)) * float(xp.sum(Y * Y))
     if value < -1000 * float(limits(X).eps) * largest:
         raise ValueError(
-            f"{name} must not be negative, got {value:.6g} where B ||X||^2 ||Y||^2 is "
-            f"{largest:.6g}; correct the formula; "
+            f"{name} must not be negative, got {value:.6g} for matrices in the unit of their "
+            "largest entries; correct the formula; "
             "odecore.testing.assert_sketch compares it with draws"
         )

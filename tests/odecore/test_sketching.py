@@ -27,6 +27,7 @@ from odecore.sketching import (
     row_products,
     sketched_product,
     squared_rows,
+    unsketched_moments,
     variance,
 )
 from odecore.sketching._bucketing import bucket_sums
@@ -455,6 +456,18 @@ def run(sketch, X=ONES, Y=ONES):
         (lambda: minibatch_variance(ONES[:1], ONES[:1]), ValueError, "at least 2 rows"),
         (lambda: minibatch_variance(ONES, ONES, units=[1] * 4), ValueError, "at least 2 units"),
         (lambda: minibatch_variance(ONES, ONES, units=[1]), ValueError, "each of the 4 rows, got 1"),
+        *(
+            (lambda make=make, sketch=sketch: make(sketch), TypeError, "must be an object with .*, got")
+            for sketch in ("uniform", None, UniformRows)
+            for make in (
+                run, Centred, lambda sketch: variance(sketch, ONES, ONES),
+                lambda sketch: Masked(sketch, [True]), lambda sketch: Weighted(sketch, [1.0]),
+            )
+        ),
+        (
+            lambda: unsketched_moments(CosineSketch(2), moments(ONES, ONES)),
+            TypeError, r"function of the moments, got CosineSketch\(size=2",
+        ),
         (lambda: alignment(ONES, 0 * ONES), ValueError, "zero matrix"),
         (
             lambda: sketched_product(GaussianSketch(2), ONES, ONES, 7),
