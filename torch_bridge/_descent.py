@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass
 
 import torch
@@ -10,15 +10,8 @@ from torch import Tensor
 
 from odecore.directions import EquiangularWeights
 from odecore.errors import NonfiniteGradientError
-from torch_bridge._objective_rows import (
-    Rows,
-    averaged,
-    checked_losses,
-    listed_tensors,
-    marked,
-    processes,
-    wanted,
-)
+from torch_bridge._listed import checked_losses, listed_tensors, wanted
+from torch_bridge._objective_rows import Rows, averaged, marked, processes
 from torch_bridge._objectives import (
     OnZero,
     Scaling,
@@ -110,7 +103,7 @@ class EquiangularDescent:
                 f"`optimizer` must be a torch.optim.Optimizer, got {type(optimizer).__name__}"
             )
         self._task_specific = listed_tensors(task_specific, "task_specific")
-        check_options(chunk, scaling, on_zero)
+        check_options(chunk, scaling, on_zero, scaler)
         if isinstance(optimizer, torch.optim.LBFGS):
             _require_no_own(optimizer, self._task_specific)
             if scaler is not None:
@@ -193,7 +186,7 @@ class EquiangularDescent:
         decrease = None
         if closure is not None:
             with torch.no_grad():
-                after = self._averaged(closure())
+                after = self._averaged(_as_many(closure(), before))
             pairs = zip(before, after, strict=True)
             decrease = tuple(float(a) - float(b) for a, b in pairs)
         return DescentReport(weights, tuple(rows.decrease(moved)), decrease)
@@ -285,7 +278,7 @@ class EquiangularDescent:
         parameters, own = self._parameters()
         _require_no_own(self.optimizer, own)
         with torch.enable_grad():
-            losses = checked_losses(closure())
+            losses = _as_many(checked_losses(closure()), found.weights)
             total = sum(float(w) * x for w, x in zip(found.weights, losses, strict=True))
             grads = torch.autograd.grad(total, parameters, allow_unused=True)
         rows = Rows([grads], parameters, len(parameters))
@@ -324,6 +317,17 @@ class EquiangularDescent:
     def _both(self) -> tuple[Tensor, ...]:
         parameters, own = self._parameters()
         return (*parameters, *own)
+
+
+def _as_many(losses: Iterable[Tensor], before: Sized) -> list[Tensor]:
+    """ValueError unless a later evaluation of the closure gives the losses of the first."""
+    listed = list(losses)
+    if len(listed) != len(before):
+        raise ValueError(
+            "the closure must return as many losses in all evaluations of a step, "
+            f"{len(before)} at first, got {len(listed)}"
+        )
+    return listed
 
 
 def _require_no_own(optimizer: torch.optim.Optimizer, own: tuple[Tensor, ...]) -> None:

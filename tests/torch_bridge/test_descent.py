@@ -412,6 +412,28 @@ def test_wrong_options_are_refused_at_once(options, message):
         EquiangularDescent(optimizer, **options)
 
 
+@pytest.mark.parametrize("scaler", [1024.0, True])
+def test_a_number_is_no_scaler(scaler):
+    p = torch.ones(2, requires_grad=True)
+    with pytest.raises(TypeError, match=r"must be a torch.amp.GradScaler, got"):
+        equiangular_backward([p.sum()], [p], scaler=scaler)
+    with pytest.raises(TypeError, match=r"must be a torch.amp.GradScaler, got"):
+        EquiangularDescent(torch.optim.SGD([p], lr=0.1), scaler=scaler)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.LBFGS])
+def test_a_closure_keeps_the_number_of_its_losses(kind):
+    p, calls = torch.ones(2, requires_grad=True), []
+    descent = EquiangularDescent(kind([p], lr=0.1), report=True)
+
+    def closure():
+        calls.append(1)
+        return [p[0] ** 2, 3 * p[1] ** 4, (p**2).sum()][: 1 + len(calls)]
+
+    with pytest.raises(ValueError, match=r"as many losses in all .* of a step, 2 at first, got 3"):
+        descent.step(closure)
+
+
 def test_micro_batches_accumulate_to_the_direction_of_the_batch():
     model, whole = Tasks(), Tasks()
     descent = EquiangularDescent(torch.optim.SGD(model.parameters(), lr=0.1))
