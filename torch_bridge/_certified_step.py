@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -87,7 +87,7 @@ def certified_step(
         and shapes, it is not given and no parameter has a `.grad`, there is no loss or no
         parameter, or the losses change a buffer, as BatchNorm does in training.
     TypeError
-        If parameters are no real tensors, or losses no real scalars.
+        If parameters or direction are no real tensors, or losses no real scalars.
     odecore.errors.NonfiniteGradientError
         If a loss, its rate or its curvature is not finite; it names the losses.
 
@@ -182,6 +182,10 @@ def _aligned(
         elif isinstance(parameters, dict) and isinstance(direction, dict):
             direction = {k: direction[k] for k in parameters if k in direction}
         d, other = tree_flatten(direction)
+        for v in d:
+            if not isinstance(v, Tensor) or not v.is_floating_point():
+                found = v.dtype if isinstance(v, Tensor) else type(v).__name__
+                raise TypeError(f"`direction` must hold real tensors, got {found}")
         shapes = [getattr(v, "shape", None) for v in d]
         if other != spec or shapes != [p.shape for p in x]:
             raise ValueError(
@@ -193,6 +197,10 @@ def _aligned(
 
 def _stacked(losses: Sequence[Tensor] | Tensor) -> Tensor:
     """Losses as one vector, checked."""
+    if not isinstance(losses, Iterable):
+        raise TypeError(
+            f"`losses` must return scalar tensors, or one vector, got {type(losses).__name__}"
+        )
     listed = list(losses) if not isinstance(losses, Tensor) or losses.ndim else [losses]
     if not listed:
         raise ValueError("`losses` must return at least one loss, got none")

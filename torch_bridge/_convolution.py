@@ -69,7 +69,8 @@ class SketchedConv2d(SketchedModule, nn.Conv2d):
     def forward(self, input: Tensor, rows: RowSketch | None = None) -> Tensor:
         """Apply the layer to (batch, in_channels, H, W); `rows` as for `sketched_linear`."""
         weight, stride = self.weight, tuple(self.stride)
-        fits = input.ndim == 4 and input.shape[1] == weight.shape[1]  # else torch's error is right
+        # Where it does not fit, torch's own error is right.
+        fits = isinstance(input, Tensor) and input.ndim == 4 and input.shape[1] == weight.shape[1]
         if not fits or input.is_complex() or not (self.training and draws(weight)):
             return super().forward(input)
         rows = self.rows_for(
