@@ -193,10 +193,11 @@ def constant_like(values: Any, like: Any, /) -> Any:
 
 
 def on_host(array: Any, /) -> np.ndarray:
-    """The values as a NumPy array of float32, float64 or complex, a view where that is possible."""
+    """The values as a NumPy array, a view where that is possible; half precision as float32."""
     if is_torch_array(array):
         array = array.detach().cpu().resolve_conj()
-        array = array.float().numpy() if limits(array).bits < 32 else array.numpy()
+        half = array.is_floating_point() and limits(array).bits < 32
+        array = array.float().numpy() if half else array.numpy()
     return np.asarray(array)
 
 

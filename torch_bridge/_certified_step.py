@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ __all__ = ["StepCertificate", "certified_step"]
 
 Vector = NDArray[np.float64]
 SUFFICIENT = 0.25  # of the first-order decrease; half the limit gives a half of it to quadratics
+HALVINGS = 100  # for losses that are 0 at a kink, where no rounding ends the search
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def certified_step(
         and shapes, it is not given and no parameter has a `.grad`, there is no loss or no
         parameter, or the losses change a buffer, as BatchNorm does in training.
     TypeError
-        If parameters are no real tensors, or losses no real scalars.
+        If parameters or direction are no real tensors, or losses no real scalars.
     odecore.errors.NonfiniteGradientError
         If a loss, its rate or its curvature is not finite; it names the losses.
 
@@ -99,7 +100,8 @@ def certified_step(
     from the lesser of `largest` and half the limit, where a quadratic falls by at least half of its
     first-order decrease, it is halved until every loss falls by a quarter of its own: the rule of
     Armijo for several objectives, Fliege and Svaiter, Math. Methods Oper. Res. 51 (2000), 479, with
-    beta = 1/4. Where a quarter is less than rounding of the loss, none is found and `step` is 0.
+    beta = 1/4. Where a quarter is less than rounding of the loss, and after 100 tries, none is
+    found and `step` is 0.
 
     Examples
     --------
@@ -129,10 +131,12 @@ def certified_step(
         _check_finite(values, rates, curvatures)
         limit = _limit(rates, curvatures)
         step = min(largest, limit / 2)
-        while (SUFFICIENT * step * rates > eps * np.abs(values)).all():
+        for _ in range(HALVINGS):
+            if not (SUFFICIENT * step * rates > eps * np.abs(values)).all():
+                break
             moved = values_at(*(p - step * v for p, v in zip(x, d, strict=True)))
             decreases = values - moved.cpu().double().numpy()
-            if (decreases >= SUFFICIENT * step * rates).all():
+            if np.isfinite(decreases).all() and (decreases >= SUFFICIENT * step * rates).all():
                 return StepCertificate(step, limit, rates, curvatures, decreases)
             step /= 2
     return StepCertificate(0.0, limit, rates, curvatures, np.zeros_like(values))
@@ -149,14 +153,15 @@ def _naming_buffers() -> Iterator[None]:
         raise ValueError(
             "`losses` must not change tensors besides their results, as BatchNorm in training "
             "changes its running statistics; call eval(), or set track_running_stats=False, or "
-            "give torch.func.functional_call copies of the buffers too"
+            "give torch.func.functional_call copies of the buffers too; of the parameters, write "
+            "to copies"
         ) from error
 
 
 def _aligned(
     parameters: Any, direction: Any
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], TreeSpec]:
-    """Parameters and direction as tuples of tensors of equal shapes."""
+    """Copies of parameters and direction, which losses may write to, as tuples of equal shapes."""
     x, spec = tree_flatten(parameters)
     if not x:
         raise ValueError("`parameters` must hold at least one tensor, got none")
@@ -177,17 +182,25 @@ def _aligned(
         elif isinstance(parameters, dict) and isinstance(direction, dict):
             direction = {k: direction[k] for k in parameters if k in direction}
         d, other = tree_flatten(direction)
+        for v in d:
+            if not isinstance(v, Tensor) or not v.is_floating_point():
+                found = v.dtype if isinstance(v, Tensor) else type(v).__name__
+                raise TypeError(f"`direction` must hold real tensors, got {found}")
         shapes = [getattr(v, "shape", None) for v in d]
         if other != spec or shapes != [p.shape for p in x]:
             raise ValueError(
                 "`direction` must have the structure and shapes of `parameters`, "
                 f"{[tuple(p.shape) for p in x]}; got {[s and tuple(s) for s in shapes]}"
             )
-    return tuple(p.detach() for p in x), tuple(v.detach() for v in d), spec
+    return tuple(p.detach().clone() for p in x), tuple(v.detach().clone() for v in d), spec
 
 
 def _stacked(losses: Sequence[Tensor] | Tensor) -> Tensor:
     """Losses as one vector, checked."""
+    if not isinstance(losses, Iterable):
+        raise TypeError(
+            f"`losses` must return scalar tensors, or one vector, got {type(losses).__name__}"
+        )
     listed = list(losses) if not isinstance(losses, Tensor) or losses.ndim else [losses]
     if not listed:
         raise ValueError("`losses` must return at least one loss, got none")

@@ -49,8 +49,9 @@ def apply(
     Raises
     ------
     TypeError
-        If a planned layer is missing, or neither a `torch.nn.Linear` nor a `torch.nn.Conv2d` of
-        kernel size 1; nothing is changed then.
+        If the plan is no SketchPlan or the model no Module; if a planned layer is missing, or
+        neither a `torch.nn.Linear` nor a `torch.nn.Conv2d` of kernel size 1; nothing is changed
+        then.
     ValueError
         For another storage, or for `report` with one.
 
@@ -65,7 +66,12 @@ def apply(
     >>> type(apply(found)[2]).__name__, type(revert(model)[2]).__name__
     ('SketchedLinear', 'Linear')
     """
-    model = plan.model if model is None else model
+    if not isinstance(plan, SketchPlan):
+        raise TypeError(
+            f"`plan` must be a SketchPlan, got {type(plan).__name__}; make it by "
+            "plan(model, batch, budget=), and give apply a model after it"
+        )
+    model = plan.model if model is None else _module(model)
     require_report(report, storage)
     present = dict(model.named_modules())
     layers = {one.name: present.get(one.name) for one in plan.layers}
@@ -104,9 +110,15 @@ def revert(model: nn.Module, /) -> nn.Module:
     Raises
     ------
     TypeError
-        If a layer was parametrized since; nothing is changed then.
+        If the model is no Module, or a layer was parametrized since; nothing is changed then.
     """
-    _restore(list(model.modules()))
+    _restore(list(_module(model).modules()))
+    return model
+
+
+def _module(model: nn.Module) -> nn.Module:
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"`model` must be a torch.nn.Module, got {type(model).__name__}")
     return model
 
 

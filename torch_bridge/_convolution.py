@@ -35,7 +35,7 @@ class SketchedConv2d(SketchedModule, nn.Conv2d):
     Raises
     ------
     ValueError
-        As `SketchedLinear`.
+        As `SketchedLinear`, and if the stride is not positive.
 
     Notes
     -----
@@ -62,12 +62,16 @@ class SketchedConv2d(SketchedModule, nn.Conv2d):
         super().__init__(
             in_channels, out_channels, 1, stride=stride, bias=bias, device=device, dtype=dtype
         )
+        if min(self.stride) < 1:
+            raise ValueError(f"`stride` must be positive, got {stride!r}")
         self.sketching(ratio, sketch, centred, storage, report)
 
     def forward(self, input: Tensor, rows: RowSketch | None = None) -> Tensor:
         """Apply the layer to (batch, in_channels, H, W); `rows` as for `sketched_linear`."""
         weight, stride = self.weight, tuple(self.stride)
-        if input.ndim != 4 or input.is_complex() or not (self.training and draws(weight)):
+        # Where it does not fit, torch's own error is right.
+        fits = isinstance(input, Tensor) and input.ndim == 4 and input.shape[1] == weight.shape[1]
+        if not fits or input.is_complex() or not (self.training and draws(weight)):
             return super().forward(input)
         rows = self.rows_for(
             input, rows, lambda: rows_of(input, weight, stride, **self.options()), stride

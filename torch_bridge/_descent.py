@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sized
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,8 @@ from torch import Tensor
 
 from odecore.directions import EquiangularWeights
 from odecore.errors import NonfiniteGradientError
-from torch_bridge._objective_rows import Rows, averaged, checked_losses, marked, processes, wanted
+from torch_bridge._listed import checked_losses, listed_tensors, wanted
+from torch_bridge._objective_rows import Rows, averaged, marked, processes
 from torch_bridge._objectives import (
     OnZero,
     Scaling,
@@ -56,7 +57,7 @@ class EquiangularDescent:
         Takes the steps; learning-rate schedulers and checkpoints belong to it.
     task_specific : iterable of Tensor, optional
         Parameters of the optimizer that belong to one loss each and get its plain gradient. All
-        others share the direction.
+        others share the direction. Groups may be added to the optimizer before they are used.
     scaling, on_zero, chunk, scaler, synchronize : optional
         As for `equiangular_backward`. With a scaler, `step` also steps and updates the scaler.
     report : bool, optional
@@ -101,8 +102,8 @@ class EquiangularDescent:
             raise TypeError(
                 f"`optimizer` must be a torch.optim.Optimizer, got {type(optimizer).__name__}"
             )
-        self._task_specific = tuple(task_specific)
-        check_options(chunk, scaling, on_zero)
+        self._task_specific = listed_tensors(task_specific, "task_specific")
+        check_options(chunk, scaling, on_zero, scaler)
         if isinstance(optimizer, torch.optim.LBFGS):
             _require_no_own(optimizer, self._task_specific)
             if scaler is not None:
@@ -151,6 +152,7 @@ class EquiangularDescent:
                 "first, or give `step` a closure"
             )
         rows, self._pending = self._pending, None
+        rows.rescale(self._scale())  # that of now, which the scaler's step divides by
         found = combine(rows, scaler=self.scaler, **self._options)  # type: ignore[arg-type]
         self._combined = rows, found
         return found
@@ -184,7 +186,7 @@ class EquiangularDescent:
         decrease = None
         if closure is not None:
             with torch.no_grad():
-                after = self._averaged(closure())
+                after = self._averaged(_as_many(closure(), before))
             pairs = zip(before, after, strict=True)
             decrease = tuple(float(a) - float(b) for a, b in pairs)
         return DescentReport(weights, tuple(rows.decrease(moved)), decrease)
@@ -209,20 +211,21 @@ class EquiangularDescent:
         formed: bool,
     ) -> Rows:
         parameters, own = self._parameters()
-        scale = 1.0
         if self.scaler is not None:
             scalars = [self.scaler.scale(loss) for loss in scalars]
-            scale = float(self.scaler.get_scale())
         return objective_rows(
             scalars,
             parameters,
             own,
             shared=shared,
             chunk=self._chunk,
-            scale=scale,
+            scale=self._scale(),
             retain_graph=retain_graph,
             formed=formed,
         )
+
+    def _scale(self) -> float:
+        return 1.0 if self.scaler is None else float(self.scaler.get_scale())
 
     def _step_evaluating(self, closure: Losses, before: list[Tensor]) -> None:
         """Let the optimizer evaluate; undo a step of LBFGS that fails in a later evaluation."""
@@ -275,7 +278,7 @@ class EquiangularDescent:
         parameters, own = self._parameters()
         _require_no_own(self.optimizer, own)
         with torch.enable_grad():
-            losses = checked_losses(closure())
+            losses = _as_many(checked_losses(closure()), found.weights)
             total = sum(float(w) * x for w, x in zip(found.weights, losses, strict=True))
             grads = torch.autograd.grad(total, parameters, allow_unused=True)
         rows = Rows([grads], parameters, len(parameters))
@@ -297,15 +300,34 @@ class EquiangularDescent:
     def _parameters(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """What shares the direction and what does not, as the optimizer is now."""
         every = [p for group in self.optimizer.param_groups for p in group["params"]]
-        own = {id(p) for p in self._task_specific}
-        parameters = wanted(p for p in every if id(p) not in own)
+        given = {id(p) for p in self._task_specific}
+        parameters = wanted(p for p in every if id(p) not in given)
         if not parameters:
             raise ValueError("the optimizer must hold a shared parameter that requires a gradient")
-        return parameters, own_parameters(self._task_specific, parameters)
+        own, held = own_parameters(self._task_specific, parameters), {id(p) for p in every}
+        missing = [tuple(p.shape) for p in own if id(p) not in held]
+        if missing:
+            raise ValueError(
+                "`task_specific` parameters must be parameters of the optimizer, which does not "
+                f"hold those of shapes {missing} and would never step them: add them to it, as by "
+                "`add_param_group`, or leave them out"
+            )
+        return parameters, own
 
     def _both(self) -> tuple[Tensor, ...]:
         parameters, own = self._parameters()
         return (*parameters, *own)
+
+
+def _as_many(losses: Iterable[Tensor], before: Sized) -> list[Tensor]:
+    """ValueError unless a later evaluation of the closure gives the losses of the first."""
+    listed = list(losses)
+    if len(listed) != len(before):
+        raise ValueError(
+            "the closure must return as many losses in all evaluations of a step, "
+            f"{len(before)} at first, got {len(listed)}"
+        )
+    return listed
 
 
 def _require_no_own(optimizer: torch.optim.Optimizer, own: tuple[Tensor, ...]) -> None:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from odecore.directions import equiangular_weights
 from odecore.solve import Event, Trajectory, solve_ivp
-from torch_bridge._objective_rows import checked_losses, differentiated, gramian_of
+from torch_bridge._listed import checked_losses
+from torch_bridge._objective_rows import differentiated, gramian_of
 from torch_bridge._objectives import Scaling
 
 __all__ = ["descent_flow"]

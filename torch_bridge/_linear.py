@@ -66,7 +66,7 @@ def sketched_linear(
     ValueError
         If shapes do not fit, the ratio is out of range, or the sketch is unknown.
     TypeError
-        If input or weight is complex.
+        If input or weight is complex or no tensor, or `rows` is not from `sketch_rows`.
     RuntimeError
         From the second derivative, which the sketch does not have.
 
@@ -122,6 +122,7 @@ def sketch_rows(
     >>> q, k, v = (sketched_linear(x, one, rows=rows) for one in w)
     """
     require_options(ratio, sketch, storage)
+    _require_tensor(input)
     if not (torch.is_grad_enabled() or in_reentrant_checkpoint()):
         return RowSketch.of_all(prod(input.shape[:-1]))
     return rows_of(input, input, ratio=ratio, sketch=sketch, centred=centred, storage=storage)
@@ -193,7 +194,15 @@ def draws(weight: Tensor) -> bool:
     return may and in_reentrant_checkpoint()
 
 
+def _require_tensor(input: Tensor) -> None:
+    if not isinstance(input, Tensor):
+        raise TypeError(
+            f"`input` must be a Tensor, got {type(input).__name__}; torch.as_tensor makes one"
+        )
+
+
 def _require_shapes(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+    _require_tensor(input)
     if input.ndim == 0 or weight.ndim != 2 or input.shape[-1] != weight.shape[1]:
         raise ValueError(
             "`input` (..., N) and `weight` (M, N) must agree in N, got shapes "

@@ -12,20 +12,17 @@ from torch.autograd.graph import GradientEdge
 
 from odecore.errors import FreedGraphError
 from torch_bridge._hooks import gradients_after_hooks
-from torch_bridge._leaves import hides_leaves
 from torch_bridge._unformed_gradients import UnformedWeight
 
 __all__ = [
     "Rows",
     "averaged",
     "check_row",
-    "checked_losses",
     "differentiated",
     "gramian_of",
     "marked",
     "naming_cause",
     "processes",
-    "wanted",
 ]
 
 Row = tuple[Tensor | None, ...]
@@ -85,6 +82,12 @@ class Rows:
         factor = self.scale / other.scale
         for i, (mine, theirs) in enumerate(zip(self.gradients, other.gradients, strict=True)):
             self.gradients[i] = tuple(_sum(a, b, factor) for a, b in zip(mine, theirs, strict=True))
+
+    def rescale(self, scale: float) -> None:
+        """To losses that are multiplied by this."""
+        if scale != self.scale:
+            factor, self.scale = scale / self.scale, scale
+            self.gradients = [tuple(_sum(None, g, factor) for g in row) for row in self.gradients]
 
     def synchronize(self) -> None:
         """Average over the processes, where there are several; one reduction for a parameter."""
@@ -168,42 +171,6 @@ def averaged(losses: Iterable[Tensor], *, synchronize: bool) -> list[Tensor]:
     total = torch.stack([value.to(values[0].device) for value in values])
     torch.distributed.all_reduce(total)
     return list(total / count)
-
-
-def wanted(parameters: Iterable[Tensor], label: str = "parameters") -> tuple[Tensor, ...]:
-    """Those that require a gradient, each once."""
-    listed = tuple(parameters)
-    for p in listed:
-        if not isinstance(p, Tensor):
-            raise TypeError(f"`{label}` must hold tensors, got {type(p).__name__}")
-        if hasattr(p, "device_mesh"):  # a DTensor: gradients of shards never meet
-            raise TypeError(
-                f"`{label}` holds parameters in shards, as fully_shard makes them, whose gradient "
-                "for each loss no process has; use DistributedDataParallel, or a fixed sum"
-            )
-    return tuple({id(p): p for p in listed if p.requires_grad}.values())
-
-
-def checked_losses(losses: Iterable[Tensor]) -> list[Tensor]:
-    """Scalars with a history that shows its parameters, at least one."""
-    listed = list(losses)
-    if not listed:
-        raise ValueError("`losses` must hold at least one loss, got none")
-    for i, loss in enumerate(listed):
-        if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.requires_grad:
-            found = (
-                f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-            )
-            raise ValueError(
-                "`losses` must hold scalar tensors that depend on the parameters; losses"
-                f"[{i}] is {found} with requires_grad={getattr(loss, 'requires_grad', False)}"
-            )
-    if hides_leaves(listed):
-        raise ValueError(
-            "`losses` must not go through reentrant checkpoints, which hide their parameters from "
-            "gradients of one loss; give torch.utils.checkpoint `use_reentrant=False`"
-        )
-    return [loss.sum() if loss.ndim or loss.is_leaf else loss for loss in listed]
 
 
 def differentiated(

@@ -13,15 +13,14 @@ from torch import Tensor
 from odecore.directions import EquiangularWeights, equiangular_weights
 from odecore.errors import NonfiniteGradientError
 from torch_bridge._leaves import reached
+from torch_bridge._listed import checked_losses, wanted
 from torch_bridge._objective_rows import (
     Row,
     Rows,
-    checked_losses,
     differentiated,
     gramian_of,
     marked,
     processes,
-    wanted,
 )
 from torch_bridge._shared_features import checked_features, heads_only, through
 from torch_bridge._unformed_gradients import UnformedWeight, unformed_weights
@@ -104,7 +103,8 @@ def equiangular_backward(
     odecore.errors.FreedGraphError
         If the graph of a loss was freed by an earlier pass.
     TypeError
-        If a parameter is not a tensor.
+        If parameters are no list of tensors, as a single tensor is not, or losses no list of real
+        ones.
 
     Notes
     -----
@@ -117,7 +117,7 @@ def equiangular_backward(
     `gramian="features"`, the bound of Sener and Koltun, arXiv 1810.04650, equation (MGDA-UB), with
     equiangular weights in place of min-norm ones.
     """
-    check_options(chunk, scaling, on_zero, gramian)
+    check_options(chunk, scaling, on_zero, scaler, gramian)
     chosen = wanted(parameters)
     if not chosen:
         raise ValueError("`parameters` must hold a tensor that requires a gradient, got none")
@@ -308,12 +308,17 @@ def _check_own(rows: list[Row], start: int) -> None:
 
 
 def check_options(
-    chunk: int, scaling: Scaling, on_zero: OnZero, gramian: str = "parameters"
+    chunk: int, scaling: Scaling, on_zero: OnZero, scaler: object, gramian: str = "parameters"
 ) -> None:
     """Refuse options before a pass is spent on them."""
     if gramian not in ("parameters", "features"):
         raise ValueError(f'`gramian` must be "parameters" or "features", got {gramian!r}')
     if isinstance(chunk, bool) or not isinstance(chunk, Integral) or chunk < 1:
         raise ValueError(f"`chunk` must be a whole number of losses, at least 1, got {chunk!r}")
+    if scaler is not None and not hasattr(scaler, "get_scale"):
+        raise TypeError(
+            f"`scaler` must be a torch.amp.GradScaler, got {scaler!r}; of a fixed scale make one "
+            "with init_scale=, or leave it out"
+        )
     if (scaling, on_zero) != ("harmonic", "stop"):  # the usual ones, in every step
         equiangular_weights([[1.0]], scaling=scaling, on_zero=on_zero)

@@ -150,6 +150,8 @@ def plan(
 
     Raises
     ------
+    TypeError
+        If the model is no Module.
     ValueError
         Unless one of budget and noise is given; for a budget that can not be reached; for a loss
         that is not a scalar with a gradient; for values that are not finite.
@@ -171,6 +173,8 @@ def plan(
     >>> [layer.reason for layer in found.layers]
     ['nothing is kept for it besides the batch and the parameters', '']
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"`model` must be a torch.nn.Module, got {type(model).__name__}")
     _require_choice(budget, noise, sketch, units)
     layers, reasons = _candidates(model)
     step = watched_step(model, layers, lambda: _loss(model, batch, loss), batch)

@@ -139,12 +139,16 @@ class _SketchedProduct(torch.autograd.Function):
 def _require_same_rows(
     rows: RowSketch, input: Tensor, weight: Tensor, stride: tuple[int, ...] | None
 ) -> None:
-    found = prod(rows_in(input, stride)), weight.shape[1]
-    known = rows.total, weight.shape[1] if rows.kept is None else rows.kept.shape[-1]
-    if found != known:
+    if not isinstance(rows, RowSketch):
+        raise TypeError(
+            f"`rows` must be a RowSketch, got {type(rows).__name__}; make it by sketch_rows(input)"
+        )
+    wanted = prod(rows_in(input, stride)), weight.shape[1]
+    found = rows.total, weight.shape[1] if rows.kept is None else rows.kept.shape[-1]
+    if found != wanted:
         raise ValueError(
-            f"`rows` must be a sketch of this input, of shape {found} as rows, got one of "
-            f"{known}; make it by sketch_rows(input)"
+            f"`rows` must be a sketch of this input, of shape {wanted} as rows, got one of "
+            f"{found}; make it by sketch_rows(input)"
         )
 
 

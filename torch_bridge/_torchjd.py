@@ -60,7 +60,8 @@ def EDM(
     Returns
     -------
     torchjd.aggregation.GramianWeightedAggregator
-        For `mtl_backward`, `jac_to_grad` and calls on a Jacobian, which must be real: TypeError.
+        For `mtl_backward`, `jac_to_grad` and calls on a Jacobian, which must hold real
+        floating-point numbers: TypeError.
 
     Raises
     ------
@@ -75,6 +76,19 @@ def EDM(
 def _made(kind: int, scaling: Any, on_zero: Any) -> Any:
     """What pickle and copy call: no module holds the classes."""
     return _classes()[kind](scaling, on_zero)
+
+
+def _require_real_floating(matrix: Tensor, name: str) -> None:
+    if matrix.is_complex():
+        raise TypeError(
+            f"the {name} must be real, got {matrix.dtype}: give the Jacobian's real and imaginary "
+            "parts side by side, or use `torch_bridge.equiangular_backward`"
+        )
+    if not matrix.is_floating_point():
+        raise TypeError(
+            f"the {name} must hold floating-point numbers, got {matrix.dtype}, to which weights "
+            "would be rounded: convert it first"
+        )
 
 
 @lru_cache(maxsize=1)
@@ -98,6 +112,7 @@ def _classes() -> tuple[type, type]:
 
         @torch.no_grad()
         def forward(self, gramian: Tensor, /) -> Tensor:
+            _require_real_floating(gramian, "Gramian")
             found = equiangular_weights(gramian, scaling=self.scaling, on_zero=self.on_zero)
             return torch.as_tensor(found.weights).to(gramian)
 
@@ -111,11 +126,7 @@ def _classes() -> tuple[type, type]:
             super().__init__(EDMWeighting(scaling, on_zero))
 
         def forward(self, matrix: Tensor, /) -> Tensor:
-            if matrix.is_complex():
-                raise TypeError(
-                    f"the Jacobian must be real, got {matrix.dtype}: give its real and imaginary "
-                    "parts side by side, or use `torch_bridge.equiangular_backward`"
-                )
+            _require_real_floating(matrix, "Jacobian")
             wide = matrix.to(torch.float64)
             gramian = wide.detach() @ wide.detach().mT
             return (self.gramian_weighting(gramian) @ wide).to(matrix.dtype)

@@ -12,7 +12,7 @@ from odecore._array import constant_like, namespace, widened
 from odecore.sketching._bucketing import bucket_sums
 from odecore.sketching._reweighting import Masked, Weighted
 from odecore.sketching._segments import segment_ids, segment_numbers
-from odecore.sketching._sketch import Draw, Sketch, take_rows
+from odecore.sketching._sketch import Draw, Sketch, require_sketch, take_rows
 
 __all__ = ["Centred"]
 
@@ -49,6 +49,7 @@ class Centred:
     segments: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
+        require_sketch(self.sketch)
         if isinstance(self.sketch, Masked | Weighted):
             raise TypeError(
                 f"a {type(self.sketch).__name__} sketch can not be centred: its rows do not all "

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from odecore.sketching._moments import matrices
-from odecore.sketching._sketch import Sketch
+from odecore.sketching._sketch import Sketch, require_sketch
 
 __all__ = ["sketched_product"]
 
@@ -31,10 +31,12 @@ def sketched_product(sketch: Sketch, X: Any, Y: Any, rng: np.random.Generator, /
     Raises
     ------
     TypeError
-        If the arrays do not hold real floating-point numbers or `rng` is not a Generator.
+        If `sketch` is none, the arrays do not hold real floating-point numbers, or `rng` is not a
+        Generator.
     ValueError
         If the arrays are not finite matrices with the same rows, or the sketch does not fit them.
     """
+    require_sketch(sketch)
     X, Y = matrices(X, Y)
     if not isinstance(rng, np.random.Generator):
         raise TypeError(

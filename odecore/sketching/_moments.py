@@ -8,7 +8,7 @@ from typing import Any
 
 from odecore._array import as_state, constant, is_readable, limits, namespace, widened
 
-__all__ = ["Moments", "matrices", "moments", "moments_of", "unit_scaled"]
+__all__ = ["Moments", "matrices", "moments", "moments_of", "scaled_back", "unit_scaled"]
 
 
 @dataclass(frozen=True)
@@ -99,20 +99,34 @@ def matrices(X: Any, Y: Any) -> tuple[Any, Any]:
     return X, Y
 
 
-def unit_scaled(X: Any) -> tuple[Any, Any]:
-    """X / s and s, a power of two near the largest entry: fourth powers then stay in range.
+def unit_scaled(X: Any, room: int = 0) -> tuple[Any, Any]:
+    """X / 2^e, whose largest entry is about 2^room, and e: fourth powers then stay in range.
 
     Both in float32 at least.
     """
     X = widened(X)
     xp = namespace(X)
     if 0 in X.shape:
-        return X, 1.0
+        return X, xp.sum(constant(X))
     largest = xp.max(xp.abs(constant(X)))
-    smallest = xp.full_like(largest, float(limits(X).smallest_normal))
-    largest = xp.where(largest > smallest, largest, smallest)
-    # 1 / s must be normal and s finite; logarithms of numbers just below are rounded up.
-    exponent, last = xp.floor(xp.log2(largest)), float(frexp(limits(X).max)[1] - 2)
-    exponent = xp.where(exponent > last, last, exponent)
-    s = xp.where(largest > smallest, 2.0**exponent, smallest)
-    return X / s, s
+    smallest = xp.full_like(largest, 2.0 ** (room + 2) * float(limits(X).smallest_normal))
+    exponent = xp.floor(xp.log2(xp.where(largest > smallest, largest, smallest))) - room
+    # Logarithms of numbers just below a power of 2 are rounded up.
+    exponent = xp.where(exponent > _last(X), _last(X), exponent)
+    return X / 2.0**exponent, exponent
+
+
+def scaled_back(found: Any, exponent: Any) -> Any:
+    """4^e times what was found, in steps that leave the range only if the result does."""
+    xp, last = namespace(found), _last(found)
+    half = xp.floor(exponent / 2)
+    found = found * 4.0 ** (exponent - 2 * half)
+    half = xp.where(abs(half) > last, last * xp.sign(half), half)
+    for _ in range(4):
+        found = found * 2.0**half
+    return found
+
+
+def _last(array: Any) -> float:
+    """The largest e such that 2^e and 2^-e are normal numbers."""
+    return float(frexp(limits(array).max)[1] - 2)

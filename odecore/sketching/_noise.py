@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from odecore._array import namespace
-from odecore.sketching._moments import matrices, moments_of, unit_scaled
+from odecore.sketching._moments import matrices, moments_of, scaled_back, unit_scaled
 from odecore.sketching._segments import segment_ids, segment_numbers
 from odecore.sketching._sketch import take_rows
 
@@ -52,7 +52,8 @@ def minibatch_variance(X: Any, Y: Any, /, *, units: Any = None) -> Any:
         raise ValueError(
             f"a variance between {of_what} needs at least 2 {of_what}, got 1; take a larger batch"
         )
-    (X, x_scale), (Y, y_scale) = unit_scaled(X), unit_scaled(Y)
+    # With room above for the sums, small products of rows do not vanish beside large ones.
+    (X, x_exponent), (Y, y_exponent) = unit_scaled(X, 12), unit_scaled(Y, 12)
     m, n, xp = moments_of(X, Y), len(counts), namespace(X, Y)
     within = m.rowwise
     if n < X.shape[0]:
@@ -60,7 +61,7 @@ def minibatch_variance(X: Any, Y: Any, /, *, units: Any = None) -> Any:
         for rows in np.split(np.argsort(numbers, kind="stable"), np.cumsum(counts)[:-1]):
             within = within + _squared_product(take_rows(X, rows), take_rows(Y, rows))
     found = (n * within - m.product) / (n - 1)
-    return xp.where(found > 0, found, 0 * found) * (x_scale * y_scale) ** 2
+    return scaled_back(xp.where(found > 0, found, 0 * found), x_exponent + y_exponent)
 
 
 def _squared_product(X: Any, Y: Any) -> Any:

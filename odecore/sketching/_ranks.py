@@ -55,8 +55,9 @@ def optimal_ranks(variances: Any, costs: Any, budget: float, rows: Any) -> NDArr
     array([16,  4,  4])
     """
     v, N = as_float64(variances, "variances"), as_float64(costs, "costs")
-    B = np.broadcast_to(as_float64(rows, "rows"), v.shape) if v.ndim == 1 else v
+    B = as_float64(rows, "rows")
     _require_plan(v, N, B, float(budget))
+    B = np.broadcast_to(B, v.shape)
     sizes = np.floor(_real_sizes(v, N, float(budget), B)).astype(np.int64)
     sizes = np.maximum(1, sizes - len(v))
     queue = [(-v[k] / N[k] / (p * (p + 1)), k) for k, p in enumerate(sizes.tolist()) if v[k] > 0]
@@ -106,9 +107,21 @@ def _require_plan(v: Numbers, N: Numbers, B: Numbers, budget: float) -> None:
         raise ValueError(
             f"`costs` must be finite and > 0, got {N}; a layer without cost needs none"
         )
-    if not np.all((B >= 1) & (np.floor(B) == B)):
-        raise ValueError(f"`rows` must be integers >= 1, got {B}; leave empty batches out")
-    if not np.isfinite(budget) or not _fits(float(N.sum()), budget, len(N)):
+    if B.shape not in ((), v.shape):
+        raise ValueError(
+            f"`rows` must be one number, or one for each of the {len(v)} layers, got shape "
+            f"{B.shape}"
+        )
+    if not np.all(np.isfinite(B) & (B >= 1) & (np.floor(B) == B)):
+        raise ValueError(
+            f"`rows` must be finite integers >= 1, got {B}; give each layer's number of rows, and "
+            "leave empty batches out"
+        )
+    if not np.isfinite(budget):
+        raise ValueError(
+            f"`budget` must be finite, got {budget}; where all fits, keep all `rows` of each layer"
+        )
+    if not _fits(float(N.sum()), budget, len(N)):
         raise ValueError(
             f"the budget must pay one row for each layer, {N.sum():g} in all, got {budget:g}; "
             "raise it or leave layers out"

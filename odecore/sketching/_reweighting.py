@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from odecore._array import as_float64, constant_like
+from odecore._array import as_float64, constant_like, on_host
 from odecore.sketching._segments import require_entries
-from odecore.sketching._sketch import Draw, Sketch, take_rows
+from odecore.sketching._sketch import Draw, Sketch, require_sketch, take_rows
 
 __all__ = ["Masked", "Weighted"]
 
@@ -41,7 +41,8 @@ class Masked:
     keep: NDArray[np.bool_]
 
     def __post_init__(self) -> None:
-        keep = np.array(self.keep)
+        require_sketch(self.sketch)
+        keep = np.array(on_host(self.keep))
         if keep.ndim != 1 or keep.dtype != np.bool_:
             raise ValueError(
                 f"`keep` must be one bool for each row, got shape {keep.shape} of dtype "
@@ -53,16 +54,17 @@ class Masked:
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw for the rows that are in."""
         if not self.keep.any():
-            return Draw(self._inside, np.ones(0))
-        draw = self.sketch.draw(self._inside(X), None if Y is None else self._inside(Y), rng)
-        return Draw(lambda X: draw.compress(self._inside(X)), draw.weights)
+            return Draw(self.inside, np.ones(0))
+        draw = self.sketch.draw(self.inside(X), None if Y is None else self.inside(Y), rng)
+        return Draw(lambda X: draw.compress(self.inside(X)), draw.weights)
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
-        X, Y = self._inside(X), self._inside(Y)
+        X, Y = self.inside(X), self.inside(Y)
         return self.sketch.variance(X, Y) if self.keep.any() else constant_like(0.0, X)
 
-    def _inside(self, X: Any) -> Any:
+    def inside(self, X: Any) -> Any:
+        """The rows that are in."""
         require_entries(self.keep, X.shape[0], "keep")
         return take_rows(X, np.flatnonzero(self.keep))
 
@@ -92,6 +94,7 @@ class Weighted:
     weights: NDArray[np.float64]
 
     def __post_init__(self) -> None:
+        require_sketch(self.sketch)
         weights = as_float64(self.weights, "weights")
         if weights.ndim != 1 or not np.all(np.isfinite(weights)) or not np.all(weights >= 0):
             raise ValueError(
@@ -103,13 +106,14 @@ class Weighted:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw for the scaled rows."""
-        draw = self.sketch.draw(self._inside(X), None if Y is None else self._inside(Y), rng)
-        return Draw(lambda X: draw.compress(self._inside(X)), draw.weights)
+        draw = self.sketch.draw(self.inside(X), None if Y is None else self.inside(Y), rng)
+        return Draw(lambda X: draw.compress(self.inside(X)), draw.weights)
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
-        return self.sketch.variance(self._inside(X), self._inside(Y))
+        return self.sketch.variance(self.inside(X), self.inside(Y))
 
-    def _inside(self, X: Any) -> Any:
+    def inside(self, X: Any) -> Any:
+        """The rows times sqrt(w)."""
         require_entries(self.weights, X.shape[0], "weights")
         return constant_like(np.sqrt(self.weights)[:, None], X) * X

@@ -37,6 +37,8 @@ BalancedCountSketch, HadamardSketch or UniformRows
 
     Raises
     ------
+    TypeError
+        If the variance of the sketch is no function of the moments.
     ValueError
         If the sketched product says nothing of g, as a single uniform row does.
 
@@ -45,6 +47,11 @@ BalancedCountSketch, HadamardSketch or UniformRows
     The variance is V = a + b g with a and b known from the row norms and the sketch, and the mean
     square of the estimate is g + V. So (||estimate||^2 - a)/(1 + b) is unbiased for g.
     """
+    if isinstance(sketch, type) or not callable(getattr(sketch, "variance_of", None)):
+        raise TypeError(
+            f"`sketch` must have a variance that is a function of the moments, got {sketch!r}; "
+            "take one of those with the method `variance_of`, such as UniformRows(4)"
+        )
     a = sketch.variance_of(replace(moments, product=0.0 * moments.product))
     # b from moments that are 0 but for g, so that nothing cancels.
     b = float(sketch.variance_of(Moments(moments.rows, 0.0, 0.0, 1.0, 0.0)))

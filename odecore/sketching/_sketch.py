@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from odecore._array import constant_like, namespace
 
-__all__ = ["Draw", "Sketch", "random_signs", "require_at_most", "require_size", "take_rows"]
+__all__ = [
+    "Draw",
+    "Sketch",
+    "random_signs",
+    "require_at_most",
+    "require_size",
+    "require_sketch",
+    "take_rows",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +64,17 @@ class Sketch(Protocol):
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact E||estimate - X^T Y||_F^2, a 0-d array; `variance(sketch, X, Y)` checks more."""
         ...
+
+
+def require_sketch(sketch: Any) -> None:
+    """Raise TypeError for what is no sketch: a name, a class, None."""
+    made = not isinstance(sketch, type)
+    if not (made and all(callable(getattr(sketch, name, None)) for name in ("draw", "variance"))):
+        found = repr(sketch) if made else f"the class {sketch.__name__}"
+        raise TypeError(
+            "a sketch must be an object with the methods `draw` and `variance`, as UniformRows(4) "
+            f"is, got {found}; make one of a size"
+        )
 
 
 def require_size(size: Any) -> None:

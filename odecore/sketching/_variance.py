@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from math import isnan
 from typing import Any
 
+import numpy as np
+
 from odecore._array import constant, is_readable, limits, namespace
-from odecore.sketching._moments import matrices, unit_scaled
-from odecore.sketching._sketch import Sketch
+from odecore.sketching._moments import matrices, scaled_back, unit_scaled
+from odecore.sketching._reweighting import Masked, Weighted
+from odecore.sketching._sketch import Sketch, require_sketch
 
 __all__ = ["variance"]
 
@@ -29,7 +33,7 @@ def variance(sketch: Sketch, X: Any, Y: Any, /) -> Any:
     Raises
     ------
     TypeError
-        If the arrays do not hold real floating-point numbers.
+        If `sketch` is none, or the arrays do not hold real floating-point numbers.
     ValueError
         If they are not finite matrices with the same positive number of rows, the sketch does not
         fit them, or its formula gives no single number, or one that is negative beyond rounding.
@@ -39,6 +43,7 @@ def variance(sketch: Sketch, X: Any, Y: Any, /) -> Any:
     Exact up to rounding. Both matrices are scaled by powers of two first, so nothing but the
     result can overflow. In float32 it does from about 3e38, and is 0 below about 1e-45, as when
     the entries of both factors are 1e-15: compare by the scale-free `alignment`, or pass float64.
+    So too for terms below about 1e-45 ||X||^2 ||Y||^2.
 
     Derivatives with respect to X and Y come from the array library for sketches that do not look
     at the data; `ImportanceRows`, `PoissonRows` and `WinnerTakeAllRows` have none.
@@ -52,13 +57,30 @@ def variance(sketch: Sketch, X: Any, Y: Any, /) -> Any:
     >>> float(variance(GaussianSketch(4), np.ones((1, 1)), np.ones((1, 1))))
     0.5
     """
+    require_sketch(sketch)
     X, Y = matrices(X, Y)
-    (X, x_scale), (Y, y_scale) = unit_scaled(X), unit_scaled(Y)
+    sketch, X, Y, exponent = _unit_scaled(sketch, X, Y)
     found = sketch.variance(X, Y)
     _check(found, sketch, X, Y)
     # Rounding may leave a variance of zero slightly negative.
     found = namespace(X, Y).where(found > 0, found, 0 * found)
-    return found * (x_scale * y_scale) ** 2
+    return scaled_back(found, exponent)
+
+
+def _unit_scaled(sketch: Sketch, X: Any, Y: Any) -> tuple[Sketch, Any, Any, Any]:
+    """The same variance over 4^e: weights and masks that are outside applied, factors scaled."""
+    (X, x_exponent), (Y, y_exponent) = unit_scaled(X), unit_scaled(Y)
+    exponent = x_exponent + y_exponent
+    if type(sketch) is Weighted:
+        more = int(np.frexp(sketch.weights.max(initial=0.0))[1])
+        unit = Weighted(sketch.sketch, np.ldexp(sketch.weights, -more))
+        X, Y, exponent = unit.inside(X), unit.inside(Y), exponent + more
+    elif type(sketch) is Masked and sketch.keep.any():
+        X, Y = sketch.inside(X), sketch.inside(Y)
+    else:
+        return sketch, X, Y, exponent
+    sketch, X, Y, more = _unit_scaled(sketch.sketch, X, Y)
+    return sketch, X, Y, exponent + more
 
 
 def _check(found: Any, sketch: Sketch, X: Any, Y: Any) -> None:
@@ -72,9 +94,14 @@ def _check(found: Any, sketch: Sketch, X: Any, Y: Any) -> None:
     if not is_readable(X) or not is_readable(Y):
         return
     X, Y, value, xp = constant(X), constant(Y), float(constant(found)), namespace(X)
+    if isnan(value):
+        raise ValueError(
+            f"{name} must be a number, got NaN; look in the formula for 0/0 or a difference of "
+            "infinite terms"
+        )
     # Formulas are differences of terms up to ||X||^2 ||Y||^2, or B times it, in units of rounding.
     largest = X.shape[0] * float(xp.sum(X * X)) * float(xp.sum(Y * Y))
-    if not value >= -1000 * float(limits(X).eps) * largest:
+    if value < -1000 * float(limits(X).eps) * largest:
         raise ValueError(
             f"{name} must not be negative, got {value:.6g} for matrices in the unit of their "
             "largest entries; correct the formula; "

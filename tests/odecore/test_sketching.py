@@ -27,6 +27,7 @@ from odecore.sketching import (
     row_products,
     sketched_product,
     squared_rows,
+    unsketched_moments,
     variance,
 )
 from odecore.sketching._bucketing import bucket_sums
@@ -203,6 +204,32 @@ def test_scales_that_overflow_fourth_powers(kind, rng):
         np.testing.assert_allclose(*estimates, rtol=0, atol=1e-4 * np.abs(estimates[1]).max())
 
 
+@pytest.mark.parametrize("xp", ["numpy", "torch"], indirect=True)
+def test_nothing_but_the_result_overflows(xp, array, dtype):
+    sketch, size = CountSketch(4), {"float32": 1e10, "float64": 1e80}[dtype]
+    equal = array(np.full((4, 2), size))
+    assert float(variance(UniformRows(2), equal, equal)) == 0
+    assert float(minibatch_variance(equal, equal)) == 0
+    x, y = array(np.eye(4) * size**2), array(np.eye(4) / size**2)
+    assert float(variance(sketch, x, y)) == float(variance(sketch, np.eye(4), np.eye(4)))
+    x, y = (array(np.asarray(A)[:, None]) for A in ([size, 1, 0, 0], [0, 1, size, 0]))
+    assert float(minibatch_variance(x, y)) == pytest.approx(1, rel=1e-5)
+
+
+@pytest.mark.parametrize("weight", [1e-300, 1e-24, 1e-22, 1e25, 1e200])
+def test_weights_of_any_scale(weight, rng):
+    X, Y = data(rng)
+    sketch, weights = UniformRows(6), np.where(np.arange(ROWS) % 2, weight, weight / 3)
+    wanted = pytest.approx(float(variance(Weighted(sketch, weights / weight), X, Y)), rel=1e-4)
+    assert float(variance(Weighted(sketch, weights), X / weight, Y)) == wanted
+    half = X.astype(np.float32), Y.astype(np.float32)
+    if 1e-30 < weight < 1e30:
+        x = (X / weight).astype(np.float32)
+        assert float(variance(Weighted(sketch, weights), x, half[1])) == wanted
+    inverse = Masked(Weighted(sketch, np.full(ROWS, 1 / weight)), np.ones(ROWS, dtype=bool))
+    assert float(variance(Weighted(inverse, weights), *half)) == wanted
+
+
 def half_precision(values):
     """The same numbers in half precision of each library that has one."""
     values = np.asarray(values, dtype=np.float16)
@@ -302,6 +329,16 @@ def test_a_mask_takes_padding_out(rng):
         sketched_product(Masked(UniformRows(20), KEEP), X, Y, rng)
     nothing = Masked(ImportanceRows(3), ROWS * [False])
     assert np.all(sketched_product(nothing, X, Y, rng) == 0)
+
+
+def test_masks_and_ids_of_every_array_library(xp, rng):
+    X, Y = data(rng)
+    segments = np.arange(ROWS) % 3
+    keep, ids = (xp.asarray(found.tolist()) for found in (KEEP, segments))
+    np.testing.assert_array_equal(Masked(UniformRows(2), keep).keep, KEEP)
+    np.testing.assert_array_equal(Centred(UniformRows(2), ids).segments, segments)
+    wanted = float(minibatch_variance(X, Y, units=segments))
+    assert float(minibatch_variance(X, Y, units=ids)) == wanted
 
 
 def test_centring_takes_equal_rows_exactly(rng):
@@ -405,6 +442,7 @@ def run(sketch, X=ONES, Y=ONES):
         (lambda: run(Masked(UniformRows(1), [True])), ValueError, "each of the 4 rows, got 1"),
         (lambda: Weighted(UniformRows(1), [1, -2]), ValueError, "`weights` must be"),
         (lambda: run(Weighted(UniformRows(1), [1.0])), ValueError, "each of the 4 rows, got 1"),
+        (lambda: variance(Weighted(GaussianSketch(1), []), ONES, ONES), ValueError, "rows, got 0"),
         (lambda: Centred(UniformRows(1), [0.5]), ValueError, "one integer or text id"),
         (lambda: run(Centred(UniformRows(1), [1])), ValueError, "each of the 4 rows, got 1"),
         (lambda: Centred(Masked(UniformRows(1), [True])), TypeError, r"Masked\(Centred"),
@@ -418,6 +456,18 @@ def run(sketch, X=ONES, Y=ONES):
         (lambda: minibatch_variance(ONES[:1], ONES[:1]), ValueError, "at least 2 rows"),
         (lambda: minibatch_variance(ONES, ONES, units=[1] * 4), ValueError, "at least 2 units"),
         (lambda: minibatch_variance(ONES, ONES, units=[1]), ValueError, "each of the 4 rows, got 1"),
+        *(
+            (lambda make=make, sketch=sketch: make(sketch), TypeError, "must be an object with .*, got")
+            for sketch in ("uniform", None, UniformRows)
+            for make in (
+                run, Centred, lambda sketch: variance(sketch, ONES, ONES),
+                lambda sketch: Masked(sketch, [True]), lambda sketch: Weighted(sketch, [1.0]),
+            )
+        ),
+        (
+            lambda: unsketched_moments(CosineSketch(2), moments(ONES, ONES)),
+            TypeError, r"function of the moments, got CosineSketch\(size=2",
+        ),
         (lambda: alignment(ONES, 0 * ONES), ValueError, "zero matrix"),
         (
             lambda: sketched_product(GaussianSketch(2), ONES, ONES, 7),

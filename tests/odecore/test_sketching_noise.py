@@ -197,10 +197,14 @@ def test_ranks_without_limits_are_the_formula():
         (([], [], 9, 4), "one entry for each layer"),
         (([1, -1], [1, 1], 9, 4), "`variances` must be finite and >= 0"),
         (([1, 1], [1, 0], 9, 4), "`costs` must be finite and > 0"),
-        (([1, 1], [1, 1], 9, [4, 0]), "`rows` must be integers >= 1"),
-        (([1, 1], [1, 1], 9, [4, 2.5]), "`rows` must be integers >= 1"),
+        (([1, 1], [1, 1], 9, [4, 0]), "`rows` must be finite integers >= 1"),
+        (([1, 1], [1, 1], 9, [4, 2.5]), "`rows` must be finite integers >= 1"),
         (([1, 1], [4, 5], 8, 4), "one row for each layer, 9 in all, got 8"),
-        (([1, 1], [4, 5], inf, 4), "budget"),
+        (([1, 1], [1, 1], 9, inf), "`rows` must be finite integers >= 1"),
+        (([1, 1], [1, 1], 9, [4, 4, 4]), r"one for each of the 2 layers, got shape \(3,\)"),
+        (([1, 1], [1, 1], 9, [[4, 4]]), r"one for each of the 2 layers, got shape \(1, 2\)"),
+        (([1, 1], [4, 5], inf, 4), "`budget` must be finite, got inf; where all fits, keep all"),
+        (([1, 1], [4, 5], np.nan, 4), "`budget` must be finite, got nan"),
     ],
 )
 def test_plans_that_can_not_be_are_refused(arguments, message):

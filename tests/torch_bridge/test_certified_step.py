@@ -144,6 +144,9 @@ def test_parameters_without_a_gradient_stay():
             ValueError,
             r"\[\(2,\)\]; got \[\(1,\)\]",
         ),
+        (lambda x: certified_step(torch.sum, x, x.numpy(), largest=1.0), TypeError, "got ndarray"),
+        (lambda x: certified_step(torch.sum, x, x.int(), largest=1.0), TypeError, "torch.int32"),
+        (lambda x: certified_step(lambda x: None, x, x, largest=1.0), TypeError, "got NoneType"),
         (lambda x: certified_step(lambda x: [], x, x, largest=1.0), ValueError, "got none"),
         (lambda x: certified_step(lambda x: [x], x, x, largest=1.0), TypeError, r"shape \(2,\)"),
         (lambda x: certified_step(lambda x: [1.0], x, x, largest=1.0), TypeError, "is float"),
@@ -206,3 +209,20 @@ def test_a_module_that_changes_its_buffers_is_refused():
     assert all(torch.equal(b, before[k]) for k, b in model.named_buffers())
     model.eval()
     assert certified_step(losses, start, largest=0.1).step > 0
+
+
+def test_losses_that_write_in_place_change_nothing_of_the_caller():
+    x, d = torch.ones(2), torch.tensor([3.0, 2.0])
+    with pytest.raises(ValueError, match=r"must not change tensors.*write to copies"):
+        certified_step(lambda p: [p.mul_(2).sum()], x, d, largest=1.0)
+    assert (x.tolist(), d.tolist()) == ([1, 1], [3, 2])
+
+
+def test_at_a_kink_where_a_loss_is_zero_the_search_ends():
+    calls = []
+    losses = lambda y: [calls.append(y) or y.clamp(min=0).sum()]  # noqa: E731
+    found = certified_step(losses, torch.zeros(2), torch.ones(2), largest=1.0)
+    assert (found.rates.tolist(), found.step, found.decreases.tolist()) == ([2], 0, [0])
+    assert len(calls) <= 101
+    far = certified_step(lambda y: [y.sinh().sum()], torch.zeros(2), torch.ones(2), largest=1e20)
+    assert 0 < far.step < 100  # a loss that is 0 but falls

@@ -148,6 +148,50 @@ def test_bad_arguments_are_refused(case):
         call()
 
 
+@pytest.mark.parametrize("name", ["parameters", "task_specific"])
+def test_a_tensor_is_no_list_of_parameters(name):
+    model = Tasks()
+    weight, trunk = model.heads[0].weight, list(model.trunk.parameters())
+    for one in (weight, None):
+        with pytest.raises(TypeError, match=f"`{name}` must be a list of tensors.*give a list"):
+            equiangular_backward(model.losses()[1], **{"parameters": trunk, name: one})
+    if name == "task_specific":
+        with pytest.raises(TypeError, match="`task_specific` must be a list of tensors"):
+            EquiangularDescent(torch.optim.SGD(trunk, lr=0.1), task_specific=weight)
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_the_optimizer_must_hold_what_belongs_to_one_loss():
+    model = Tasks()
+    optimizer = torch.optim.SGD(model.trunk.parameters(), lr=0.1)
+    descent = EquiangularDescent(optimizer, task_specific=model.heads.parameters())
+    with pytest.raises(
+        ValueError, match=r"does not hold those of shapes \[\(2, 5\).*add_param_group"
+    ):
+        descent.step(lambda: model.losses()[1])
+    assert all(p.grad is None for p in model.parameters())
+    optimizer.add_param_group({"params": list(model.heads.parameters())})
+    before = model.heads[0].weight.detach().clone()
+    descent.step(lambda: model.losses()[1])
+    assert not torch.equal(before, model.heads[0].weight)
+
+
+@pytest.mark.parametrize("chunk", [1, 2])
+def test_losses_are_a_list_of_real_numbers(chunk):
+    w = torch.ones(2, requires_grad=True)
+    for losses, message in (
+        ([w.sum(), (w * 1j).sum()], r"losses\[1\] is torch.complex64: give its real part"),
+        (w.sum(), "got one Tensor; give each loss for itself"),
+        (None, "must be a list of scalar tensors, got one NoneType"),
+    ):
+        with pytest.raises(TypeError, match=message):
+            equiangular_backward(losses, [w], chunk=chunk)
+        descent = EquiangularDescent(torch.optim.SGD([w], lr=0.1), chunk=chunk)
+        with pytest.raises(TypeError, match=message):
+            descent.step(lambda losses=losses: losses)
+    assert w.grad is None
+
+
 def test_the_features_must_be_the_features():
     x = torch.ones(2, requires_grad=True)
     z, other = 2 * x, 3 * x
@@ -368,6 +412,28 @@ def test_wrong_options_are_refused_at_once(options, message):
         EquiangularDescent(optimizer, **options)
 
 
+@pytest.mark.parametrize("scaler", [1024.0, True])
+def test_a_number_is_no_scaler(scaler):
+    p = torch.ones(2, requires_grad=True)
+    with pytest.raises(TypeError, match=r"must be a torch.amp.GradScaler, got"):
+        equiangular_backward([p.sum()], [p], scaler=scaler)
+    with pytest.raises(TypeError, match=r"must be a torch.amp.GradScaler, got"):
+        EquiangularDescent(torch.optim.SGD([p], lr=0.1), scaler=scaler)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.LBFGS])
+def test_a_closure_keeps_the_number_of_its_losses(kind):
+    p, calls = torch.ones(2, requires_grad=True), []
+    descent = EquiangularDescent(kind([p], lr=0.1), report=True)
+
+    def closure():
+        calls.append(1)
+        return [p[0] ** 2, 3 * p[1] ** 4, (p**2).sum()][: 1 + len(calls)]
+
+    with pytest.raises(ValueError, match=r"as many losses in all .* of a step, 2 at first, got 3"):
+        descent.step(closure)
+
+
 def test_micro_batches_accumulate_to_the_direction_of_the_batch():
     model, whole = Tasks(), Tasks()
     descent = EquiangularDescent(torch.optim.SGD(model.parameters(), lr=0.1))
@@ -465,6 +531,21 @@ def test_a_gradient_scaler_skips_what_overflows():
     descent = EquiangularDescent(torch.optim.SGD([p], lr=0.1), scaler=small, report=True)
     found = descent.step(lambda: [4 * p[0], p[1] / 4])
     np.testing.assert_allclose(found.expected, found.decrease, rtol=1e-4)
+
+
+@pytest.mark.parametrize("scales", [(1024.0, 2.0), (2.0, 2.0), (4.0, 1024.0)])
+def test_the_scale_may_change_while_gradients_accumulate(scales):
+    steps = []
+    for changes in ((4.0, 4.0), scales):
+        x = torch.tensor([3.0, 1.0], requires_grad=True)
+        scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+        descent = EquiangularDescent(torch.optim.SGD([x], lr=0.1), scaler=scaler, report=True)
+        for scale in changes:
+            descent.backward([x[0] ** 2, 100 * x[1] ** 2])
+            scaler.update(new_scale=scale)
+        steps.append((descent.step().expected, x.tolist()))
+    np.testing.assert_allclose(steps[1][0], steps[0][0], rtol=1e-6)
+    np.testing.assert_allclose(steps[1][1], steps[0][1], rtol=1e-6)
 
 
 def test_autocast():
@@ -610,6 +691,9 @@ def test_torchjd_aggregators_refuse_what_they_do_not_know():
         EDM()(torch.ones(2, 3, dtype=torch.complex64))
     with pytest.raises(TypeError, match="real"):
         EDMWeighting()(torch.eye(2, dtype=torch.complex64))
+    for made in (EDM(), EDMWeighting()):
+        with pytest.raises(TypeError, match=r"must hold floating-point numbers, got torch.int64"):
+            made(torch.eye(2, dtype=torch.int64))
 
 
 def test_torchjd_aggregators_can_be_pickled():

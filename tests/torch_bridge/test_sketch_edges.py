@@ -21,6 +21,7 @@ from torch_bridge import (
     revert,
     saved_bytes,
     share_sketch,
+    sketch_rows,
     sketched_linear,
 )
 
@@ -428,6 +429,38 @@ def test_layers_without_outputs_or_of_odd_ratios():
     layer.storage = torch.float16
     with pytest.raises(ValueError, match="`storage` must be"):
         layer(torch.randn(20, 6))
+
+
+def test_what_is_no_tensor_no_sketch_and_no_module_is_named():
+    x, weight, model = torch.randn(9, 4), torch.ones(3, 4, requires_grad=True), nn.Linear(4, 3)
+    images = torch.randn(1, 4, 3, 3)
+    found = plan(model, x, budget=0.5, loss=loss)
+    for message, call in (
+        ("`input` must be a Tensor, got ndarray", lambda: SketchedLinear(4, 3)(x.numpy())),
+        ("`input` must be a Tensor, got ndarray", lambda: sketched_linear(x.numpy(), weight)),
+        ("`input` must be a Tensor, got list", lambda: sketch_rows([1.0])),
+        ("numpy.ndarray", lambda: SketchedConv2d(4, 3)(images.numpy())),
+        ("`rows` must be a RowSketch, got Tensor", lambda: sketched_linear(x, weight, rows=x)),
+        ("`rows` must be a RowSketch, got Tensor", lambda: SketchedLinear(4, 3)(x, rows=x)),
+        ("`rows` must be a RowSketch, got Tensor", lambda: SketchedConv2d(4, 3)(images, rows=x)),
+        ("`plan` must be a SketchPlan, got Linear", lambda: apply(model)),
+        ("must be a torch.nn.Module, got list", lambda: apply(found, [])),
+        ("must be a torch.nn.Module, got list", lambda: plan([], x, budget=0.5)),
+        ("must be a torch.nn.Module, got NoneType", lambda: revert(None)),
+    ):
+        with pytest.raises(TypeError, match=message):
+            call()
+    with pytest.raises(ValueError, match=r"`sketch` must be one of .*, got \['uniform'\]"):
+        SketchedLinear(4, 3, sketch=["uniform"])
+
+
+def test_channels_and_strides_that_do_not_fit_are_refused():
+    for layer in (nn.Conv2d(4, 3, 1), SketchedConv2d(4, 3)):
+        with pytest.raises(RuntimeError, match="to have 4 channels, but got 3 channels"):
+            layer(torch.randn(1, 3, 5, 5))
+    for stride in (0, (1, 0), -1):
+        with pytest.raises(ValueError, match="`stride` must be positive, got"):
+            SketchedConv2d(4, 3, stride=stride)
 
 
 def test_dtypes_that_differ_are_refused_as_by_torch():
