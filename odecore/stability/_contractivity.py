@@ -93,7 +93,7 @@ def ssp_coefficient(method: ButcherTableau, /) -> Fraction | float:
 
 def _estimate(K: list[list[Any]]) -> float:
     """The end of the interval by bisection in floats, to save most of the exact one; 0 if none."""
-    if max(a for row in K for a in row) > 1e100:  # powers overflow
+    if max(a for row in K for a in row) > 10**100:  # powers overflow
         return 0.0
     matrix = np.array([[float(a) for a in row] for row in K])
     right = np.hstack([matrix, np.ones((len(K), 1))])

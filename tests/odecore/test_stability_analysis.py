@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odecore.exact import isolate_roots
+from odecore.exact import isolate_roots, parse_number
 from odecore.families import (
     COLLOCATION2,
     RK1S2,
@@ -423,3 +423,16 @@ def test_ssp_coefficients_of_members_with_long_decimals_are_found_in_few_exact_s
     assert len(counted) < 25
     monkeypatch.setattr(_contractivity, "_estimate", lambda K: 0.0)
     assert abs(found / ssp_coefficient(member) - 1) < 2.0**-49
+
+
+@pytest.mark.parametrize(
+    ("method", "value"),
+    [
+        (tableau("alexander2"), 1 + math.sqrt(2)),
+        (tableau("norsett3_small_gamma"), 1 + math.sqrt(3)),  # Ferracina and Spijker 2008: optimal
+        (tableau_at(RK2, u=parse_number("1/2*sqrt(3)")), 2 - 2 / math.sqrt(3)),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_ssp_coefficients_of_methods_with_roots(method, value):
+    assert ssp_coefficient(method) == pytest.approx(value, rel=2**-49)
