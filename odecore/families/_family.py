@@ -73,7 +73,18 @@ class Family:
     @property
     def stages(self) -> int:
         """Number of stages."""
-        return len(self.b)
+        return len(self._sample[1])
+
+    @cached_property
+    def _sample(self) -> tuple[Rows, tuple[Any, ...]]:
+        """The member at some rational point: an entry that is not zero there is not zero at all."""
+        for k in range(1, 9):
+            point = [Fraction(k + i, 2 * k + 3 * i + 2) for i in range(len(self.parameters))]
+            try:
+                return self.formula(*point)
+            except ZeroDivisionError:  # on the excluded set
+                continue
+        return self._symbolic
 
     @cached_property
     def generators(self) -> tuple[Any, ...]:
@@ -108,15 +119,20 @@ class Family:
         """Weights (s,) of the embedded method, as rational functions, if there is one."""
         return None if self.estimator is None else self.estimator(*self.generators)
 
-    @property
+    @cached_property
     def is_explicit(self) -> bool:
         """Whether A is strictly lower triangular for all members."""
+        above = [a for i, row in enumerate(self._sample[0]) for a in row[i:]]
+        if not above or any(a != 0 for a in above):
+            return not above
         return all(a == 0 for i, row in enumerate(self.A) for a in row[i:])
 
     @cached_property
     def last_stage_is_first(self) -> bool:
         """Whether the last stage of a step is the first of the next for all members (FSAL)."""
-        return self.stages > 1 and self.A[-1] == self.b
+        rows, b = self._sample
+        last = tuple(rows[-1]) + (0,) * (len(b) - len(rows[-1]))
+        return len(b) > 1 and last == tuple(b) and self.A[-1] == self.b
 
     @cached_property
     def excluded(self) -> tuple[str, ...]:
