@@ -21,6 +21,7 @@ _DECIMALS = 1e-11  # a residual this small is one of coefficients given as decim
 _NAMED = 4  # trees in a message
 _APART = 3e-4  # places in a step: above rounding in single precision
 _PARTS = (2, 200)  # of a problem's interval: a long step and a short one
+_FINER = 10  # levels: of nine times as many steps
 _SINGLE = 1e-4  # larger rounding errors are none: the step is not Runge-Kutta
 
 
@@ -49,7 +50,8 @@ def assert_order(
         Fail too if the order is higher: a claim that is too modest. For a Runge-Kutta step that is
         decided by its conditions of order p + 1, otherwise by slopes above p + 1/2.
     slack : float, optional
-        A slope refutes the claim if its whole interval is below p - slack.
+        A slope refutes the claim if its whole interval is below p - slack, unless that of
+        ten more levels is not: before the limit slopes may be too small.
     runge_kutta : bool, optional
         Decide all order conditions from one step too (`tree_residuals`), to rounding: sharper than
         any slope, and failures are named by trees. The slopes are then a second check, which need
@@ -95,8 +97,13 @@ def assert_order(
     if runge_kutta:
         _judge_trees(step, order, exactly, wrong, undecided)
     reports = tuple(observe(step, p, coarsest=coarsest, levels=levels) for p in problems)
+    if not wrong:
+        reports = tuple(
+            _refined(report, step, problem, coarsest, order - slack)
+            for report, problem in zip(reports, problems, strict=True)
+        )
     for report in reports:
-        if report.resolved and report.interval[1] < order - slack:
+        if _is_below(report, order - slack):
             wrong.append(f"{report.problem} shows {report.order:.2f}")
         if _stagnates(report):
             last = f"error {report.errors[-1]:.2g} in {report.steps[-1]} steps"
@@ -222,6 +229,20 @@ def _named(failed: dict[RootedTree, float]) -> str:
     others = len(failed) - len(first)
     rest = f", and {others} more up to order {max(t.order for t in failed)}" if others else ""
     return ", ".join(f"{tree} (residual {r:.3g})" for tree, r in first) + rest
+
+
+def _is_below(report: OrderReport, order: float) -> bool:
+    return report.resolved and report.interval[1] < order
+
+
+def _refined(
+    report: OrderReport, step: Step, problem: InitialValueProblem, coarsest: int, order: float
+) -> OrderReport:
+    """The report, or one with finer runs if its slope is too small and that of these is not."""
+    if not _is_below(report, order):
+        return report
+    finer = observe(step, problem, coarsest=coarsest, levels=len(report.steps) + _FINER)
+    return finer if finer.resolved and not _is_below(finer, order) else report
 
 
 def _stagnates(report: OrderReport) -> bool:

@@ -241,6 +241,27 @@ def test_slopes_before_the_limit_refute_nothing(name):
     assert_order(stepper(method), method.order, levels=18)
 
 
+@pytest.mark.parametrize("name", ["bosh5", "higham_hall_s"])
+def test_slopes_that_mislead_before_the_limit_are_refined(name):
+    step = stepper(tableau(name))
+    misled = measure_order(step, PROBLEMS[2], levels=14)
+    assert misled.resolved
+    assert misled.interval[1] < 4.75
+    reports = assert_order(step, 5, levels=14)
+    assert reports[2].interval[1] > 4.75
+    with pytest.raises(AssertionError, match="order 4 is claimed, but all conditions of order 5"):
+        assert_order(step, 4, levels=14)
+
+
+def test_slopes_refute_what_the_trees_do_not_see():
+    def step(f, t, y, h):  # the problem that shows the trees begins at zero
+        return (kutta if np.abs(y).max() < 0.1 else heun)(f, t, y, h)
+
+    assert max(map(abs, tree_residuals(step, 4).values())) < 1e-14
+    with pytest.raises(AssertionError, match=r"order 4 is claimed, but riccati shows [12]\.\d\d"):
+        assert_order(step, 4, levels=14)
+
+
 def test_what_double_precision_does_not_resolve_is_not_decided():
     step = stepper(tableau("verner98"))
     for order in (8, 9, 10):
