@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import inf, isfinite, isnan
-from operator import index
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from odecore.order import RootedTree
 from odecore.testing._measure import LARGE, OrderReport, observe
 from odecore.testing._problems import PROBLEMS, InitialValueProblem
 from odecore.testing._step import Step
-from odecore.testing._trees import tree_residuals, tree_roundings
+from odecore.testing._trees import MAX_ORDER, tree_residuals, tree_roundings, valid_order
 
 __all__ = ["assert_order"]
 
@@ -44,7 +43,8 @@ def assert_order(
     step : callable
         `step(f, t, y, h)` to the state at t + h; y is a NumPy array.
     order : int
-        The claimed order p; a float is refused, even 3.0.
+        The claimed order p, from 1; a float is refused, even 3.0. At most 13 if its conditions
+        are read off, 14 if those of order p + 1 are not (exactly=False).
     problems : InitialValueProblem, or some of them, optional
     exactly : bool, optional
         Fail too if the order is higher: a claim that is too modest. For a Runge-Kutta step that is
@@ -73,7 +73,7 @@ def assert_order(
         If it is not decided: with the reason, the remedy and the table. Also if the step chooses
         steps of its own, as an adaptive solver does: then h is not what refines.
     TypeError
-        If order is no integer, or problems hold anything but problems.
+        If order is no integer, or `problems` hold anything but problems.
 
     Examples
     --------
@@ -85,9 +85,10 @@ def assert_order(
     Traceback (most recent call last):
     AssertionError: order 3 is claimed, but the conditions of these trees fail: [[•]] ...
     """
-    order, problems = _valid_order(order), _valid_problems(problems)
-    if order < 1:
-        raise ValueError(f"`order` must be at least 1, got {order}")
+    order = valid_order(order, most=MAX_ORDER - bool(exactly) if runge_kutta else inf)
+    problems = _valid_problems(problems)
+    if not 0 <= slack < inf:
+        raise ValueError(f"`slack` must be finite and not negative, got {slack}")
     if not problems and not runge_kutta:
         raise ValueError("without `problems` and with runge_kutta=False nothing is asserted")
     for problem in problems:
@@ -136,13 +137,6 @@ def _unmeasured(reports: tuple[OrderReport, ...]) -> str:
         "no problem has three runs between 10 % error and rounding: lower `coarsest`, raise "
         "`levels`, take a problem with a longer t_span, or let the trees decide by problems=()"
     )
-
-
-def _valid_order(order: Any) -> int:
-    try:
-        return index(order)
-    except TypeError:
-        raise TypeError(f"`order` must be an integer, got {order!r}") from None
 
 
 def _valid_problems(problems: Any) -> tuple[InitialValueProblem, ...]:

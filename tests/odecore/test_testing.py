@@ -534,6 +534,32 @@ def test_arguments_of_an_order_are_named():
             assert_order(heun, 2, problems=problems)
 
 
+def test_orders_of_too_many_conditions_are_refused():
+    for order in (14, 15, 40):
+        with pytest.raises(ValueError, match="`order` must be at most 13 where conditions are re"):
+            assert_order(heun, order)
+    with pytest.raises(ValueError, match="`order` must be at most 14 where"):
+        assert_order(heun, 15, exactly=False)
+    for function in (tree_residuals, lambda step, order: tree_problem(order)):
+        with pytest.raises(ValueError, match=r"at most 14 where .*times as many.*, got 15"):
+            function(heun, 15)
+        for order in (0, -1):
+            with pytest.raises(ValueError, match=f"`order` must be at least 1, got {order}"):
+                function(heun, order)
+        with pytest.raises(TypeError, match=r"`order` must be an integer, got 2\.0"):
+            function(heun, 2.0)
+    with pytest.raises(AssertionError, match=r"order 15 is claimed, but riccati shows 1\.99"):
+        assert_order(heun, 15, runge_kutta=False, levels=12)
+
+
+def test_slack_and_problem_are_named():
+    for slack in (math.nan, math.inf, -1.0):
+        with pytest.raises(ValueError, match="`slack` must be finite and not negative"):
+            assert_order(heun, 2, slack=slack)
+    with pytest.raises(TypeError, match="must be one InitialValueProblem, got list; for several"):
+        measure_order(heun, [PROBLEMS[0]])
+
+
 def test_many_failures_are_counted_not_listed():
     with pytest.raises(
         AssertionError, match=r"fail: \[\[\[•\]\]\] \(res.*, and \d+ more up to order 9\n"
