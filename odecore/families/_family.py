@@ -66,6 +66,28 @@ class Family:
     embedded_order: int | None = None
     members: tuple[tuple[str, tuple[Any, ...]], ...] = ()
 
+    @staticmethod
+    def require(found: Any, /, *, instead: str = "") -> None:
+        """Refuse what is no family, such as its name.
+
+        Parameters
+        ----------
+        found : object
+        instead : str, optional
+            What does the same for one method.
+
+        Raises
+        ------
+        TypeError
+            If `found` is not a Family.
+        """
+        if not isinstance(found, Family):
+            raise TypeError(
+                f"`family` must be a Family, got {type(found).__name__}; "
+                + (f"for one method use {instead}, and " if instead else "")
+                + "take families from odecore.families, as odecore.families.RK4"
+            )
+
     def __getstate__(self) -> dict[str, Any]:
         """Copy and pickle the fields only: what is computed lazily is computed again."""
         return {name: self.__dict__[name] for name in self.__dataclass_fields__}
@@ -193,11 +215,21 @@ class Family:
 
         Raises
         ------
+        ValueError
+            If the corners have not one coordinate for each parameter, or `low` is above `high`.
         SingularParameterError
             If a factor vanishes in the box, or if its sign could not be proved there: the proof is
             by Bernstein coefficients, exact at once for a factor that is affine in each parameter,
             and by bisection of the box for others.
         """
+        n = len(self.parameters)
+        if not len(low) == len(high) == n or not all(
+            a <= b for a, b in zip(low, high, strict=True)
+        ):
+            raise ValueError(
+                f"`low` and `high` must be corners of a box of {', '.join(self.parameters)}, with "
+                f"{n} coordinates and low <= high; got {low} and {high}"
+            )
         for factor, name in zip(self.factors(*self.generators), self.excluded, strict=True):
             if not keeps_its_sign(factor, low, high):
                 box = ", ".join(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import factorial
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,11 @@ class StabilityFunction:
         Where `stages` are known it is by a step for y' = zy: on a long real interval the powers of
         z cancel to nothing, the stages do not.
         """
+        if not all(isinstance(a, Real) for a in (*self.numerator, *self.denominator)):
+            raise TypeError(
+                "R of a family is a function of its parameters too; take that of a member, which "
+                "odecore.tableaux.tableau_at gives"
+            )
         if self.stages is not None:
             return _step(*self.stages, np.asarray(z))
         return _horner(self.numerator, z) / _horner(self.denominator, z)
