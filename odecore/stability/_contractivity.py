@@ -218,7 +218,7 @@ def internal_amplification(method: ButcherTableau, /, *, points: int = 400) -> f
     Raises
     ------
     ValueError
-        If the method is implicit, so that its region may be unbounded.
+        If the method is implicit, so that its region may be unbounded, or `points` below 2.
 
     Notes
     -----
@@ -229,6 +229,8 @@ def internal_amplification(method: ButcherTableau, /, *, points: int = 400) -> f
     require_tableau(method)
     if not method.is_explicit:
         raise ValueError("internal amplification is computed for explicit methods only")
+    if points < 2:
+        raise ValueError(f"`points` of an axis must be at least 2, got {points}")
     A, b = as_floats(method)
     x, y = region_box(method)
     z = (np.linspace(*x, points)[:, None] + 1j * np.linspace(0, y[1], points)).ravel()
