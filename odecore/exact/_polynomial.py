@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from itertools import zip_longest
 from math import gcd
@@ -19,8 +20,14 @@ class Polynomial:
     Parameters
     ----------
     coefficients : sequence
-        Lowest degree first: int, Fraction or QuadraticNumber. Trailing zeros are dropped, so the
-        zero polynomial has none.
+        Lowest degree first: int, Fraction, Decimal or QuadraticNumber; floats and elements of
+        other fields are calculated with, but have no exact roots. Trailing zeros are dropped, so
+        the zero polynomial has none.
+
+    Raises
+    ------
+    TypeError
+        If a coefficient is nothing to calculate with.
 
     Examples
     --------
@@ -33,7 +40,19 @@ class Polynomial:
     coefficients: tuple[Any, ...]
 
     def __init__(self, coefficients: Sequence[Any], /) -> None:
-        kept = tuple(coefficients)
+        if not isinstance(coefficients, Iterable):
+            raise TypeError(
+                f"`coefficients` must be a sequence, lowest degree first, got {coefficients!r}"
+            )
+        kept = tuple(
+            Fraction(a) if isinstance(a, Decimal) and a.is_finite() else a for a in coefficients
+        )
+        for a in kept:
+            if not hasattr(a, "__truediv__"):
+                raise TypeError(
+                    f"the coefficients of a polynomial are numbers, got {a!r}; text is read by "
+                    "odecore.exact.parse_number"
+                )
         while kept and kept[-1] == 0:
             kept = kept[:-1]
         object.__setattr__(self, "coefficients", kept)
@@ -99,8 +118,9 @@ class Polynomial:
             power = power * self
         return power
 
-    def __divmod__(self, divisor: Polynomial) -> tuple[Polynomial, Polynomial]:
+    def __divmod__(self, divisor: Any) -> tuple[Polynomial, Polynomial]:
         """Quotient and remainder over the field of the coefficients."""
+        divisor = _lift(divisor)
         if not divisor:
             raise ZeroDivisionError("division by the zero polynomial")
         rest = list(self.coefficients)

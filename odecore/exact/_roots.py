@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from decimal import Decimal
 from fractions import Fraction
+from math import inf, isfinite
 from typing import Any
 
 from odecore.exact._polynomial import Polynomial
+from odecore.exact._quadratic import exact_number
 
 __all__ = ["count_roots", "isolate_roots", "refine_root", "sign_on_interval", "sturm_sequence"]
 
@@ -28,6 +31,7 @@ def sturm_sequence(polynomial: Polynomial, /) -> tuple[Polynomial, ...]:
     ValueError
         If the polynomial is zero, so that every number is a root.
     """
+    polynomial = _exact(polynomial)
     if not polynomial:
         raise ValueError("the zero polynomial has every number as a root; it has no Sturm sequence")
     chain = [polynomial.primitive(), polynomial.derivative().primitive()]
@@ -36,11 +40,32 @@ def sturm_sequence(polynomial: Polynomial, /) -> tuple[Polynomial, ...]:
     return tuple(chain[:-1])
 
 
-def _require_interval(low: Any, high: Any) -> None:
+def _exact(polynomial: Any) -> Polynomial:
+    if not isinstance(polynomial, Polynomial):
+        raise TypeError(f"`polynomial` must be a Polynomial, got {polynomial!r}; make one of it")
+    return Polynomial([a if type(a) is int else exact_number(a) for a in polynomial.coefficients])
+
+
+def _interval(low: Any, high: Any) -> tuple[Any, Any]:
+    """The ends as exact numbers, None if they are infinite."""
+    low, high = _end(low, -inf), _end(high, inf)
     if low is not None and high is not None and low > high:
         raise ValueError(
             f"the lower end of an interval comes first, got {low} > {high}; exchange them"
         )
+    return low, high
+
+
+def _end(end: Any, infinite: float) -> Any:
+    if end is None or (isinstance(end, float | Decimal) and end == infinite):
+        return None
+    if isinstance(end, float | Decimal):
+        if not isfinite(end):
+            raise ValueError(
+                f"the ends of an interval are numbers, or -inf (below) and inf (above), got {end}"
+            )
+        return Fraction(end)
+    return exact_number(end)
 
 
 def _variations(signs: list[int]) -> int:
@@ -62,13 +87,15 @@ def count_roots(polynomial: Polynomial, low: Any = None, high: Any = None, /) ->
     ----------
     polynomial : Polynomial
         Not zero.
-    low, high : exact numbers, optional
+    low, high : exact numbers or floats, optional
         None stands for -infinity and +infinity.
 
     Raises
     ------
+    TypeError
+        If a coefficient is not exact, as a float is not.
     ValueError
-        If the polynomial is zero or `low > high`.
+        If the polynomial is zero, `low > high`, or an end is no number.
 
     Notes
     -----
@@ -79,8 +106,8 @@ def count_roots(polynomial: Polynomial, low: Any = None, high: Any = None, /) ->
     >>> count_roots(Polynomial((-2, 0, 1))), count_roots(Polynomial((-2, 0, 1)), 0)
     (2, 1)
     """
-    _require_interval(low, high)
-    chain = sturm_sequence(polynomial.squarefree())
+    low, high = _interval(low, high)
+    chain = sturm_sequence(_exact(polynomial).squarefree())
     return _at(chain, low, -1) - _at(chain, high, 1)
 
 
@@ -93,7 +120,7 @@ def isolate_roots(
     ----------
     polynomial : Polynomial
         Not zero.
-    low, high : exact numbers, optional
+    low, high : exact numbers or floats, optional
         Only roots in (low, high] are listed.
 
     Returns
@@ -104,11 +131,13 @@ def isolate_roots(
 
     Raises
     ------
+    TypeError
+        If a coefficient is not exact, as a float is not.
     ValueError
-        If the polynomial is zero or `low > high`.
+        If the polynomial is zero, `low > high`, or an end is no number.
     """
-    _require_interval(low, high)
-    free = polynomial.squarefree()
+    low, high = _interval(low, high)
+    free = _exact(polynomial).squarefree()
     chain = sturm_sequence(free)
     if free.degree < 1:
         return ()
@@ -148,14 +177,24 @@ def refine_root(
 
     Raises
     ------
+    TypeError
+        If a coefficient is not exact, as a float is not.
     ValueError
-        If `width` is not positive, so that bisection would not end.
+        If `width` is not positive, so that bisection would not end, or the polynomial has one sign
+        at both ends of the bracket.
     """
     if not width > 0:
         raise ValueError(f"`width` must be positive, got {width}")
-    low, high = bracket
-    free = polynomial.squarefree()
+    low, high = _interval(*bracket)
+    if low is None or high is None:
+        raise ValueError(f"`bracket` must be finite, got {bracket}; isolate_roots gives brackets")
+    free = _exact(polynomial).squarefree()
     below = _sign(free(low))
+    if (below == 0 and low < high) or below * _sign(free(high)) > 0:
+        raise ValueError(
+            f"`bracket` must hold one root in (a, b] and none at a, got ({low}, {high}), where "
+            f"{polynomial} has no change of sign; isolate_roots gives brackets"
+        )
     while high - low > width:
         middle = (low + high) / Fraction(2)
         sign = _sign(free(middle))
@@ -171,7 +210,7 @@ def sign_on_interval(polynomial: Polynomial, low: Any = None, high: Any = None, 
     Parameters
     ----------
     polynomial : Polynomial
-    low, high : exact numbers, optional
+    low, high : exact numbers or floats, optional
         None stands for -infinity and +infinity.
 
     Returns
@@ -182,15 +221,18 @@ def sign_on_interval(polynomial: Polynomial, low: Any = None, high: Any = None, 
 
     Raises
     ------
+    TypeError
+        If a coefficient is not exact, as a float is not.
     ValueError
-        If `low > high`.
+        If `low > high`, or an end is no number.
 
     Examples
     --------
     >>> sign_on_interval(Polynomial((1, -2, 1))), sign_on_interval(Polynomial((-1, 0, 1)))
     (1, None)
     """
-    _require_interval(low, high)
+    low, high = _interval(low, high)
+    polynomial = _exact(polynomial)
     if not polynomial:
         return 0
     cuts = [cut for cut in isolate_roots(polynomial, low, high) if high is None or cut[0] < high]

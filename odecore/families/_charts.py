@@ -47,12 +47,12 @@ def charts(family: Family, /) -> tuple[Family, ...]:
     ValueError
         For any other family.
     """
+    Family.require(family)
     if family.name not in _POINTS:
         raise ValueError(f"only {' and '.join(_POINTS)} have charts, got {family.name}")
     return tuple(chart(family, *point) for point in _POINTS[family.name])
 
 
-@cache
 def chart(family: Family, u0: Fraction, v0: Fraction, /) -> Family:
     """The family in coordinates (u, m), v = v0 + m (u - u0), regular at u = u0.
 
@@ -83,11 +83,17 @@ def chart(family: Family, u0: Fraction, v0: Fraction, /) -> Family:
     At such a point the value depends on the direction m of approach; clamping (u, v) to the nearest
     valid point would pick an arbitrary member.
     """
+    Family.require(family)
+    if family.parameters != ("u", "v"):
+        raise ValueError(f"charts need a family in u, v; {family.name} has {family.parameters}")
+    return _chart(family, Fraction(u0), Fraction(v0))
+
+
+@cache
+def _chart(family: Family, u0: Fraction, v0: Fraction) -> Family:
     from sympy import QQ
     from sympy.polys.fields import field
 
-    if family.parameters != ("u", "v"):
-        raise ValueError(f"charts need a family in u, v; {family.name} has {family.parameters}")
     _, u, m = field(["u", "m"], QQ)
     start = u * 0
     rows, b = family.formula(u, start + _rational(v0) + m * (u - _rational(u0)))

@@ -66,6 +66,28 @@ class Family:
     embedded_order: int | None = None
     members: tuple[tuple[str, tuple[Any, ...]], ...] = ()
 
+    @staticmethod
+    def require(found: Any, /, *, instead: str = "") -> None:
+        """Refuse what is no family, such as its name.
+
+        Parameters
+        ----------
+        found : object
+        instead : str, optional
+            What does the same for one method.
+
+        Raises
+        ------
+        TypeError
+            If `found` is not a Family.
+        """
+        if not isinstance(found, Family):
+            raise TypeError(
+                f"`family` must be a Family, got {type(found).__name__}; "
+                + (f"for one method use {instead}, and " if instead else "")
+                + "take families from odecore.families, as odecore.families.RK4"
+            )
+
     def __getstate__(self) -> dict[str, Any]:
         """Copy and pickle the fields only: what is computed lazily is computed again."""
         return {name: self.__dict__[name] for name in self.__dataclass_fields__}
@@ -73,7 +95,18 @@ class Family:
     @property
     def stages(self) -> int:
         """Number of stages."""
-        return len(self.b)
+        return len(self._sample[1])
+
+    @cached_property
+    def _sample(self) -> tuple[Rows, tuple[Any, ...]]:
+        """The member at some rational point: an entry that is not zero there is not zero at all."""
+        for k in range(1, 9):
+            point = [Fraction(k + i, 2 * k + 3 * i + 2) for i in range(len(self.parameters))]
+            try:
+                return self.formula(*point)
+            except ZeroDivisionError:  # on the excluded set
+                continue
+        return self._symbolic
 
     @cached_property
     def generators(self) -> tuple[Any, ...]:
@@ -108,15 +141,20 @@ class Family:
         """Weights (s,) of the embedded method, as rational functions, if there is one."""
         return None if self.estimator is None else self.estimator(*self.generators)
 
-    @property
+    @cached_property
     def is_explicit(self) -> bool:
         """Whether A is strictly lower triangular for all members."""
+        above = [a for i, row in enumerate(self._sample[0]) for a in row[i:]]
+        if not above or any(a != 0 for a in above):
+            return not above
         return all(a == 0 for i, row in enumerate(self.A) for a in row[i:])
 
     @cached_property
     def last_stage_is_first(self) -> bool:
         """Whether the last stage of a step is the first of the next for all members (FSAL)."""
-        return self.stages > 1 and self.A[-1] == self.b
+        rows, b = self._sample
+        last = tuple(rows[-1]) + (0,) * (len(b) - len(rows[-1]))
+        return len(b) > 1 and last == tuple(b) and self.A[-1] == self.b
 
     @cached_property
     def excluded(self) -> tuple[str, ...]:
@@ -177,11 +215,21 @@ class Family:
 
         Raises
         ------
+        ValueError
+            If the corners have not one coordinate for each parameter, or `low` is above `high`.
         SingularParameterError
             If a factor vanishes in the box, or if its sign could not be proved there: the proof is
             by Bernstein coefficients, exact at once for a factor that is affine in each parameter,
             and by bisection of the box for others.
         """
+        n = len(self.parameters)
+        if not len(low) == len(high) == n or not all(
+            a <= b for a, b in zip(low, high, strict=True)
+        ):
+            raise ValueError(
+                f"`low` and `high` must be corners of a box of {', '.join(self.parameters)}, with "
+                f"{n} coordinates and low <= high; got {low} and {high}"
+            )
         for factor, name in zip(self.factors(*self.generators), self.excluded, strict=True):
             if not keeps_its_sign(factor, low, high):
                 box = ", ".join(

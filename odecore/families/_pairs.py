@@ -113,6 +113,8 @@ def cubic_dense_output(method: Any, /) -> tuple[Polynomial, ...]:
 
     Raises
     ------
+    TypeError
+        If the method has no coefficients, such as a name.
     ValueError
         If the method has not four stages, or the four conditions do not determine the weights.
 
@@ -121,6 +123,11 @@ def cubic_dense_output(method: Any, /) -> tuple[Polynomial, ...]:
     Hairer, Norsett, Wanner I, section II.6: solve sum b_i = theta, sum b_i c_i = theta^2/2,
     sum b_i c_i^2 = theta^3/3, sum b_i a_ij c_j = theta^3/6, one power of theta after the other.
     """
+    if not hasattr(method, "A"):
+        raise TypeError(
+            f"`method` must have coefficients `A`, got {type(method).__name__}; look a name up "
+            "with odecore.tableaux.tableau"
+        )
     A = [list(row) for row in method.A]
     s = len(A)
     if s != 4:

@@ -36,11 +36,7 @@ def prove_order(family: Family, /) -> OrderCertificate:
     >>> bool(certificate), certificate.verify().holds, len(certificate.conditions)
     (True, True, 8)
     """
-    if not isinstance(family, Family):
-        raise TypeError(
-            f"`family` must be a Family, got {type(family).__name__}; for one method use "
-            "odecore.order.order_of_accuracy"
-        )
+    Family.require(family, instead="odecore.order.order_of_accuracy")
 
     def rational(entry: Any) -> Rational:
         return from_field(entry, len(family.parameters))

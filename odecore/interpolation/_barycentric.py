@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from odecore._array import as_state, constant_like, is_readable, namespace
-from odecore.interpolation._nodes import chebyshev_points, require_count
+from odecore._array import as_state, constant_like, is_readable, namespace, require_real
+from odecore.interpolation._nodes import chebyshev_points, require_count, require_nodes
 
 __all__ = ["Interpolant", "barycentric_weights", "lagrange_rows"]
 
@@ -69,7 +69,10 @@ def lagrange_rows(
     ------
     ValueError
         If nodes and weights do not match.
+    TypeError
+        If x holds anything but real numbers.
     """
+    require_real(x, "x")
     if np.shape(nodes) != np.shape(weights) or np.ndim(nodes) != 1:
         raise ValueError(
             "`nodes` and `weights` must be one-dimensional and of one length, got shapes "
@@ -122,8 +125,7 @@ class Interpolant:
 
     def __post_init__(self) -> None:
         values = as_state(self.values, "values")
-        if len(values.shape) == 0:
-            raise ValueError("`values` must have the node as its first axis, got a 0-d array")
+        require_nodes(values)
         object.__setattr__(self, "values", values)
         m = values.shape[0]
         nodes = chebyshev_points(m, kind=self.kind, interval=self.interval)
@@ -148,7 +150,10 @@ class Interpolant:
         ------
         ValueError
             Outside the interval by more than rounding: a polynomial extrapolates without bound.
+        TypeError
+            If x holds anything but real numbers.
         """
+        require_real(x, "x")
         low, high = sorted(self.interval)
         # The last stage of a step, t + c h, may leave the interval by the rounding of c and t.
         slack = 1e-12 * (high - low) + 4 * np.finfo(np.float64).eps * max(abs(low), abs(high))

@@ -19,7 +19,7 @@ from odecore._array import (
     on_host,
     tracks,
 )
-from odecore.interpolation._nodes import require_count
+from odecore.interpolation._nodes import require_count, require_nodes
 
 __all__ = ["chebyshev_coefficients", "coefficient_matrix", "coefficient_tail", "decay_ratio"]
 
@@ -79,12 +79,18 @@ def coefficient_tail(values: Any, /) -> Any:
     0-d array
         In the library of `values`; 0 for a constant zero or an empty array.
 
+    Raises
+    ------
+    ValueError
+        If there are fewer than 2 values.
+
     Notes
     -----
     The last two from m = 5 on, because the coefficients of an even or odd function vanish
     alternately; the last one for fewer. Sizes are maximum norms over all trailing axes.
     """
     values = as_state(values, "values")
+    require_nodes(values)
     xp = namespace(values)
     if 0 in values.shape:
         return xp.zeros((), dtype=values.dtype, device=device(values))
@@ -116,14 +122,21 @@ def decay_ratio(
     -------
     number or 0-d array
         The larger of the norms of the last two coefficients; of the last one for m < 5.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than 2 values.
     """
     values = as_state(values, "values")
+    require_nodes(values)
     if is_readable(values) and norm is None:  # small operations cost less there
         values = on_host(values)
         rtol, atol = (on_host(x) if hasattr(x, "shape") else x for x in (rtol, atol))
     xp = namespace(values)
     if 0 in values.shape:
         return xp.zeros((), dtype=xp.abs(values).dtype, device=device(values))
+    require_count(values.shape[0], 2)
     last = 2 if values.shape[0] >= 5 else 1
     rows = constant_like(coefficient_matrix(values.shape[0])[-last:], values)
     coefficients = xp.tensordot(rows, values, axes=1)

@@ -10,7 +10,14 @@ import numpy as np
 from array_api_compat import device
 from numpy.typing import ArrayLike, NDArray
 
-from odecore._array import as_float64, as_state, combiner, constant_like, namespace
+from odecore._array import (
+    as_float64,
+    as_state,
+    combiner,
+    constant_like,
+    namespace,
+    require_real,
+)
 
 __all__ = ["PiecewiseHermite"]
 
@@ -92,6 +99,8 @@ class PiecewiseHermite:
         ------
         ValueError
             Outside the nodes by more than rounding: nothing is extrapolated.
+        TypeError
+            If x holds anything but real numbers.
         """
         return self._combine(x, 0)
 
@@ -104,6 +113,8 @@ class PiecewiseHermite:
         ------
         ValueError
             Outside the nodes by more than rounding, or between nodes less than 1e-308 apart.
+        TypeError
+            If x holds anything but real numbers.
         """
         return self._combine(x, 1)
 
@@ -138,6 +149,7 @@ class PiecewiseHermite:
 
     def _locate(self, x: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
         """The numbers x within the nodes, and the index of the piece of each."""
+        require_real(x, "x")
         at = np.asarray(x, dtype=np.float64)
         if at.ndim > 1:
             raise ValueError(f"`x` must be a number or a sequence of them, got shape {at.shape}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from math import ceil, frexp, ldexp, sqrt
+from math import ceil, frexp, isfinite, ldexp, sqrt
 from sys import float_info
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from odecore._array import require_real
 
 __all__ = ["lebesgue_constant"]
 
@@ -38,7 +40,9 @@ def lebesgue_constant(
     Raises
     ------
     ValueError
-        If the nodes do not lie in the interval or the weights are not theirs.
+        If the nodes do not lie in the interval, it is not finite, or the weights are not theirs.
+    TypeError
+        If one of them holds anything but real numbers.
 
     Notes
     -----
@@ -49,7 +53,11 @@ def lebesgue_constant(
     polynomial interpolation, Ann. Numer. Math. 4 (1997).
     """
     x, w = _sorted(nodes, weights)
+    for end in interval:
+        require_real(end, "interval")
     low, high = sorted(map(float, interval))
+    if not isfinite(low) or not isfinite(high):
+        raise ValueError(f"`interval` must have two finite ends, got {interval}")
     if not (low < high and low <= x[0] and x[-1] <= high):
         raise ValueError(
             f"`nodes` must lie in the interval, got nodes from {x[0]} to {x[-1]} and `interval` "
@@ -76,6 +84,8 @@ def _sorted(
     nodes: ArrayLike, weights: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Nodes in increasing order, and their weights with largest absolute value 1."""
+    require_real(nodes, "nodes")
+    require_real(weights, "weights")
     x, w = np.asarray(nodes, dtype=np.float64), np.asarray(weights, dtype=np.float64)
     if x.ndim != 1 or x.shape != w.shape or x.size == 0:
         raise ValueError(

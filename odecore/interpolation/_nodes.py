@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from math import isfinite
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["chebyshev_points", "require_count"]
+from odecore._array import require_real
+
+__all__ = ["chebyshev_points", "require_count", "require_nodes"]
 
 
 def chebyshev_points(
@@ -33,6 +36,8 @@ def chebyshev_points(
     ------
     ValueError
         If `n` or `kind` is out of range or the ends are not finite and distinct.
+    TypeError
+        If an end is not a real number.
 
     Notes
     -----
@@ -40,6 +45,8 @@ def chebyshev_points(
     keeps the symmetry that cosines lose to rounding.
     """
     require_count(n, kind)
+    for end in interval:
+        require_real(end, "interval")
     start, end = map(float, interval)
     if not (isfinite(start) and isfinite(end) and start != end):
         raise ValueError(f"`interval` must have two finite and distinct ends, got {interval}")
@@ -53,7 +60,13 @@ def chebyshev_points(
 
 def require_count(n: int, kind: int) -> None:
     """Raise ValueError unless there is a set of n points of this kind."""
-    if kind not in (1, 2):
+    if isinstance(kind, bool) or not isinstance(kind, int | np.integer) or kind not in (1, 2):
         raise ValueError(f"`kind` must be 1 (roots) or 2 (extrema), got {kind!r}")
     if not isinstance(n, int | np.integer) or isinstance(n, bool) or n < kind:
         raise ValueError(f"points of kind {kind} number at least {kind}, got n = {n!r}")
+
+
+def require_nodes(values: Any) -> None:
+    """Raise ValueError unless values have a first axis, that of the nodes."""
+    if len(values.shape) == 0:
+        raise ValueError("`values` must have the node as its first axis, got a 0-d array")

@@ -36,6 +36,8 @@ def dense_output_residuals(
 
     Raises
     ------
+    TypeError
+        If a weight is no Polynomial.
     ValueError
         If `order` is out of range, or there is not one weight for each stage.
 
@@ -58,6 +60,12 @@ def _powers(
     method: RungeKuttaMethod, weights: Sequence[Polynomial], order: int
 ) -> list[ExactMethod]:
     """The methods whose weights are the coefficients of one power of theta each, from 0 on."""
+    for weight in weights:
+        if not isinstance(weight, Polynomial):
+            raise TypeError(
+                "`weights` must be odecore.exact.Polynomials in theta, one for each stage, got "
+                f"{weight!r}; b theta is Polynomial((0, b))"
+            )
     degree = max([order, *(weight.degree for weight in weights)])
     padded = [[*weight.coefficients, *[0] * (degree - weight.degree)] for weight in weights]
     columns = ([row[k] for row in padded] for k in range(degree + 1))
@@ -73,6 +81,8 @@ def dense_output_order(
 
     Raises
     ------
+    TypeError
+        If a weight is no Polynomial.
     ValueError
         If all conditions up to `max_order` hold, so that the order is not decided.
 

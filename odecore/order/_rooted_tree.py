@@ -11,6 +11,8 @@ from typing import Any
 
 __all__ = ["RootedTree", "trees_of"]
 
+_HIGHEST = 200  # level: order conditions need 14
+
 
 class RootedTree:
     """An unordered rooted tree. Equal trees are one object, so they are compared by identity.
@@ -83,13 +85,18 @@ class RootedTree:
         Raises
         ------
         ValueError
-            If the sequence is not a preorder walk of a rooted tree.
+            If the sequence is not a preorder walk of a rooted tree, or goes above level 200.
         """
         steps = pairwise(levels)
         if not levels or levels[0] != 0 or any(not 1 <= b <= a + 1 for a, b in steps):
             raise ValueError(
                 "a level sequence starts with 0 and continues with levels from 1 to one more than "
                 f"the level before; got {list(levels)}"
+            )
+        if max(levels) > _HIGHEST:
+            raise ValueError(
+                f"a tree has at most {_HIGHEST} levels above its root here, as functions of trees "
+                f"call themselves for each; got {max(levels)}"
             )
         starts = [i for i, level in enumerate(levels) if level == 1] + [len(levels)]
         branches = (levels[i:j] for i, j in pairwise(starts))

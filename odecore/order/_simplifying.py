@@ -50,6 +50,11 @@ def simplifying_assumptions(
         Where to stop counting. Only a method without weights or stages of its own, such as the
         single stage c = 0 in C, satisfies arbitrarily many.
 
+    Raises
+    ------
+    ValueError
+        If `limit` is less than 1.
+
     Examples
     --------
     >>> from odecore.tableaux import tableau
@@ -57,6 +62,8 @@ def simplifying_assumptions(
     SimplifyingAssumptions(B=4, C=1, D=1)
     """
     known = exact_method(method)
+    if limit < 1:
+        raise ValueError(f"`limit` must be at least 1, got {limit}")
     return SimplifyingAssumptions(
         **{
             name: _count(known, form, limit)

@@ -173,6 +173,7 @@ def atlas(
     >>> [round(float(x), 3) for x in found.values["SSP coefficient"]]
     [0.0, 0.333, 0.571, 0.75, 0.889, 1.0]
     """
+    Family.require(family)
     if isinstance(quantities, str):
         quantities = [quantities]
     names = list(quantities or [name for name in QUANTITIES if name != "internal amplification"])

@@ -93,7 +93,7 @@ def ssp_coefficient(method: ButcherTableau, /) -> Fraction | float:
 
 def _estimate(K: list[list[Any]]) -> float:
     """The end of the interval by bisection in floats, to save most of the exact one; 0 if none."""
-    if max(a for row in K for a in row) > 1e100:  # powers overflow
+    if max(a for row in K for a in row) > 10**100:  # powers overflow
         return 0.0
     matrix = np.array([[float(a) for a in row] for row in K])
     right = np.hstack([matrix, np.ones((len(K), 1))])
@@ -218,7 +218,7 @@ def internal_amplification(method: ButcherTableau, /, *, points: int = 400) -> f
     Raises
     ------
     ValueError
-        If the method is implicit, so that its region may be unbounded.
+        If the method is implicit, so that its region may be unbounded, or `points` below 2.
 
     Notes
     -----
@@ -229,6 +229,8 @@ def internal_amplification(method: ButcherTableau, /, *, points: int = 400) -> f
     require_tableau(method)
     if not method.is_explicit:
         raise ValueError("internal amplification is computed for explicit methods only")
+    if points < 2:
+        raise ValueError(f"`points` of an axis must be at least 2, got {points}")
     A, b = as_floats(method)
     x, y = region_box(method)
     z = (np.linspace(*x, points)[:, None] + 1j * np.linspace(0, y[1], points)).ravel()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import factorial
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -40,14 +41,19 @@ class StabilityFunction:
     radii: tuple[Polynomial, Polynomial] | None = field(default=None, compare=False, repr=False)
 
     def __call__(self, z: Any, /) -> Any:
-        """Evaluate R at a number or, elementwise, at a real or complex array.
+        """Evaluate R at a number or, elementwise, at a real or complex array; inf at a pole.
 
         Where `stages` are known it is by a step for y' = zy: on a long real interval the powers of
         z cancel to nothing, the stages do not.
         """
+        if not all(isinstance(a, Real) for a in (*self.numerator, *self.denominator)):
+            raise TypeError(
+                "R of a family is a function of its parameters too; take that of a member, which "
+                "odecore.tableaux.tableau_at gives"
+            )
         if self.stages is not None:
             return _step(*self.stages, np.asarray(z))
-        return _horner(self.numerator, z) / _horner(self.denominator, z)
+        return _quotient(self.numerator, self.denominator, z)
 
     def reduced(self) -> tuple[Polynomial, Polynomial]:
         """P and Q without common factors, as polynomials; exact numbers only."""
@@ -179,6 +185,24 @@ def _step(A: Any, b: Any, z: Any) -> Any:
             slopes[i] = block * (1 + A[i, :i] @ slopes[:i])
         values[start : start + 4096] = 1 + b @ slopes
     return values.reshape(z.shape)[()]
+
+
+def _quotient(P: Coefficients, Q: Coefficients, z: Any) -> Any:
+    """P(z)/Q(z), where abs(z) > 1 by powers of 1/z, which do not overflow."""
+    z = np.asarray(np.asarray(z) + 0.0)
+    values, large = np.empty_like(z), np.abs(z) > 1
+    with np.errstate(all="ignore"):
+        values[~large] = _divided(_horner(P, z[~large]), _horner(Q, z[~large]))
+        w = 1 / z[large]
+        outer = _divided(_horner(P[::-1], w), _horner(Q[::-1], w))
+        degree = len(P) - len(Q)
+        values[large] = outer * z[large] ** degree if degree else outer
+    return values[()]
+
+
+def _divided(p: Any, q: Any) -> Any:
+    """The quotient, and infinity at a pole, where a complex one would be NaN."""
+    return np.where((q == 0) & (p != 0), np.inf, p / q)
 
 
 def _horner(polynomial: Coefficients, z: Any) -> Any:

@@ -98,6 +98,7 @@ def optimize(
     >>> round(found.parameters["u"], 12), round(found.value, 12)
     (0.666666666667, 0.166666666667)
     """
+    Family.require(family)
     if len(box) != len(family.parameters) or any(
         not -LARGEST <= low < high <= LARGEST for low, high in box
     ):

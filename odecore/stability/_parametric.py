@@ -78,11 +78,7 @@ def parametric_stability(family: Family, /) -> ParametricStability:
     SDIRK2, where 2*gamma - 1 != 0, is A-stable iff gamma >= 1/4; L-stable iff also \
 2*gamma**2 - 4*gamma + 1 = 0
     """
-    if not isinstance(family, Family):
-        raise TypeError(
-            f"`family` must be a Family, got {type(family).__name__}; for one method use "
-            "linear_stability"
-        )
+    Family.require(family, instead="linear_stability")
     if family.is_explicit:
         raise ValueError(
             f"{family.name} is explicit: R is a polynomial, so no member is A-stable; use "

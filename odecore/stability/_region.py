@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from odecore.stability._function import stability_function
+from odecore.stability._function import require_tableau, stability_function
 from odecore.stability._intervals import imaginary_interval, real_interval
 from odecore.tableaux import ButcherTableau
 
@@ -55,6 +55,7 @@ def plot_region(
     -----
     Hairer, Wanner II, sections IV.2 and IV.4.
     """
+    require_tableau(method)
     import matplotlib.pyplot as plt
 
     if ax is None:

@@ -34,7 +34,7 @@ def tableau_at(family: Family, /, **parameters: Any) -> ButcherTableau:
     Raises
     ------
     TypeError
-        If a parameter is missing, unknown or not exact.
+        If `family` is none, or a parameter is missing, unknown or not exact.
     SingularParameterError
         If the parameters lie on the excluded set; the message names the factor.
 
@@ -50,6 +50,7 @@ def tableau_at(family: Family, /, **parameters: Any) -> ButcherTableau:
     >>> tableau_at(RK4, u=Fraction(1, 3), v=Fraction(2, 3)).b
     (Fraction(1, 8), Fraction(3, 8), Fraction(3, 8), Fraction(1, 8))
     """
+    Family.require(family)
     values = family.values(parameters)
     for name, value in zip(family.parameters, values, strict=True):
         if not isinstance(value, Rational | QuadraticNumber):
@@ -103,7 +104,7 @@ def coefficients_at(family: Family, /, **parameters: Any) -> Coefficients:
     Raises
     ------
     TypeError
-        If a parameter is missing or unknown, or an array for an implicit family.
+        If `family` is none, a parameter is missing or unknown, or an array for an implicit family.
     ValueError
         If a parameter given as a number is not finite.
     SingularParameterError
@@ -111,6 +112,7 @@ def coefficients_at(family: Family, /, **parameters: Any) -> Coefficients:
         that no device is waited for: keep them inside a box that `Family.require_box` has proved,
         as the trainable solvers of `torch_bridge` do.
     """
+    Family.require(family)
     values = tuple(float(v) if isinstance(v, Real) else v for v in family.values(parameters))
     for name, value in zip(family.parameters, values, strict=True):
         if isinstance(value, float) and not isfinite(value):

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from odecore.exact import parse_number
+from odecore.tableaux._printing import written
 from odecore.tableaux._tableau import ButcherTableau
 
 __all__ = ["tableau_from_json", "tableau_to_json"]
@@ -39,11 +40,11 @@ def tableau_to_json(method: ButcherTableau, /, *, indent: int | None = None) -> 
         "embedded_order": method.embedded_order,
         "source": method.source,
         "note": method.note,
-        "uncertainty": str(method.uncertainty) if method.uncertainty else None,
-        "c": list(map(str, method.c)),
-        "A": [list(map(str, row)) for row in rows],
-        "b": list(map(str, method.b)),
-        "b_hat": None if method.b_hat is None else list(map(str, method.b_hat)),
+        "uncertainty": written(method.uncertainty) if method.uncertainty else None,
+        "c": list(map(written, method.c)),
+        "A": [list(map(written, row)) for row in rows],
+        "b": list(map(written, method.b)),
+        "b_hat": None if method.b_hat is None else list(map(written, method.b_hat)),
     }
     return json.dumps({k: v for k, v in record.items() if v not in (None, "")}, indent=indent)
 
@@ -76,7 +77,11 @@ def tableau_from_json(text: str, /) -> ButcherTableau:
     """
     try:
         record = json.loads(
-            text, parse_float=_refuse, parse_constant=_refuse, object_pairs_hook=_once
+            text,
+            parse_int=_integer,
+            parse_float=_refuse,
+            parse_constant=_refuse,
+            object_pairs_hook=_once,
         )
     except json.JSONDecodeError as error:
         raise ValueError(
@@ -99,15 +104,6 @@ def tableau_from_record(record: Any) -> ButcherTableau:
     for key in ("A", "b"):
         if key not in record:
             raise ValueError(f"a tableau needs the field {key!r}")
-    for key in ("order", "embedded_order"):
-        value = record.get(key)
-        if value is not None and (
-            not isinstance(value, int) or isinstance(value, bool) or value < 1
-        ):
-            raise ValueError(f"{key!r} must be a positive integer, got {value!r}")
-    for key in ("name", "source", "note"):
-        if not isinstance(record.get(key, ""), str):
-            raise TypeError(f"{key!r} must be a string, got {record[key]!r}")
     if not isinstance(record["A"], list):
         raise TypeError(f"'A' must be a list of rows, got {record['A']!r}")
     given = {
@@ -152,6 +148,12 @@ def _number(value: Any, label: str) -> Any:
         return parse_number(value)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{label}: {error}") from None
+
+
+def _integer(text: str) -> int:
+    number = parse_number(text)
+    assert isinstance(number, Fraction)
+    return number.numerator
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

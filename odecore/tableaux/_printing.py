@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 from odecore.exact import QuadraticNumber
 
-__all__ = ["as_latex", "as_text"]
+__all__ = ["as_latex", "as_text", "written"]
 
 _WIDEST = 24  # characters of an exact entry in a text table; longer ones are shown as decimals
+_DIGITS = 4000  # of an integer, as `parse_number` reads them
+
+
+def written(number: Any) -> str:
+    """The number as text from which it is read back."""
+    try:
+        text = str(number)
+    except ValueError:  # more digits than Python writes
+        text = "0" * (_DIGITS + 1)
+    if max(map(len, re.findall(r"\d+", text))) > _DIGITS:
+        raise ValueError(
+            f"a coefficient has an integer of more than {_DIGITS} digits, which is not written; "
+            "round it, as `str` of the tableau does, or take simpler parameters"
+        )
+    return text
 
 
 def as_text(method: Any, /) -> str:
@@ -38,8 +55,11 @@ def as_text(method: Any, /) -> str:
 
 
 def _cell(number: Any) -> str:
-    exact = str(number)
-    if len(exact) <= _WIDEST:
+    parts = [number]
+    if isinstance(number, QuadraticNumber):
+        parts = [number.rational, number.irrational]
+    sizes = [abs(n) for part in parts for n in (part.numerator, part.denominator)]
+    if max(sizes) < 10**_WIDEST and len(exact := str(number)) <= _WIDEST:
         return exact
     bits, low, high = 64, number, number
     with localcontext(prec=15):  # a float has not the range
@@ -56,6 +76,8 @@ def as_latex(method: Any, /) -> str:
     """A LaTeX array in the usual form; entries are exact."""
     s = method.stages
     lines = []
+    for number in (*method.c, *method.b, *(method.b_hat or ()), *chain(*method.A)):
+        written(number)  # refuses what is too long
     for i, (c, row) in enumerate(zip(method.c, method.A, strict=True)):
         shown = row[:i] if method.is_explicit else row
         cells = [_latex(c), *map(_latex, shown), *[""] * (s - len(shown))]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
-from numbers import Rational
+from numbers import Integral, Rational
 from typing import Any
 
 from odecore.exact import QuadraticNumber, exact_number
@@ -48,8 +48,10 @@ class ButcherTableau:
     ------
     TypeError
         If a coefficient is neither rational nor quadratic; a float is not exact, so it is refused.
+        If `name`, `source` or `note` is no string.
     ValueError
-        If shapes disagree, the weights do not sum to 1, or coefficients lie in different fields.
+        If shapes disagree, the weights do not sum to 1, coefficients lie in different fields, or an
+        order is no positive integer.
 
     Examples
     --------
@@ -99,6 +101,11 @@ class ButcherTableau:
         elif self.embedded_order is not None:
             raise ValueError("`embedded_order` needs `b_hat`, the row that it is the order of")
         self._require_one_field()
+        for label in ("order", "embedded_order"):
+            object.__setattr__(self, label, _order(getattr(self, label), label))
+        for label in ("name", "source", "note"):
+            if not isinstance(getattr(self, label), str):
+                raise TypeError(f"`{label}` must be a string, got {getattr(self, label)!r}")
 
     def _require_sum(self, label: str, weights: tuple[Number, ...]) -> None:
         if abs(sum(weights, Fraction(-1))) > len(weights) * self.uncertainty:
@@ -176,6 +183,14 @@ class ButcherTableau:
                 "or leave `order` out to have it decided"
             )
         return found
+
+
+def _order(order: Any, label: str) -> int | None:
+    if order is None:
+        return None
+    if isinstance(order, bool) or not isinstance(order, Integral) or int(order) < 1:
+        raise ValueError(f"`{label}` must be a positive integer, or None; got {order!r}")
+    return int(order)
 
 
 def _exact(values: Iterable[Any], label: str) -> tuple[Number, ...]:

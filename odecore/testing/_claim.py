@@ -22,6 +22,7 @@ Drawing = Callable[[np.random.Generator], Drawn]
 _QUANTILE = NormalDist().inv_cdf
 _FOUND = _QUANTILE(0.999)  # a bias of the size asked for is found with this probability
 _CARRIERS = 2  # draws of one size, in z^2: the correction for skewness is then z / 4 at most
+_RAREST = 1e-200  # false alarm: its shares are divided by
 _BLOCK = 2**14  # entries of the draws that are added at once
 
 
@@ -146,7 +147,7 @@ def _judge_draws(
     start = deepcopy(rng)
     first = value(deepcopy(start))
     _require_same(first, value(deepcopy(start)))
-    wanted, looks, why = ceil(((z + _FOUND) / options.bias) ** 2), 0, ""
+    wanted, looks, why = max(2, ceil(((z + _FOUND) / options.bias) ** 2)), 0, ""
     while found.runs < wanted:
         if wanted > options.draws:
             raise ValueError(
@@ -251,9 +252,10 @@ def valid_options(
             f"`rng` must be a numpy.random.Generator, got {type(rng).__name__}; make one with "
             "numpy.random.default_rng(seed)"
         )
-    if not 0 < bias < inf or not 0 < false_alarm < 1 or outcomes < 0 or draws < 1:
+    valid = 0 < bias < inf and _RAREST <= false_alarm < 1
+    if not (valid and outcomes >= 0 and draws >= 1):
         raise ValueError(
-            "need `bias` > 0, 0 < `false_alarm` < 1, `outcomes` >= 0 and `draws` >= 1, got "
+            f"need `bias` > 0, {_RAREST} <= `false_alarm` < 1, `outcomes` >= 0, `draws` >= 1, got "
             f"bias={bias}, false_alarm={false_alarm}, outcomes={outcomes} and draws={draws}"
         )
     return Options(bias, false_alarm, outcomes, draws, bounds)

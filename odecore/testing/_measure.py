@@ -97,9 +97,16 @@ def measure_order(
 
     Raises
     ------
+    TypeError
+        If `problem` is none.
     ValueError
         If fewer than three runs are left to count, or the step returns no state.
     """
+    if not isinstance(problem, InitialValueProblem):
+        raise TypeError(
+            f"`problem` must be one InitialValueProblem, got {type(problem).__name__}; for several "
+            "call `measure_order` for each, or `assert_order`"
+        )
     report = observe(step, problem, coarsest=coarsest, levels=levels)
     counted = report.used[1] - report.used[0]
     if counted < 3:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import inf, isfinite, isnan
-from operator import index
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from odecore.order import RootedTree
 from odecore.testing._measure import LARGE, OrderReport, observe
 from odecore.testing._problems import PROBLEMS, InitialValueProblem
 from odecore.testing._step import Step
-from odecore.testing._trees import tree_residuals, tree_roundings
+from odecore.testing._trees import MAX_ORDER, tree_residuals, tree_roundings, valid_order
 
 __all__ = ["assert_order"]
 
@@ -21,6 +20,7 @@ _DECIMALS = 1e-11  # a residual this small is one of coefficients given as decim
 _NAMED = 4  # trees in a message
 _APART = 3e-4  # places in a step: above rounding in single precision
 _PARTS = (2, 200)  # of a problem's interval: a long step and a short one
+_FINER = 10  # levels: of nine times as many steps
 _SINGLE = 1e-4  # larger rounding errors are none: the step is not Runge-Kutta
 
 
@@ -43,13 +43,15 @@ def assert_order(
     step : callable
         `step(f, t, y, h)` to the state at t + h; y is a NumPy array.
     order : int
-        The claimed order p; a float is refused, even 3.0.
+        The claimed order p, from 1; a float is refused, even 3.0. At most 13 if its conditions
+        are read off, 14 if those of order p + 1 are not (exactly=False).
     problems : InitialValueProblem, or some of them, optional
     exactly : bool, optional
         Fail too if the order is higher: a claim that is too modest. For a Runge-Kutta step that is
         decided by its conditions of order p + 1, otherwise by slopes above p + 1/2.
     slack : float, optional
-        A slope refutes the claim if its whole interval is below p - slack.
+        A slope refutes the claim if its whole interval is below p - slack, unless that of
+        ten more levels is not: before the limit slopes may be too small.
     runge_kutta : bool, optional
         Decide all order conditions from one step too (`tree_residuals`), to rounding: sharper than
         any slope, and failures are named by trees. The slopes are then a second check, which need
@@ -71,7 +73,7 @@ def assert_order(
         If it is not decided: with the reason, the remedy and the table. Also if the step chooses
         steps of its own, as an adaptive solver does: then h is not what refines.
     TypeError
-        If order is no integer, or problems hold anything but problems.
+        If order is no integer, or `problems` hold anything but problems.
 
     Examples
     --------
@@ -83,9 +85,10 @@ def assert_order(
     Traceback (most recent call last):
     AssertionError: order 3 is claimed, but the conditions of these trees fail: [[•]] ...
     """
-    order, problems = _valid_order(order), _valid_problems(problems)
-    if order < 1:
-        raise ValueError(f"`order` must be at least 1, got {order}")
+    order = valid_order(order, most=MAX_ORDER - bool(exactly) if runge_kutta else inf)
+    problems = _valid_problems(problems)
+    if not 0 <= slack < inf:
+        raise ValueError(f"`slack` must be finite and not negative, got {slack}")
     if not problems and not runge_kutta:
         raise ValueError("without `problems` and with runge_kutta=False nothing is asserted")
     for problem in problems:
@@ -95,8 +98,13 @@ def assert_order(
     if runge_kutta:
         _judge_trees(step, order, exactly, wrong, undecided)
     reports = tuple(observe(step, p, coarsest=coarsest, levels=levels) for p in problems)
+    if not wrong:
+        reports = tuple(
+            _refined(report, step, problem, coarsest, order - slack)
+            for report, problem in zip(reports, problems, strict=True)
+        )
     for report in reports:
-        if report.resolved and report.interval[1] < order - slack:
+        if _is_below(report, order - slack):
             wrong.append(f"{report.problem} shows {report.order:.2f}")
         if _stagnates(report):
             last = f"error {report.errors[-1]:.2g} in {report.steps[-1]} steps"
@@ -129,13 +137,6 @@ def _unmeasured(reports: tuple[OrderReport, ...]) -> str:
         "no problem has three runs between 10 % error and rounding: lower `coarsest`, raise "
         "`levels`, take a problem with a longer t_span, or let the trees decide by problems=()"
     )
-
-
-def _valid_order(order: Any) -> int:
-    try:
-        return index(order)
-    except TypeError:
-        raise TypeError(f"`order` must be an integer, got {order!r}") from None
 
 
 def _valid_problems(problems: Any) -> tuple[InitialValueProblem, ...]:
@@ -222,6 +223,20 @@ def _named(failed: dict[RootedTree, float]) -> str:
     others = len(failed) - len(first)
     rest = f", and {others} more up to order {max(t.order for t in failed)}" if others else ""
     return ", ".join(f"{tree} (residual {r:.3g})" for tree, r in first) + rest
+
+
+def _is_below(report: OrderReport, order: float) -> bool:
+    return report.resolved and report.interval[1] < order
+
+
+def _refined(
+    report: OrderReport, step: Step, problem: InitialValueProblem, coarsest: int, order: float
+) -> OrderReport:
+    """The report, or one with finer runs if its slope is too small and that of these is not."""
+    if not _is_below(report, order):
+        return report
+    finer = observe(step, problem, coarsest=coarsest, levels=len(report.steps) + _FINER)
+    return finer if finer.resolved and not _is_below(finer, order) else report
 
 
 def _stagnates(report: OrderReport) -> bool:

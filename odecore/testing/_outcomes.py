@@ -31,6 +31,7 @@ class Listed(np.random.Generator):
 
     def __init__(self, most: float = inf) -> None:
         super().__init__(np.random.PCG64(0))
+        self._numpy = np.random.default_rng(0)  # asked too, so that it refuses what it refuses
         self.path: list[list[int]] = []  # for each choice: which one, of how many
         self.off = 0.0  # the largest difference from 1 of a sum of probabilities
         self.most = most
@@ -87,12 +88,15 @@ class Listed(np.random.Generator):
         low, high = (0, low) if high is None else (low, high)
         if np.ndim(low) or np.ndim(high):
             raise _unlisted("integers with arrays of bounds")
+        self._numpy.integers(low, high, _none_or_one(size), dtype, endpoint)
         low, count = int(low), int(high) - int(low) + bool(endpoint)
         return self._filled(lambda: low + self.one_of(count), size, dtype)
 
     def permutation(self, x: Any, axis: int = 0) -> Any:
         """As NumPy's."""
         x = np.arange(x) if isinstance(x, int | np.integer) else np.asarray(x)
+        if not x.ndim:
+            self._numpy.permutation(x)
         left, found = list(range(x.shape[axis])), []
         while left:
             found.append(left.pop(self.one_of(len(left))))
@@ -118,14 +122,15 @@ class Listed(np.random.Generator):
         shuffle: bool = True,
     ) -> Any:
         """As NumPy's; without replacement only for equal probabilities in random order."""
-        a = np.arange(a) if isinstance(a, int | np.integer) else np.asarray(a)
+        self._numpy.choice(a, _none_or_one(size), replace, axis=axis)
+        a = np.asarray(a) if np.ndim(a) else np.arange(int(a))
         if replace:
             indices = self._filled(self._with_replacement(a.shape[axis], p), size, np.int64)
         elif p is not None or not shuffle:
             raise _unlisted("choice(replace=False) with `p` or shuffle=False")
         else:
             left = list(range(a.shape[axis]))
-            if prod(np.atleast_1d(1 if size is None else size)) > len(left):
+            if prod(_shape(size)) > len(left):
                 raise ValueError("cannot take a larger sample than population without replacement")
             indices = self._filled(lambda: left.pop(self.one_of(len(left))), size, np.int64)
         return np.take(a, indices, axis=axis)
@@ -145,7 +150,9 @@ class Listed(np.random.Generator):
             return partial(self.one_of, count)
         floating = isinstance(p, np.ndarray) and p.dtype.kind == "f"
         eps = max(float(np.finfo(kind).eps) for kind in (p.dtype if floating else float, float))
-        p = np.asarray(p, dtype=np.float64).ravel()
+        p = np.asarray(p, dtype=np.float64)
+        if p.ndim != 1:
+            raise ValueError(f"`p` must be 1-dimensional, got shape {p.shape}")
 
         def probabilities() -> Weighted:
             found, off = _checked(p, count, sqrt(eps))  # as NumPy
@@ -155,9 +162,18 @@ class Listed(np.random.Generator):
         return partial(self.pick, (count, eps, p.tobytes()), probabilities)
 
     def _filled(self, one: Callable[[], int], size: Any, dtype: Any) -> Any:
-        shape = () if size is None else tuple(np.atleast_1d(size))
+        shape = _shape(size)
         found = [one() for _ in range(prod(shape))]
         return np.array(found, dtype=dtype).reshape(shape)[()]
+
+
+def _shape(size: Any) -> tuple[int, ...]:
+    return () if size is None else np.broadcast_to(0, size).shape
+
+
+def _none_or_one(size: Any) -> int:
+    """How many draws show what NumPy refuses."""
+    return min(1, prod(_shape(size)))
 
 
 def _unlisted(what: str) -> UnlistedError:

@@ -47,20 +47,18 @@ def tableaux(
     return st.sampled_from(sorted(found, key=lambda method: method.stages))
 
 
-@st.composite
 def family_members(
-    draw: Any,
-    families: Sequence[Family] | None = None,
+    families: Family | Sequence[Family] | None = None,
     *,
     bound: int = 4,
     max_denominator: int = 50,
     max_coefficient: int = 100,
-) -> ButcherTableau:
+) -> st.SearchStrategy[ButcherTableau]:
     """Members of families; they shrink to named methods where the family has some.
 
     Parameters
     ----------
-    families : sequence of Family, optional
+    families : Family or sequence of Family, optional
         Default: RK2, RK3 and RK4 with all charts, hence every explicit method with s = p <= 4
         that has a neighbourhood.
     bound, max_denominator : int, optional
@@ -70,6 +68,16 @@ def family_members(
     """
     if families is None:
         families = (RK2, RK3, RK4, *charts(RK3), *charts(RK4))
+    families = (families,) if isinstance(families, Family) else tuple(families)
+    for family in families:
+        Family.require(family)
+    return _members(families, bound, max_denominator, max_coefficient)
+
+
+@st.composite
+def _members(
+    draw: Any, families: Sequence[Family], bound: int, max_denominator: int, max_coefficient: int
+) -> ButcherTableau:
     family = draw(st.sampled_from(list(families)))
     values = st.tuples(
         *[st.fractions(-bound, bound, max_denominator=max_denominator)] * len(family.parameters)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cache
 from itertools import combinations_with_replacement, product
 from math import isnan
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,9 @@ import numpy as np
 from odecore.order import RootedTree, rooted_trees
 from odecore.testing._step import Step, state
 
-__all__ = ["tree_problem", "tree_residuals", "tree_roundings"]
+__all__ = ["MAX_ORDER", "tree_problem", "tree_residuals", "tree_roundings", "valid_order"]
 
+MAX_ORDER = 14  # 2,052,518 components; each further order has 3.4 times as many
 _ONE, _TIME = -2, -1  # places behind the components of the state
 _REPEATS = 6  # in other units, for the rounding error
 
@@ -25,7 +27,7 @@ def tree_problem(order: int, /) -> tuple[tuple[RootedTree, ...], Callable[[Any, 
     Parameters
     ----------
     order : int
-        Trees with up to this many vertices.
+        Trees with up to this many vertices, from 1 to 14.
 
     Returns
     -------
@@ -37,19 +39,40 @@ def tree_problem(order: int, /) -> tuple[tuple[RootedTree, ...], Callable[[Any, 
         solution is the time to the power of the order, over gamma(t), and one step of length 1 of
         a Runge-Kutta method gives exactly Phi(t).
 
+    Raises
+    ------
+    TypeError, ValueError
+        If `order` is no integer, or out of range.
+
     Notes
     -----
     Hairer, Norsett, Wanner I, section II.2, exercise 4. The component of a leaf is the time, so a
     child that is a leaf may be either: if all components of a tree are right, its condition holds
     for non-autonomous problems too, even if the abscissae are not the row sums.
     """
-    trees, places = _components(order)
+    trees, places = _components(valid_order(order))
 
     def f(t: Any, y: Any) -> Any:
         y = np.asarray(y)
         return np.concatenate([y, np.array([1, t], dtype=y.dtype)])[places].prod(axis=1)
 
     return trees, f
+
+
+def valid_order(order: Any, *, most: float = MAX_ORDER) -> int:
+    """An order whose conditions can be read off, or a refusal."""
+    try:
+        found = index(order)
+    except TypeError:
+        raise TypeError(f"`order` must be an integer, got {order!r}") from None
+    if found < 1:
+        raise ValueError(f"`order` must be at least 1, got {order}")
+    if found > most:
+        raise ValueError(
+            f"`order` must be at most {most} where conditions are read off (2,052,518 components "
+            f"for order 14, and 3.4 times as many for each further one), got {order}"
+        )
+    return found
 
 
 @cache
@@ -67,7 +90,7 @@ def _components(order: int) -> tuple[tuple[RootedTree, ...], Any]:
         factors += ways
         if not tree.children:
             found[tree].append(_TIME)
-    width = max(map(len, factors), default=0) or 1
+    width = max(map(len, factors)) or 1
     return tuple(trees), np.array([way + (_ONE,) * (width - len(way)) for way in factors])
 
 
@@ -79,6 +102,7 @@ def tree_residuals(step: Step, order: int, /) -> dict[RootedTree, float]:
     step : callable
         `step(f, t, y, h)` to the state at t + h; y is a NumPy array of shape (n,).
     order : int
+        As for `tree_problem`.
 
     Returns
     -------

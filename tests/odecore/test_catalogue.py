@@ -110,8 +110,8 @@ def test_a_table_is_printed_exactly():
         ),
         ('{"A": [[], ["1/2"]], "b": [0, 1], "c": [0]}', ValueError, "'c' must have 2 entries"),
         ('{"A": [[], ["1/2"]], "b": [1, 1]}', ValueError, "must sum to 1, got 2.*locate_typo"),
-        ('{"A": [[]], "b": [1], "order": "1"}', ValueError, "'order' must be a positive integer"),
-        ('{"A": [[]], "b": [1], "name": 3}', TypeError, "'name' must be a string"),
+        ('{"A": [[]], "b": [1], "order": "1"}', ValueError, "`order` must be a positive integer"),
+        ('{"A": [[]], "b": [1], "name": 3}', TypeError, "`name` must be a string"),
         (
             '{"A": [[], ["sqrt(2)"]], "b": ["sqrt(3)", "1-sqrt(3)"]}',
             ValueError,
@@ -134,7 +134,11 @@ def test_malformed_json_is_refused(text, error, message):
     ("text", "error", "message"),
     [
         ('{"A": [[]], "b": [1], "b": [1]}', ValueError, "'b' is given twice"),
-        ('{"A": [[]], "b": [1], "order": 0}', ValueError, "must be a positive integer, got 0"),
+        (
+            '{"A": [[]], "b": [1], "order": 0}',
+            ValueError,
+            "must be a positive integer, or None; got 0",
+        ),
         ('{"A": [[]], "b": [1], "order": true}', ValueError, "must be a positive integer"),
         ('{"A": [[]], "b": [1], "uncertainty": false}', TypeError, "uncertainty: .* got False"),
         ('{"A": [[]], "b": [1], "uncertainty": ""}', ValueError, "uncertainty: '' is not"),

@@ -3,6 +3,7 @@
 import copy
 import math
 import pickle
+from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
@@ -55,7 +56,7 @@ def test_quadratic_numbers_form_a_field(numbers):
 
 @given(same_field)
 def test_quadratic_order_agrees_with_80_digits(numbers):
-    from decimal import Decimal, localcontext
+    from decimal import localcontext
 
     x, y, _ = numbers
     with localcontext() as context:
@@ -289,7 +290,7 @@ def test_what_is_not_exact_does_not_divide(other):
 
 
 def test_a_small_difference_of_large_numbers_is_correctly_rounded():
-    from decimal import Decimal, localcontext
+    from decimal import localcontext
 
     with localcontext() as context:
         context.prec = 60
@@ -332,7 +333,7 @@ def test_equal_numbers_have_one_hash(x):
 
 @given(st.fractions(F(1, 10**6), 10**6), st.sampled_from([0, -600, 590]))
 def test_square_roots_are_correctly_rounded(q, power):
-    from decimal import Decimal, localcontext
+    from decimal import localcontext
 
     square = q * F(10) ** power
     with localcontext() as context:
@@ -381,3 +382,59 @@ def test_sturm_counts_with_a_negative_irrational_leading_coefficient():
         assert count_roots(polynomial, -1, 1) == 1
         assert count_roots(polynomial, -2, -1) == 1
         assert len(isolate_roots(polynomial)) == 2
+
+
+@pytest.mark.parametrize("infinity", [math.inf, np.float64(math.inf), Decimal("Infinity")])
+def test_infinite_ends_are_no_ends(infinity):
+    p = X**2 - 2
+    assert count_roots(p, -infinity, infinity) == 2
+    assert isolate_roots(p, 0, infinity) == isolate_roots(p, 0)
+    assert sign_on_interval(X**2 + 1, 0, infinity) == 1
+    assert sign_on_interval(p, -infinity, -2) == 1
+    for low, high in ((infinity, None), (None, -infinity), (math.nan, 1), (0, Decimal("nan"))):
+        for function in (count_roots, isolate_roots, sign_on_interval):
+            with pytest.raises(ValueError, match=r"-inf \(below\) and inf \(above\), got"):
+                function(p, low, high)
+    with pytest.raises(ValueError, match="`bracket` must be finite"):
+        refine_root(p, (0, infinity), F(1, 8))
+
+
+def test_floats_are_ends_of_intervals():
+    assert count_roots(X**2 - 2, 0.5, np.float64(1.5)) == 1
+    assert isolate_roots(10 * X - 1, 0.1) == ()  # the float is larger than 1/10
+    assert sign_on_interval(QuadraticNumber.sqrt(2) * X - 1, 1.0, 2.0) == 1
+
+
+def test_roots_of_inexact_polynomials_are_refused():
+    square = X * 0.1 - 0.3
+    p = square * square + 1e-20  # has no real root
+    for function in (count_roots, isolate_roots, sign_on_interval, sturm_sequence):
+        with pytest.raises(TypeError, match=r"an exact number is an int, Fraction.*as a Fraction"):
+            function(p)
+        with pytest.raises(TypeError, match=r"must be a Polynomial, got \(1, 2, 3\)"):
+            function((1, 2, 3))
+    with pytest.raises(TypeError, match="an exact number is an int"):
+        refine_root(p, (0, 1), F(1, 8))
+    assert count_roots(Polynomial(map(F, p.coefficients))) == 0
+    large = Polynomial([np.int64(3 * 10**9), np.int64(4 * 10**9), np.int64(10**9)])  # squares do
+    assert count_roots(large) == 2  # not fit into 64 bits
+
+
+def test_coefficients_are_numbers():
+    for wrong in (("a", "b"), "12", (None,), ([1],)):
+        with pytest.raises(TypeError, match="coefficients of a polynomial are numbers"):
+            Polynomial(wrong)
+    with pytest.raises(TypeError, match="must be a sequence, lowest degree first, got 3"):
+        Polynomial(3)
+    with pytest.raises(TypeError, match="are numbers, got 'a'"):
+        X + "a"
+    assert Polynomial((Decimal("0.1"), 1)) == X + F(1, 10)
+    assert divmod(X, 2) == (X / 2, Polynomial(()))
+
+
+@pytest.mark.parametrize("bracket", [(3, 4), (-2, 2), (1, 1), (F(1), 2)])
+def test_brackets_without_a_root_are_not_refined(bracket):
+    p = (X**2 - 2) * (X - 1)
+    with pytest.raises(ValueError, match=r"must hold one root.*isolate_roots gives brackets"):
+        refine_root(p if bracket == (1, 2) else X**2 - 2, bracket, F(1, 8))
+    assert refine_root(p, (1, 1), F(1, 8)) == (1, 1)

@@ -235,3 +235,43 @@ def test_a_box_is_bisected_where_a_factor_is_not_affine():
     for c in (F(0), F(-1, 10**6), F(1, 10**12)):  # a double root, two roots, one too close
         with pytest.raises(SingularParameterError, match="vanishes in the box"):
             family_with_factor(lambda u, c=c: (u - F(1, 3)) ** 2 + c).require_box((0,), (1,))
+
+
+def test_what_is_known_of_a_family_needs_no_symbols():
+    def fields(*values):
+        assert all(isinstance(value, float | F) for value in values)
+        return rkc2(20).formula(*values)
+
+    family = dataclasses.replace(rkc2(20), formula=fields)
+    assert (family.is_explicit, family.last_stage_is_first, family.stages) == (True, False, 20)
+    found = coefficients_at(family, epsilon=2 / 13)
+    exact = tableau_at(rkc2(20), epsilon=F(2, 13)).coefficients
+    assert found.b == pytest.approx(exact.b, rel=1e-12)
+
+
+@pytest.mark.parametrize("family", [f for f in vars(families).values() if isinstance(f, Family)],
+                         ids=lambda f: f.name)  # fmt: skip
+def test_kinds_of_families_are_those_of_their_symbols(family):
+    explicit = all(a == 0 for i, row in enumerate(family.A) for a in row[i:])
+    assert family.is_explicit == explicit
+    assert family.stages == len(family.b)
+    assert family.last_stage_is_first == (family.stages > 1 and family.A[-1] == family.b)
+
+
+def test_kinds_of_families_are_decided_where_one_member_cannot_tell():
+    def full_rows(u):
+        rows, b = RK2.formula(u)
+        return tuple((*row, *(0 * u,) * (2 - len(row))) for row in rows), b
+
+    def touched(u):  # explicit at all points that are tried first
+        points = [F(k, 2 * k + 2) for k in range(1, 9)]
+        gap = reduce(lambda product, point: product * (u - point), points, 1)
+        return ((gap, 0), (u, 0)), RK2.formula(u)[1]
+
+    def singular(u):  # at these points
+        gap = touched(u)[0][0][0]
+        return ((gap / gap - 1, 0), (u, 0)), RK2.formula(u)[1]
+
+    assert dataclasses.replace(RK2, formula=full_rows).is_explicit
+    assert not dataclasses.replace(RK2, formula=touched).is_explicit
+    assert dataclasses.replace(RK2, formula=singular).is_explicit

@@ -9,12 +9,15 @@ from scipy.interpolate import BarycentricInterpolator
 
 from odecore.interpolation import (
     Interpolant,
+    PiecewiseHermite,
     barycentric_weights,
     chebyshev_coefficients,
     chebyshev_points,
     clenshaw_curtis_weights,
     coefficient_tail,
+    decay_ratio,
     lagrange_rows,
+    lebesgue_constant,
 )
 
 kinds = pytest.mark.parametrize("kind", [1, 2])
@@ -252,3 +255,42 @@ def test_an_interval_longer_than_the_largest_float_is_refused():
 def test_a_line_through_two_nodes_at_its_ends():
     line = Interpolant(np.array([2.0, 5.0]), (0.0, 1.0))
     np.testing.assert_array_equal(line(np.array([0.0, 0.5, 1.0])), [2.0, 3.5, 5.0])
+
+
+@pytest.mark.parametrize("x", [0.3 + 1j, np.array([0.3, 0.4 + 1j]), "0.3", ["0.3"], [None]])
+def test_evaluation_points_are_real(x):
+    t = np.linspace(0, 2, 5)
+    for evaluate in (
+        Interpolant(t, (0, 2)),
+        PiecewiseHermite(t, t, np.ones(5)),
+        PiecewiseHermite(t, t, np.ones(5)).derivative,
+        lambda x: lagrange_rows(x, chebyshev_points(5), barycentric_weights(5)),
+    ):
+        with pytest.raises(TypeError, match="`x` must be a real number"):
+            evaluate(x)
+
+
+def test_intervals_and_kinds_are_numbers():
+    values = np.ones(4)
+    for interval in (("0", "2"), (0, 2j)):
+        with pytest.raises(TypeError, match="`interval` must be a real number"):
+            Interpolant(values, interval)
+        with pytest.raises(TypeError, match="`interval` must be a real number"):
+            lebesgue_constant([0, 1], [1, -1], interval=interval)
+    for kind in (2.0, True, "2"):
+        with pytest.raises(ValueError, match="`kind` must be 1"):
+            Interpolant(values, kind=kind)
+    assert Interpolant(values, kind=np.int64(2))(0.1) == pytest.approx(1)
+    for interval in ((0, np.inf), (-np.inf, 1), (0, np.nan)):
+        with pytest.raises(ValueError, match="`interval` must have two finite ends"):
+            lebesgue_constant([0, 1], [1, -1], interval=interval)
+    with pytest.raises(TypeError, match="`nodes` must be a real number, or an array of them"):
+        lebesgue_constant([0, 1 + 1j], [1, -1])
+
+
+def test_the_size_of_the_last_coefficients_needs_nodes():
+    for function in (coefficient_tail, lambda values: decay_ratio(values, 1e-3, 0.0)):
+        with pytest.raises(ValueError, match="`values` must have the node as its first axis"):
+            function(1.0)
+        with pytest.raises(ValueError, match="number at least 2, got n = 1"):
+            function([1.0])

@@ -751,3 +751,12 @@ def test_what_needs_numbers_refuses_families():
     for ask in (lambda: locate_typo(RK4, 5), lambda: embedded_metrics(RK4_PAIR)):
         with pytest.raises(TypeError, match=r"of a Family are .* with odecore.tableaux.tableau_at"):
             ask()
+
+
+def test_limits_and_levels_out_of_range_are_refused():
+    for limit in (0, -1):
+        with pytest.raises(ValueError, match=f"`limit` must be at least 1, got {limit}"):
+            simplifying_assumptions(tableau("classic"), limit=limit)
+    assert RootedTree.from_level_sequence(range(201)).density == math.factorial(201)
+    with pytest.raises(ValueError, match=r"at most 200 levels above its root.*got 1099"):
+        RootedTree.from_level_sequence(range(1100))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from odecore.exact import isolate_roots
+from odecore.exact import isolate_roots, parse_number
 from odecore.families import (
     COLLOCATION2,
     RK1S2,
@@ -423,3 +423,43 @@ def test_ssp_coefficients_of_members_with_long_decimals_are_found_in_few_exact_s
     assert len(counted) < 25
     monkeypatch.setattr(_contractivity, "_estimate", lambda K: 0.0)
     assert abs(found / ssp_coefficient(member) - 1) < 2.0**-49
+
+
+@pytest.mark.parametrize(
+    ("method", "value"),
+    [
+        (tableau("alexander2"), 1 + math.sqrt(2)),
+        (tableau("norsett3_small_gamma"), 1 + math.sqrt(3)),  # Ferracina and Spijker 2008: optimal
+        (tableau_at(RK2, u=parse_number("1/2*sqrt(3)")), 2 - 2 / math.sqrt(3)),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_ssp_coefficients_of_methods_with_roots(method, value):
+    assert ssp_coefficient(method) == pytest.approx(value, rel=2**-49)
+
+
+@pytest.mark.parametrize(
+    ("name", "far"),
+    [("gauss2", 1), ("implicit_midpoint", -1), ("implicit_euler", 0), ("radau_iia3", 0)],
+)
+def test_the_stability_function_has_its_limit_far_out(name, far):
+    R = stability_function(tableau(name))
+    for z in (-1e170, 1e200j, -1e300, -math.inf):
+        assert abs(R(z) - far) < 1e-15
+    z = np.array([-1 - 1e-9, -1.0, -1 + 1e-9, 0.5j, 2j, -30 + 3j])
+    P, Q = (np.polyval([float(a) for a in p[::-1]], z) for p in (R.numerator, R.denominator))
+    np.testing.assert_allclose(R(z), P / Q, rtol=1e-14)
+    np.testing.assert_array_equal(R(list(z)), R(z))
+
+
+def test_the_stability_function_is_infinite_at_its_poles():
+    R = stability_function(tableau("implicit_euler"))
+    assert R(1.0) == math.inf
+    assert R(1) == math.inf
+    np.testing.assert_array_equal(R(np.array([1, 0], dtype=complex)), [math.inf, 1])
+
+
+def test_an_amplification_over_no_points_is_refused():
+    for points in (0, 1, -3):
+        with pytest.raises(ValueError, match=f"`points` of an axis must be .* 2, got {points}"):
+            internal_amplification(tableau("classic"), points=points)

@@ -20,6 +20,8 @@ from odecore.tableaux import (
     coefficients_at,
     tableau,
     tableau_at,
+    tableau_from_json,
+    tableau_to_json,
 )
 
 F = Fraction
@@ -278,3 +280,32 @@ def test_entries_beyond_the_range_of_floats_are_printed():
 def test_names_in_capitals_have_near_matches(name):
     with pytest.raises(ValueError, match="did you mean 'dopri5'"):
         tableau(name)
+
+
+@pytest.mark.parametrize("label", ["order", "embedded_order"])
+def test_declared_orders_are_positive_integers(label):
+    A, b, b_hat = ((), (1,)), (F(1, 2), F(1, 2)), (1, 0)
+    for wrong in (0, -4, 1.5, True, "4"):
+        with pytest.raises(ValueError, match=f"`{label}` must be a positive integer, or None; got"):
+            ButcherTableau(A, b, b_hat=b_hat, **{label: wrong})
+    method = ButcherTableau(A, b, b_hat=b_hat, **{label: np.int64(1)})
+    assert type(getattr(method, label)) is int
+    assert tableau_from_json(tableau_to_json(method)) == method
+
+
+@pytest.mark.parametrize("label", ["name", "source", "note"])
+def test_words_about_a_tableau_are_strings(label):
+    with pytest.raises(TypeError, match=f"`{label}` must be a string, got 3"):
+        ButcherTableau(((),), (1,), **{label: 3})
+
+
+def test_coefficients_of_thousands_of_digits_are_rounded_in_text_and_not_written():
+    large = 10**4500
+    method = ButcherTableau(((), (large,)), (1 - F(1, large), F(1, large)))
+    assert "~1e+4500" in str(method)
+    assert "~1e-4500" in str(method)
+    for write in (tableau_to_json, ButcherTableau.latex):
+        with pytest.raises(ValueError, match="more than 4000 digits, which is not written; round"):
+            write(method)
+    with pytest.raises(ValueError, match="an integer of more than 4000 digits"):
+        tableau_from_json('{"A": [[]], "b": [1], "order": 1' + "0" * 5000 + "}")

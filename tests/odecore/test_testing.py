@@ -241,6 +241,27 @@ def test_slopes_before_the_limit_refute_nothing(name):
     assert_order(stepper(method), method.order, levels=18)
 
 
+@pytest.mark.parametrize("name", ["bosh5", "higham_hall_s"])
+def test_slopes_that_mislead_before_the_limit_are_refined(name):
+    step = stepper(tableau(name))
+    misled = measure_order(step, PROBLEMS[2], levels=14)
+    assert misled.resolved
+    assert misled.interval[1] < 4.75
+    reports = assert_order(step, 5, levels=14)
+    assert reports[2].interval[1] > 4.75
+    with pytest.raises(AssertionError, match="order 4 is claimed, but all conditions of order 5"):
+        assert_order(step, 4, levels=14)
+
+
+def test_slopes_refute_what_the_trees_do_not_see():
+    def step(f, t, y, h):  # the problem that shows the trees begins at zero
+        return (kutta if np.abs(y).max() < 0.1 else heun)(f, t, y, h)
+
+    assert max(map(abs, tree_residuals(step, 4).values())) < 1e-14
+    with pytest.raises(AssertionError, match=r"order 4 is claimed, but riccati shows [12]\.\d\d"):
+        assert_order(step, 4, levels=14)
+
+
 def test_what_double_precision_does_not_resolve_is_not_decided():
     step = stepper(tableau("verner98"))
     for order in (8, 9, 10):
@@ -511,6 +532,32 @@ def test_arguments_of_an_order_are_named():
     for problems in (3, ["riccati"]):
         with pytest.raises(TypeError, match="`problems` must be InitialValueProblem objects"):
             assert_order(heun, 2, problems=problems)
+
+
+def test_orders_of_too_many_conditions_are_refused():
+    for order in (14, 15, 40):
+        with pytest.raises(ValueError, match="`order` must be at most 13 where conditions are re"):
+            assert_order(heun, order)
+    with pytest.raises(ValueError, match="`order` must be at most 14 where"):
+        assert_order(heun, 15, exactly=False)
+    for function in (tree_residuals, lambda step, order: tree_problem(order)):
+        with pytest.raises(ValueError, match=r"at most 14 where .*times as many.*, got 15"):
+            function(heun, 15)
+        for order in (0, -1):
+            with pytest.raises(ValueError, match=f"`order` must be at least 1, got {order}"):
+                function(heun, order)
+        with pytest.raises(TypeError, match=r"`order` must be an integer, got 2\.0"):
+            function(heun, 2.0)
+    with pytest.raises(AssertionError, match=r"order 15 is claimed, but riccati shows 1\.99"):
+        assert_order(heun, 15, runge_kutta=False, levels=12)
+
+
+def test_slack_and_problem_are_named():
+    for slack in (math.nan, math.inf, -1.0):
+        with pytest.raises(ValueError, match="`slack` must be finite and not negative"):
+            assert_order(heun, 2, slack=slack)
+    with pytest.raises(TypeError, match="must be one InitialValueProblem, got list; for several"):
+        measure_order(heun, [PROBLEMS[0]])
 
 
 def test_many_failures_are_counted_not_listed():

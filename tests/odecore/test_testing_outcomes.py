@@ -129,3 +129,40 @@ def test_many_outcomes_of_uneven_paths_are_listed(rng):
     assert report.exact
     assert report.runs == 30
     assert not assert_unbiased(until_heads, 2 - 2.0**-29, rng, outcomes=29).exact
+
+
+REFUSED = {
+    "a dtype of floats": lambda rng: rng.integers(2, dtype=float),
+    "a dtype that is too small": lambda rng: rng.integers(300, dtype=np.uint8),
+    "no integers": lambda rng: rng.integers(0),
+    "a negative size": lambda rng: rng.integers(2, size=-1),
+    "a size that is no integer": lambda rng: rng.integers(2, size=2.0),
+    "a choice of a float": lambda rng: rng.choice(3.0),
+    "a choice of a set": lambda rng: rng.choice({1, 2}),
+    "a choice of nothing": lambda rng: rng.choice(0),
+    "a choice of negative size": lambda rng: rng.choice(3, size=-1, replace=False),
+    "a table of probabilities": lambda rng: rng.choice(3, p=[[0.5, 0.25, 0.25]]),
+    "a permutation of a float": lambda rng: rng.permutation(3.0),
+    "a shuffled scalar": lambda rng: rng.shuffle(np.array(3)),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_numpy_refuses_is_not_listed(name, rng):
+    with pytest.raises((TypeError, ValueError)):
+        REFUSED[name](rng)
+    with pytest.raises((TypeError, ValueError)) as caught:
+        list(every_outcome(REFUSED[name]))
+    assert "not listed" not in str(caught.value)  # as if draws could decide it
+
+
+def test_empty_draws_and_scalars_in_arrays_are_listed_as_numpy_draws_them(rng):
+    for draw in (
+        lambda rng: rng.integers(0, size=0),
+        lambda rng: rng.choice(0, size=(2, 0)),
+        lambda rng: rng.choice([], size=0, replace=False),
+    ):
+        ((probability, found),) = every_outcome(draw)
+        assert probability == 1
+        np.testing.assert_array_equal(found, draw(rng))
+    assert [found for _, found in every_outcome(lambda rng: rng.choice(np.array(3)))] == [0, 1, 2]

@@ -92,3 +92,15 @@ def test_draws_from_elsewhere_or_of_the_last_draw_are_told(check, outcomes, rng)
     for draw in (another_source, dependent, later):
         with pytest.raises(ValueError, match="another source of randomness"):
             check(draw, 0.0 if check is assert_unbiased else 2.0, rng, outcomes=outcomes)
+
+
+@pytest.mark.parametrize("bounds", [None, (0, 1)])
+def test_options_at_the_end_of_their_range(bounds, rng):
+    draw = lambda rng: rng.random()  # noqa: E731
+    report = assert_unbiased(draw, 0.5, rng, bias=9, bounds=bounds)  # two draws at least
+    assert report.runs >= 2
+    found = assert_unbiased(draw, 0.5, rng, false_alarm=1e-200, bounds=bounds)
+    assert found.resolved <= 0.2
+    for option in ({"false_alarm": 5e-324}, {"outcomes": np.nan}, {"draws": np.nan}):
+        with pytest.raises(ValueError, match=r"need `bias` > 0, 1e-200 <= `false_alarm` < 1"):
+            assert_unbiased(draw, 0.5, rng, bounds=bounds, **option)
