@@ -11,6 +11,7 @@ from torch import Tensor
 from odecore.errors import MaxStepsError
 from odecore.solve import Event, Status, solve_ivp
 from torch_bridge._once import first_only, once_only
+from torch_bridge._own_derivatives import unwatched
 
 __all__ = ["moved_to_event", "solved_again", "until_event"]
 
@@ -104,7 +105,7 @@ def moved_to_event(
     """
     if not torch.is_grad_enabled():
         return t, y
-    with torch.enable_grad():
+    with torch.enable_grad(), unwatched():
         t0, y0 = t.detach().requires_grad_(), y.detach().requires_grad_()
         values = function(t0, y0).reshape(-1)
         active = int(values.detach().abs().argmin())
