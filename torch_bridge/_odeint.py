@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -192,12 +192,14 @@ class Prepared:
         if self.solver.method is None:
             raise ValueError("SciPy's solvers do not look for events here; choose another method")
         start = shifted_start(self.y0, self.t, self.field)
+        endless = replace(self.solver, step_size=None, grid_constructor=None)  # no grid to the end
+        arguments = endless.arguments(self.func, self.given, self.t, self.times, "full")
         time, y = until_event(
             self.field,
             self.layout.function(event_fn),
             start,
             self.times,
-            self.arguments(),
+            {**arguments, "observe": self.observer()},
             self.solver.step_size,
             self.solver.per_interval,
         )

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from functools import partial
 from itertools import product
 
 import pytest
@@ -510,9 +511,45 @@ def test_empty_states(solve):
 
 def test_many_given_steps_may_be_asked_for():
     options = {"step_size": 1 / 300, "max_num_steps": 200}
-    with pytest.raises(ValueError, match="`max_steps` = 200"):
+    with pytest.raises(ValueError, match=r"asks for more than 200 steps.*`max_num_steps`"):
         odeint(lambda t, y: -y, y0, t, method="euler", options=options)
     odeint(lambda t, y: -y, y0, t, method="euler", options={**options, "max_num_steps": 300})
+    rounded = torch.tensor([0.0, 0.1 * 3], dtype=torch.float32)  # a little above 3 steps
+    odeint(
+        lambda t, y: -y, y0, rounded, options={"step_size": 0.1, "max_num_steps": 3}, method="rk4"
+    )
+
+
+@pytest.mark.parametrize("size", [3e-8, 1e-12, 5e-324])
+@pytest.mark.parametrize("most", [{}, {"max_num_steps": 10}])
+def test_too_many_given_steps_are_refused_before_they_are_listed(size, most):
+    options = {"step_size": size, **most}
+    for run in (odeint, partial(odeint_adjoint, adjoint_params=())):
+        with pytest.raises(ValueError, match=r"`step_size` = .* raise `max_num_steps`"):
+            run(lambda t, y: -y, y0, t, method="rk4", options=options)
+    with pytest.raises(ValueError, match=r"`step_size` = .* raise `max_num_steps`"):
+        odeint_dense(lambda t, y: -y, y0, 0.0, 1.0, method="rk4", options=options)
+
+
+def test_the_direction_of_an_event_asks_for_no_steps():
+    far = torch.tensor([0.0, 1e9])
+    options = {"step_size": 0.05, "max_num_steps": 20}
+    event_t, _ = odeint(
+        lambda t, y: -y,
+        torch.ones(1),
+        far,
+        event_fn=lambda t, y: y - 0.5,
+        method="rk4",
+        options=options,
+    )
+    assert float(event_t) == pytest.approx(math.log(2), rel=1e-5)
+
+
+@pytest.mark.parametrize("count", ["10", 10.0, 0, True, torch.tensor(2.5)])
+def test_counts_that_are_none(count):
+    for method in ("rk4", "dopri5"):
+        with pytest.raises(ValueError, match="`max_num_steps` must be a positive int"):
+            odeint(lambda t, y: -y, y0, t, method=method, options={"max_num_steps": count})
 
 
 def test_vmap_over_a_parameter_that_only_later_stages_see():
