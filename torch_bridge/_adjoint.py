@@ -30,7 +30,7 @@ from torch_bridge._once import once_only
 from torch_bridge._one_solve import one_solve, untraced
 from torch_bridge._restored_adjoint import Restored
 from torch_bridge._step_adjoints import Discrete, Reversed
-from torch_bridge._times import shifted_outputs, shifted_start
+from torch_bridge._times import only_output, shifted_outputs, shifted_start
 from torch_bridge._transformed import NO_FORWARD_MODE, transformed
 from torch_bridge._unknown_options import require_choice
 
@@ -218,7 +218,7 @@ def odeint_adjoint(
     kind: Restored | Reversed | Discrete = make(func, y0, t, adjoint_params)
     setting, problem = kind.setting, kind.setting.problem
     if len(problem.times) == 1:
-        return problem.layout.state(problem.y0[None])
+        return problem.layout.state(only_output(problem.y0, t))
     # The pass ends when all that the solve moves is moved.
     with setting.forward_pass(), setting.autocast.suspended(), one_solve():
         start = shifted_start(problem.y0, t, problem.field)

@@ -19,6 +19,13 @@ both = pytest.mark.parametrize("solve", [odeint, odeint_adjoint], ids=["odeint",
 TIMES = torch.tensor([0.0, 0.3, 0.8, 1.1], dtype=torch.float64)
 
 
+class Linear(nn.Module):
+    """y' = -3 y, for tensors and tuples."""
+
+    def forward(self, t, y):
+        return tuple(-3 * x for x in y) if isinstance(y, tuple) else -3 * y
+
+
 class Rotation(nn.Module):
     """y' = W y cos(t), whose exact flow is a matrix exponential of the integral of cos."""
 
@@ -518,6 +525,38 @@ def test_many_given_steps_may_be_asked_for():
     odeint(
         lambda t, y: -y, y0, rounded, options={"step_size": 0.1, "max_num_steps": 3}, method="rk4"
     )
+
+
+@both
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
+@pytest.mark.parametrize("state", [torch.ones(2), (torch.ones(2), torch.ones(3))])
+def test_a_single_time_gives_a_copy_that_does_not_move_with_it(solve, state):
+    kind = type(state)
+    parts = state if kind is tuple else (state,)
+
+    def at(t):
+        y = solve(Linear(), state, t.reshape(1))
+        return y if kind is tuple else (y,)
+
+    t = torch.tensor(0.5, requires_grad=True)
+    out = at(t)
+    assert all(torch.equal(a, b[None]) for a, b in zip(out, parts, strict=True))
+    (slope,) = torch.autograd.grad(sum(x.sum() for x in out), t)
+    assert float(slope) == 0
+    for transform in (torch.func.jacrev, torch.func.hessian):
+        assert not transform(lambda t: at(t)[0])(t.detach()).any()
+    for x in at(t.detach()):
+        x.add_(5)
+    assert all((x == 1).all() for x in parts)
+
+
+def test_dense_output_gives_copies():
+    dense = odeint_dense(lambda t, y: -y, torch.ones(2), 0.0, 1.0)
+    for time in (0.0, 1.0):
+        before = dense(time).clone()
+        out = dense(time)
+        out += 7
+        assert torch.equal(dense(time), before)
 
 
 @pytest.mark.parametrize("size", [3e-8, 1e-12, 5e-324])
