@@ -13,6 +13,7 @@ from odecore.adjoint import Gradients, budget
 from odecore.solve import Newton
 from torch_bridge._adjoint_choice import default_adjoint
 from torch_bridge._adjoint_refusals import (
+    abscissae_outside,
     refuse_steps,
     refuse_unused,
     require_inside,
@@ -83,8 +84,9 @@ def odeint_adjoint(
     adjoint_method : str, ButcherTableau or Coefficients, optional
         "collocation" solves the adjoint equation at all nodes of a panel at once, by evaluating
         func there in one batch (torch.vmap where it can), instead of stepping through it; it is
-        the default of adaptive solves on the CPU. A method as for `odeint` makes steps; the default
-        of fixed steps, on other devices, and with `adjoint_options`, is `method`.
+        the default of adaptive solves on the CPU, and of methods that evaluate outside their steps.
+        A method as for `odeint` makes steps; the default of fixed steps, on other devices, and with
+        `adjoint_options`, is `method`.
     adjoint_options : mapping, optional
         Options of the steps; by default those of the forward solve.
     adjoint_params : iterable of Tensor, optional
@@ -337,10 +339,9 @@ def _collocates(
 ) -> bool:
     """Whether the restored adjoint is solved at all nodes at once."""
     problem = setting.problem
-    return adjoint_method == "collocation" or (
-        adjoint_method is None
-        and adjoint_options is None
-        and problem.solver.adaptive
-        and problem.y0.device.type == "cpu"
-        and problem.observer("_adjoint") is None
-    )
+    if adjoint_method is not None or adjoint_options is not None:
+        return adjoint_method == "collocation"
+    if problem.observer("_adjoint") is not None:
+        return False
+    by_tolerance = problem.solver.adaptive and problem.y0.device.type == "cpu"
+    return by_tolerance or bool(abscissae_outside(problem.solver))

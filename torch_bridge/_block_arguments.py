@@ -13,7 +13,7 @@ from torch import nn
 
 from odecore.solve import Newton
 from odecore.tableaux import Coefficients
-from torch_bridge._adjoint_refusals import require_methods
+from torch_bridge._adjoint_refusals import TRAINED, require_methods
 from torch_bridge._certifier import Certifier
 from torch_bridge._methods import ADAMS, Solver, is_adaptive, solver_of
 from torch_bridge._unknown_options import require_choice
@@ -81,6 +81,9 @@ def check_settings(
     chosen = _checked_solver(solver, steps, rtol, atol)
     _check_gradients(chosen, adjoint, nodes, certificate, compiles)
     check_batched(solver, adjoint)
+    made_by = solver.parameters() if isinstance(solver, nn.Module) else ()
+    if adjoint != "direct" and any(p.requires_grad for p in made_by):
+        raise ValueError(TRAINED)
 
 
 def check_batched(solver: Any, adjoint: str) -> None:
