@@ -286,7 +286,10 @@ def _gradients(
             found = certifier.checked(
                 found, setting.products(saved[0]).nodes, lambda: kind.panels(saved),
                 cotangents, setting.problem.solver.tolerance,
-                {**setting.accuracy, "asked": asked, "parameters": setting.parameters},
+                {
+                    **setting.accuracy, "asked": asked, "parameters": setting.parameters,
+                    "rounding": setting.autocast.rounding,
+                },
             )  # fmt: skip
     return found
 
