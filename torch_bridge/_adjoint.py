@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from odecore.adjoint import Gradients, budget
-from odecore.solve import Newton
 from torch_bridge._adjoint_choice import default_adjoint
 from torch_bridge._adjoint_refusals import (
     abscissae_outside,
@@ -21,11 +20,12 @@ from torch_bridge._adjoint_refusals import (
     warn_of_callbacks,
 )
 from torch_bridge._adjoint_setting import Setting
+from torch_bridge._backward_solver import backward_solver, without_norm
 from torch_bridge._captured import field_later, parameters_of
 from torch_bridge._certifier import Certifier
 from torch_bridge._events import solved_again
 from torch_bridge._fields import Autocast, inside_torch_func, inside_transform, is_batched
-from torch_bridge._methods import Method, solver_of
+from torch_bridge._methods import Method
 from torch_bridge._odeint import Prepared, odeint, prepare
 from torch_bridge._once import once_only
 from torch_bridge._one_solve import one_solve, untraced
@@ -306,35 +306,20 @@ def _setting(
     adjoint_options: Mapping[str, Any] | None,
 ) -> Setting:
     """The backward solver and the parameters."""
-    if adjoint_method in (None, "collocation"):
-        adjoint_method = method
-    elif adjoint_method != method and options and adjoint_options is None:
-        raise ValueError(
-            "`adjoint_method` is given, so `options` may not fit the backward solve; give "
-            "`adjoint_options` too"
-        )
-    own_steps = adjoint_options is not None
-    if adjoint_options is None:
-        adjoint_options = {k: v for k, v in (options or {}).items() if k != "norm"}
-    forward = problem.solver.options
-    backward = solver_of(
+    backward = backward_solver(
+        problem,
+        method,
+        options,
+        {"rtol": adjoint_rtol, "atol": adjoint_atol},
         adjoint_method,
-        {k: v for k, v in adjoint_options.items() if k != "norm"},
-        *(
-            forward.get(name, default)
-            if given is None
-            else problem.layout.tolerance(given, f"adjoint_{name}", problem.y0)
-            for name, default, given in (
-                ("rtol", 1e-7, adjoint_rtol),
-                ("atol", 1e-9, adjoint_atol),
-            )
-        ),
-        Newton(),  # differences are exact for the adjoint's equation, which is linear
+        adjoint_options,
     )
     autocast = Autocast.current(problem.y0.device)
     later = field_later(problem.func, problem.layout, autocast)
     parameters = parameters_of(problem.func, adjoint_params)
-    return Setting(problem, later, backward, parameters, autocast, dict(adjoint_options), own_steps)
+    own = adjoint_options is not None
+    backward_options = dict(adjoint_options if own else without_norm(options))
+    return Setting(problem, later, backward, parameters, autocast, backward_options, own)
 
 
 def _collocates(

@@ -16,7 +16,7 @@ from torch_bridge._equal_grid import equal_grid
 from torch_bridge._scipy import SOLVERS
 from torch_bridge._unknown_options import nearest, refuse_unknown, require_choice
 
-__all__ = ["Method", "Solver", "is_adaptive", "solver_of"]
+__all__ = ["Method", "Solver", "is_adaptive", "require_mapping", "solver_of"]
 
 Method = str | ButcherTableau | Coefficients | Adams | None
 
@@ -191,6 +191,14 @@ def is_implicit(method: Any) -> bool:
     return isinstance(method, ButcherTableau | Coefficients) and not method.is_explicit
 
 
+def require_mapping(label: str, options: Any) -> None:
+    """Raise TypeError unless options are a mapping."""
+    if not isinstance(options, Mapping):
+        raise TypeError(
+            f"`{label}` must be a mapping from names to values, got {type(options).__name__}"
+        )
+
+
 def solver_of(
     method: Method, options: Mapping[str, Any] | None, rtol: Any, atol: Any, newton: Newton
 ) -> Solver:
@@ -201,7 +209,12 @@ def solver_of(
     ValueError, TypeError
         For unknown names and options, and values that break their rule.
     """
+    if options is not None:
+        require_mapping("options", options)
     options = dict(options or {})
+    norm = options.get("norm")
+    if norm is not None and not callable(norm):
+        raise TypeError(f"`norm` must be a function of a state, got {norm!r}")
     method = _of_catalogue(method)
     if isinstance(method, str) and method not in NAMES:
         if method.upper() in map(str.upper, SOLVERS):
