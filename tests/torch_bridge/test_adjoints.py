@@ -750,6 +750,8 @@ STEPS = {"method": "rk4", "options": {"steps": 2}}
         ({"atol": torch.full((9,), 1e-8)}, ValueError, "`atol`.*broadcast"),
         ({"adjoint_options": [1]}, TypeError, "`adjoint_options` must be a mapping"),
         ({"options": [1]}, TypeError, "`options` must be a mapping"),
+        ({"adjoint_params": torch.ones(2, 2)}, TypeError, r"\(x,\), got Tensor"),
+        ({"adjoint_params": 3}, TypeError, r"`adjoint_params`.* got int"),
     ],
 )
 def test_bad_options_of_the_backward_solve_are_refused_at_the_call(
