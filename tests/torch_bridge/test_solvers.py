@@ -239,7 +239,10 @@ def test_what_an_adjoint_would_ignore_is_refused_at_once(adjoint):
     ("arguments", "error", "message"),
     [
         ({"solver": "rk5", "steps": 2}, ValueError, "no method 'rk5'"),
-        ({"solver": 4, "steps": 2}, TypeError, "`method` must be a name"),
+        ({"solver": 4, "steps": 2}, TypeError, "`solver` must be a name.* got 4"),
+        ({"solver": 3}, TypeError, "`solver` must be a name.* got 3"),
+        ({"solver": ["rk4"]}, TypeError, r"`solver` must be a name.* got \['rk4'\]"),
+        ({"solver": torch.nn.Linear}, TypeError, "`solver` must be a name.* got .*Linear"),
         ({"solver": "rk4", "steps": 0}, ValueError, "`steps` must be a positive int, got 0"),
         ({"solver": "rk4", "steps": -1}, ValueError, "positive int, got -1"),
         ({"steps": 2.0}, ValueError, r"positive int, got 2\.0"),
