@@ -303,9 +303,10 @@ def test_tolerances_that_given_steps_would_ignore_are_refused():
 
 
 @pytest.mark.parametrize("adjoint", ["restored", "reversed", "discrete"])
-def test_a_trained_solver_names_the_adjoint_it_needs(adjoint):
-    solver = TrainableSolver(RK4, THIRDS, RADIUS)
+def test_a_solver_that_is_trained_later_names_the_adjoint_it_needs(adjoint):
+    solver = TrainableSolver(RK4, THIRDS, RADIUS).requires_grad_(False)
     block = NeuralODE(DenseField(2, 4), solver=solver, steps=2, adjoint=adjoint)
+    solver.requires_grad_(True)
     with pytest.raises(ValueError, match='in a NeuralODE adjoint="direct"'):
         block(torch.ones(3, 2))
 
