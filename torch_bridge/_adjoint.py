@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from odecore.adjoint import Gradients, budget
-from odecore.solve import Newton
 from torch_bridge._adjoint_choice import default_adjoint
 from torch_bridge._adjoint_refusals import (
+    abscissae_outside,
     refuse_steps,
     refuse_unused,
     require_inside,
@@ -20,17 +20,18 @@ from torch_bridge._adjoint_refusals import (
     warn_of_callbacks,
 )
 from torch_bridge._adjoint_setting import Setting
+from torch_bridge._backward_solver import backward_solver, without_norm
 from torch_bridge._captured import field_later, parameters_of
 from torch_bridge._certifier import Certifier
 from torch_bridge._events import solved_again
 from torch_bridge._fields import Autocast, inside_torch_func, inside_transform, is_batched
-from torch_bridge._methods import Method, solver_of
+from torch_bridge._methods import Method
 from torch_bridge._odeint import Prepared, odeint, prepare
 from torch_bridge._once import once_only
 from torch_bridge._one_solve import one_solve, untraced
 from torch_bridge._restored_adjoint import Restored
 from torch_bridge._step_adjoints import Discrete, Reversed
-from torch_bridge._times import shifted_outputs, shifted_start
+from torch_bridge._times import only_output, shifted_outputs, shifted_start
 from torch_bridge._transformed import NO_FORWARD_MODE, transformed
 from torch_bridge._unknown_options import require_choice
 
@@ -83,8 +84,9 @@ def odeint_adjoint(
     adjoint_method : str, ButcherTableau or Coefficients, optional
         "collocation" solves the adjoint equation at all nodes of a panel at once, by evaluating
         func there in one batch (torch.vmap where it can), instead of stepping through it; it is
-        the default of adaptive solves on the CPU. A method as for `odeint` makes steps; the default
-        of fixed steps, on other devices, and with `adjoint_options`, is `method`.
+        the default of adaptive solves on the CPU, and of methods that evaluate outside their steps.
+        A method as for `odeint` makes steps; the default of fixed steps, on other devices, and with
+        `adjoint_options`, is `method`.
     adjoint_options : mapping, optional
         Options of the steps; by default those of the forward solve.
     adjoint_params : iterable of Tensor, optional
@@ -218,7 +220,7 @@ def odeint_adjoint(
     kind: Restored | Reversed | Discrete = make(func, y0, t, adjoint_params)
     setting, problem = kind.setting, kind.setting.problem
     if len(problem.times) == 1:
-        return problem.layout.state(problem.y0[None])
+        return problem.layout.state(only_output(problem.y0, t))
     # The pass ends when all that the solve moves is moved.
     with setting.forward_pass(), setting.autocast.suspended(), one_solve():
         start = shifted_start(problem.y0, t, problem.field)
@@ -284,7 +286,10 @@ def _gradients(
             found = certifier.checked(
                 found, setting.products(saved[0]).nodes, lambda: kind.panels(saved),
                 cotangents, setting.problem.solver.tolerance,
-                {**setting.accuracy, "asked": asked, "parameters": setting.parameters},
+                {
+                    **setting.accuracy, "asked": asked, "parameters": setting.parameters,
+                    "rounding": setting.autocast.rounding,
+                },
             )  # fmt: skip
     return found
 
@@ -301,35 +306,20 @@ def _setting(
     adjoint_options: Mapping[str, Any] | None,
 ) -> Setting:
     """The backward solver and the parameters."""
-    if adjoint_method in (None, "collocation"):
-        adjoint_method = method
-    elif adjoint_method != method and options and adjoint_options is None:
-        raise ValueError(
-            "`adjoint_method` is given, so `options` may not fit the backward solve; give "
-            "`adjoint_options` too"
-        )
-    own_steps = adjoint_options is not None
-    if adjoint_options is None:
-        adjoint_options = {k: v for k, v in (options or {}).items() if k != "norm"}
-    forward = problem.solver.options
-    backward = solver_of(
+    backward = backward_solver(
+        problem,
+        method,
+        options,
+        {"rtol": adjoint_rtol, "atol": adjoint_atol},
         adjoint_method,
-        {k: v for k, v in adjoint_options.items() if k != "norm"},
-        *(
-            forward.get(name, default)
-            if given is None
-            else problem.layout.tolerance(given, f"adjoint_{name}", problem.y0)
-            for name, default, given in (
-                ("rtol", 1e-7, adjoint_rtol),
-                ("atol", 1e-9, adjoint_atol),
-            )
-        ),
-        Newton(),  # differences are exact for the adjoint's equation, which is linear
+        adjoint_options,
     )
     autocast = Autocast.current(problem.y0.device)
     later = field_later(problem.func, problem.layout, autocast)
     parameters = parameters_of(problem.func, adjoint_params)
-    return Setting(problem, later, backward, parameters, autocast, dict(adjoint_options), own_steps)
+    own = adjoint_options is not None
+    backward_options = dict(adjoint_options if own else without_norm(options))
+    return Setting(problem, later, backward, parameters, autocast, backward_options, own)
 
 
 def _collocates(
@@ -337,10 +327,9 @@ def _collocates(
 ) -> bool:
     """Whether the restored adjoint is solved at all nodes at once."""
     problem = setting.problem
-    return adjoint_method == "collocation" or (
-        adjoint_method is None
-        and adjoint_options is None
-        and problem.solver.adaptive
-        and problem.y0.device.type == "cpu"
-        and problem.observer("_adjoint") is None
-    )
+    if adjoint_method is not None or adjoint_options is not None:
+        return adjoint_method == "collocation"
+    if problem.observer("_adjoint") is not None:
+        return False
+    by_tolerance = problem.solver.adaptive and problem.y0.device.type == "cpu"
+    return by_tolerance or bool(abscissae_outside(problem.solver))

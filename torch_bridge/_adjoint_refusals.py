@@ -13,12 +13,20 @@ from torch_bridge._methods import Solver
 from torch_bridge._odeint import SCIPY_STEPS, Prepared
 
 __all__ = [
+    "TRAINED",
+    "abscissae_outside",
     "refuse_steps",
     "refuse_unused",
     "require_inside",
     "require_methods",
     "warn_of_callbacks",
 ]
+
+TRAINED = (
+    "the coefficients of the method require a gradient, which the adjoint of the flow does not "
+    'have; use `odeint`, which differentiates the steps, or in a NeuralODE adjoint="direct", or '
+    "freeze the Module that makes them by `requires_grad_(False)`"
+)
 
 
 def refuse_unused(
@@ -53,17 +61,18 @@ def require_methods(*solvers: Solver) -> None:
             continue
         entries = (*method.b, *(a for row in method.A for a in row))
         if any(isinstance(x, Tensor) and x.requires_grad for x in entries):
-            raise ValueError(
-                "the coefficients of the method require a gradient, which the adjoint of the flow "
-                "does not have; use `odeint`, which differentiates the steps, or in a NeuralODE "
-                'adjoint="direct"'
-            )
+            raise ValueError(TRAINED)
+
+
+def abscissae_outside(solver: Solver) -> list[float]:
+    """The c of a Runge-Kutta method that are outside of [0, 1], where no interpolant is."""
+    method = solver.method
+    return method.abscissae_outside if isinstance(method, Coefficients) else []
 
 
 def require_inside(backward: Solver) -> None:
     """Refuse steps along an interpolant that leave it."""
-    method = backward.method
-    outside = method.abscissae_outside if isinstance(method, Coefficients) else []
+    outside = abscissae_outside(backward)
     if outside:
         raise ValueError(
             f"the backward method evaluates outside its steps, at c = {outside}, where the "

@@ -11,9 +11,9 @@ from typing import Any
 
 from torch import nn
 
-from odecore.solve import Newton
-from odecore.tableaux import Coefficients
-from torch_bridge._adjoint_refusals import require_methods
+from odecore.solve import Adams, Newton
+from odecore.tableaux import ButcherTableau, Coefficients
+from torch_bridge._adjoint_refusals import TRAINED, require_methods
 from torch_bridge._certifier import Certifier
 from torch_bridge._methods import ADAMS, Solver, is_adaptive, solver_of
 from torch_bridge._unknown_options import require_choice
@@ -81,6 +81,9 @@ def check_settings(
     chosen = _checked_solver(solver, steps, rtol, atol)
     _check_gradients(chosen, adjoint, nodes, certificate, compiles)
     check_batched(solver, adjoint)
+    made_by = solver.parameters() if isinstance(solver, nn.Module) else ()
+    if adjoint != "direct" and any(p.requires_grad for p in made_by):
+        raise ValueError(TRAINED)
 
 
 def check_batched(solver: Any, adjoint: str) -> None:
@@ -93,6 +96,11 @@ def _checked_solver(solver: Any, steps: Any, rtol: Any, atol: Any) -> Solver | N
     """The solver that all calls will have, checked; None for a Module, which makes others."""
     if steps is not None and (not isinstance(steps, Integral) or steps is True or steps < 1):
         raise ValueError(f"`steps` must be a positive int, got {steps!r}")
+    if not isinstance(solver, str | ButcherTableau | Coefficients | Adams | nn.Module | None):
+        raise TypeError(
+            "`solver` must be a name, a ButcherTableau, Coefficients, Adams or a Module that makes "
+            f"Coefficients, got {solver!r}"
+        )
     if steps is None and not is_adaptive(solver):
         raise ValueError("this solver takes fixed steps; give `steps`, their number")
     given = [name for name, x in (("rtol", rtol), ("atol", atol)) if x is not None]

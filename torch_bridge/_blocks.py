@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from odecore.solve import Adams
 from odecore.tableaux import ButcherTableau, Coefficients
 from torch_bridge._adjoint import odeint_adjoint
 from torch_bridge._block_arguments import (
@@ -46,9 +47,10 @@ class NeuralODE(nn.Module):
     ----------
     func : Module or callable
         `func(t, y)` as for `odeint`.
-    solver : str, ButcherTableau, Coefficients or Module, optional
-        A method as for `odeint`, or a Module that makes `Coefficients` from a state at each call,
-        such as `TrainableSolver`, `SmoothedSolver` and `SwitchedSolver`, or a `SolverEnsemble`.
+    solver : str, ButcherTableau, Coefficients, Adams, Module or None, optional
+        A method as for `odeint`, where None is "dopri5", or a Module that makes `Coefficients` from
+        a state at each call, such as `TrainableSolver`, `SmoothedSolver` and `SwitchedSolver`, or a
+        `SolverEnsemble`.
     t : sequence of float, optional
         Default output times, at least two; by default 0 and 1.
     steps : int, optional
@@ -108,7 +110,7 @@ class NeuralODE(nn.Module):
         self,
         func: Callable[[Tensor, Tensor], Tensor],
         *,
-        solver: str | ButcherTableau | Coefficients | nn.Module = "dopri5",
+        solver: str | ButcherTableau | Coefficients | Adams | nn.Module | None = "dopri5",
         t: Sequence[float] = (0.0, 1.0),
         steps: int | None = None,
         rtol: float | None = None,

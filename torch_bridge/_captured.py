@@ -53,6 +53,11 @@ def parameters_of(func: Any, adjoint_params: Iterable[Tensor] | None) -> tuple[T
         if getattr(func, "_is_replica", False):  # of DataParallel, without parameters of its own
             parts = (x for module in func.modules() for x in vars(module).values())
             adjoint_params = [x for x in parts if isinstance(x, Tensor)]
+    if isinstance(adjoint_params, Tensor) or not isinstance(adjoint_params, Iterable):
+        raise TypeError(
+            "`adjoint_params` must hold tensors, such as `func.parameters()` or (x,), got "
+            f"{type(adjoint_params).__name__}; put a single tensor into a tuple"
+        )
     parameters = tuple(adjoint_params)
     for p in parameters:
         if not isinstance(p, Tensor):

@@ -29,6 +29,8 @@ from torch_bridge._step_ladder import LadderBound, ladder_bound, without_masks
 
 __all__ = ["ladder_of", "most_steps", "order_of", "solver_consistency"]
 
+POWERFUL = ("rk4", "dopri5")
+
 
 def solver_consistency(
     model: nn.Module | Callable[[Any, int], Any],
@@ -36,7 +38,7 @@ def solver_consistency(
     *,
     task: str = "classification",
     tolerance: float | None = None,
-    solvers: Sequence[Any] = ("rk4", "dopri5"),
+    solvers: Sequence[Any] | None = None,
     halvings: int = 4,
     steps: int | None = None,
     order: float | None = None,
@@ -58,8 +60,8 @@ def solver_consistency(
     tolerance : float, optional
         For regression: the change of an entry that does not matter.
     solvers : sequence, optional
-        More powerful solvers besides the model's own in finer steps, as for `NeuralODE`; they take
-        four times as many steps as the model. Not for `model(x, n)`.
+        More powerful solvers besides the model's own in finer steps, as for `NeuralODE`, by default
+        rk4 and dopri5; they take four times as many steps as the model. Not for `model(x, n)`.
     halvings : int, optional
         How often the steps are halved, at least 2.
     steps : int, optional
@@ -115,7 +117,7 @@ def solver_consistency(
     if isinstance(model, nn.Module):
         if steps is not None:
             raise ValueError("`steps` is for `model(x, n)`: the blocks of a Module have their own")
-        expected = order_of(model, order)
+        solvers, expected = POWERFUL if solvers is None else solvers, order_of(model, order)
         steps = most_steps(model)
         ladder: list[Any] = [SolvedBy(model, refine=rung) for rung in rungs]
     else:
@@ -124,6 +126,8 @@ def solver_consistency(
                 "a model that is no Module must be callable as `model(x, n)`, with positive "
                 f"`steps` and `order`; got {type(model).__name__}, {steps}, {order}"
             )
+        if solvers:
+            raise ValueError("`solvers` are for the blocks of a Module: `model(x, n)` has its own")
         solvers, expected = (), _positive_order(order)
         ladder = [partial(_with_steps, model, rung * steps) for rung in rungs]
     others = [SolvedBy(model, solver, refine=4) for solver in solvers]

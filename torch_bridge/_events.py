@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isfinite, isnan
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from odecore.errors import MaxStepsError
 from odecore.solve import Event, Status, solve_ivp
 from torch_bridge._once import first_only, once_only
+from torch_bridge._own_derivatives import unwatched
 
 __all__ = ["moved_to_event", "solved_again", "until_event"]
 
@@ -45,11 +47,20 @@ def until_event(
     """The time of the event and the state there, with the gradient of the state at a fixed time.
 
     Several outputs of the function are one event: the first of them to change its sign.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a start that is not finite, and values at the start that have no sign.
     """
     start, forward = times[0], times[-1] > times[0]
+    if not isfinite(start) or isnan(times[-1]):
+        raise ValueError(
+            f"an event needs a finite time to start from, and a direction, got {times}"
+        )
     direction = 1.0 if forward else -1.0
     with torch.no_grad():
-        signs = torch.sign(function(_time(start, y0), y0.detach()))
+        signs = _signs(function(_time(start, y0), y0.detach()), start)
     if bool((signs == 0).any()):
         return start, y0
 
@@ -87,6 +98,22 @@ def until_event(
     raise MaxStepsError(f"no event up to t = {t}; raise `max_num_steps`", found)
 
 
+def _signs(values: Any, start: float) -> Tensor:
+    """The signs at the start, one of which will change."""
+    kind = values.dtype if isinstance(values, Tensor) else type(values).__name__
+    if not isinstance(values, Tensor) or values.dtype is torch.bool or values.is_complex():
+        raise TypeError(
+            "`event_fn` must return a tensor of real numbers, one of which changes its sign at the "
+            f"event, got {kind}; for a condition return a difference, such as `t - 0.5`"
+        )
+    if not values.numel() or bool(values.isnan().any()):
+        found = f"nan at t = {start}" if values.numel() else "no entries"
+        raise ValueError(
+            f"`event_fn` must return numbers at the start, where the search begins, got {found}"
+        )
+    return torch.sign(values)
+
+
 def _end(found: Any) -> tuple[float, Tensor]:
     return float(found.events[0].t[0]), found.events[0].y[0]
 
@@ -104,7 +131,7 @@ def moved_to_event(
     """
     if not torch.is_grad_enabled():
         return t, y
-    with torch.enable_grad():
+    with torch.enable_grad(), unwatched():
         t0, y0 = t.detach().requires_grad_(), y.detach().requires_grad_()
         values = function(t0, y0).reshape(-1)
         active = int(values.detach().abs().argmin())

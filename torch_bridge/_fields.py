@@ -45,6 +45,11 @@ class Autocast:
             return cls("cpu", False, torch.bfloat16)
         return cls(kind, torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind))
 
+    @property
+    def rounding(self) -> float:
+        """That of its dtype; zero where it is switched off."""
+        return torch.finfo(self.dtype).eps if self.enabled else 0.0
+
     def entered(self) -> torch.autocast:
         """Context with this state.
 

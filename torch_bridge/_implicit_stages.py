@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from torch_bridge._fields import is_batched
+from torch_bridge._one_solve import one_solve
+from torch_bridge._own_derivatives import is_watched, unwatched
 from torch_bridge._products import serves_once
 
 __all__ = ["differentiated_stages"]
@@ -32,11 +34,30 @@ def differentiated_stages(
     states = [Y if Y.requires_grad else Y.detach().requires_grad_() for Y in states]
     values = [fun(t, Y) for t, Y in zip(times, states, strict=True)]
     points = zip(times, values, states, strict=True)
-    pulls = [_pull(fun, t, value, Y) for t, value, Y in points]
-    return list(_Stages.apply(transposed, pulls, torch.stack(stages), torch.stack(values)))
+    linear = [_linearization(fun, *point) for point in points]
+    return list(_Stages.apply(transposed, linear, torch.stack(stages), torch.stack(values)))
 
 
-def _pull(fun: Callable[[Any, Tensor], Tensor], t: float, value: Tensor, Y: Tensor) -> Pull:
+def _linearization(
+    fun: Callable[[Any, Tensor], Tensor], t: float, value: Tensor, Y: Tensor
+) -> Callable[[], Pull]:
+    """A function that gives the transposed products at Y for one backward pass.
+
+    What a checkpoint keeps of the value comes from a repeated forward pass for each product: there
+    the value is computed again, once.
+    """
+
+    def again() -> tuple[Tensor, Tensor]:
+        with torch.enable_grad(), unwatched(), one_solve(records=False):
+            y = Y.detach().requires_grad_()
+            return fun(t, y), y
+
+    if is_watched():
+        return lambda: _pull(*again(), again)
+    return lambda: _pull(value, Y, again)
+
+
+def _pull(value: Tensor, Y: Tensor, again: Callable[[], tuple[Tensor, Tensor]]) -> Pull:
     def pull(v: Tensor) -> Tensor:
         if not value.requires_grad:
             return torch.zeros_like(v)
@@ -45,9 +66,7 @@ def _pull(fun: Callable[[Any, Tensor], Tensor], t: float, value: Tensor, Y: Tens
         except RuntimeError as error:
             if not serves_once(error):
                 raise
-            with torch.enable_grad():
-                y = Y.detach().requires_grad_()
-                (found,) = torch.autograd.grad(fun(t, y), y, v, allow_unused=True)
+            (found,) = torch.autograd.grad(*again(), v, allow_unused=True)
         return torch.zeros_like(v) if found is None else found
 
     return pull
@@ -58,9 +77,13 @@ class _Stages(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, transposed: Any, pulls: list[Pull], stages: Tensor, values: Tensor
+        ctx: Any,
+        transposed: Any,
+        linear: list[Callable[[], Pull]],
+        stages: Tensor,
+        values: Tensor,
     ) -> Tensor:
-        ctx.transposed, ctx.pulls = transposed, pulls
+        ctx.transposed, ctx.linear = transposed, linear
         return stages.clone()
 
     @staticmethod
@@ -73,4 +96,5 @@ class _Stages(torch.autograd.Function):
         if not bool(g.isfinite().all()):
             return None, None, None, g * float("nan")
         with torch.no_grad():
-            return None, None, None, ctx.transposed(ctx.pulls, list(g.unbind()))
+            pulls = [point() for point in ctx.linear]
+            return None, None, None, ctx.transposed(pulls, list(g.unbind()))

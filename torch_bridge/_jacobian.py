@@ -10,6 +10,7 @@ from torch import Tensor
 
 from odecore.solve import Newton
 from torch_bridge._implicit_stages import differentiated_stages
+from torch_bridge._own_derivatives import is_watched, unwatched
 
 __all__ = ["newton_of"]
 
@@ -36,8 +37,12 @@ def newton_of(field: Callable[[Any, Any], Any], y0: Tensor) -> Newton:
         if is_complex:
             start = torch.cat([start.real, start.imag])
         try:
+            if is_watched():  # by hooks, which torch.func does not take
+                with unwatched():
+                    return torch.autograd.functional.jacobian(flat, start, vectorize=True).detach()
             return torch.func.jacrev(flat)(start).detach()
         except RuntimeError:  # something in the field can not be batched: one row after another
-            return torch.autograd.functional.jacobian(flat, start).detach()
+            with unwatched():
+                return torch.autograd.functional.jacobian(flat, start).detach()
 
     return Newton(jacobian=jacobian, differentiate=differentiated_stages)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from math import ceil
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -13,10 +12,11 @@ from torch import Tensor
 
 from odecore.solve import Adams, Newton, StepControl
 from odecore.tableaux import ButcherTableau, Coefficients, catalogue, tableau
+from torch_bridge._equal_grid import equal_grid
 from torch_bridge._scipy import SOLVERS
 from torch_bridge._unknown_options import nearest, refuse_unknown, require_choice
 
-__all__ = ["Method", "Solver", "is_adaptive", "solver_of"]
+__all__ = ["Method", "Solver", "is_adaptive", "require_mapping", "solver_of"]
 
 Method = str | ButcherTableau | Coefficients | Adams | None
 
@@ -149,7 +149,10 @@ class Solver:
             )
         if self.step_size is not None:
             eps = torch.finfo(t.dtype).eps if t.is_floating_point() else 2**-52
-            return equal_grid(times, self.step_size, 16 * eps)
+            most = MOST_GIVEN
+            if self.per_interval is not None:
+                most = self.per_interval * max(1, len(times) - 1)
+            return equal_grid(times, self.step_size, 16 * eps, most)
         made = self.grid_constructor(func, y0, t)
         if not isinstance(made, Tensor) or made.ndim != 1:
             raise TypeError(
@@ -188,24 +191,12 @@ def is_implicit(method: Any) -> bool:
     return isinstance(method, ButcherTableau | Coefficients) and not method.is_explicit
 
 
-def equal_grid(times: list[float], step_size: float, rounding: float) -> list[float]:
-    """Steps of the given size from the first time, the last one shorter.
-
-    An end of a step that rounding alone keeps from one of the times is that time, which can be an
-    end then; there is no last step of rounding alone.
-    """
-    start, end = times[0], times[-1]
-    signed = step_size if end > start else -step_size
-    gap = rounding * max(abs(start), abs(end))
-    count = max(1, ceil((end - start) / signed * (1 - 1e-12)))
-    ends = [start + signed * k for k in range(count)]
-    if count > 1 and abs(end - ends[-1]) <= gap:
-        ends.pop()
-    for t in times[1:-1]:
-        k = round((t - start) / signed)
-        if 0 < k < len(ends) and abs(ends[k] - t) <= gap:
-            ends[k] = t
-    return [*ends, end]
+def require_mapping(label: str, options: Any) -> None:
+    """Raise TypeError unless options are a mapping."""
+    if not isinstance(options, Mapping):
+        raise TypeError(
+            f"`{label}` must be a mapping from names to values, got {type(options).__name__}"
+        )
 
 
 def solver_of(
@@ -218,7 +209,12 @@ def solver_of(
     ValueError, TypeError
         For unknown names and options, and values that break their rule.
     """
+    if options is not None:
+        require_mapping("options", options)
     options = dict(options or {})
+    norm = options.get("norm")
+    if norm is not None and not callable(norm):
+        raise TypeError(f"`norm` must be a function of a state, got {norm!r}")
     method = _of_catalogue(method)
     if isinstance(method, str) and method not in NAMES:
         if method.upper() in map(str.upper, SOLVERS):
@@ -317,7 +313,10 @@ def _fixed(chosen: Any, options: dict[str, Any], own: dict[str, Any]) -> Solver:
 def _count(options: Mapping[str, Any]) -> Any:
     """The option `max_num_steps`, which torchdiffeq makes a tensor."""
     count = options.get("max_num_steps")
-    return count.item() if isinstance(count, Tensor) else count
+    count = count.item() if isinstance(count, Tensor) else count
+    if count is not None and (not isinstance(count, Integral) or count is True or count < 1):
+        raise ValueError(f"`max_num_steps` must be a positive int, got {count!r}")
+    return count
 
 
 def _method(method: Method, options: dict[str, Any], rtol: Any, atol: Any) -> tuple[Any, dict]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ from torch_bridge._once import IMPLICIT, first_only
 from torch_bridge._one_solve import one_solve, untraced
 from torch_bridge._scipy import scipy_solve
 from torch_bridge._states import Layout, layout_of
-from torch_bridge._times import shifted_outputs, shifted_start
+from torch_bridge._times import only_output, shifted_outputs, shifted_start
 
 __all__ = ["SCIPY_STEPS", "odeint", "odeint_event", "prepare"]
 
@@ -165,9 +165,9 @@ class Prepared:
 
     def outputs(self) -> Any:
         """Solve, and give the states at all times."""
-        start = shifted_start(self.y0, self.t, self.field)
         if len(self.times) == 1:
-            return self.layout.state(start[None])
+            return self.layout.state(only_output(self.y0, self.t))
+        start = shifted_start(self.y0, self.t, self.field)
         if self.solver.method is None:
             warn_uncalled(self.func, "", SCIPY_STEPS, stacklevel=5)
             y = scipy_solve(self.field, start, self.times, self.solver.options)
@@ -192,12 +192,14 @@ class Prepared:
         if self.solver.method is None:
             raise ValueError("SciPy's solvers do not look for events here; choose another method")
         start = shifted_start(self.y0, self.t, self.field)
+        endless = replace(self.solver, step_size=None, grid_constructor=None)  # no grid to the end
+        arguments = endless.arguments(self.func, self.given, self.t, self.times, "full")
         time, y = until_event(
             self.field,
             self.layout.function(event_fn),
             start,
             self.times,
-            self.arguments(),
+            {**arguments, "observe": self.observer()},
             self.solver.step_size,
             self.solver.per_interval,
         )

@@ -109,9 +109,8 @@ class Restored:
             self._warn(float(found.quadrature), QUADRATURE, KINKS)
 
     def _warn(self, size: float, what: str, *remedies: str) -> None:
-        problem, autocast = self.setting.problem, self.setting.autocast
-        lowest = torch.finfo(autocast.dtype).eps if autocast.enabled else 0.0
-        rounding = max(100 * torch.finfo(problem.y0.dtype).eps, lowest)
+        problem = self.setting.problem
+        rounding = max(100 * torch.finfo(problem.y0.dtype).eps, self.setting.autocast.rounding)
         limit = max(10 * problem.solver.tolerance, rounding)
         if size > limit:
             more = ["raise `nodes`"] * (self.nodes is not None)

@@ -7,9 +7,9 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
 
 from torch_bridge._one_solve import one_solve
+from torch_bridge._own_derivatives import unwatched
 from torch_bridge._right_hand_side_state import keep_attributes
 from torch_bridge._time_batch_norm import TimeBatchNorm
 
@@ -50,8 +50,7 @@ class Calls:
             stack.enter_context(torch.inference_mode(False))
             # Gradients also where there are none: autocast keeps the weights that it converts.
             stack.enter_context(torch.enable_grad())
-            # What these calls save is no concern of a checkpoint around them.
-            stack.enter_context(saved_tensors_hooks(lambda x: x, lambda x: x))
+            stack.enter_context(unwatched())
             stack.enter_context(one_solve(records=False))
             dtype = self.first.dtype.to_real()
             self.t = torch.as_tensor(self.t, dtype=dtype, device=device).detach()

@@ -50,7 +50,8 @@ class Reversed:
     def gradients(self, saved: Sequence[Tensor], cotangents: list[Tensor], norm: Any) -> Gradients:
         """Solve backward."""
         setting = self.setting
-        options = {**setting.backward_options(None), "seminorm": norm == "seminorm"}
+        options = setting.backward_options(None)
+        options["seminorm"] = norm == "seminorm" and setting.backward.adaptive
         options["observe"] = observer_of(setting.problem.func, self._augmented, "_adjoint")
         for name in {"rtol", "atol"} & set(options):
             if isinstance(options[name], Tensor):  # of the state's entries

@@ -13,7 +13,7 @@ from odecore.tableaux import tableau
 from torch_bridge._fields import inside_torch_func, nested_passes
 from torch_bridge._once import once_only
 
-__all__ = ["shifted", "shifted_outputs", "shifted_start"]
+__all__ = ["only_output", "shifted", "shifted_outputs", "shifted_start"]
 
 STEPS = {2: "midpoint", 3: "kutta3", 4: "classic"}
 NO_SECOND_DERIVATIVE = (
@@ -31,6 +31,11 @@ def shifted_start(y0: Tensor, t: Tensor, field: Callable[[Any, Any], Any]) -> Te
     with torch.no_grad():
         slope = field(t[0].detach(), y0.detach())
     return _Shifted.apply(y0, t[0].to(y0.dtype.to_real()), -slope)
+
+
+def only_output(y0: Tensor, t: Tensor) -> Tensor:
+    """The states (1, ...) at the first time alone: y0, copied, which does not move with it."""
+    return (y0 + t[:0].sum().to(y0) if _differentiated(t) else y0.clone())[None]
 
 
 def shifted_outputs(y: Tensor, y0: Tensor, t: Tensor, field: Callable[[Any, Any], Any]) -> Tensor:

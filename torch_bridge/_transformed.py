@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch_bridge._captured import tensors_of
 from torch_bridge._fields import as_field, read_times
 from torch_bridge._states import layout_of
-from torch_bridge._times import shifted_outputs, shifted_start
+from torch_bridge._times import only_output, shifted_outputs, shifted_start
 
 __all__ = ["NO_FORWARD_MODE", "transformed"]
 
@@ -66,7 +66,7 @@ def transformed(
     field = as_field(layout.field(func), vector)
     named = tensors_of(func) if isinstance(func, nn.Module) else {}
     if len(t) == 1:
-        return layout.state(vector[None])
+        return layout.state(only_output(vector, t))
     times = torch.tensor(read_times(t), dtype=torch.float64)
 
     def bound(tensors: Iterable[Tensor]) -> _Bound:

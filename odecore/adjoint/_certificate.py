@@ -62,6 +62,7 @@ def certify(
     asked: Sequence[bool] | None = None,
     parameters: Sequence[Any] = (),
     jump_at: Sequence[float] = (),
+    rounding: float = 0.0,
     **stepping: Any,
 ) -> Certificate:
     """Estimate the error of a gradient against that of the exact flow.
@@ -81,6 +82,9 @@ def certify(
     parameters : sequence of arrays, optional
         The parameters: by their size a gradient is known that is zero but for rounding, and has no
         error.
+    rounding : float, optional
+        Relative error of what `linearize_nodes` gives, where that is above the rounding of the
+        states, as of products in half precision: the reference is not asked for more.
     **stepping
         Further options of `solve_ivp`, where panels are solved in smaller steps.
 
@@ -116,15 +120,16 @@ def certify(
             f"its gradient is asked for, and one must be, got {asked}"
         )
     resolved = _resolved(cotangents[1:], rtol, atol)
-    lowest = 100 * float(limits(found.y0).eps)
-    statistics = Statistics()
+    lowest = max(100 * float(limits(found.y0).eps), rounding)
+    xp, statistics = namespace(found.y0), Statistics()
+    noise = rounding and rounding * largest(xp.max(xp.abs(p.values)) for p in panels)  # of states
     while True:
-        rtol, atol = SHARPER * rtol, SHARPER * atol
-        improved = _Improvement(linearize_nodes, rtol, atol, jump_at, stepping)
+        rtol, atol = SHARPER * rtol + rounding, SHARPER * atol
+        improved = _Improvement(linearize_nodes, rtol, atol + noise, jump_at, stepping)
         better = improved(panels)
         across = Collocation(
-            linearize_nodes, bool(found.parameters), _steppable(rtol, found.y0), atol,
-            None, jump_at, None, stepping, strict=True,
+            linearize_nodes, bool(found.parameters), _steppable(rtol, found.y0),
+            atol + rounding, None, jump_at, None, stepping, strict=True,
         )  # fmt: skip
         reference = in_their_unit(lambda w, _: sweep(better, w, across), cotangents)  # noqa: B023
         statistics = statistics + reference.statistics + improved.statistics

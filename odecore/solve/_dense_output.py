@@ -186,11 +186,11 @@ class DenseOutput:
                 f"times must lie in [{first}, {last}], where the solution was computed; got "
                 f"{outside[0]}: it is not extrapolated"
             )
-        if times.ndim == 0:
-            return self._convert(self._at(float(times)))
-        states = [self._at(float(x)) for x in times]
+        states = [self._at(float(x)) for x in times.ravel()]
         like = self._steps[0].y
         xp = namespace(like)
+        if times.ndim == 0:
+            return self._convert(xp.stack(states)[0, ...])  # a copy, as ends of steps are kept
         return self._convert(xp.stack(states) if states else xp.stack([like])[:0, ...])
 
     def _at(self, t: float) -> Any:

@@ -444,6 +444,17 @@ def test_dense_output_stays_when_the_caller_writes_into_the_state(library, metho
     assert float(first(inside)[0]) == pytest.approx(math.exp(-inside), rel=1e-5)
 
 
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_dense_output_stays_when_the_caller_writes_into_its_values(library):
+    xp = load(library)
+    found = solve_ivp(lambda t, y: -y, (0, 1), xp.ones(2), steps=2, method="kutta3", dense=True)
+    for t in (0.0, 0.5, 1.0):
+        value = found(t)
+        before = value[0] + 0
+        value += 7
+        assert found(t)[0] == before
+
+
 def test_gradients_pass_from_dense_output_to_the_state():
     torch = pytest.importorskip("torch")
     y = torch.ones(1, dtype=torch.float64, requires_grad=True)

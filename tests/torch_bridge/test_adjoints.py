@@ -12,7 +12,7 @@ from torch import nn
 from odecore import errors
 from odecore.tableaux import tableau
 from tests.helpers.two_processes import in_two_processes
-from torch_bridge import Certifier, odeint, odeint_adjoint, odeint_event
+from torch_bridge import Certifier, DenseField, odeint, odeint_adjoint, odeint_event
 
 D = torch.float64
 
@@ -731,3 +731,52 @@ def test_a_reversed_state_that_runs_away_is_refused():
     y = odeint_adjoint(Lorenz(), y0, t, rtol=1e-4, atol=1e-6 * y0, adjoint="reversed")
     with pytest.raises(errors.DriftError, match="take another adjoint, or add output times"):
         y[-1].sum().backward()
+
+
+REVERSED = {"adjoint": "reversed"}
+STEPS = {"method": "rk4", "options": {"steps": 2}}
+
+
+@pytest.mark.parametrize("adjoint", [{}, REVERSED], ids=["restored", "reversed"])
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"adjoint_options": {"norm": "semi-norm"}}, ValueError, "'seminorm'.*'semi-norm'"),
+        ({"adjoint_options": {"norm": 3}, **STEPS}, ValueError, "'seminorm'.* got 3"),
+        ({"options": {"norm": "largest"}}, TypeError, "`norm` must be a function"),
+        ({"adjoint_atol": torch.full((9,), 1e-8)}, ValueError, r"`adjoint_atol`.*shape \(9,\)"),
+        ({"adjoint_rtol": torch.full((5, 1, 1), 1e-8)}, ValueError, "`adjoint_rtol`.*broadcast"),
+        ({"adjoint_atol": torch.tensor(-1.0)}, ValueError, "`adjoint_atol` must be finite"),
+        ({"atol": torch.full((9,), 1e-8)}, ValueError, "`atol`.*broadcast"),
+        ({"adjoint_options": [1]}, TypeError, "`adjoint_options` must be a mapping"),
+        ({"options": [1]}, TypeError, "`options` must be a mapping"),
+        ({"adjoint_params": torch.ones(2, 2)}, TypeError, r"\(x,\), got Tensor"),
+        ({"adjoint_params": 3}, TypeError, r"`adjoint_params`.* got int"),
+    ],
+)
+def test_bad_options_of_the_backward_solve_are_refused_at_the_call(
+    options, error, message, adjoint
+):
+    with pytest.raises(error, match=message):
+        odeint_adjoint(
+            DenseField(3, 4), torch.ones(5, 3), torch.tensor([0.0, 1.0]), **options, **adjoint
+        )
+
+
+def test_tolerances_of_the_backward_solve():
+    func, y0, t = DenseField(3, 4).double(), torch.ones(5, 3, dtype=D), T[[0, -1]]
+    found = []
+    for atol in (1e-8, [1e-8], torch.full((3,), 1e-8), torch.full((5, 1), 1e-8)):
+        for adjoint in ({}, REVERSED):
+            y = odeint_adjoint(func, y0, t, adjoint_atol=atol, **adjoint)
+            found.append(torch.autograd.grad(y.sum(), func.inner.weight)[0])
+    for x in found:
+        torch.testing.assert_close(x, found[0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_norm_is_not_used_in_given_steps():
+    func, t = DenseField(3, 4), torch.tensor([0.0, 1.0])
+    backward = {"adjoint_options": {"steps": 2, "norm": "seminorm"}}
+    y = odeint_adjoint(func, torch.ones(3), t, **STEPS, **REVERSED, **backward)
+    y[-1].sum().backward()
+    assert func.inner.weight.grad is not None

@@ -1,10 +1,21 @@
 """Methods that evaluate beyond the ends of their steps: only steps along an interpolant may not."""
 
+from fractions import Fraction
+
 import pytest
 import torch
 from torch import nn
 
-from torch_bridge import odeint, odeint_adjoint
+from odecore.families import RK2
+from odecore.tableaux import coefficients_at
+from torch_bridge import (
+    NeuralODE,
+    SmoothedSolver,
+    SwitchedSolver,
+    TrainableSolver,
+    odeint,
+    odeint_adjoint,
+)
 
 D = torch.float64
 
@@ -50,3 +61,39 @@ def test_gradients(options):
 def test_steps_along_an_interpolant_are_refused(options):
     with pytest.raises(ValueError, match=r"outside its steps, at c = \[1.23.*adjoint='discrete'"):
         gradients(odeint_adjoint, method="kvaerno54", **options)
+
+
+@pytest.mark.parametrize("u", [1.5, -0.5])
+def test_given_steps_collocate(u):
+    options = {"method": coefficients_at(RK2, u=u), "options": {"steps": 16}}
+    found = gradients(odeint_adjoint, adjoint="restored", **options)
+    wanted = gradients(odeint, **options)
+    for x, y in zip(found, wanted, strict=True):
+        torch.testing.assert_close(x, y, rtol=5e-3, atol=5e-3)
+
+
+@pytest.mark.parametrize("adjoint", ["restored", "discrete", "reversed"])
+def test_solvers_whose_draws_are_beyond(adjoint):
+    torch.manual_seed(0)
+    wide = {"width": 0.5, "distribution": "cauchy", "bound": 3}
+    solver = SmoothedSolver(RK2, {"u": Fraction(2, 3)}, **wide)
+    block, y0 = NeuralODE(Field(), solver=solver, steps=8, adjoint=adjoint), torch.ones(3, dtype=D)
+    beyond = []
+    solver.register_forward_hook(lambda *x: beyond.append(bool(x[2].abscissae_outside)))
+    for _ in range(8):
+        block(y0).sum().backward()
+    assert 1 < sum(beyond) < 8
+
+
+def trained():
+    return TrainableSolver(RK2, {"u": Fraction(2, 3)}, radius=Fraction(1, 10))
+
+
+@pytest.mark.parametrize("adjoint", ["restored", "discrete", "reversed"])
+@pytest.mark.parametrize("make", [trained, lambda: SwitchedSolver(["midpoint", trained()])])
+def test_solvers_that_are_trained_are_refused_when_the_block_is_made(make, adjoint):
+    solver, y0 = make(), torch.ones(3, dtype=D)
+    with pytest.raises(ValueError, match=r"adjoint=.direct.*requires_grad_\(False\)"):
+        NeuralODE(Field(), solver=solver, steps=4, adjoint=adjoint)
+    solver.requires_grad_(False)
+    NeuralODE(Field(), solver=solver, steps=4, adjoint=adjoint)(y0).sum().backward()

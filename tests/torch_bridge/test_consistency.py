@@ -698,6 +698,13 @@ def test_orders_that_are_none_are_refused(order):
         solver_consistency(model, [x], solvers="rk4")
 
 
+def test_solvers_for_a_model_of_steps_are_refused():
+    x = torch.randn(4, 3)
+    with pytest.raises(ValueError, match=r"`solvers` are for the blocks of a Module"):
+        solver_consistency(lambda x, n: x, [x], steps=2, order=1, solvers=("nonsense",))
+    assert solver_consistency(lambda x, n: x, [x], steps=2, order=1, solvers=()).solvers
+
+
 def rotated(off, dtype):
     """A rotation about a point far from zero, whose head sees differences of large states."""
     torch.manual_seed(0)

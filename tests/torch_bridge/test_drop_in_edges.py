@@ -1,6 +1,7 @@
 """Habits of torchdiffeq's users that are easy to break; values from torchdiffeq 0.2.5 where named."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -221,6 +222,35 @@ def test_the_trace_of_a_flow_may_drop_its_axis():
     torch.testing.assert_close(y[-1], exact, rtol=1e-6, atol=1e-9)
     with pytest.raises(ValueError, match="shapes of the state"):
         odeint(lambda t, y: (-y[0], y[0].sum()), (Y, torch.zeros(2, 1, dtype=D)), T)
+
+
+@pytest.mark.parametrize(
+    ("event", "error", "message"),
+    [
+        (lambda t, y: torch.log(y[0]) - 1, ValueError, "nan at t = 0.0"),
+        (lambda t, y: torch.stack([y[0] - 1, y[0] / y[1]]), ValueError, "nan at t = 0.0"),
+        (lambda t, y: y[:0], ValueError, "no entries"),
+        (lambda t, y: t > 0.5, TypeError, "torch.bool.*return a difference"),
+        (lambda t, y: 1j * y, TypeError, "torch.complex128"),
+        (lambda t, y: float(y[0]), TypeError, "got float"),
+    ],
+)
+def test_events_without_a_sign_at_the_start_are_refused(event, error, message):
+    def func(t, y):
+        return -y
+
+    y0, t0 = torch.tensor([-2.0, math.nan], dtype=D), torch.tensor(0.0, dtype=D)
+    for interface in (odeint, partial(odeint_adjoint, adjoint_params=())):
+        with pytest.raises(error, match=f"`event_fn`.*{message}"):
+            odeint_event(func, y0, t0, event_fn=event, odeint_interface=interface)
+        with pytest.raises(error, match=f"`event_fn`.*{message}"):
+            interface(func, y0, torch.stack([t0, t0 + 1]), event_fn=event)
+
+
+@pytest.mark.parametrize("times", [(math.nan, 1.0), (math.inf, 1.0), (0.0, math.nan)])
+def test_events_are_not_looked_for_from_no_time(times):
+    with pytest.raises(ValueError, match="finite time"):
+        odeint(growth, Y, torch.tensor(times), event_fn=lambda t, y: y.sum() - 99)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, D])

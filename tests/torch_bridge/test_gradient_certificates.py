@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from odecore.errors import UncertifiedGradientError
-from torch_bridge import Certifier, odeint_adjoint
+from torch_bridge import Certifier, DenseField, odeint_adjoint
 
 D = torch.float64
 
@@ -118,3 +118,27 @@ def test_the_cotangent_of_the_initial_time_has_no_part_in_the_error(adjoint):
         found += certifier.errors
     assert found == [pytest.approx(found[0], rel=0.01)] * 3
     assert 1e-3 < found[0] < 0.1
+
+
+@pytest.mark.filterwarnings("ignore::odecore.errors.UncertifiedGradientWarning")
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+def test_under_autocast_a_reference_is_asked_for_no_more_than_its_rounding(scale):
+    torch.manual_seed(0)
+    field, y0 = DenseField(6, 12), (scale * torch.randn(8, 6)).requires_grad_()
+    calls = []
+    field.register_forward_hook(lambda *_: calls.append(1))
+    errors = []
+    for method, steps in (("rk4", 4), ("euler", 2)):
+        for enabled in (False, True):
+            certifier = Certifier()
+            with torch.autocast("cpu", torch.bfloat16, enabled):
+                y = odeint_adjoint(
+                    field, y0, torch.tensor([0.0, 0.5, 1.0]), method=method,
+                    options={"steps": steps}, adjoint="restored", certificate=certifier,
+                )  # fmt: skip
+                y.square().sum().backward()
+            errors += certifier.errors
+    assert len(calls) < 1000  # one node after another; they were 10,000
+    plain, rounded, coarse, coarse_rounded = errors
+    assert plain < 1e-5 < rounded < torch.finfo(torch.bfloat16).eps
+    assert coarse_rounded == pytest.approx(coarse, rel=0.1)

@@ -116,6 +116,28 @@ def test_inside_a_checkpoint(reentrant):
     torch.testing.assert_close(*found, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("samples", [3, 204], ids=["by matrices", "by products"])
+@pytest.mark.parametrize("solver", [odeint, odeint_adjoint])
+def test_a_checkpoint_repeats_a_solve_once(solver, samples):
+    field, y0 = problem(samples)
+    calls = [0]
+    field.register_forward_hook(lambda *_: calls.__setitem__(0, calls[0] + 1))
+
+    def block(y):
+        return solver(field, y, TIMES, method="implicit_midpoint", options={"steps": 4})[-1]
+
+    counts = []
+    for run in (block, lambda y: checkpoint(block, y, use_reentrant=False)):
+        calls[0] = 0
+        y = run(y0)
+        forward = calls[0]
+        y.sin().sum().backward()
+        counts.append((forward, calls[0] - forward))
+    (once, backward), (forward, repeated) = counts
+    assert forward == once
+    assert repeated <= backward + once + 8  # the point of each step, for its products
+
+
 def test_fields_without_state_or_without_parameters():
     rate = torch.ones(1, dtype=torch.float64, requires_grad=True)
     y0 = torch.zeros(500, dtype=torch.float64)

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from functools import partial
 from itertools import product
 
 import pytest
@@ -16,6 +17,13 @@ from torch_bridge import DenseField, NeuralODE, odeint, odeint_adjoint, odeint_d
 
 both = pytest.mark.parametrize("solve", [odeint, odeint_adjoint], ids=["odeint", "adjoint"])
 TIMES = torch.tensor([0.0, 0.3, 0.8, 1.1], dtype=torch.float64)
+
+
+class Linear(nn.Module):
+    """y' = -3 y, for tensors and tuples."""
+
+    def forward(self, t, y):
+        return tuple(-3 * x for x in y) if isinstance(y, tuple) else -3 * y
 
 
 class Rotation(nn.Module):
@@ -510,9 +518,77 @@ def test_empty_states(solve):
 
 def test_many_given_steps_may_be_asked_for():
     options = {"step_size": 1 / 300, "max_num_steps": 200}
-    with pytest.raises(ValueError, match="`max_steps` = 200"):
+    with pytest.raises(ValueError, match=r"asks for more than 200 steps.*`max_num_steps`"):
         odeint(lambda t, y: -y, y0, t, method="euler", options=options)
     odeint(lambda t, y: -y, y0, t, method="euler", options={**options, "max_num_steps": 300})
+    rounded = torch.tensor([0.0, 0.1 * 3], dtype=torch.float32)  # a little above 3 steps
+    odeint(
+        lambda t, y: -y, y0, rounded, options={"step_size": 0.1, "max_num_steps": 3}, method="rk4"
+    )
+
+
+@both
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
+@pytest.mark.parametrize("state", [torch.ones(2), (torch.ones(2), torch.ones(3))])
+def test_a_single_time_gives_a_copy_that_does_not_move_with_it(solve, state):
+    kind = type(state)
+    parts = state if kind is tuple else (state,)
+
+    def at(t):
+        y = solve(Linear(), state, t.reshape(1))
+        return y if kind is tuple else (y,)
+
+    t = torch.tensor(0.5, requires_grad=True)
+    out = at(t)
+    assert all(torch.equal(a, b[None]) for a, b in zip(out, parts, strict=True))
+    (slope,) = torch.autograd.grad(sum(x.sum() for x in out), t)
+    assert float(slope) == 0
+    for transform in (torch.func.jacrev, torch.func.hessian):
+        assert not transform(lambda t: at(t)[0])(t.detach()).any()
+    for x in at(t.detach()):
+        x.add_(5)
+    assert all((x == 1).all() for x in parts)
+
+
+def test_dense_output_gives_copies():
+    dense = odeint_dense(lambda t, y: -y, torch.ones(2), 0.0, 1.0)
+    for time in (0.0, 1.0):
+        before = dense(time).clone()
+        out = dense(time)
+        out += 7
+        assert torch.equal(dense(time), before)
+
+
+@pytest.mark.parametrize("size", [3e-8, 1e-12, 5e-324])
+@pytest.mark.parametrize("most", [{}, {"max_num_steps": 10}])
+def test_too_many_given_steps_are_refused_before_they_are_listed(size, most):
+    options = {"step_size": size, **most}
+    for run in (odeint, partial(odeint_adjoint, adjoint_params=())):
+        with pytest.raises(ValueError, match=r"`step_size` = .* raise `max_num_steps`"):
+            run(lambda t, y: -y, y0, t, method="rk4", options=options)
+    with pytest.raises(ValueError, match=r"`step_size` = .* raise `max_num_steps`"):
+        odeint_dense(lambda t, y: -y, y0, 0.0, 1.0, method="rk4", options=options)
+
+
+def test_the_direction_of_an_event_asks_for_no_steps():
+    far = torch.tensor([0.0, 1e9])
+    options = {"step_size": 0.05, "max_num_steps": 20}
+    event_t, _ = odeint(
+        lambda t, y: -y,
+        torch.ones(1),
+        far,
+        event_fn=lambda t, y: y - 0.5,
+        method="rk4",
+        options=options,
+    )
+    assert float(event_t) == pytest.approx(math.log(2), rel=1e-5)
+
+
+@pytest.mark.parametrize("count", ["10", 10.0, 0, True, torch.tensor(2.5)])
+def test_counts_that_are_none(count):
+    for method in ("rk4", "dopri5"):
+        with pytest.raises(ValueError, match="`max_num_steps` must be a positive int"):
+            odeint(lambda t, y: -y, y0, t, method=method, options={"max_num_steps": count})
 
 
 def test_vmap_over_a_parameter_that_only_later_stages_see():

@@ -239,7 +239,10 @@ def test_what_an_adjoint_would_ignore_is_refused_at_once(adjoint):
     ("arguments", "error", "message"),
     [
         ({"solver": "rk5", "steps": 2}, ValueError, "no method 'rk5'"),
-        ({"solver": 4, "steps": 2}, TypeError, "`method` must be a name"),
+        ({"solver": 4, "steps": 2}, TypeError, "`solver` must be a name.* got 4"),
+        ({"solver": 3}, TypeError, "`solver` must be a name.* got 3"),
+        ({"solver": ["rk4"]}, TypeError, r"`solver` must be a name.* got \['rk4'\]"),
+        ({"solver": torch.nn.Linear}, TypeError, "`solver` must be a name.* got .*Linear"),
         ({"solver": "rk4", "steps": 0}, ValueError, "`steps` must be a positive int, got 0"),
         ({"solver": "rk4", "steps": -1}, ValueError, "positive int, got -1"),
         ({"steps": 2.0}, ValueError, r"positive int, got 2\.0"),
@@ -300,9 +303,10 @@ def test_tolerances_that_given_steps_would_ignore_are_refused():
 
 
 @pytest.mark.parametrize("adjoint", ["restored", "reversed", "discrete"])
-def test_a_trained_solver_names_the_adjoint_it_needs(adjoint):
-    solver = TrainableSolver(RK4, THIRDS, RADIUS)
+def test_a_solver_that_is_trained_later_names_the_adjoint_it_needs(adjoint):
+    solver = TrainableSolver(RK4, THIRDS, RADIUS).requires_grad_(False)
     block = NeuralODE(DenseField(2, 4), solver=solver, steps=2, adjoint=adjoint)
+    solver.requires_grad_(True)
     with pytest.raises(ValueError, match='in a NeuralODE adjoint="direct"'):
         block(torch.ones(3, 2))
 

@@ -1,0 +1,84 @@
+"""The solver of a backward pass: of the forward one what is not given, checked at the call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Real
+from typing import Any
+
+import torch
+
+from odecore.solve import Newton
+from torch_bridge._methods import Method, Solver, require_mapping, solver_of
+from torch_bridge._odeint import Prepared
+
+__all__ = ["backward_solver", "without_norm"]
+
+
+def backward_solver(
+    problem: Prepared,
+    method: Method,
+    options: Mapping[str, Any] | None,
+    tolerances: Mapping[str, Any],
+    adjoint_method: Method,
+    adjoint_options: Mapping[str, Any] | None,
+) -> Solver:
+    """Check what is given for a backward solve; `tolerances` holds rtol and atol.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `solver_of`, and for tolerances that do not fit the state.
+    """
+    if adjoint_method in (None, "collocation"):
+        adjoint_method = method
+    elif adjoint_method != method and options and adjoint_options is None:
+        raise ValueError(
+            "`adjoint_method` is given, so `options` may not fit the backward solve; give "
+            "`adjoint_options` too"
+        )
+    if adjoint_options is not None:
+        require_mapping("adjoint_options", adjoint_options)
+        _require_norm(adjoint_options.get("norm"))
+    forward = problem.solver.options
+    rtol, atol = (
+        _tolerance(problem, name, tolerances[name], forward.get(name, default))
+        for name, default in (("rtol", 1e-7), ("atol", 1e-9))
+    )
+    own = without_norm(options if adjoint_options is None else adjoint_options)
+    # Differences for Newton's method are exact for the adjoint's equation, which is linear.
+    return solver_of(adjoint_method, own, rtol, atol, Newton())
+
+
+def without_norm(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The options but for the norm: that of the forward solve is for other states."""
+    return {k: v for k, v in (options or {}).items() if k != "norm"}
+
+
+def _require_norm(norm: Any) -> None:
+    if not (norm is None or norm == "seminorm" or callable(norm)):
+        raise ValueError(
+            "`norm` of `adjoint_options` must be 'seminorm', or a function of the parts of the "
+            f"adjoint's state, got {norm!r}"
+        )
+
+
+def _tolerance(problem: Prepared, name: str, given: Any, default: Any) -> Any:
+    """One number, or a tensor that broadcasts against the state."""
+    label, like = name if given is None else f"adjoint_{name}", problem.y0
+    value = default if given is None else problem.layout.tolerance(given, label, like)
+    if isinstance(value, Real):
+        return value
+    value = torch.as_tensor(value, dtype=like.dtype.to_real(), device=like.device)
+    try:
+        fits = torch.broadcast_shapes(value.shape, like.shape) == like.shape
+    except RuntimeError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"`{label}` must be a number or broadcast against the state of shape "
+            f"{tuple(like.shape)}, got shape {tuple(value.shape)}"
+        )
+    if value.is_cpu and not bool(((value >= 0) & value.isfinite()).all()):
+        raise ValueError(f"`{label}` must be finite and not negative, got {value!r}")
+    return value

@@ -1,0 +1,27 @@
+"""Derivatives that a solve takes itself: a checkpoint around it does not see them.
+
+To what they keep, it would repeat its whole region for each of them.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch.autograd.graph import saved_tensors_hooks
+
+__all__ = ["is_watched", "unwatched"]
+
+
+def unwatched() -> AbstractContextManager[None]:
+    """Context in which autograd keeps what it saves, whatever hooks there are around.
+
+    Within torch.func, which takes no hooks, it does nothing.
+    """
+    possible = torch._C._autograd._saved_tensors_hooks_is_enabled()
+    return saved_tensors_hooks(lambda x: x, lambda x: x) if possible else nullcontext()
+
+
+def is_watched() -> bool:
+    """Whether somebody, such as a checkpoint, keeps what autograd saves elsewhere."""
+    return torch._C._autograd._top_saved_tensors_default_hooks(True) is not None
