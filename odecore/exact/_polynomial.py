@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from fractions import Fraction
 from itertools import zip_longest
 from math import gcd
+from numbers import Complex, Number
 from typing import Any
 
 __all__ = ["Polynomial"]
@@ -44,15 +44,7 @@ class Polynomial:
             raise TypeError(
                 f"`coefficients` must be a sequence, lowest degree first, got {coefficients!r}"
             )
-        kept = tuple(
-            Fraction(a) if isinstance(a, Decimal) and a.is_finite() else a for a in coefficients
-        )
-        for a in kept:
-            if not hasattr(a, "__truediv__"):
-                raise TypeError(
-                    f"the coefficients of a polynomial are numbers, got {a!r}; text is read by "
-                    "odecore.exact.parse_number"
-                )
+        kept = tuple(map(_coefficient, coefficients))
         while kept and kept[-1] == 0:
             kept = kept[:-1]
         object.__setattr__(self, "coefficients", kept)
@@ -169,6 +161,20 @@ class Polynomial:
 
         terms = [term(k, a) for k, a in reversed(list(enumerate(self.coefficients))) if a]
         return " + ".join(terms).replace("+ -", "- ") or "0"
+
+
+def _coefficient(value: Any) -> Any:
+    if type(value) in (int, Fraction):
+        return value
+    is_decimal = isinstance(value, Number) and not isinstance(value, Complex)
+    if is_decimal:
+        return Fraction(value)
+    if not hasattr(value, "__truediv__"):
+        raise TypeError(
+            f"the coefficients of a polynomial are numbers, got {value!r}; text is read by "
+            "odecore.exact.parse_number"
+        )
+    return value
 
 
 def _lift(value: Any) -> Polynomial:

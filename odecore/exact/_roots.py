@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from decimal import Decimal
 from fractions import Fraction
-from math import inf, isfinite
+from numbers import Rational
 from typing import Any
 
 from odecore.exact._polynomial import Polynomial
-from odecore.exact._quadratic import exact_number
+from odecore.exact._quadratic import QuadraticNumber, exact_number
 
 __all__ = ["count_roots", "isolate_roots", "refine_root", "sign_on_interval", "sturm_sequence"]
 
@@ -48,7 +47,7 @@ def _exact(polynomial: Any) -> Polynomial:
 
 def _interval(low: Any, high: Any) -> tuple[Any, Any]:
     """The ends as exact numbers, None if they are infinite."""
-    low, high = _end(low, -inf), _end(high, inf)
+    low, high = _end(low, -1), _end(high, 1)
     if low is not None and high is not None and low > high:
         raise ValueError(
             f"the lower end of an interval comes first, got {low} > {high}; exchange them"
@@ -56,16 +55,21 @@ def _interval(low: Any, high: Any) -> tuple[Any, Any]:
     return low, high
 
 
-def _end(end: Any, infinite: float) -> Any:
-    if end is None or (isinstance(end, float | Decimal) and end == infinite):
+def _end(end: Any, side: int) -> Any:
+    if end is None:
         return None
-    if isinstance(end, float | Decimal):
-        if not isfinite(end):
-            raise ValueError(
-                f"the ends of an interval are numbers, or -inf (below) and inf (above), got {end}"
-            )
-        return Fraction(end)
-    return exact_number(end)
+    if isinstance(end, Rational | QuadraticNumber) or not hasattr(end, "as_integer_ratio"):
+        return exact_number(end)
+    try:
+        return Fraction(*end.as_integer_ratio())
+    except OverflowError:
+        if _sign(end) == side:
+            return None
+    except ValueError:
+        pass
+    raise ValueError(
+        f"the ends of an interval are numbers, or -inf (below) and inf (above), got {end}"
+    )
 
 
 def _variations(signs: list[int]) -> int:
