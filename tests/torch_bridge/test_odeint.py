@@ -385,7 +385,7 @@ def test_bad_adjoint_arguments_are_refused():
         odeint_adjoint(field, y0, t, adjoint_params=(), nodes=1)
     outside = coefficients_at(RK4, u=1.5, v=0.3)
     with pytest.raises(ValueError, match=r"outside its steps, at c = \[1.5\]"):
-        odeint_adjoint(field, y0, t, method=outside, adjoint_params=(), adjoint="restored")
+        odeint_adjoint(field, y0, t, method=outside, adjoint_params=(), adjoint_options={})
     inside = {"adjoint_method": "rk4", "adjoint_options": {"steps": 4}}
     odeint_adjoint(field, y0, t, method=outside, adjoint_params=(), **inside)
     trained = coefficients_at(RK4, u=torch.tensor(0.3, requires_grad=True), v=torch.tensor(0.6))
