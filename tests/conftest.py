@@ -25,6 +25,24 @@ def load(name):
     return importlib.import_module(name)
 
 
+#: Tests for which jax compiles for seconds: for single precision too in the long tests only.
+COMPILED_LONG = {
+    "test_every_array_library_and_precision",
+    "test_samples_that_are_not_done_go_on_alone",
+    "test_the_same_draw_and_variance_on_every_array_library",
+    "test_a_panel_at_once_is_the_panel_pass_by_pass",
+    "test_gradients_of_a_linear_problem",
+    "test_it_is_the_inverse_of_all_unknowns",
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "jax-float32" in item.name and item.originalname in COMPILED_LONG:
+            item.add_marker(pytest.mark.long)
+
+
 @pytest.fixture(params=LIBRARIES)
 def xp(request):
     return load(request.param)

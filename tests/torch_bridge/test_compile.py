@@ -160,6 +160,7 @@ def test_a_function_that_counts_its_calls_is_not_compiled(options):
         assert f.nfe == 2 * calls  # all of them are counted
 
 
+@pytest.mark.long
 def test_tuples_and_a_failure():
     def grows(t, y):
         return y[0] ** 2, -y[1]
@@ -260,7 +261,8 @@ def test_a_right_hand_side_compiled_by_itself_stays_so_in_a_compiled_model():
     assert 1 <= len(traced) <= 2  # the time is a tensor: no program for each of its values
 
 
-@pytest.mark.parametrize("adjoint", ["direct", pytest.param("restored", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("adjoint", ["direct", "restored"])
 def test_a_compiled_block_is_the_block(adjoint):
     field = Net(torch.float64)
     blocks = [
