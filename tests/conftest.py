@@ -25,22 +25,33 @@ def load(name):
     return importlib.import_module(name)
 
 
-#: Tests for which jax compiles for seconds: for single precision too in the long tests only.
+#: Tests for which jax compiles for seconds: all but one case of each are for the long tests.
 COMPILED_LONG = {
-    "test_every_array_library_and_precision",
-    "test_samples_that_are_not_done_go_on_alone",
-    "test_the_same_draw_and_variance_on_every_array_library",
+    "test_a_body_that_falls_on_a_raised_floor",
     "test_a_panel_at_once_is_the_panel_pass_by_pass",
+    "test_coefficient_arrays_solve_with_many_methods_at_once",
+    "test_every_array_library_and_precision",
+    "test_gradients_are_homogeneous_in_any_library",
+    "test_gradients_of_a_linear_map",
     "test_gradients_of_a_linear_problem",
     "test_it_is_the_inverse_of_all_unknowns",
+    "test_numbers_of_a_batch_on_every_array_library",
+    "test_samples_that_are_not_done_go_on_alone",
+    "test_solution_of_a_dense_system",
+    "test_the_same_draw_and_variance_on_every_array_library",
 }
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
+    seen = set()
     for item in items:
-        if "jax-float32" in item.name and item.originalname in COMPILED_LONG:
-            item.add_marker(pytest.mark.long)
+        if "jax" in item.name and item.originalname in COMPILED_LONG:
+            test = item.path, item.originalname
+            if "jax-float32" in item.name or test in seen:
+                item.add_marker(pytest.mark.long)
+            else:
+                seen.add(test)
 
 
 @pytest.fixture(params=LIBRARIES)

@@ -55,9 +55,8 @@ def test_a_whole_adaptive_solve():
 
 
 @pytest.mark.filterwarnings("ignore:Torchinductor does not support code generation for complex")
-@pytest.mark.parametrize(
-    "dtype", [torch.float32, pytest.param(torch.complex128, marks=pytest.mark.long)]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex128])
 def test_many_outputs_are_recorded_in_one_loop(dtype):
     rate = torch.tensor([-1.0, 2.0, 0.3]).to(dtype)
     y0 = torch.randn(2, 3, dtype=torch.float64).to(dtype)

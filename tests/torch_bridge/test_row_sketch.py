@@ -460,7 +460,11 @@ def test_bad_use_is_refused(call, error, message):
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize(
     "options",
-    [{"centred": True, "sketch": "balanced"}, {"storage": torch.bfloat16}, {"storage": torch.int8}],
+    [
+        {"centred": True, "sketch": "balanced"},
+        pytest.param({"storage": torch.bfloat16}, marks=pytest.mark.long),
+        pytest.param({"storage": torch.int8}, marks=pytest.mark.long),
+    ],
 )
 def test_compiled_options(options):
     x, _, y_grad = data(rows=40, dtype=torch.float32)

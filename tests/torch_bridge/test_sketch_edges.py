@@ -172,6 +172,7 @@ def test_convolutions_of_other_strides_do_not_share(first):
     assert float(error) < 0.3
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_compiled_down_to_one_row():
     torch.compiler.reset()

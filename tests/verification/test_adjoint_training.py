@@ -66,6 +66,7 @@ def test_the_verdict():
     assert not same_loss_for_less(runs([0.90, 1.10, 1.00], 40), base)
 
 
+@pytest.mark.long
 def test_a_wrong_gradient_does_not_reach_the_loss():
     def flipped(field, y0, t):
         y = WAYS["restored, collocated"](field, y0, t)
