@@ -22,12 +22,7 @@ from odecore.solve._newton import (
     typical_sizes,
 )
 from odecore.solve._one_sided import OneSided
-from odecore.solve._stage_inverse import (
-    Decoupled,
-    Dense,
-    after_inverse,
-    eigenvectors,
-)
+from odecore.solve._stage_inverse import Decoupled, Dense, after_inverse, eigenvectors
 from odecore.solve._stage_scale import StageScale
 from odecore.solve._status import Status
 from odecore.solve._transposed_stages import differentiated_stages

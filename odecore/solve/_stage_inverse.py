@@ -11,7 +11,7 @@ from array_api_compat import device
 from odecore._array import constant_like, limits, namespace
 from odecore._krylov import restarted_gmres
 
-__all__ = ["Decoupled", "Dense", "after_inverse", "eigenvectors", "inverse_or_nan"]
+__all__ = ["Decoupled", "Dense", "after_inverse", "eigenvectors"]
 
 CONDITION = 1e3  # of the eigenvectors of C, with which rounding is multiplied
 SPACE, RESTARTS = 40, 5  # of GMRES
@@ -30,7 +30,7 @@ class Dense:
         rows = [xp.concat([coupling[i, j] * blocks[i] for j in range(s)], axis=1) for i in range(s)]
         eye = xp.eye(s * n, dtype=coupling.dtype, device=device(coupling))
         matrix = xp.astype(eye - xp.concat(rows, axis=0), _kinds(eye, xp)[0])
-        return cls(xp.astype(inverse_or_nan(matrix), eye.dtype))
+        return cls(xp.astype(_inverse_or_nan(matrix), eye.dtype))
 
     def __call__(self, r: Any) -> Any:
         """The product with a residual (s, n)."""
@@ -64,7 +64,7 @@ class Decoupled:
                 continue  # the conjugate of another
             kind, number, share = (paired, complex(d), 2) if d.imag else (real, float(d.real), 1)
             J = xp.astype(jacobian, kind)
-            inverse = inverse_or_nan(xp.eye(J.shape[0], dtype=kind, device=device(J)) - number * J)
+            inverse = _inverse_or_nan(xp.eye(J.shape[0], dtype=kind, device=device(J)) - number * J)
             left, right = (
                 constant_like(x if d.imag else x.real, inverse) for x in (share * V[:, k], W[k])
             )
@@ -108,7 +108,7 @@ def after_inverse(
     return restarted_gmres(lambda x: inverse(product(x)), inverse(r), tolerance, SPACE, RESTARTS)
 
 
-def inverse_or_nan(matrix: Any) -> Any:
+def _inverse_or_nan(matrix: Any) -> Any:
     """The inverse; NaN where a library says that there is none."""
     xp = namespace(matrix)
     try:

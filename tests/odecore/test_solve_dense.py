@@ -87,7 +87,15 @@ def test_free_weights_satisfy_the_order_conditions(name):
 
 
 def test_extra_evaluations_are_those_that_are_documented():
-    for name, count in [("classic", 0), ("dopri5", 0), ("verner65", 2), ("gauss5", 15)]:
+    for name, count in [
+        ("classic", 0),
+        ("dopri5", 0),
+        ("verner65", 2),
+        ("gauss5", 15),
+        ("fehlberg45", 1),
+        ("dormand_prince87", 12),
+        ("verner87", 18),
+    ]:
         assert len(continuous_extension(tableau(name).coefficients).extra) == count
     with_arrays = coefficients_at(__import__("odecore.families", fromlist=["RK4"]).RK4, u=np.asarray(0.3), v=np.asarray(0.6))  # fmt: skip
     assert continuous_extension(with_arrays).order == 3
@@ -128,7 +136,7 @@ def test_pairs_that_go_on_with_their_lower_order(name):
     )
     inside, ends = np.linspace(0, 10, 500), found.t
     errors = [np.abs(found(t) - exact(t)).max() for t in (inside, ends)]
-    assert errors[0] < 1.1 * errors[1]  # 2.2 and 2.5 with order p - 1
+    assert errors[0] < 1.1 * errors[1]  # 2.4 and 2.9 with order p - 1
 
 
 def test_outputs_do_not_change_the_steps():
