@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from types import MethodType
 from typing import Any
 from warnings import catch_warnings, filterwarnings, warn
 from weakref import WeakKeyDictionary
@@ -36,6 +38,10 @@ MOST = 64  # given steps in one loop
 CHUNK = 8  # steps; twice as many take twice as long to compile
 RECOMPILE_LIMIT = 256  # right-hand sides, methods, dtypes, shapes in one process
 FUNCTION_LIMIT = 12  # of these for one right-hand side
+LIBRARIES = (
+    "odecore", "array_api_compat", "torch_dot_utils_dot__pytree", "torch_dot__higher_order_ops",
+)  # fmt: skip
+CONSTANT = tuple(f"G['__import_{name}" for name in LIBRARIES)  # names of guards begin so
 
 
 def compiled_kernels(
@@ -164,7 +170,13 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         dynamic=False,
         recompile_limit=RECOMPILE_LIMIT,
         backend=inductor({} if function in (given_steps, _step) else {"cpp_wrapper": True}),
+        options={"guard_filter_fn": _compared},
     )
+
+
+def _compared(guards: Sequence[Any]) -> list[bool]:
+    """Which guards are looked at in each call: those on the code of libraries hold for ever."""
+    return [not guard.name.startswith(CONSTANT) for guard in guards]
 
 
 @dataclass
@@ -187,10 +199,15 @@ _histories: WeakKeyDictionary[Any, History] = WeakKeyDictionary()
 
 def history_of(func: Any) -> History:
     """Of a function, of a method's function, or, where neither can be a key, of its class."""
+    key = func.__func__ if isinstance(func, MethodType) else func
     try:
-        return _histories.setdefault(getattr(func, "__func__", func), History())
+        found = _histories.get(key)
     except TypeError:  # not hashable, as many dataclasses, or without weak references
-        return _histories.setdefault(type(func), History())
+        key = type(func)
+        found = _histories.get(key)
+    if found is None:
+        found = _histories[key] = History()
+    return found
 
 
 def attempted(func: Any, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -205,11 +222,7 @@ def attempted(func: Any, function: Callable[..., Any], *arguments: Any) -> Any:
     before = counters["stats"]["unique_graphs"]
     try:
         with catch_warnings():
-            # Constant answers are cached here: nothing that a compiler has to warn of.
-            filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`")
-            filterwarnings("ignore", category=FutureWarning, module="torch")
-            filterwarnings("ignore", "The .grad attribute")  # which a compiler reads
-            filterwarnings("ignore", ".*torch.jit.script", DeprecationWarning)  # torch of itself
+            warnings.filters[:0] = _quiet()
             found = _compiled(function)(*arguments)
     except (TorchDynamoException, FailOnRecompileLimitHit) as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
@@ -226,6 +239,18 @@ def attempted(func: Any, function: Callable[..., Any], *arguments: Any) -> Any:
             "or which changes its own attributes, as `self.nfe += 1` does",
         )
     return found
+
+
+@cache
+def _quiet() -> list[Any]:
+    """Filters of warnings, made once: at each call they would take a tenth of a small solve."""
+    with catch_warnings():
+        # Constant answers are cached here: nothing that a compiler has to warn of.
+        filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`")
+        filterwarnings("ignore", category=FutureWarning, module="torch")
+        filterwarnings("ignore", "The .grad attribute")  # which a compiler reads
+        filterwarnings("ignore", ".*torch.jit.script", DeprecationWarning)  # torch of itself
+        return list(warnings.filters[:4])
 
 
 def _numbers(func: Any) -> dict[str, float]:

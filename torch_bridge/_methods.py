@@ -200,9 +200,13 @@ def require_mapping(label: str, options: Any) -> None:
 
 
 def solver_of(
-    method: Method, options: Mapping[str, Any] | None, rtol: Any, atol: Any, newton: Newton
+    method: Method,
+    options: Mapping[str, Any] | None,
+    rtol: Any,
+    atol: Any,
+    newton: Callable[[], Newton],
 ) -> Solver:
-    """Check a method and its options.
+    """Check a method and its options; `newton` is called for implicit methods.
 
     Raises
     ------
@@ -237,8 +241,9 @@ def solver_of(
         return Solver(None, {"rtol": rtol, "atol": atol, **options})
     chosen, own = _method(method, options, rtol, atol)
     if isinstance(chosen, Coefficients) and not chosen.is_explicit:
-        iterations = options.pop("max_iters", newton.max_iterations)
-        own["newton"] = replace(newton, max_iterations=iterations)
+        own["newton"] = newton()
+        if "max_iters" in options:
+            own["newton"] = replace(own["newton"], max_iterations=options.pop("max_iters"))
     ways = [name for name in WAYS if options.get(name) is not None]
     if (
         (method is None or isinstance(method, str))

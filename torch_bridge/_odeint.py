@@ -83,8 +83,9 @@ def odeint(
         Compile the steps of an explicit method with `torch.compile`, at the first call for a
         function and kind of state, which takes from seconds to a minute: adaptive solves without
         gradients as a whole, given steps several at once, others one at a time. Times, step sizes
-        and tolerances may change from call to call. `func` must not change its own attributes; what
-        can not be compiled runs without, after a CompileWarning.
+        and tolerances may change from call to call. `func` must not change its own attributes, and
+        hooks that its modules get later are not seen, as by torch.compile; what can not be compiled
+        runs without, after a CompileWarning.
 
     Returns
     -------
@@ -230,7 +231,7 @@ def prepare(
         options,
         layout.tolerance(rtol, "rtol", vector),
         layout.tolerance(atol, "atol", vector),
-        newton_of(field, vector),
+        lambda: newton_of(field, vector),
     )
     if torch.compiler.is_exporting() and (solver.adaptive or is_implicit(solver.method)):
         raise ValueError(

@@ -74,8 +74,9 @@ def output_times(t_span: Sequence[Any], t_eval: Any) -> tuple[list[Any], Any]:
                     f"`t_eval` must lie in t_span = {span}, got {outside[0]!r}{more} outside; "
                     "extend `t_span`, or leave out what lies outside"
                 )
-            times = times if times[0] == span[0] else [span[0], *times]
-            require_monotone(times)
+            if times[0] != span[0]:
+                times = [span[0], *times]
+                require_monotone(times)
             return times, span[-1]
         if len(times) < 2:
             raise ValueError(

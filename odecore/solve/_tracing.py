@@ -36,7 +36,7 @@ def explaining_tracing() -> Iterator[None]:
 
 def require_read(label: str, value: Any) -> None:
     """Raise TypeError for an option that is an array which may not be read."""
-    if not is_readable(value):
+    if value is not None and not is_readable(value):
         raise TypeError(
             f"`{label}` is read, so that it must be a Python number: it can not be an array on an "
             "accelerator, nor one that jax's transformations trace"

@@ -159,6 +159,35 @@ def test_a_function_that_counts_its_calls_is_not_compiled(options):
         assert f.nfe == 2 * calls  # all of them are counted
 
 
+RATE = 1.0
+
+
+def test_what_a_function_reads_is_compared_at_each_call(monkeypatch):
+    """Guards on the code of libraries are left out, not those on what a user may change."""
+    rate, net = [1.0], nn.Linear(2, 2)
+    y0, t = torch.ones(2), torch.tensor([0.0, 1.0])
+
+    def f(t, y):
+        return RATE * rate[0] * net(y)
+
+    def solved():
+        options = {"method": "euler", "options": {"step_size": 0.1}}
+        with torch.no_grad():
+            plain, found = (odeint(f, y0, t, compile=c, **options) for c in (False, True))
+        torch.testing.assert_close(found, plain)
+        return found
+
+    first = solved()
+    before = graphs()
+    monkeypatch.setitem(globals(), "RATE", 2.0)
+    rate[0] = 3.0
+    assert not torch.equal(solved(), first)
+    monkeypatch.undo()
+    rate[0] = 1.0
+    assert torch.equal(solved(), first)
+    assert graphs() == before + 1
+
+
 @pytest.mark.long
 def test_tuples_and_a_failure():
     def grows(t, y):
