@@ -200,11 +200,7 @@ def require_mapping(label: str, options: Any) -> None:
 
 
 def solver_of(
-    method: Method,
-    options: Mapping[str, Any] | None,
-    rtol: Any,
-    atol: Any,
-    newton: Callable[[], Newton],
+    method: Method, options: Any, rtol: Any, atol: Any, newton: Callable[[], Newton]
 ) -> Solver:
     """Check a method and its options; `newton` is called for implicit methods.
 
@@ -241,9 +237,9 @@ def solver_of(
         return Solver(None, {"rtol": rtol, "atol": atol, **options})
     chosen, own = _method(method, options, rtol, atol)
     if isinstance(chosen, Coefficients) and not chosen.is_explicit:
-        own["newton"] = newton()
-        if "max_iters" in options:
-            own["newton"] = replace(own["newton"], max_iterations=options.pop("max_iters"))
+        made = newton()
+        iterations = options.pop("max_iters", made.max_iterations)
+        own["newton"] = replace(made, max_iterations=iterations)
     ways = [name for name in WAYS if options.get(name) is not None]
     if (
         (method is None or isinstance(method, str))
