@@ -195,9 +195,8 @@ def constant_like(values: Any, like: Any, /) -> Any:
 def on_host(array: Any, /) -> np.ndarray:
     """The values as a NumPy array, a view where that is possible; half precision as float32."""
     if is_torch_array(array):
-        array = array.detach().cpu().resolve_conj()
-        half = array.is_floating_point() and limits(array).bits < 32
-        array = array.float().numpy() if half else array.numpy()
+        half = array.is_floating_point() and array.itemsize < 4
+        array = (array.float() if half else array).numpy(force=True)
     return np.asarray(array)
 
 

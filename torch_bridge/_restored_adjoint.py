@@ -105,13 +105,20 @@ class Restored:
     def warn_of_gradients(self, found: Gradients) -> None:
         """Warn if they do not resolve the adjoint, or the integrand of the parameters."""
         self._warn(float(found.tail), ADJOINT, KINKS)
-        if not found.is_rounding(self.setting.problem.y0, self.setting.parameters):
-            self._warn(float(found.quadrature), QUADRATURE, KINKS)
+        quadrature = float(found.quadrature)
+        if quadrature > self._limit() and not found.is_rounding(
+            self.setting.problem.y0, self.setting.parameters
+        ):
+            self._warn(quadrature, QUADRATURE, KINKS)
 
-    def _warn(self, size: float, what: str, *remedies: str) -> None:
+    def _limit(self) -> float:
+        """The relative error above which a user is warned."""
         problem = self.setting.problem
         rounding = max(100 * torch.finfo(problem.y0.dtype).eps, self.setting.autocast.rounding)
-        limit = max(10 * problem.solver.tolerance, rounding)
+        return max(10 * problem.solver.tolerance, rounding)
+
+    def _warn(self, size: float, what: str, *remedies: str) -> None:
+        problem, limit = self.setting.problem, self._limit()
         if size > limit:
             more = ["raise `nodes`"] * (self.nodes is not None)
             more += ["raise `memory`"] * (self.memory is not None)

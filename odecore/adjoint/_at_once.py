@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from odecore._array import constant_like, limits
+from odecore._array import constant_like, limits, on_host
 from odecore._krylov import gmres
 from odecore.adjoint._linearization import Linearize
 from odecore.interpolation import (
@@ -83,8 +83,8 @@ class AtOnce(NamedTuple):
 
     def is_solved(self) -> bool:
         """Whether the equation is solved to the tolerance, or as far as rounding allows."""
-        left, limit, share, *_ = map(float, self.checks)
-        return left <= limit or share <= 50 * float(limits(self.checks).eps)
+        left, limit, share, *_ = on_host(self.checks).tolist()
+        return bool(left <= limit or share <= 50 * float(limits(self.checks).eps))
 
 
 def cross_at_once(

@@ -173,7 +173,7 @@ class Collocation:
             found = self.kernel(times, panel.values, a, panel.length, tolerances, rules)
             if found is None or not found.is_solved():
                 break
-            *_, share, decay, tail, estimate, rough = map(float, found.checks)
+            *_, share, decay, tail, estimate, rough = on_host(found.checks).tolist()
             if decay <= 1 and estimate <= least(self.rtol):
                 whole = norm_of(found.parameters[0], namespace(a))
                 rough *= whole if rough > 10 * least(self.rtol) else 0.0

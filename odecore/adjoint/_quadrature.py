@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import hypot, isfinite, prod
+from math import hypot, isfinite, prod, sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -225,6 +225,9 @@ def norm_of(arrays: Sequence[Any], xp: Any) -> Any:
     """Of all entries of all arrays; their squares may overflow."""
     if all(map(is_readable, arrays)):
         values = [on_host(x) for x in arrays if prod(x.shape)]
+        whole = sum(float(abs(np.vdot(x, x))) for x in values)
+        if 1e-20 < whole < 1e30:  # float32 holds them
+            return sqrt(whole)
         largest = max((float(np.max(np.abs(x))) for x in values), default=0.0)
         if not (isfinite(largest) and largest):
             return largest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import isfinite
 from typing import Any
 
@@ -50,8 +51,12 @@ def chebyshev_points(
     start, end = map(float, interval)
     if not (isfinite(start) and isfinite(end) and start != end):
         raise ValueError(f"`interval` must have two finite and distinct ends, got {interval}")
-    k = np.arange(n)
-    x = np.sin(np.pi * (2 * k - n + 1) / (2 * n if kind == 1 else 2 * n - 2))
+    return _points(int(n), int(kind), start, end).copy()
+
+
+@lru_cache(maxsize=64)
+def _points(n: int, kind: int, start: float, end: float) -> NDArray[np.float64]:
+    x = np.sin(np.pi * (2 * np.arange(n) - n + 1) / (2 * n if kind == 1 else 2 * n - 2))
     points: NDArray[np.float64] = start * ((1 - x) / 2) + end * ((1 + x) / 2)
     if kind == 2:
         points[0], points[-1] = start, end
