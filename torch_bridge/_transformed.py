@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from torch_bridge._captured import tensors_of
 from torch_bridge._fields import as_field, read_times
+from torch_bridge._signature import check_function
 from torch_bridge._states import layout_of
 from torch_bridge._times import only_output, shifted_outputs, shifted_start
 
@@ -61,9 +62,10 @@ def transformed(
             "under torch.func the parameters of an adjoint are those of a Module: make `func` a "
             "Module, or give `adjoint_params=()` if it has none"
         )
+    check_function(func)
     layout = layout_of(y0)
     vector = layout.vector(y0)
-    field = as_field(layout.field(func), vector)
+    field = as_field(func, vector, layout=layout)
     named = tensors_of(func) if isinstance(func, nn.Module) else {}
     if len(t) == 1:
         return layout.state(only_output(vector, t))
@@ -78,7 +80,7 @@ def transformed(
         return make(bound(leaves), layout.state(y0.detach()), times, wanted)
 
     constant = bound(x.detach() for x in named.values())
-    _refuse_lost(as_field(layout.field(constant), vector)(t[0].detach(), vector.detach()))
+    _refuse_lost(as_field(constant, vector, layout=layout)(t[0].detach(), vector.detach()))
     start = shifted_start(vector, t, field)
     y = _Forward.apply(_Solve(solver, gradients, reason), start, *named.values())
     return layout.state(shifted_outputs(y, vector, t, field))

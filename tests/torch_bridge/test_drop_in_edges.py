@@ -10,7 +10,7 @@ from torch.autograd import forward_ad
 
 from odecore.errors import MaxStepsError
 from odecore.solve import Adams
-from torch_bridge import odeint, odeint_adjoint, odeint_event, solve
+from torch_bridge import check_rhs, odeint, odeint_adjoint, odeint_event, solve
 
 D = torch.float64
 Y = torch.tensor([[0.3, -0.5], [1.0, 0.2]], dtype=D)
@@ -355,3 +355,70 @@ def test_as_many_fixed_steps_as_times_ask_for():
     t = torch.linspace(0, 1, 100_002, dtype=D)
     y = odeint(lambda t, y: -y, torch.ones(1, dtype=D), t, method="euler")
     assert y[-1].item() == pytest.approx(math.exp(-1), rel=1e-4)
+
+
+class OfStateAlone(nn.Linear):
+    def forward(self, y):
+        return super().forward(y)
+
+
+class NeedsMore(nn.Linear):
+    def forward(self, t, y, u):
+        return super().forward(y)
+
+
+SOLVES = {
+    "adaptive": odeint,
+    "given steps": partial(odeint, method="rk4", options={"steps": 2}),
+    "implicit": partial(odeint, method="gl4", options={"steps": 2}),
+    "compiled": partial(odeint, compile=True),
+    "scipy": partial(odeint, method="scipy_solver"),
+    "adjoint": partial(odeint_adjoint, adjoint_params=()),
+    "times": lambda func, y, t: odeint(func, y, t.clone().requires_grad_()),
+    "tuple": lambda func, y, t: odeint(func, (y,), t),
+    "mapped": lambda func, y, t: torch.vmap(
+        lambda y: odeint_adjoint(func, y, t, adjoint_params=())
+    )(y[None]),
+    "event": lambda func, y, t: odeint_event(func, y, t[0], event_fn=lambda t, y: y.sum()),
+    "solve": lambda func, y, t: solve(func, (0, 1), y),
+    "check": lambda func, y, t: check_rhs(func, 0.0, y),
+}
+
+
+@pytest.mark.parametrize("name", SOLVES)
+@pytest.mark.parametrize(
+    ("func", "found"),
+    [
+        (lambda y: -y, r"got function of \(y\)"),
+        (OfStateAlone(2, 2), r"got OfStateAlone of \(y\)"),
+        (NeedsMore(2, 2), r"got NeedsMore of \(t, y, u\)"),
+        (OfStateAlone, r"got the class OfStateAlone: give an object"),
+    ],
+)
+def test_functions_of_other_arguments_are_told_how_they_are_called(name, func, found):
+    with pytest.raises(TypeError, match=rf"`func` must .*func\(t, y\), {found}"):
+        SOLVES[name](func, torch.ones(2), torch.tensor([0.0, 1.0]))
+
+
+@pytest.mark.parametrize("name", SOLVES)
+def test_errors_inside_of_a_function_are_its_own(name):
+    def inner(y):
+        return -y
+
+    def func(t, y):
+        return inner(t, y)
+
+    with pytest.raises(TypeError, match="takes 1 positional argument but 2 were given"):
+        SOLVES[name](func, torch.ones(2), torch.tensor([0.0, 1.0]))
+
+
+def test_functions_of_events_are_told_how_they_are_called():
+    t = torch.tensor([0.0, 1.0])
+    for find in (
+        lambda event: odeint_event(lambda t, y: -y, torch.ones(2), t[0], event_fn=event),
+        lambda event: odeint(lambda t, y: -y, torch.ones(2), t, event_fn=event),
+    ):
+        with pytest.raises(TypeError, match=r"`event_fn` must take two.*got function of \(y\)"):
+            find(lambda y: y[0] - 0.5)
+        with pytest.raises(TypeError, match=r"`event_fn` must be callable .*got int"):
+            find(3)
