@@ -79,6 +79,7 @@ def odeint(
         "scipy_solver": `solver` and SciPy's `min_step`, `max_step`, `first_step`.
     event_fn : callable, optional
         `event_fn(t, y)`, a tensor: the solve ends where the first of its entries changes its sign.
+        An entry that is NaN at the end of a step before that is a ValueError.
         t then holds two times, of which the second gives the direction only.
     compile : bool, optional
         Compile the steps of an explicit method with `torch.compile`, at the first call for a

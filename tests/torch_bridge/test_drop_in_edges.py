@@ -224,6 +224,10 @@ def test_the_trace_of_a_flow_may_drop_its_axis():
         odeint(lambda t, y: (-y[0], y[0].sum()), (Y, torch.zeros(2, 1, dtype=D)), T)
 
 
+def decay(t, y):
+    return -y
+
+
 @pytest.mark.parametrize(
     ("event", "error", "message"),
     [
@@ -245,6 +249,35 @@ def test_events_without_a_sign_at_the_start_are_refused(event, error, message):
             odeint_event(func, y0, t0, event_fn=event, odeint_interface=interface)
         with pytest.raises(error, match=f"`event_fn`.*{message}"):
             interface(func, y0, torch.stack([t0, t0 + 1]), event_fn=event)
+
+
+WAYS = [{}, {"method": "rk4", "options": {"step_size": 0.1}}]
+
+
+@pytest.mark.parametrize("options", WAYS)
+@pytest.mark.parametrize(
+    ("event", "entry"),
+    [
+        (lambda t, y: torch.stack([y[0] - 0.2, 1 + torch.sqrt(y[1] - 0.5)]), 1),  # hides the other
+        (lambda t, y: 1 + torch.sqrt(y[1] - 0.5), 0),
+    ],
+)
+def test_events_that_become_nan_are_told(options, event, entry):
+    t0 = torch.tensor(0.0, dtype=D)
+    for interface in (odeint, partial(odeint_adjoint, adjoint_params=())):
+        find = partial(odeint_event, event_fn=event, odeint_interface=interface, **options)
+        with pytest.raises(ValueError, match=rf"entry {entry} of `event_fn` is nan at t = 0\.[78]"):
+            find(decay, torch.ones(2, dtype=D), t0)
+
+
+@pytest.mark.parametrize("options", WAYS)
+def test_events_before_an_entry_becomes_nan_are_found(options):
+    def event(t, y):
+        return torch.stack([y[0] - 0.52, 1 + torch.sqrt(y[1] - 0.5)])  # within one step
+
+    t0 = torch.tensor(0.0, dtype=D)
+    t, _ = odeint_event(decay, torch.ones(2, dtype=D), t0, event_fn=event, **options)
+    assert abs(t + math.log(0.52)) < 1e-5
 
 
 @pytest.mark.parametrize("times", [(math.nan, 1.0), (math.inf, 1.0), (0.0, math.nan)])
