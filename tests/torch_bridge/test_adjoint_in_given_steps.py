@@ -294,3 +294,11 @@ def test_the_discrete_adjoint_stays_on_the_side_of_its_steps(options, t):
     found = gradients(odeint_adjoint, Switching(), t, adjoint="discrete", memory=64, **options)
     for a, b in zip(found, wanted, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_few_perturbed_steps_are_transposed():
+    t, options = torch.linspace(0, 1, 6, dtype=D).tolist(), {"perturb": True, "step_size": 0.1}
+    wanted = gradients(odeint, Switching(), t, method="rk4", options=options)
+    found = gradients(odeint_adjoint, Switching(), t, method="rk4", options=options)
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-13, atol=0)
