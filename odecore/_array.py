@@ -21,6 +21,7 @@ __all__ = [
     "constant",
     "constant_like",
     "copied",
+    "doubled",
     "is_like",
     "is_readable",
     "is_torch_array",
@@ -68,6 +69,16 @@ def widened(array: Any, /) -> Any:
         return array
     xp = namespace(array)
     return xp.astype(array, xp.float32)
+
+
+def doubled(array: Any, /) -> Any:
+    """Real numbers in float64, where the library and the device have it; others as they are."""
+    if limits(array).bits >= 64:
+        return array
+    xp = namespace(array)
+    known = xp.__array_namespace_info__()
+    found = known.dtypes(device=device(array), kind="real floating")
+    return xp.astype(array, found["float64"]) if "float64" in found else array
 
 
 @lru_cache(maxsize=64)

@@ -13,7 +13,6 @@ from odecore.adjoint import Gradients, budget
 from torch_bridge._adjoint_choice import default_adjoint
 from torch_bridge._adjoint_refusals import (
     abscissae_outside,
-    refuse_steps,
     refuse_unused,
     require_inside,
     require_methods,
@@ -202,7 +201,6 @@ def odeint_adjoint(
         if chosen == "reversed":
             return Reversed(setting)
         if chosen == "discrete":
-            refuse_steps(problem)
             return Discrete(setting, memory)
         if not collocates or memory is not None:  # beyond the budget it makes steps
             require_inside(setting.backward)

@@ -27,7 +27,7 @@ def default_adjoint(problem: Prepared, options: Iterable[Any]) -> str:
 def _steps_are_few(problem: Prepared) -> bool:
     """Whether the steps of a Runge-Kutta method are given, end at all outputs, and are few."""
     solver, times = problem.solver, problem.times
-    if solver.adaptive or solver.perturb or not isinstance(solver.method, Coefficients):
+    if solver.adaptive or not isinstance(solver.method, Coefficients):
         return False
     if not all(isinstance(t, float) for t in times):
         return False

@@ -10,12 +10,11 @@ from odecore.tableaux import Coefficients
 from torch_bridge._callbacks import warn_uncalled
 from torch_bridge._fields import inside_torch_func
 from torch_bridge._methods import Solver
-from torch_bridge._odeint import SCIPY_STEPS, Prepared
+from torch_bridge._odeint import SCIPY_STEPS
 
 __all__ = [
     "TRAINED",
     "abscissae_outside",
-    "refuse_steps",
     "refuse_unused",
     "require_inside",
     "require_methods",
@@ -78,17 +77,6 @@ def require_inside(backward: Solver) -> None:
             f"the backward method evaluates outside its steps, at c = {outside}, where the "
             "trajectory is not known; give an `adjoint_method` with abscissae in [0, 1], or "
             "adjoint='discrete'"
-        )
-
-
-def refuse_steps(problem: Prepared) -> None:
-    """Raise ValueError for forward steps that the discrete adjoint can not make again."""
-    options = problem.panel_options()
-    if options.get("jump_at") is not None:
-        name = "perturb" if problem.solver.perturb else "jump_t"
-        raise ValueError(
-            f"the discrete adjoint can not have the option `{name}`: leave it out, or take the "
-            "restored adjoint"
         )
 
 

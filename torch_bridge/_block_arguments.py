@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from inspect import signature
+from collections.abc import Sequence
 from itertools import pairwise
 from math import isfinite
 from numbers import Integral
@@ -21,7 +20,6 @@ from torch_bridge._unknown_options import require_choice
 __all__ = [
     "SETTINGS",
     "check_batched",
-    "check_function",
     "check_settings",
     "times_of_block",
     "tolerances",
@@ -31,26 +29,6 @@ ADJOINTS = ("direct", "restored", "reversed", "discrete")
 
 #: What can be set in a block that is made, and is checked together.
 SETTINGS = ("solver", "steps", "rtol", "atol", "adjoint", "nodes", "certificate", "compiles")
-
-
-def check_function(func: Any) -> None:
-    """Raise TypeError unless `func` can be called with two arguments, as far as that is known."""
-    if not callable(func):
-        raise TypeError(f"`func` must be callable as func(t, y), got {type(func).__name__}")
-    called: Callable[..., Any] = func.forward if isinstance(func, nn.Module) else func
-    try:
-        found = signature(called)
-    except (TypeError, ValueError):  # not written in Python
-        return
-    try:
-        found.bind(None, None)
-    except TypeError as error:
-        name = type(func).__name__
-        raise TypeError(
-            f"`func` must take two arguments, func(t, y), got {name} of {found}; for a network of "
-            "y alone give `lambda t, y: network(y)`, best in the forward of a Module of its own, "
-            "which holds its parameters"
-        ) from error
 
 
 def times_of_block(t: Sequence[float]) -> tuple[float, ...]:

@@ -15,7 +15,6 @@ from torch_bridge._adjoint import odeint_adjoint
 from torch_bridge._block_arguments import (
     SETTINGS,
     check_batched,
-    check_function,
     check_settings,
     times_of_block,
     tolerances,
@@ -29,6 +28,7 @@ from torch_bridge._normalization import normalized
 from torch_bridge._odeint import odeint
 from torch_bridge._one_solve import untraced
 from torch_bridge._right_hand_side import can_be_checked, check_rhs
+from torch_bridge._signature import check_function
 from torch_bridge._states import layout_of
 from torch_bridge._time_batch_norm import TimeBatchNorm
 from torch_bridge._unknown_options import keywords_of, refuse_unknown

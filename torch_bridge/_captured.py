@@ -22,7 +22,7 @@ def field_later(
     `torch.func.functional_call` has put a module's own parameters back by then.
     """
     if not isinstance(func, nn.Module):
-        return lambda like: as_field(layout.field(func), like, autocast)
+        return lambda like: as_field(func, like, autocast, layout)
     kept = tensors_of(func)
 
     def pinned(t: Tensor, y: Any) -> Any:
@@ -30,7 +30,7 @@ def field_later(
 
     def field(like: Tensor) -> Callable[[Any, Any], Any]:
         same = all(x is kept.get(name) for name, x in tensors_of(func).items())
-        return as_field(layout.field(func if same else pinned), like, autocast)
+        return as_field(func if same else pinned, like, autocast, layout)
 
     return field
 

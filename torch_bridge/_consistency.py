@@ -92,7 +92,9 @@ def solver_consistency(
     is not monotone in the number of steps, so that one solver says little. Here all of them must
     agree, and nearly all samples must have a margin beyond what finer steps can still change.
     A field with kinks, as of ReLU, is a flow's, but a method of order 4 converges to it at order 2:
-    `order_remark` of the report says where it looks so. There give `order=2`.
+    `order_remark` of the report says where it looks so. There give `order=2`. In float32 rounding
+    mostly hides the order, and a field with kinks is "flow" like a smooth one, as its outputs are
+    the flow's up to that rounding: for orders compare in float64.
 
     Examples
     --------

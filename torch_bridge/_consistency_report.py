@@ -137,7 +137,8 @@ class SolverConsistencyReport:
     def order_remark(self) -> str:
         """What an observed order more than 1/2 below the solver's looks like: kinks, for example.
 
-        Empty where it is not below. Told from how changes fall, not from the right-hand side.
+        Told from how changes fall, not from the right-hand side. Where rounding hides the order it
+        says how to see it; empty where it is seen and not below.
         """
         return order_remark(self.order, self.expected_order, self.changes)
 

@@ -51,7 +51,8 @@ def until_event(
     Raises
     ------
     ValueError, TypeError
-        For a start that is not finite, and values at the start that have no sign.
+        For a start that is not finite, values at the start that have no sign, and a step without
+        an event that ends where one is NaN.
     """
     start, forward = times[0], times[-1] > times[0]
     if not isfinite(start) or isnan(times[-1]):
@@ -63,13 +64,10 @@ def until_event(
         signs = _signs(function(_time(start, y0), y0.detach()), start)
     if bool((signs == 0).any()):
         return start, y0
-
-    def value(t: Any, y: Tensor) -> Tensor:
-        with torch.no_grad():
-            return torch.min(function(_time(t, y), y.detach()) * signs)
-
-    event = Event(value, terminal=True)
+    search = _Search(function, signs, arguments.get("observe"))
+    event = Event(search.value, terminal=True)
     arguments = {k: v for k, v in arguments.items() if k not in ("grid", "steps", "max_steps")}
+    arguments["observe"] = search.observe
     if "rtol" in arguments:
         horizon = direction * min(FARTHEST, torch.finfo(y0.dtype.to_real()).max / 4)
         span = (start, horizon)
@@ -96,6 +94,43 @@ def until_event(
         t, y = grid[-1], found.y[-1]
         left -= count
     raise MaxStepsError(f"no event up to t = {t}; raise `max_num_steps`", found)
+
+
+class _Search:
+    """What a solve looks for: the least of the entries, in the units of their signs at the start.
+
+    It is NaN where one of the entries is, so that those parts of steps are searched which come
+    before; a step that follows such an end, without an event, raises ValueError.
+
+    Parameters
+    ----------
+    function : callable
+    signs : Tensor
+    observer : callable or None
+        The user's own `observe`.
+    """
+
+    def __init__(self, function: Callable[[Any, Tensor], Tensor], signs: Tensor, observer: Any):
+        self.function, self.signs, self.observer = function, signs, observer
+        self.undefined: dict[Any, int] = {}  # times, and the first entry that is NaN there
+
+    def value(self, t: Any, y: Tensor) -> Tensor:
+        with torch.no_grad():
+            values = self.function(_time(t, y), y.detach()) * self.signs
+            least = torch.min(values)
+        if isnan(least):
+            self.undefined[t] = int(values.reshape(-1).isnan().nonzero()[0])
+        return least
+
+    def observe(self, what: str, t: Any, y: Tensor, h: Any) -> None:
+        if t in self.undefined and what == "step":
+            raise ValueError(
+                f"entry {self.undefined[t]} of `event_fn` is nan at t = {t}, where events of all "
+                "entries would not be seen: return numbers wherever the solve may go before its "
+                "event, say by torch.where, or let another entry end it before"
+            )
+        if self.observer is not None:
+            self.observer(what, t, y, h)
 
 
 def _signs(values: Any, start: float) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from odecore.families import Family
 from odecore.tableaux import Coefficients
-from torch_bridge._member import Member, constant_abscissae
+from torch_bridge._member import Member
 
 __all__ = ["TrainableSolver", "exact_box", "exact_center"]
 
@@ -64,7 +64,7 @@ class TrainableSolver(nn.Module):
         self.family = family
         self.center, self.radius = exact_box(family, center, radius)
         middle = tuple(map(float, self.center.values()))
-        abscissae = constant_abscissae(family)
+        abscissae = tuple(c if c is None else float(c) for c in family.shared_abscissae)
         self._member = Member(family, middle, float(self.radius), abscissae)
         self.offset = nn.Parameter(torch.zeros(len(self.center)))
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
 from odecore.solve import refusing_reuse
+from torch_bridge._signature import check_function
+
+if TYPE_CHECKING:
+    from torch_bridge._states import Layout
 
 __all__ = [
     "Autocast",
@@ -65,15 +69,25 @@ class Autocast:
 
 
 def as_field(
-    func: Callable[[Tensor, Tensor], Tensor], like: Tensor, autocast: Autocast | None = None
+    func: Callable[[Tensor, Any], Any],
+    like: Tensor,
+    autocast: Autocast | None = None,
+    layout: Layout | None = None,
 ) -> Callable[[Any, Any], Any]:
     """Give `func` its time as a 0-d tensor in the state's real dtype and device.
 
     The time is filled in on the device: no copy, and the host does not wait. `func` runs under the
     given autocast state, by default that of now; its real value returns in the dtype of the state.
+    With a layout `func` is on the user's states, and the field on vectors.
+
+    Raises
+    ------
+    TypeError
+        If `func` is not callable; and where it is called, if it does not take two arguments.
     """
     if not callable(func):
-        raise TypeError(f"`func` must be callable as func(t, y), got {type(func).__name__}")
+        check_function(func)
+    user, func = func, func if layout is None else layout.field(func)
     dtype, device = like.dtype.to_real(), like.device
     autocast = autocast or Autocast.current(device)
     watched = func if inside_transform() else refusing_reuse(func, like)
@@ -85,11 +99,15 @@ def as_field(
         else:
             t = torch.scalar_tensor(t, dtype=dtype, device=device)
         called = func if torch.compiler.is_compiling() else watched
-        if enabled:
-            with autocast.entered():
+        try:
+            if enabled:
+                with autocast.entered():
+                    value = called(t, y)
+            else:
                 value = called(t, y)
-        else:
-            value = called(t, y)
+        except TypeError:
+            check_function(user)
+            raise
         if not isinstance(value, Tensor):
             raise TypeError(
                 f"`func` must return a tensor like the state, got {type(value).__name__}; make one "

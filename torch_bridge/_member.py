@@ -17,18 +17,9 @@ from odecore.families import Family
 from odecore.tableaux import Coefficients, coefficients_at
 from torch_bridge._fields import is_plain
 
-__all__ = ["Member", "constant_abscissae"]
+__all__ = ["Member"]
 
 TINY = 1e-100  # imaginary step; its square is lost in rounding, so the derivative is exact
-
-
-def constant_abscissae(family: Family) -> tuple[float | None, ...]:
-    """The abscissae that all members of an explicit family share; None for the others."""
-    found = []
-    for c in family.c:
-        varies = hasattr(c, "diff") and any(c.diff(x) != 0 for x in family.generators)
-        found.append(None if varies else float(c.as_expr()) if hasattr(c, "diff") else float(c))
-    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -41,7 +32,7 @@ class Member:
     center : tuple of float
     radius : float
     abscissae : tuple of float or None
-        As `constant_abscissae`.
+        The family's `shared_abscissae`.
     """
 
     family: Family

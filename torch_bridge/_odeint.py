@@ -20,6 +20,7 @@ from torch_bridge._methods import Method, Solver, is_implicit, solver_of
 from torch_bridge._once import IMPLICIT, first_only
 from torch_bridge._one_solve import one_solve, untraced
 from torch_bridge._scipy import scipy_solve
+from torch_bridge._signature import check_function
 from torch_bridge._states import Layout, layout_of
 from torch_bridge._times import only_output, shifted_outputs, shifted_start
 
@@ -78,6 +79,7 @@ def odeint(
         "scipy_solver": `solver` and SciPy's `min_step`, `max_step`, `first_step`.
     event_fn : callable, optional
         `event_fn(t, y)`, a tensor: the solve ends where the first of its entries changes its sign.
+        An entry that is NaN at the end of a step before that is a ValueError.
         t then holds two times, of which the second gives the direction only.
     compile : bool, optional
         Compile the steps of an explicit method with `torch.compile`, at the first call for a
@@ -180,6 +182,7 @@ class Prepared:
 
     def until(self, event_fn: Callable[[Tensor, Any], Tensor]) -> tuple[Tensor, Any]:
         """Solve until an event."""
+        check_function(event_fn, "event_fn")
         if len(self.times) != 2:
             raise ValueError(
                 f"with `event_fn`, `t` must hold two times, the start and one in the direction to "
@@ -225,7 +228,7 @@ def prepare(
     """Check the arguments that all solves share."""
     layout = layout_of(y0)
     vector = layout.vector(y0)
-    field = as_field(layout.field(func), vector)
+    field = as_field(func, vector, layout=layout)
     solver = solver_of(
         method,
         options,
@@ -303,12 +306,13 @@ def odeint_event(
     """
     if not isinstance(t0, Tensor) or t0.numel() != 1:
         raise TypeError(f"`t0` must be a tensor with one time, got {t0!r}")
+    check_function(event_fn, "event_fn")
     first = t0.reshape(1)
     ahead = first.detach().abs().clamp(min=1.0)  # in any dtype another time
     t = torch.cat([first, first.detach() + (-ahead if reverse_time else ahead)])  # the direction
     layout = layout_of(y0)
     vector = layout.vector(y0)
-    field = as_field(layout.field(func), vector)
+    field = as_field(func, vector, layout=layout)
     with one_solve(), refusing_vmap():
         start = shifted_start(vector, first, field)
         event_t, solution = odeint_interface(

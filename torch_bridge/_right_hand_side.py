@@ -18,6 +18,7 @@ from torch_bridge._fields import inside_transform
 from torch_bridge._leaves import hides_leaves
 from torch_bridge._products import leaves_of
 from torch_bridge._right_hand_side_calls import Calls, deviation
+from torch_bridge._signature import check_function
 
 __all__ = ["RightHandSideFinding", "RightHandSideReport", "can_be_checked", "check_rhs"]
 
@@ -121,7 +122,7 @@ def check_rhs(func: Any, t: Any, y: Any, /) -> RightHandSideReport:
     Raises
     ------
     TypeError
-        If func is not callable or y holds no tensor.
+        If func can not be called with two arguments, or y holds no tensor.
 
     Notes
     -----
@@ -143,8 +144,7 @@ def check_rhs(func: Any, t: Any, y: Any, /) -> RightHandSideReport:
     >>> bool(found)
     True
     """
-    if not callable(func):
-        raise TypeError(f"`func` must be callable as func(t, y), got {type(func).__name__}")
+    check_function(func)
     tensors = y if isinstance(y, tuple) else (y,)
     if not tensors or not all(isinstance(x, Tensor) for x in tensors):
         raise TypeError(f"`y` must be a tensor or a tuple of tensors, got {type(y).__name__}")

@@ -71,8 +71,6 @@ class Layout:
 
     def field(self, func: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         """The user's right-hand side on vectors."""
-        if not callable(func):
-            raise TypeError(f"`func` must be callable as func(t, y), got {type(func).__name__}")
         if self.shapes is None:
             return func
         return lambda t, y: self.vector(func(t, self.state(y)))

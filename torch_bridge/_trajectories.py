@@ -108,7 +108,7 @@ def solve(
     """
     layout = layout_of(y0)
     vector = layout.vector(y0)
-    field = as_field(layout.field(func), vector)
+    field = as_field(func, vector, layout=layout)
     if layout.shapes is not None:
 
         def user_field(t: Any, y: Any) -> Any:

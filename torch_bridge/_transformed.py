@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from torch_bridge._captured import tensors_of
 from torch_bridge._fields import as_field, read_times
+from torch_bridge._signature import check_function
 from torch_bridge._states import layout_of
 from torch_bridge._times import only_output, shifted_outputs, shifted_start
 
@@ -61,26 +62,28 @@ def transformed(
             "under torch.func the parameters of an adjoint are those of a Module: make `func` a "
             "Module, or give `adjoint_params=()` if it has none"
         )
+    check_function(func)
     layout = layout_of(y0)
     vector = layout.vector(y0)
-    field = as_field(layout.field(func), vector)
+    field = as_field(func, vector, layout=layout)
     named = tensors_of(func) if isinstance(func, nn.Module) else {}
     if len(t) == 1:
         return layout.state(only_output(vector, t))
     times = torch.tensor(read_times(t), dtype=torch.float64)
+    wanted = [_is_differentiated(x) for x in named.values()]
 
     def bound(tensors: Iterable[Tensor]) -> _Bound:
         return _Bound(func, dict(zip(named, tensors, strict=True)))
 
     def solver(y0: Tensor, tensors: Sequence[Tensor]) -> Any:
         leaves = [x.detach() for x in tensors]
-        wanted = [x.requires_grad_() for x in leaves if _is_real_or_complex(x)]
-        return make(bound(leaves), layout.state(y0.detach()), times, wanted)
+        parameters = [x.requires_grad_() for x in compress(leaves, wanted)]
+        return make(bound(leaves), layout.state(y0.detach()), times, parameters)
 
     constant = bound(x.detach() for x in named.values())
-    _refuse_lost(as_field(layout.field(constant), vector)(t[0].detach(), vector.detach()))
+    _refuse_lost(as_field(constant, vector, layout=layout)(t[0].detach(), vector.detach()))
     start = shifted_start(vector, t, field)
-    y = _Forward.apply(_Solve(solver, gradients, reason), start, *named.values())
+    y = _Forward.apply(_Solve(solver, gradients, wanted, reason), start, *named.values())
     return layout.state(shifted_outputs(y, vector, t, field))
 
 
@@ -101,10 +104,15 @@ class _Bound:
 
 
 class _Solve:
-    """A solve to be made, or one that was made; of a batch, its parts."""
+    """A solve to be made, or one that was made; of a batch, its parts.
 
-    def __init__(self, solver: Any, gradients: Any, reason: str) -> None:
+    `wanted` says which tensors are differentiated: others, as the statistics of a BatchNorm, may
+    not even be.
+    """
+
+    def __init__(self, solver: Any, gradients: Any, wanted: Sequence[bool], reason: str) -> None:
         self.solver, self.gradients, self.reason = solver, gradients, reason
+        self.wanted = wanted
         self.parts: list[_Solve] = []
 
     def run(self, y0: Tensor, tensors: Sequence[Tensor]) -> Tensor:
@@ -129,17 +137,16 @@ class _Forward(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.solve, _, *tensors = inputs
-        ctx.differentiable = [_is_real_or_complex(x) for x in tensors]
+        ctx.solve = inputs[0]
         ctx.save_for_backward(output)
 
     @staticmethod
     def backward(ctx: Any, y_grad: Tensor) -> tuple[Tensor | None, ...]:
         _, y0_asked, *needed = ctx.needs_input_grad
-        asked = y0_asked, *compress(needed, ctx.differentiable)
+        asked = y0_asked, *compress(needed, ctx.solve.wanted)
         y0_grad, *rest = _Backward.apply(ctx.solve, asked, y_grad, *ctx.saved_tensors)
         found = iter(rest)
-        return None, y0_grad, *(next(found) if wanted else None for wanted in ctx.differentiable)
+        return None, y0_grad, *(next(found) if wanted else None for wanted in ctx.solve.wanted)
 
     @staticmethod
     def jvp(ctx: Any, *_: Any) -> Tensor:
@@ -148,7 +155,8 @@ class _Forward(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: Any, solve: _Solve, *tensors: Tensor) -> tuple[Tensor, int]:
         solve.parts = [
-            _Solve(solve.solver, solve.gradients, solve.reason) for _ in range(info.batch_size)
+            _Solve(solve.solver, solve.gradients, solve.wanted, solve.reason)
+            for _ in range(info.batch_size)
         ]
         samples = [
             _Forward.apply(part, *_sample(k, tensors, in_dims[1:]))
@@ -194,16 +202,18 @@ def _sample(k: int, tensors: Sequence[Tensor], dims: Sequence[int | None]) -> li
 
 
 def _refuse_lost(value: Tensor) -> None:
-    """Raise ValueError if a value of func at constants is differentiated, at any level."""
-    while not value.requires_grad:
-        if not torch._C._functorch.is_functorch_wrapped_tensor(value):
-            return
-        value = torch._C._functorch.get_unwrapped(value)
-    raise ValueError(
-        "under torch.func, `func` must be a Module that holds all tensors that it uses as "
-        "parameters or buffers; it uses another, whose gradient would be lost"
-    )
+    """Raise ValueError if a value of func at constants is differentiated."""
+    if _is_differentiated(value):
+        raise ValueError(
+            "under torch.func, `func` must be a Module that holds all tensors that it uses as "
+            "parameters or buffers; it uses another, whose gradient would be lost"
+        )
 
 
-def _is_real_or_complex(x: Tensor) -> bool:
-    return x.is_floating_point() or x.is_complex()
+def _is_differentiated(x: Tensor) -> bool:
+    """Whether a tensor is differentiated backward at any level of the transformations."""
+    while not x.requires_grad:
+        if not torch._C._functorch.is_functorch_wrapped_tensor(x):
+            return False
+        x = torch._C._functorch.get_unwrapped(x)
+    return True

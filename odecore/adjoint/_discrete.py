@@ -41,6 +41,8 @@ class StepRecord:
         How many states may be kept at a time, in the backward pass too; None for all.
     newton : Newton, optional
         Of the forward solve, for implicit methods.
+    jumps : frozenset of float
+        Ends of steps at which the right-hand side jumps.
     """
 
     times: tuple[float, ...]
@@ -50,6 +52,7 @@ class StepRecord:
     states: tuple[Any, ...]
     capacity: int | None = None
     newton: Newton | None = None
+    jumps: frozenset[float] = frozenset()
 
 
 def record_steps(
@@ -69,7 +72,7 @@ def record_steps(
         budget is full, and at the end while the backward pass takes less work with the room.
     **options
         Further options of `solve_ivp`, for a Runge-Kutta method; not `t_eval`, events,
-        dense output, `jump_at`, `kernels` and `throw`. Output times are added to a `grid`.
+        dense output, `kernels` and `throw`. Output times are added to a `grid`.
 
     Returns
     -------
@@ -84,7 +87,7 @@ def record_steps(
     SolveError
         If the forward solve fails.
     """
-    refused = {"t_eval", "events", "dense", "jump_at", "kernels", "throw"} & set(options)
+    refused = {"t_eval", "events", "dense", "kernels", "throw"} & set(options)
     if refused:
         names = ", ".join(sorted(refused))
         raise ValueError(f"steps to be made again can not have {names}: leave it out")
@@ -97,6 +100,10 @@ def record_steps(
     elif options.get("steps") is None and options.get("step_size") is None:
         extra = options.get("step_at")
         options["step_at"] = [*outputs, *([] if extra is None else extra)]
+    jumps: frozenset[float] = frozenset()
+    if options.get("jump_at") is not None:
+        options["jump_at"] = _floats(options["jump_at"], "jump_at")
+        jumps = frozenset(options["jump_at"])
     y0 = own(as_state(y0, "y0"))
     kept = _Kept(_capacity(memory, y0), options.pop("observe", None))
     span = (outputs[0], outputs[-1])
@@ -107,7 +114,7 @@ def record_steps(
     index = {t: k for k, t in enumerate(ends)}
     where = tuple(index[t] for t in outputs)
     states, newton = tuple(kept.states), options.get("newton")
-    record = StepRecord(ends, method, where, kept.stride, states, kept.capacity, newton)
+    record = StepRecord(ends, method, where, kept.stride, states, kept.capacity, newton, jumps)
     return trajectory, record
 
 
@@ -259,7 +266,7 @@ def discrete(
         raise ValueError(f"give one cotangent for each of {wanted} times, got {len(cotangents)}")
     for cotangent in cotangents:
         require_like(cotangent, y, "cotangents")
-    step = transpose_of(linearize, record.method, parameters, record.newton)
+    step = transpose_of(linearize, record.method, parameters, record.newton, record.jumps)
     xp = namespace(y)
     none = xp.sum(xp.zeros_like(xp.abs(y)))
 

@@ -19,6 +19,7 @@ from odecore.solve import (
     Trajectory,
     explicit_step,
     implicit_step,
+    one_sided,
     refusing_reuse,
     transposed_stages,
 )
@@ -26,14 +27,20 @@ from odecore.tableaux import Coefficients
 
 __all__ = ["ExplicitTranspose", "transpose_of"]
 
+Field = Callable[[Any, Any], Any]
+
 
 def transpose_of(
-    linearize: Linearize, method: Coefficients, parameters: bool, newton: Newton | None
+    linearize: Linearize,
+    method: Coefficients,
+    parameters: bool,
+    newton: Newton | None,
+    jumps: frozenset[float],
 ) -> ExplicitTranspose:
     """What makes steps of a method again and transposes them."""
     if method.is_explicit:
-        return ExplicitTranspose(linearize, method, parameters)
-    return ImplicitTranspose(linearize, method, parameters, newton)
+        return ExplicitTranspose(linearize, method, parameters, jumps)
+    return ImplicitTranspose(linearize, method, parameters, jumps, newton)
 
 
 class ExplicitTranspose:
@@ -45,10 +52,18 @@ class ExplicitTranspose:
     method : Coefficients
     parameters : bool
         Whether `total` is wanted, the sum of the derivatives with respect to parameters.
+    jumps : frozenset of float
+        Ends of steps that the right-hand side is kept to the inside of.
     """
 
-    def __init__(self, linearize: Linearize, method: Coefficients, parameters: bool) -> None:
-        self.linearize, self.parameters = linearize, parameters
+    def __init__(
+        self,
+        linearize: Linearize,
+        method: Coefficients,
+        parameters: bool,
+        jumps: frozenset[float],
+    ) -> None:
+        self.linearize, self.parameters, self.jumps = linearize, parameters, jumps
         self.method = _without_idle_stages(method)
         self.evaluations = self.passes = 0
         self.residuals = [0.0]
@@ -58,8 +73,8 @@ class ExplicitTranspose:
     def made(self, t: float, t_new: float, y: Any) -> Any:
         """The state after a step from y, made as in the forward solve."""
         self.pulls.clear()
-        kept = refusing_reuse(self._kept, y)
-        return explicit_step(kept, t, y, t_new - t, self.method, t_new=t_new).y
+        fun = self._inside(refusing_reuse(self._kept, y), t, t_new, y)
+        return explicit_step(fun, t, y, t_new - t, self.method, t_new=t_new).y
 
     def undone(self, t: float, t_new: float, y: Any, a: Any) -> Any:
         """The cotangent before a step from y, from that after it."""
@@ -73,6 +88,10 @@ class ExplicitTranspose:
         for q in pulled.values():
             a = a + q
         return a
+
+    def _inside(self, fun: Field, t: float, t_new: float, y: Any) -> Field:
+        """A right-hand side as the step from t to t_new saw it."""
+        return one_sided(fun, t, t_new, y, after=t in self.jumps, before=t_new in self.jumps)
 
     def _kept(self, t: Any, y: Any) -> Any:
         value, pull = self.linearize(t, y)
@@ -94,15 +113,20 @@ class ImplicitTranspose(ExplicitTranspose):
 
     Parameters
     ----------
-    linearize, method, parameters
+    linearize, method, parameters, jumps
     newton : Newton or None
         Of the forward solve.
     """
 
     def __init__(
-        self, linearize: Linearize, method: Coefficients, parameters: bool, newton: Newton | None
+        self,
+        linearize: Linearize,
+        method: Coefficients,
+        parameters: bool,
+        jumps: frozenset[float],
+        newton: Newton | None,
     ) -> None:
-        super().__init__(linearize, method, parameters)
+        super().__init__(linearize, method, parameters, jumps)
         self.newton = newton or Newton()
         self.stages: tuple[Any, ...] = ()
 
@@ -113,7 +137,7 @@ class ImplicitTranspose(ExplicitTranspose):
             self.evaluations += 1
             return constant(self.linearize(t, y)[0])
 
-        newton, kept = self.newton, refusing_reuse(fun, y)
+        newton, kept = self.newton, self._inside(refusing_reuse(fun, y), t, t_new, y)
         unknowns = prod(y.shape) * len(self._blocks()[0])
         real = namespace(y).isdtype(y.dtype, "real floating")
         if newton.jacobian is None and real and newton.direct(unknowns):
@@ -134,9 +158,10 @@ class ImplicitTranspose(ExplicitTranspose):
         method, combine, h = self.method, combiner(y), t_new - t
         assert method.c is not None  # valid once built
         self.pulls.clear()
+        keep = self._inside(self._kept, t, t_new, y)
         for row, c in zip(method.A, method.c, strict=True):
             time = t_new if c == 1.0 else t + c * h
-            self._kept(time, combine(y, h, row, self.stages[: len(row)]))
+            keep(time, combine(y, h, row, self.stages[: len(row)]))
         pulled: dict[int, Any] = {}
         for block in self._blocks():
             right = []

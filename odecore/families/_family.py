@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from itertools import islice
 from numbers import Number, Rational, Real
 from typing import Any
 
@@ -100,13 +102,15 @@ class Family:
     @cached_property
     def _sample(self) -> tuple[Rows, tuple[Any, ...]]:
         """The member at some rational point: an entry that is not zero there is not zero at all."""
+        found = next(self._samples(), None)
+        return self._symbolic if found is None else found
+
+    def _samples(self) -> Iterator[tuple[Rows, tuple[Any, ...]]]:
+        """Members at rational points: entries that differ there depend on the parameters."""
         for k in range(1, 9):
             point = [Fraction(k + i, 2 * k + 3 * i + 2) for i in range(len(self.parameters))]
-            try:
-                return self.formula(*point)
-            except ZeroDivisionError:  # on the excluded set
-                continue
-        return self._symbolic
+            with suppress(ZeroDivisionError):  # on the excluded set
+                yield self.formula(*point)
 
     @cached_property
     def generators(self) -> tuple[Any, ...]:
@@ -135,6 +139,24 @@ class Family:
     def c(self) -> tuple[Any, ...]:
         """Abscissae (s,): the row sums of A."""
         return tuple(sum(row, Fraction(0)) for row in self.A)
+
+    @cached_property
+    def shared_abscissae(self) -> tuple[Fraction | None, ...]:
+        """Abscissae (s,) that all members share, and None for those that depend on the parameters.
+
+        Two members that differ decide the latter; symbols are left for what they have in common.
+        """
+        members = [
+            [sum(row, Fraction(0)) for row in rows] for rows, _ in islice(self._samples(), 2)
+        ]
+        if len(members) < 2:
+            members = [list(self.c)]
+        first, last = members[0], members[-1]
+        rows = self._sample[0]
+        return tuple(
+            a if a == b and (not row or _is_constant(self.c[i])) else None
+            for i, (a, b, row) in enumerate(zip(first, last, rows, strict=True))
+        )
 
     @cached_property
     def b_hat(self) -> tuple[Any, ...] | None:
@@ -230,16 +252,21 @@ class Family:
                 f"`low` and `high` must be corners of a box of {', '.join(self.parameters)}, with "
                 f"{n} coordinates and low <= high; got {low} and {high}"
             )
-        for factor, name in zip(self.factors(*self.generators), self.excluded, strict=True):
+        for factor in self.factors(*self.generators):
             if not keeps_its_sign(factor, low, high):
                 box = ", ".join(
                     f"{parameter} in [{a}, {b}]"
                     for parameter, a, b in zip(self.parameters, low, high, strict=True)
                 )
                 raise SingularParameterError(
-                    f"{self.name}: the factor {name} vanishes in the box {box}; "
+                    f"{self.name}: the factor {_expression(factor)} vanishes in the box {box}; "
                     "choose a smaller radius or another centre"
                 )
+
+
+def _is_constant(x: Any) -> bool:
+    """Whether a rational function is the same for all parameters."""
+    return not hasattr(x, "diff") or all(x.diff(y) == 0 for y in x.field.gens)
 
 
 def _expression(factor: Any) -> Any:

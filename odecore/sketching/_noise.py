@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from odecore._array import namespace
+from odecore._array import constant, namespace, widened
 from odecore.sketching._moments import matrices, moments_of, scaled_back, unit_scaled
 from odecore.sketching._segments import segment_ids, segment_numbers
 from odecore.sketching._sketch import take_rows
 
 __all__ = ["minibatch_variance"]
+
+LARGEST = 126  # binary exponents of float32, of a factor and its inverse
 
 
 def minibatch_variance(X: Any, Y: Any, /, *, units: Any = None) -> Any:
@@ -52,6 +54,7 @@ def minibatch_variance(X: Any, Y: Any, /, *, units: Any = None) -> Any:
         raise ValueError(
             f"a variance between {of_what} needs at least 2 {of_what}, got 1; take a larger batch"
         )
+    X, Y = _balanced(widened(X), widened(Y))
     # With room above for the sums, small products of rows do not vanish beside large ones.
     (X, x_exponent), (Y, y_exponent) = unit_scaled(X, 12), unit_scaled(Y, 12)
     m, n, xp = moments_of(X, Y), len(counts), namespace(X, Y)
@@ -62,6 +65,25 @@ def minibatch_variance(X: Any, Y: Any, /, *, units: Any = None) -> Any:
             within = within + _squared_product(take_rows(X, rows), take_rows(Y, rows))
     found = (n * within - m.product) / (n - 1)
     return scaled_back(xp.where(found > 0, found, 0 * found), x_exponent + y_exponent)
+
+
+def _balanced(X: Any, Y: Any) -> tuple[Any, Any]:
+    """X with its rows times powers of two, and Y over these: each as large in both, if it counts.
+
+    All x_k y_k^T stay what they are, and only their sizes say then which vanish beside which. Rows
+    with a product of zero become as large as the largest.
+    """
+    xp = namespace(X, Y)
+    if 0 in X.shape or 0 in Y.shape:
+        return X, Y
+    x, y = (xp.max(xp.abs(constant(A)), axis=1) for A in (X, Y))
+    x_level, y_level = (xp.log2(xp.where(size > 0, size, xp.ones_like(size))) for size in (x, y))
+    counts, middle = (x > 0) & (y > 0), (x_level + y_level) / 2
+    top = xp.max(xp.where(counts, middle, xp.full_like(middle, -float("inf"))))
+    top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))
+    moves = xp.floor(xp.where(counts, middle, top) - x_level)
+    factors = 2.0 ** xp.clip(moves, -LARGEST, LARGEST)[:, None]
+    return X * factors, Y / factors
 
 
 def _squared_product(X: Any, Y: Any) -> Any:

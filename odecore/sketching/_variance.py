@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from odecore._array import constant, is_readable, limits, namespace
+from odecore._array import constant, doubled, is_readable, limits, namespace, widened
 from odecore.sketching._moments import matrices, scaled_back, unit_scaled
 from odecore.sketching._reweighting import Masked, Weighted
 from odecore.sketching._sketch import Sketch, require_sketch
@@ -43,7 +43,8 @@ def variance(sketch: Sketch, X: Any, Y: Any, /) -> Any:
     Exact up to rounding. Both matrices are scaled by powers of two first, so nothing but the
     result can overflow. In float32 it does from about 3e38, and is 0 below about 1e-45, as when
     the entries of both factors are 1e-15: compare by the scale-free `alignment`, or pass float64.
-    So too for terms below about 1e-45 ||X||^2 ||Y||^2.
+    Inside it is float64, also for float32, so that no term is lost beside a larger one; where there
+    is none, as in jax by default, terms below about 1e-45 ||X||^2 ||Y||^2 are.
 
     Derivatives with respect to X and Y come from the array library for sketches that do not look
     at the data; `ImportanceRows`, `PoissonRows` and `WinnerTakeAllRows` have none.
@@ -59,12 +60,14 @@ def variance(sketch: Sketch, X: Any, Y: Any, /) -> Any:
     """
     require_sketch(sketch)
     X, Y = matrices(X, Y)
-    sketch, X, Y, exponent = _unit_scaled(sketch, X, Y)
+    xp = namespace(X, Y)
+    dtype = xp.result_type(widened(X), widened(Y))
+    sketch, X, Y, exponent = _unit_scaled(sketch, doubled(X), doubled(Y))
     found = sketch.variance(X, Y)
     _check(found, sketch, X, Y)
     # Rounding may leave a variance of zero slightly negative.
-    found = namespace(X, Y).where(found > 0, found, 0 * found)
-    return scaled_back(found, exponent)
+    found = xp.where(found > 0, found, 0 * found)
+    return xp.astype(scaled_back(found, exponent), dtype, copy=False)
 
 
 def _unit_scaled(sketch: Sketch, X: Any, Y: Any) -> tuple[Sketch, Any, Any, Any]:

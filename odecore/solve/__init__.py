@@ -10,6 +10,7 @@ from odecore.solve._implicit_step import implicit_step
 from odecore.solve._integration import solve_ivp
 from odecore.solve._kernels import Kernels, given_run, given_steps
 from odecore.solve._newton import Newton
+from odecore.solve._one_sided import one_sided
 from odecore.solve._per_sample import solve_per_sample
 from odecore.solve._reuse import refusing_reuse
 from odecore.solve._status import Statistics, Status
@@ -38,6 +39,7 @@ __all__ = [
     "given_run",
     "given_steps",
     "implicit_step",
+    "one_sided",
     "refusing_reuse",
     "solve_ivp",
     "solve_per_sample",

@@ -25,7 +25,7 @@ from odecore.solve._events import Event, EventRecord, find_root, numeric_part
 from odecore.solve._explicit_step import Attempt, checked_stage
 from odecore.solve._first_step import first_step_size
 from odecore.solve._many_steps import begins_compiled, leap_to, take_given
-from odecore.solve._one_sided import OneSided
+from odecore.solve._one_sided import one_sided
 from odecore.solve._plan import Plan
 from odecore.solve._problem import Stop, beside, checked_field
 from odecore.solve._status import Statistics, Status
@@ -141,8 +141,9 @@ class March:
             if observe is not None:
                 observe("step", t, y, t_new - t)
             jumps = arrived and stop.jump
-            touches = self.behind_jump or jumps
-            fun = self._one_sided(t_new, jumps) if touches else plan.fun
+            fun = plan.fun
+            if jumps or self.behind_jump:
+                fun = one_sided(fun, t, t_new, y, after=self.behind_jump, before=jumps)
             attempt = self._compiled_step(fun, t_new) if self.compiled else None
             attempt = attempt or plan.step(fun, t, y, t_new - t, self.slope, t_new)
             counts["evaluations"] += attempt.evaluations
@@ -181,13 +182,6 @@ class March:
         made = plan.kernels.step(fun, t, self.y, t_new - t, self.slope, t_new, tolerances)
         self.compiled = made is not None
         return made
-
-    def _one_sided(self, t_new: Any, jumps: bool) -> Field:
-        """The right-hand side, kept to the inside of a step that touches a jump."""
-        fun, t, y = self.plan.fun, self.t, self.y
-        first = beside(t, t_new, y) if self.behind_jump else t
-        last = beside(t_new, t, y) if jumps else t_new
-        return OneSided(fun, *sorted((first, last)))
 
     def accept(self, fun: Field, attempt: Attempt, t_new: float) -> None:
         """Move to the end of the step, past its outputs and events."""

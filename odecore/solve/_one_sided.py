@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["OneSided"]
+from odecore.solve._problem import beside
+
+__all__ = ["OneSided", "one_sided"]
 
 
 @dataclass(frozen=True)
@@ -24,3 +26,31 @@ class OneSided:
     def __call__(self, t: float, y: Any) -> Any:
         """The right-hand side there."""
         return self.fun(self.time(t), y)
+
+
+def one_sided(
+    fun: Callable[[Any, Any], Any], t: float, t_new: float, y: Any, /, *, after: bool, before: bool
+) -> Callable[[Any, Any], Any]:
+    """A right-hand side that jumps at ends of a step, as `solve_ivp` sees it inside.
+
+    Parameters
+    ----------
+    fun : callable
+        `fun(t, y)`.
+    t, t_new : float
+        The ends of the step.
+    y : array
+        The state, in whose precision times are told apart.
+    after, before : bool
+        Whether it jumps at t, so that it is seen just after it, and at t_new.
+
+    Returns
+    -------
+    callable
+        `fun` at times kept to the inside, or itself where it does not jump.
+    """
+    if not (after or before):
+        return fun
+    first = beside(t, t_new, y) if after else t
+    last = beside(t_new, t, y) if before else t_new
+    return OneSided(fun, *sorted((first, last)))

@@ -22,7 +22,14 @@ from odecore.solve._newton import (
     typical_sizes,
 )
 from odecore.solve._one_sided import OneSided
-from odecore.solve._stage_inverse import Decoupled, Dense, after_inverse, eigenvectors
+from odecore.solve._stage_inverse import (
+    Decoupled,
+    Dense,
+    after_inverse,
+    eigenvectors,
+    inverse_of,
+    product_of,
+)
 from odecore.solve._stage_scale import StageScale
 from odecore.solve._status import Status
 from odecore.solve._transposed_stages import differentiated_stages
@@ -116,7 +123,7 @@ class StageEquations:
         if found is None:
             return []
         self.latest = found[-1, ...]
-        return self._tracked(times, bases, A, found, states(found), coupling)
+        return self._tracked(times, bases, A, found, states(found), coupling, vectors)
 
     def _iterate(
         self,
@@ -238,13 +245,7 @@ class StageEquations:
         """The function x -> (I - h A (x) J) x."""
         xp = namespace(coupling)
         if self.options.jacobian is not None:
-            jacobians = [self._jacobian(*at) for at in places]
-
-            def exact(x: Any) -> Any:
-                moved = xp.matmul(coupling, x)
-                return x - xp.stack([xp.matmul(J, moved[i, ...]) for i, J in enumerate(jacobians)])
-
-            return exact
+            return product_of(coupling, [self._jacobian(*at) for at in places])
         root = float(limits(coupling).eps) ** 0.5
         values = [self._flat(*at) for at in places]
         tops = [
@@ -272,6 +273,7 @@ class StageEquations:
         k: Any,
         states: list[Any],
         coupling: Any,
+        vectors: Any,
     ) -> list[Any]:
         """The slopes as arrays like the state, with gradients where the library records them."""
         stages = [self._unpack(k[i, ...]) for i in range(k.shape[0])]
@@ -287,7 +289,7 @@ class StageEquations:
         values = [checked_stage(self.fun(t, Y), self.y) for t, Y in zip(times, inputs, strict=True)]
         left = [self._pack(v - stage) for v, stage in zip(values, stages, strict=True)]
         blocks = [self._jacobian(t, Y) for t, Y in zip(times, states, strict=True)]
-        moved = Dense.of(coupling, blocks)(xp.stack(left))
+        moved = inverse_of(coupling, blocks, vectors)(xp.stack(left))
         return [stage + self._unpack(moved[i, ...]) for i, stage in enumerate(stages)]
 
     def _uncounted(self, t: float, Y: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,13 @@ from array_api_compat import device
 from odecore._array import constant_like, limits, namespace
 from odecore._krylov import restarted_gmres
 
-__all__ = ["Decoupled", "Dense", "after_inverse", "eigenvectors"]
+__all__ = ["Decoupled", "Dense", "after_inverse", "eigenvectors", "inverse_of", "product_of"]
 
 CONDITION = 1e3  # of the eigenvectors of C, with which rounding is multiplied
 SPACE, RESTARTS = 40, 5  # of GMRES
+FEW = 1000  # unknowns, up to which one matrix is faster than corrections
+CORRECTIONS = 40  # that are not slower than one matrix of more
+AWAY = 1e6  # growth of an error that does not come back
 
 
 class Dense:
@@ -106,6 +110,49 @@ def after_inverse(
 ) -> tuple[Any, float]:
     """Solve product(x) = r by GMRES, after the inverse of nearly the same; x and what is left."""
     return restarted_gmres(lambda x: inverse(product(x)), inverse(r), tolerance, SPACE, RESTARTS)
+
+
+def product_of(coupling: Any, blocks: list[Any]) -> Callable[[Any], Any]:
+    """The function x -> (I - C (x) J) x of (s, n), with a Jacobian J_i of each stage."""
+    xp = namespace(coupling)
+
+    def product(x: Any) -> Any:
+        moved = xp.matmul(coupling, x)
+        return x - xp.stack([xp.matmul(J, moved[i, ...]) for i, J in enumerate(blocks)])
+
+    return product
+
+
+def inverse_of(
+    coupling: Any, blocks: list[Any], vectors: tuple[Any, Any, Any] | None
+) -> Callable[[Any], Any]:
+    """The inverse with a Jacobian J_i of each stage, as a function that autograd goes through.
+
+    With eigenvectors of C it is P, that for the mean of the Jacobians, and corrections x <- x +
+    P (r - M x). They are linear in r, as iterates of GMRES are not; a vector drawn at random tells
+    how many are needed. Where they do not converge it is one matrix.
+    """
+    xp, shape = namespace(coupling), (len(blocks), blocks[0].shape[0])
+    if vectors is None or prod(shape) <= FEW:
+        return Dense.of(coupling, blocks)
+    mean, product = sum(blocks[1:], blocks[0]) / len(blocks), product_of(coupling, blocks)
+    near = Decoupled(vectors, mean)
+    error, count = constant_like(np.random.default_rng(0).standard_normal(shape), coupling), 0
+    first = size = float(xp.linalg.vector_norm(error))
+    small = float(limits(coupling).eps) ** 1.5 * first  # as the transpose may need more
+    while not size <= small:
+        if count == CORRECTIONS or not size < AWAY * first:
+            return Dense.of(coupling, blocks)
+        error, count = error - near(product(error)), count + 1
+        size = float(xp.linalg.vector_norm(error))
+
+    def inverse(r: Any) -> Any:
+        x = near(r)
+        for _ in range(count - 1):
+            x = x + near(r - product(x))
+        return x
+
+    return inverse
 
 
 def _inverse_or_nan(matrix: Any) -> Any:

@@ -20,6 +20,8 @@ __all__ = ["StabilityFunction", "stability_function"]
 
 Coefficients = tuple[Any, ...]
 
+FAR = 1000  # in s^2, where no powers of z cancel any more
+
 
 @dataclass(frozen=True)
 class StabilityFunction:
@@ -44,7 +46,8 @@ class StabilityFunction:
         """Evaluate R at a number or, elementwise, at a real or complex array; inf at a pole.
 
         Where `stages` are known it is by a step for y' = zy: on a long real interval the powers of
-        z cancel to nothing, the stages do not.
+        z cancel to nothing, the stages do not. Far outside of all intervals it is by powers, and
+        what is beyond the largest number is infinite, a complex number in its direction.
         """
         if not all(isinstance(a, Real) for a in (*self.numerator, *self.denominator)):
             raise TypeError(
@@ -52,7 +55,7 @@ class StabilityFunction:
                 "odecore.tableaux.tableau_at gives"
             )
         if self.stages is not None:
-            return _step(*self.stages, np.asarray(z))
+            return _by_steps(*self.stages, self.numerator, np.asarray(z) + 0.0)
         return _quotient(self.numerator, self.denominator, z)
 
     def reduced(self) -> tuple[Polynomial, Polynomial]:
@@ -174,9 +177,21 @@ def _trimmed(coefficients: list[Any]) -> Coefficients:
     return tuple(coefficients)
 
 
+def _by_steps(A: Any, b: Any, P: Coefficients, z: Any) -> Any:
+    """R of an explicit method with s stages, none of which is stable beyond -2 s^2."""
+    far = np.abs(z) > FAR * len(b) ** 2
+    if not far.any():
+        return _step(A, b, z)
+    wide = np.asarray(z, np.result_type(z, np.float64))  # small coefficients times large powers
+    values = np.asarray(_step(A, b, np.where(far, 0, wide)))
+    values[far] = _quotient(P, (1,), wide[far])
+    with np.errstate(over="ignore"):
+        return values.astype(z.dtype)[()]
+
+
 def _step(A: Any, b: Any, z: Any) -> Any:
     """One step of an explicit method, by blocks so that the stages of a picture fit in memory."""
-    flat = z.reshape(-1) + 0.0
+    flat = z.reshape(-1)
     values = np.empty_like(flat)
     for start in range(0, flat.size, 4096):
         block = flat[start : start + 4096]
@@ -193,11 +208,32 @@ def _quotient(P: Coefficients, Q: Coefficients, z: Any) -> Any:
     values, large = np.empty_like(z), np.abs(z) > 1
     with np.errstate(all="ignore"):
         values[~large] = _divided(_horner(P, z[~large]), _horner(Q, z[~large]))
-        w = 1 / z[large]
+        w = 1 / _finite(z[large])
         outer = _divided(_horner(P[::-1], w), _horner(Q[::-1], w))
-        degree = len(P) - len(Q)
-        values[large] = outer * z[large] ** degree if degree else outer
+        values[large] = _raised(outer, z[large], len(P) - len(Q))
     return values[()]
+
+
+def _raised(value: Any, z: Any, degree: int) -> Any:
+    """The product of a value and a power of z, in which zero times infinity is zero."""
+    if degree <= 0:
+        return value * (1 / _finite(z)) ** -degree
+    product = value * (_finite(z) / _size(_finite(z))) ** degree
+    parts = (product.real, product.imag) if np.iscomplexobj(z) else (product,)
+    for part in parts:
+        for _ in range(degree):
+            np.multiply(part, _size(z), out=part, where=part != 0)
+    return product
+
+
+def _finite(z: Any) -> Any:
+    """The largest numbers for infinite ones."""
+    return np.nan_to_num(z, nan=np.nan)
+
+
+def _size(z: Any) -> Any:
+    """The larger one of both parts."""
+    return np.maximum(np.abs(z.real), np.abs(z.imag))
 
 
 def _divided(p: Any, q: Any) -> Any:

@@ -474,6 +474,51 @@ def test_coefficients_that_are_arrays():
     np.testing.assert_allclose(found.parameters[0], expected.parameters[0], rtol=1e-13)
 
 
+def rate(t):
+    return 1.0 if t < 0.4 else -2.0 if t < 0.75 else 0.5
+
+
+def at_rates(t, y):
+    return rate(t) * (A @ y), lambda a, parameters: (rate(t) * (A.T @ a), (a @ (A @ y) * rate(t),))
+
+
+@pytest.mark.parametrize("times", [[0.0, 0.4, 1.0], [1.0, 0.4, 0.0]])
+@pytest.mark.parametrize("memory", [None, 48])
+@pytest.mark.parametrize(
+    "name", ["heun", "classic", "bosh3", "trapezoidal", "radau_iia2", "gauss2"]
+)
+def test_steps_stay_on_their_side_of_jumps(name, memory, times):
+    # Stages at the ends of steps see the rate inside, so that each step is a matrix.
+    jumps = [0.0, 0.4, 0.75, 1.0]
+    grid = sorted([0.0, 0.1, 0.4, 0.5, 0.75, 0.8, 1.0], reverse=times[0] > 0)
+    options = {"method": name, "grid": grid, "jump_at": jumps, "memory": memory}
+    trajectory, record = record_steps(lambda t, y: at_rates(t, y)[0], times, Y0, **options)
+    found = discrete(at_rates, record, [0 * Y0, 0 * Y0, W[2]])
+    whole = np.eye(3)
+    for a, b in pairwise(grid):
+        whole = stability_matrix(tableau(name), (b - a) * rate((a + b) / 2) * A) @ whole
+    np.testing.assert_allclose(trajectory.y[-1], whole @ Y0, rtol=1e-10)
+    np.testing.assert_allclose(found.y0, whole.T @ W[2], rtol=1e-9)
+    if name in ("heun", "classic", "trapezoidal"):  # the twin: a stage on the other side
+        crossed = discrete(at_rates, changed(record, jumps=frozenset()), [0 * Y0, 0 * Y0, W[2]])
+        assert np.abs(crossed.y0 - whole.T @ W[2]).max() > 1e-3
+
+
+def test_adaptive_steps_that_jump_are_made_again():
+    options = {"method": "dopri5", "jump_at": np.array([0.4, 0.75]), "rtol": 1e-9, "atol": 1e-10}
+    _, record = record_steps(lambda t, y: at_rates(t, y)[0], [0.0, 1.0], Y0, **options)
+    assert {0.4, 0.75} <= set(record.times)
+    found = discrete(at_rates, record, [0 * Y0, W[2]])
+    whole, term, power = np.eye(3), np.eye(3), (0.4 - 0.7 + 0.125) * A
+    for k in range(1, 20):
+        term = term @ power / k
+        whole = whole + term
+    np.testing.assert_allclose(found.y0, whole.T @ W[2], rtol=1e-7)
+    y = whole @ Y0
+    theta = (0.4 - 0.7 + 0.125) * (W[2] @ A @ y)  # of a factor of all rates
+    np.testing.assert_allclose(found.parameters[0], theta, rtol=1e-7)
+
+
 # Twins that must fail.
 
 
@@ -528,7 +573,8 @@ def test_a_wrong_transpose_is_seen(twin):
         ([0.0, 1.0], {"memory": 1e1}, "at least 2 states of 24 bytes, got 10"),
         ([0.0, 1.0], {"method": "euler"}, "embedded error estimate"),
         ([0.0, 1.0], {"steps": 2, "step_at": [0.5]}, "step_at steer adaptive steps"),
-        ([0.0, 1.0], {"jump_at": [0.5]}, "can not have jump_at"),
+        ([0.0, 1.0], {"steps": 4, "jump_at": [0.3]}, "must be ends of steps"),
+        ([0.0, 1.0], {"jump_at": 0.5}, "`jump_at` must be floats"),
         ([0.0, 1.0], {"t_eval": [0.5], "throw": False}, "can not have t_eval, throw"),
     ],
 )

@@ -244,6 +244,7 @@ def test_what_is_known_of_a_family_needs_no_symbols():
 
     family = dataclasses.replace(rkc2(20), formula=fields)
     assert (family.is_explicit, family.last_stage_is_first, family.stages) == (True, False, 20)
+    assert family.shared_abscissae == (0, *[None] * 19)
     found = coefficients_at(family, epsilon=2 / 13)
     exact = tableau_at(rkc2(20), epsilon=F(2, 13)).coefficients
     assert found.b == pytest.approx(exact.b, rel=1e-12)
@@ -256,6 +257,9 @@ def test_kinds_of_families_are_those_of_their_symbols(family):
     assert family.is_explicit == explicit
     assert family.stages == len(family.b)
     assert family.last_stage_is_first == (family.stages > 1 and family.A[-1] == family.b)
+    for own, shared in zip(family.c, family.shared_abscissae, strict=True):
+        constant = not hasattr(own, "diff") or own.as_expr().is_number
+        assert shared == (F(str(own)) if constant else None)
 
 
 def test_kinds_of_families_are_decided_where_one_member_cannot_tell():
@@ -274,4 +278,6 @@ def test_kinds_of_families_are_decided_where_one_member_cannot_tell():
 
     assert dataclasses.replace(RK2, formula=full_rows).is_explicit
     assert not dataclasses.replace(RK2, formula=touched).is_explicit
+    assert dataclasses.replace(RK2, formula=touched).shared_abscissae == (None, None)
     assert dataclasses.replace(RK2, formula=singular).is_explicit
+    assert dataclasses.replace(RK2, formula=singular).shared_abscissae == (0, None)

@@ -216,6 +216,19 @@ def test_nothing_but_the_result_overflows(xp, array, dtype):
     assert float(minibatch_variance(x, y)) == pytest.approx(1, rel=1e-5)
 
 
+@pytest.mark.parametrize("library", ["numpy", "array_api_compat.torch", "array_api_strict"])
+@pytest.mark.filterwarnings("ignore:overflow")
+@every_kind
+def test_no_term_is_lost_beside_a_larger_one(kind, library, rng):
+    xp = pytest.importorskip(library)
+    X, Y = (A.astype(np.float32).astype(float) for A in data(rng))
+    X[1:], Y[0] = 2.0**-90 * X[1:], 0  # the products of rows are 2^-180 ||X||^2 ||Y||^2
+    single = (xp.asarray(A.tolist(), dtype=xp.float32) for A in (X, 2.0**90 * Y))
+    found, wanted = (variance(KINDS[kind](6), *A) for A in (single, (X, 2.0**90 * Y)))
+    assert found.dtype == xp.float32
+    assert np.float32(found) == pytest.approx(np.float32(wanted), rel=1e-6)
+
+
 @pytest.mark.parametrize("weight", [1e-300, 1e-24, 1e-22, 1e25, 1e200])
 def test_weights_of_any_scale(weight, rng):
     X, Y = data(rng)

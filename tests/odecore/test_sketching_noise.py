@@ -67,6 +67,31 @@ def test_the_published_ratio_bound_is_wrong(c):
     assert found.ratio_bound == inf
 
 
+@pytest.mark.parametrize(
+    "library", ["numpy", "array_api_compat.torch", "jax.numpy", "array_api_strict"]
+)
+@pytest.mark.parametrize("units", [None, [0, 0, 1, 1, 2, 2]])
+def test_products_of_rows_of_any_sizes(units, library, rng):
+    xp = pytest.importorskip(library)
+    for _ in range(20):
+        size = 10.0 ** rng.uniform(-18, 18, (6, 1))
+        X = (rng.standard_normal((6, 3)) * size).astype(np.float32)
+        Y = (rng.standard_normal((6, 2)) / size * rng.choice([0, 1], (6, 1))).astype(np.float32)
+        X[0] *= 0  # such rows take no part, however large the other one is
+        single = (xp.asarray(A.tolist(), dtype=xp.float32) for A in (X, Y))
+        wanted = float(minibatch_variance(X.astype(float), Y.astype(float), units=units))
+        found = float(minibatch_variance(*single, units=units))
+        assert found == pytest.approx(wanted, rel=1e-5, abs=1e-30)
+
+
+def test_rows_that_take_no_part_have_derivatives(rng):
+    torch = pytest.importorskip("torch")
+    X, Y = (torch.tensor(A, requires_grad=True) for A in batch(0))
+    with torch.no_grad():
+        X[1], Y[3] = 0, 0
+    assert torch.autograd.gradcheck(minibatch_variance, (X, Y))
+
+
 @given(seeds)
 def test_the_ratio_identities(seed):
     X, Y = batch(seed)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from odecore._array import limits, on_host
-from odecore.solve import Newton, solve_ivp
-from odecore.solve._stage_inverse import Decoupled, Dense, eigenvectors
+from odecore.solve import Newton, _stage_inverse, solve_ivp
+from odecore.solve._stage_inverse import Decoupled, Dense, eigenvectors, inverse_of
 from odecore.tableaux import tableau
 
 
@@ -24,6 +24,54 @@ def test_it_is_the_inverse_of_all_unknowns(name, xp, dtype, array):
             wanted = (matrix @ entries.ravel()).reshape(s, n)
             error = np.abs(on_host(value) - wanted)
             assert error.max() < tolerance * np.abs(wanted).max() * np.linalg.cond(whole)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.3, 30.0])  # from one Jacobian to such as do not converge
+@pytest.mark.parametrize("name", ["gauss2", "lobatto_iiia3", "radau_iia5"])
+def test_it_is_the_inverse_with_jacobians_of_their_own(name, spread, xp, dtype, array, monkeypatch):
+    monkeypatch.setattr(_stage_inverse, "FEW", 0)
+    rng, C = np.random.default_rng(0), 0.3 * np.array(tableau(name).A, dtype=float)
+    s, n = len(C), 6
+    stiff = -np.diag(10.0 ** np.arange(n))
+    J = [
+        stiff + rng.standard_normal((n, n)) + spread * rng.standard_normal((n, n)) for _ in range(s)
+    ]
+    whole = np.eye(s * n) - np.block([[C[i, j] * J[i] for j in range(s)] for i in range(s)])
+    r = rng.standard_normal((s, n))
+    found = inverse_of(array(C), [array(x) for x in J], eigenvectors(C))
+    assert isinstance(found, Dense) == (spread > 1)
+    wanted = np.linalg.solve(whole, r.ravel()).reshape(s, n)
+    tolerance = 100 * float(limits(array(r)).eps) * np.linalg.cond(whole)
+    assert np.abs(on_host(found(array(r))) - wanted).max() < tolerance * np.abs(wanted).max()
+
+
+def test_gradients_of_large_states_form_no_matrix_of_all_stages(monkeypatch):
+    torch = pytest.importorskip("torch")
+    n = 340
+    _, _, start = reaction(n)
+    x = np.arange(1, n + 1) / (n + 1)
+    L = torch.tensor((n + 1) ** 2 * (np.eye(n, k=1) + np.eye(n, k=-1) - 2 * np.eye(n)) / 50)
+    rate = torch.tensor(np.cos(x), requires_grad=True)
+
+    def gradients():
+        y0 = torch.tensor(start, requires_grad=True)
+
+        def field(t, y):
+            return L @ y + rate * y - y**3
+
+        def jacobian(t, y):
+            return L + torch.diag(rate - 3 * y**2)
+
+        newton = Newton(jacobian=jacobian)
+        y = solve_ivp(field, (0, 0.5), y0, method="radau_iia3", steps=2, newton=newton).y[-1]
+        return torch.autograd.grad(y.square().sum(), [y0, rate])
+
+    with monkeypatch.context() as patched:
+        patched.setattr(_stage_inverse, "FEW", 10**9)
+        wanted = gradients()
+    monkeypatch.setattr(Dense, "of", None)
+    for found, exact in zip(gradients(), wanted, strict=True):
+        torch.testing.assert_close(found, exact, rtol=1e-8, atol=1e-10)
 
 
 def test_stages_without_eigenvectors_are_refused():

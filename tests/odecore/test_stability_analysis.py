@@ -452,6 +452,57 @@ def test_the_stability_function_has_its_limit_far_out(name, far):
     np.testing.assert_array_equal(R(list(z)), R(z))
 
 
+FAR_METHODS = [
+    *(tableau(name) for name in ("euler", "heun", "kutta3", "classic", "dopri5", "verner87")),
+    tableau_at(rkc1(20), epsilon=Fraction(1, 20)),
+]
+
+
+def exact_power_sum(coefficients, x, y):
+    """Real and imaginary part of a polynomial at x + iy, in fractions."""
+    real, imaginary = Fraction(0), Fraction(0)
+    for c in reversed(coefficients):
+        real, imaginary = real * x - imaginary * y + Fraction(c), real * y + imaginary * x
+    return real, imaginary
+
+
+def rounded(x, largest):
+    return (math.inf if x > 0 else -math.inf) if abs(x) > largest else float(x)
+
+
+@pytest.mark.parametrize("method", FAR_METHODS, ids=lambda method: method.name or "rkc1(20)")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_stability_function_of_explicit_methods_has_the_right_sign_far_out(method, dtype):
+    R = stability_function(method)
+    info, rng = np.finfo(dtype), np.random.default_rng(0)
+    size = 10 ** rng.uniform(0, math.log10(info.max), (2, 400))
+    parts = (size * rng.choice([-1, 0, 1], size.shape)).astype(dtype)
+    for x in (parts[0], -info.max * np.ones(1, dtype)):
+        found, wanted = R(x), [exact_power_sum(R.numerator, Fraction(float(v)), 0) for v in x]
+        far = np.abs(x) > 10 * len(method.b) ** 2
+        assert found.dtype == dtype
+        wanted = np.array([rounded(w, float(info.max)) for w, _ in wanted], dtype)
+        np.testing.assert_allclose(found[far], wanted[far], rtol=200 * info.eps)
+    found = R(parts[0] + 1j * parts[1])
+    for z, value in zip(parts.T, found, strict=True):
+        wanted = exact_power_sum(R.numerator, *(Fraction(float(v)) for v in z))
+        largest = max(map(abs, wanted))
+        if largest > info.max:
+            assert np.isinf(value)
+            assert not np.isnan(value.real)
+            assert not np.isnan(value.imag)
+            for part, exact in zip((value.real, value.imag), wanted, strict=True):
+                assert abs(exact) < largest / 10**5 or np.sign(part) == np.sign(exact)
+
+
+def test_the_stability_function_of_explicit_methods_at_infinity():
+    for name, below in (("euler", -math.inf), ("heun", math.inf), ("classic", math.inf)):
+        R = stability_function(tableau(name))
+        assert (R(-math.inf), R(math.inf)) == (below, math.inf)
+        assert R(complex(-math.inf, 0)) == complex(below, 0)
+        assert math.isnan(R(math.nan))
+
+
 def test_the_stability_function_is_infinite_at_its_poles():
     R = stability_function(tableau("implicit_euler"))
     assert R(1.0) == math.inf

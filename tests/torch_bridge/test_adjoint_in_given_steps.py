@@ -267,14 +267,38 @@ def test_ends_of_single_precision_steps_are_output_times():
     assert set(t.tolist()) <= set(ends)
 
 
+class Switching(Turning):
+    """The same with a factor that jumps."""
+
+    def forward(self, t, y):
+        return torch.where(t < 0.5, 1.0, -0.7) * super().forward(t, y)
+
+
+@pytest.mark.parametrize("t", [[0.0, 0.7, 1.0], [1.0, 0.5, 0.0]])
 @pytest.mark.parametrize(
-    ("options", "message"),
+    "options",
     [
-        ({"method": "rk4", "options": {"perturb": True}}, "option `perturb`"),
-        ({"options": {"jump_t": torch.tensor([0.5], dtype=D)}}, "option `jump_t`"),
+        {"method": "rk4", "options": {"perturb": True, "step_size": 0.1}},
+        {"method": "trapezoid", "options": {"perturb": True, "step_size": 0.1}},
+        {
+            "options": {
+                "jump_t": torch.tensor([0.5], dtype=D),
+                "step_t": torch.tensor([0.7], dtype=D),
+            }
+        },
     ],
+    ids=["perturbed", "implicit", "adaptive"],
 )
-def test_the_discrete_adjoint_names_the_option_that_it_can_not_have(options, message):
-    t = torch.tensor([0.0, 0.7, 1.0], dtype=D)
-    with pytest.raises(ValueError, match=message):
-        odeint_adjoint(Turning(), torch.ones(2, dtype=D), t, adjoint="discrete", **options)
+def test_the_discrete_adjoint_stays_on_the_side_of_its_steps(options, t):
+    wanted = gradients(odeint, Switching(), t, **options)
+    found = gradients(odeint_adjoint, Switching(), t, adjoint="discrete", memory=64, **options)
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_few_perturbed_steps_are_transposed():
+    t, options = torch.linspace(0, 1, 6, dtype=D).tolist(), {"perturb": True, "step_size": 0.1}
+    wanted = gradients(odeint, Switching(), t, method="rk4", options=options)
+    found = gradients(odeint_adjoint, Switching(), t, method="rk4", options=options)
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-13, atol=0)

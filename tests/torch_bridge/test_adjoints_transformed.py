@@ -97,6 +97,27 @@ def test_jacrev(adjoint):
     torch.testing.assert_close(batch[0], wanted, rtol=1e-6, atol=1e-7)
 
 
+def test_statistics_that_have_no_derivative(adjoint):
+    class Normalized(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Tanh()).to(D)
+            self.net[1].running_mean.normal_()
+
+        def forward(self, t, y):
+            return self.net(y)
+
+    func, y0 = Normalized().eval(), torch.randn(4, 3, dtype=D)
+    params = {f"func.{name}": p.detach() for name, p in func.named_parameters()}
+    wanted = torch.func.grad(loss_of(Loss(func, odeint)), argnums=(0, 1))(params, y0)
+    module = Loss(func, odeint_adjoint, adjoint=adjoint)
+    found = torch.func.grad(loss_of(module), argnums=(0, 1))(params, y0)
+    close(found[0], wanted[0])
+    close({"y": found[1]}, {"y": wanted[1]})
+    batch = torch.func.vmap(torch.func.grad(loss_of(module), argnums=1), (None, 0))
+    torch.testing.assert_close(batch(params, y0[None])[0], wanted[1], rtol=1e-5, atol=1e-6)
+
+
 def test_tuples_and_times(adjoint):
     func, _, y0 = problem()
 

@@ -467,6 +467,8 @@ def test_an_order_that_rounding_hides_is_no_kink(steps):
     assert report.verdict == "flow"  # no order, in place of one of samples with large last changes
     assert report.order is None
     assert "hidden by rounding" in str(report)
+    assert "would not show: to see it take a wider dtype" in report.order_remark
+    assert report.order_remark in str(report)
 
 
 def test_a_smooth_field_in_single_precision_has_no_order_of_its_largest_changes():

@@ -10,7 +10,7 @@ from torch.autograd import forward_ad
 
 from odecore.errors import MaxStepsError
 from odecore.solve import Adams
-from torch_bridge import odeint, odeint_adjoint, odeint_event, solve
+from torch_bridge import check_rhs, odeint, odeint_adjoint, odeint_event, solve
 
 D = torch.float64
 Y = torch.tensor([[0.3, -0.5], [1.0, 0.2]], dtype=D)
@@ -224,6 +224,10 @@ def test_the_trace_of_a_flow_may_drop_its_axis():
         odeint(lambda t, y: (-y[0], y[0].sum()), (Y, torch.zeros(2, 1, dtype=D)), T)
 
 
+def decay(t, y):
+    return -y
+
+
 @pytest.mark.parametrize(
     ("event", "error", "message"),
     [
@@ -245,6 +249,35 @@ def test_events_without_a_sign_at_the_start_are_refused(event, error, message):
             odeint_event(func, y0, t0, event_fn=event, odeint_interface=interface)
         with pytest.raises(error, match=f"`event_fn`.*{message}"):
             interface(func, y0, torch.stack([t0, t0 + 1]), event_fn=event)
+
+
+WAYS = [{}, {"method": "rk4", "options": {"step_size": 0.1}}]
+
+
+@pytest.mark.parametrize("options", WAYS)
+@pytest.mark.parametrize(
+    ("event", "entry"),
+    [
+        (lambda t, y: torch.stack([y[0] - 0.2, 1 + torch.sqrt(y[1] - 0.5)]), 1),  # hides the other
+        (lambda t, y: 1 + torch.sqrt(y[1] - 0.5), 0),
+    ],
+)
+def test_events_that_become_nan_are_told(options, event, entry):
+    t0 = torch.tensor(0.0, dtype=D)
+    for interface in (odeint, partial(odeint_adjoint, adjoint_params=())):
+        find = partial(odeint_event, event_fn=event, odeint_interface=interface, **options)
+        with pytest.raises(ValueError, match=rf"entry {entry} of `event_fn` is nan at t = 0\.[78]"):
+            find(decay, torch.ones(2, dtype=D), t0)
+
+
+@pytest.mark.parametrize("options", WAYS)
+def test_events_before_an_entry_becomes_nan_are_found(options):
+    def event(t, y):
+        return torch.stack([y[0] - 0.52, 1 + torch.sqrt(y[1] - 0.5)])  # within one step
+
+    t0 = torch.tensor(0.0, dtype=D)
+    t, _ = odeint_event(decay, torch.ones(2, dtype=D), t0, event_fn=event, **options)
+    assert abs(t + math.log(0.52)) < 1e-5
 
 
 @pytest.mark.parametrize("times", [(math.nan, 1.0), (math.inf, 1.0), (0.0, math.nan)])
@@ -355,3 +388,70 @@ def test_as_many_fixed_steps_as_times_ask_for():
     t = torch.linspace(0, 1, 100_002, dtype=D)
     y = odeint(lambda t, y: -y, torch.ones(1, dtype=D), t, method="euler")
     assert y[-1].item() == pytest.approx(math.exp(-1), rel=1e-4)
+
+
+class OfStateAlone(nn.Linear):
+    def forward(self, y):
+        return super().forward(y)
+
+
+class NeedsMore(nn.Linear):
+    def forward(self, t, y, u):
+        return super().forward(y)
+
+
+SOLVES = {
+    "adaptive": odeint,
+    "given steps": partial(odeint, method="rk4", options={"steps": 2}),
+    "implicit": partial(odeint, method="gl4", options={"steps": 2}),
+    "compiled": partial(odeint, compile=True),
+    "scipy": partial(odeint, method="scipy_solver"),
+    "adjoint": partial(odeint_adjoint, adjoint_params=()),
+    "times": lambda func, y, t: odeint(func, y, t.clone().requires_grad_()),
+    "tuple": lambda func, y, t: odeint(func, (y,), t),
+    "mapped": lambda func, y, t: torch.vmap(
+        lambda y: odeint_adjoint(func, y, t, adjoint_params=())
+    )(y[None]),
+    "event": lambda func, y, t: odeint_event(func, y, t[0], event_fn=lambda t, y: y.sum()),
+    "solve": lambda func, y, t: solve(func, (0, 1), y),
+    "check": lambda func, y, t: check_rhs(func, 0.0, y),
+}
+
+
+@pytest.mark.parametrize("name", SOLVES)
+@pytest.mark.parametrize(
+    ("func", "found"),
+    [
+        (lambda y: -y, r"got function of \(y\)"),
+        (OfStateAlone(2, 2), r"got OfStateAlone of \(y\)"),
+        (NeedsMore(2, 2), r"got NeedsMore of \(t, y, u\)"),
+        (OfStateAlone, r"got the class OfStateAlone: give an object"),
+    ],
+)
+def test_functions_of_other_arguments_are_told_how_they_are_called(name, func, found):
+    with pytest.raises(TypeError, match=rf"`func` must .*func\(t, y\), {found}"):
+        SOLVES[name](func, torch.ones(2), torch.tensor([0.0, 1.0]))
+
+
+@pytest.mark.parametrize("name", SOLVES)
+def test_errors_inside_of_a_function_are_its_own(name):
+    def inner(y):
+        return -y
+
+    def func(t, y):
+        return inner(t, y)
+
+    with pytest.raises(TypeError, match="takes 1 positional argument but 2 were given"):
+        SOLVES[name](func, torch.ones(2), torch.tensor([0.0, 1.0]))
+
+
+def test_functions_of_events_are_told_how_they_are_called():
+    t = torch.tensor([0.0, 1.0])
+    for find in (
+        lambda event: odeint_event(lambda t, y: -y, torch.ones(2), t[0], event_fn=event),
+        lambda event: odeint(lambda t, y: -y, torch.ones(2), t, event_fn=event),
+    ):
+        with pytest.raises(TypeError, match=r"`event_fn` must take two.*got function of \(y\)"):
+            find(lambda y: y[0] - 0.5)
+        with pytest.raises(TypeError, match=r"`event_fn` must be callable .*got int"):
+            find(3)

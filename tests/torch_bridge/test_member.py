@@ -1,5 +1,6 @@
 """Coefficients of trained members: in numbers, with the gradients that tensors would have."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -10,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 import odecore.families
 from odecore.families import RK2, RK3_PAIR, RK4, Family, rkc2
 from torch_bridge import DenseField, NeuralODE, TrainableSolver, odeint
-from torch_bridge._member import Member, constant_abscissae
+from torch_bridge._member import Member
 
 F = Fraction
 NAMED = [getattr(odecore.families, name) for name in odecore.families.__all__]
@@ -22,7 +23,8 @@ like = torch.zeros(3, dtype=torch.float64)
 
 def member_of(family):
     center = tuple(VALUES.get(name, 0.05) for name in family.parameters)
-    return Member(family, center, 0.05, constant_abscissae(family))
+    shared = tuple(c if c is None else float(c) for c in family.shared_abscissae)
+    return Member(family, center, 0.05, shared)
 
 
 def entries(made):
@@ -57,11 +59,18 @@ def test_second_derivatives_of_a_member(family):
 
 
 def test_abscissae_that_all_members_share_are_numbers():
-    assert constant_abscissae(RK4) == (0.0, None, None, 1.0)
     found = TrainableSolver(RK4, THIRDS, F(1, 20))(like)
     assert found.c[0] == 0.0
     assert found.c[3] == 1.0
     assert found.c[1].requires_grad
+
+
+def test_a_solver_of_many_stages_is_made_without_symbols_of_its_coefficients():
+    family = replace(rkc2(20))  # a new one, of which nothing is known
+    found = TrainableSolver(family, {"epsilon": F(2, 13)}, F(1, 20))(like)
+    assert found.c[0] == 0.0
+    assert found.c[19].requires_grad
+    assert not {"_symbolic", "excluded"} & set(vars(family))
 
 
 def test_coefficients_are_numbers_where_no_gradient_is_wanted():

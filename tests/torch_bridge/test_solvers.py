@@ -318,6 +318,8 @@ def test_a_function_of_the_state_alone_is_refused():
     with pytest.raises(TypeError, match="must be callable"):
         NeuralODE(None)
     NeuralODE(torch.mul)  # nothing is known of its arguments
+    decorated = functools.wraps(torch.nn.Linear(2, 2).forward)(lambda t, y: -y)
+    NeuralODE(decorated, steps=1, solver="euler")(torch.ones(2))
 
 
 def test_a_block_takes_a_name_of_the_catalogue():
