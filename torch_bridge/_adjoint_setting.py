@@ -73,8 +73,11 @@ class Setting:
 
     def _refuse_changes(self) -> None:
         problem = self.problem
-        field = self.field_later(problem.y0)
         y = problem.layout.state(problem.y0)
+
+        def field(t: Any, y: Tensor) -> Any:
+            return self.field_later(problem.y0)(t, y)
+
         refuse_changes(
             self.versions, problem.func, field, problem.times[0], y, problem.layout.vector
         )

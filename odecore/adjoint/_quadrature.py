@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from odecore._array import as_float64, constant_like, is_readable, limits, namespace, on_host
+from odecore._times import are_floats
 from odecore.adjoint._at_once import SMOOTH, nested_weights
 from odecore.adjoint._linearization import Linearize, Pull
 from odecore.adjoint._panels import Panel
@@ -165,7 +166,7 @@ def node_times(panel: Panel, jumps: Sequence[float] = ()) -> Any:
     s = chebyshev_points(panel.values.shape[0], interval=(0.0, 1.0))
     low, high = (2**-53 * (end in jumps) for end in (panel.start, panel.end))
     times = [panel.time(min(max(float(x), low), 1 - high)) for x in s]
-    if all(isinstance(t, float) for t in times):
+    if are_floats(times):
         real = namespace(panel.values).abs(panel.values[:1, ...])
         return constant_like(times, real)
     return namespace(times[0]).stack(times)

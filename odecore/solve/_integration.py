@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from odecore._array import as_state, copied
+from odecore._times import are_floats
 from odecore.solve._adams import Adams
 from odecore.solve._calls import explaining_calls
 from odecore.solve._controllers import GivenSteps, StepControl
@@ -267,7 +268,7 @@ def _chosen(given: dict[str, Any], times: list[Any], reads_times: bool) -> str |
     chosen = [name for name, value in given.items() if value is not None]
     if len(chosen) > 1:
         raise ValueError(f"give one of `steps`, `step_size` and `grid`, got {' and '.join(chosen)}")
-    floats = all(isinstance(t, float) for t in times)
+    floats = are_floats(times)
     if not floats and (chosen != ["steps"] or reads_times):
         raise ValueError(
             "adaptive steps, `grid`, events, dense output and jumps need times that can be read, "

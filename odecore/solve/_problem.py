@@ -9,7 +9,7 @@ from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 from odecore._array import is_readable, limits
-from odecore._times import require_monotone
+from odecore._times import are_floats, require_monotone
 from odecore.solve._explicit_step import checked_stage
 from odecore.solve._tracing import require_read
 from odecore.tableaux import Coefficients
@@ -65,7 +65,7 @@ def output_times(t_span: Sequence[Any], t_eval: Any) -> tuple[list[Any], Any]:
         if not times:
             raise ValueError("`t_eval` must hold at least one time, got none")
         require_monotone(times)
-        if all(isinstance(t, float) for t in (*span, *times)):
+        if are_floats((*span, *times)):
             low, high = sorted(span)
             outside = [t for t in times if not low <= t <= high]
             if outside:
@@ -105,7 +105,7 @@ def given_stops(
         there is not one count for each interval, or there are more steps than `max_steps`, or than
         times between the ends of an interval.
     """
-    floats = all(isinstance(t, float) for t in times)
+    floats = are_floats(times)
     beyond = floats and times[-1] != end
     if beyond:
         times = [*times, end]
@@ -273,7 +273,8 @@ def _floats(times: Any, label: str) -> list[Any]:
     try:
         if isinstance(times, str | bytes | Mapping | Set):  # of characters, keys, or in any order
             raise TypeError(type(times).__name__)
-        return [_float(t) for t in times]
+        times = list(times)
+        return times if {*map(type, times)} <= {float} else [_float(t) for t in times]
     except OverflowError as error:
         raise ValueError(
             f"`{label}` must hold finite times, got an int above all floats"
