@@ -17,7 +17,7 @@ from odecore.solve import Newton
 from torch_bridge._blocks import NeuralODE
 from torch_bridge._class_scores import classes_of, has_class, labels_of, margin_of
 from torch_bridge._consistency_report import SolverConsistencyReport
-from torch_bridge._evaluation import evaluating
+from torch_bridge._evaluation import evaluating, require_module
 from torch_bridge._fields import Autocast
 from torch_bridge._methods import solver_of
 from torch_bridge._observed_order import observed_order
@@ -248,10 +248,13 @@ def order_of(model: nn.Module, given: float | None = None) -> float:
 
     Raises
     ------
+    TypeError
+        For a model that is no Module.
     ValueError
         Where a block has no `steps`, or the order of its solver is not known, and for an order that
         is not positive and finite.
     """
+    require_module(model)
     if given is not None:
         return _positive_order(given)
     orders = []

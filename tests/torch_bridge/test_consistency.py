@@ -402,6 +402,12 @@ def test_large_intervals_are_scipys_and_take_no_time(count, total):
     assert gap.p_value == pytest.approx(binomtest(40_000, 81_000).pvalue, rel=1e-8)
 
 
+@pytest.mark.parametrize("counts", [(0, 0, 0), (3, 2, 4), (-1, 0, 4)])
+def test_counts_that_are_none_are_refused(counts):
+    with pytest.raises(ValueError, match="lost \\+ gained <= total"):
+        PairedGap(*counts)
+
+
 def test_bad_models_and_data():
     x = torch.ones(2, 2)
     with pytest.raises(ValueError, match="no NeuralODE"):
@@ -410,6 +416,11 @@ def test_bad_models_and_data():
         solver_consistency(NeuralODE(Known()), [x])
     with pytest.raises(ValueError, match="no batch"):
         solver_consistency(model_of(), [])
+    with pytest.raises(TypeError, match="`model` must be a Module"):
+        adapt_steps(lambda x: x, x)
+    for most in (0, 2.5, "16"):
+        with pytest.raises(ValueError, match="`most` must be a whole number from 1"):
+            adapt_steps(model_of(), x, most=most)
     with pytest.raises(TypeError, match="arrays or pairs"):
         solver_consistency(model_of(), ["x"])
     with pytest.raises(ValueError, match="class numbers"):
