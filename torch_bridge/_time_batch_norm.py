@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -93,8 +94,8 @@ class TimeBatchNorm(nn.Module):
     ) -> None:
         super().__init__()
         start, end = map(float, span)
-        if intervals < 1:
-            raise ValueError(f"`intervals` must be at least 1, got {intervals}")
+        if not isinstance(intervals, Integral) or intervals < 1:
+            raise ValueError(f"`intervals` must be a whole number from 1, got {intervals!r}")
         if not (math.isfinite(start) and math.isfinite(end) and start < end):
             raise ValueError(f"`span` must be two finite increasing times, got {span}")
         if not 0 < momentum <= 1:

@@ -330,7 +330,8 @@ def test_in_autocast_statistics_keep_their_precision():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"intervals": 0}, "`intervals` must be at least 1, got 0"),
+        ({"intervals": 0}, "`intervals` must be a whole number from 1, got 0"),
+        ({"intervals": 1.5}, "`intervals` must be a whole number from 1, got 1.5"),
         ({"span": (1, 0)}, "`span` must be two finite increasing times"),
         ({"momentum": 0}, r"`momentum` must be in \(0, 1\], got 0"),
     ],
