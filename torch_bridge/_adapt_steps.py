@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -76,8 +77,8 @@ def adapt_steps(
     Raises
     ------
     ValueError, TypeError
-        As `solver_consistency`, unless 0 < target <= 1, and for outputs that are in no steps
-        finite: more do not help.
+        As `solver_consistency`, unless 0 < target <= 1 and `most` is a whole number from 1, and for
+        outputs that are in no steps finite: more do not help.
     odecore.errors.SolveError
         If the model's own solve fails and its steps can not be doubled.
 
@@ -101,6 +102,8 @@ def adapt_steps(
     """
     if not 0 < target <= 1:
         raise ValueError(f"`target` must be above 0 and at most 1, got {target}")
+    if not isinstance(most, Integral) or most < 1:
+        raise ValueError(f"`most` must be a whole number from 1, got {most!r}")
     if (tolerance is not None and not tolerance > 0) or not len(x):
         raise ValueError(f"needs samples, and a positive `tolerance`; got {len(x)}, {tolerance}")
     p = order_of(model, order)

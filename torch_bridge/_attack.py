@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
+from numbers import Integral
 from warnings import warn
 
 import torch
@@ -95,10 +96,17 @@ class Attack:
 
         Raises
         ------
+        TypeError
+            For inputs that are no floating-point numbers.
         ValueError
             Without samples, for inputs that are not valid ones, and if the attack returns another
             shape, NaN, leaves its ball, or the valid inputs.
         """
+        if not x.is_floating_point():
+            raise TypeError(
+                f"an attack needs inputs of floating-point numbers, got {x.dtype}: attack what "
+                "an embedding makes of them, or scaled images"
+            )
         if not len(x):
             raise ValueError("an attack needs at least one sample, got none")
         if (outside := self._outside(x, x)) > 0:
@@ -113,9 +121,13 @@ class Attack:
             torch.enable_grad(),
         ):
             x_adv = self.run(model, x.detach().clone(), y.clone())
-        if not isinstance(x_adv, Tensor) or x_adv.shape != x.shape:
-            shape = tuple(x_adv.shape) if isinstance(x_adv, Tensor) else type(x_adv).__name__
-            raise ValueError(f"the attack must return inputs {tuple(x.shape)}, got {shape}")
+        is_like = isinstance(x_adv, Tensor) and x_adv.is_floating_point()
+        if not is_like or x_adv.shape != x.shape:
+            tensor = isinstance(x_adv, Tensor)
+            found = f"{tuple(x_adv.shape)}, {x_adv.dtype}" if tensor else type(x_adv).__name__
+            raise ValueError(
+                f"the attack must return inputs {tuple(x.shape)}, {x.dtype}, got {found}"
+            )
         x_adv = x_adv.detach().to(x)
         self._require_ball(x, x_adv)
         self._require_valid(x, x_adv)
@@ -203,8 +215,8 @@ class Expectation(nn.Module):
 
     def __init__(self, model: nn.Module, draws: int) -> None:
         super().__init__()
-        if draws < 1:
-            raise ValueError(f"`draws` must be at least 1, got {draws}")
+        if not isinstance(draws, Integral) or draws < 1:
+            raise ValueError(f"`draws` must be a whole number from 1, got {draws!r}")
         require_drawn(model)
         self.model, self.draws = model, draws
 

@@ -72,8 +72,8 @@ class NeuralODE(nn.Module):
         whose coefficients stay: a Module's are others at each call.
     check : {"warn", "raise", "off"}, optional
         What to do if `check_rhs` finds something at the first solve, and at the first one in the
-        other mode of training: two calls of `func` each, unless somebody watches its calls by
-        hooks or dispatch modes, compiles or transforms it; then at a later solve.
+        other mode of training: two calls of `func`, three in training, unless somebody watches its
+        calls by hooks or dispatch modes, compiles or transforms it; then at a later solve.
 
     Raises
     ------

@@ -17,7 +17,7 @@ from odecore.solve import Newton
 from torch_bridge._blocks import NeuralODE
 from torch_bridge._class_scores import classes_of, has_class, labels_of, margin_of
 from torch_bridge._consistency_report import SolverConsistencyReport
-from torch_bridge._evaluation import evaluating
+from torch_bridge._evaluation import evaluating, require_module
 from torch_bridge._fields import Autocast
 from torch_bridge._methods import solver_of
 from torch_bridge._observed_order import observed_order
@@ -113,8 +113,7 @@ def solver_consistency(
         )
     if not isinstance(halvings, Integral) or halvings < 2:
         raise ValueError(f"`halvings` must be a whole number from 2, got {halvings!r}")
-    if isinstance(solvers, str):
-        raise TypeError(f"`solvers` must be a sequence of solvers, got {solvers!r}: ({solvers!r},)")
+    _require_solvers(solvers)
     rungs = tuple(2**k for k in range(halvings + 1))
     if isinstance(model, nn.Module):
         if steps is not None:
@@ -123,10 +122,11 @@ def solver_consistency(
         steps = most_steps(model)
         ladder: list[Any] = [SolvedBy(model, refine=rung) for rung in rungs]
     else:
-        if not callable(model) or steps is None or order is None or steps < 1:
+        counted = isinstance(steps, Integral) and steps >= 1
+        if not callable(model) or not counted or order is None:
             raise ValueError(
-                "a model that is no Module must be callable as `model(x, n)`, with positive "
-                f"`steps` and `order`; got {type(model).__name__}, {steps}, {order}"
+                "a model that is no Module must be callable as `model(x, n)`, with a whole number "
+                f"`steps` from 1 and `order`; got {type(model).__name__}, {steps!r}, {order!r}"
             )
         if solvers:
             raise ValueError("`solvers` are for the blocks of a Module: `model(x, n)` has its own")
@@ -216,7 +216,7 @@ def _report(
         gaps=gaps,
         flipped=sum(int(batch.flipped.sum()) for batch in found),
         ratios=tuple(ratios),
-        changes=tuple(float(row.median()) for row in torch.nan_to_num(changes, nan=inf)),
+        changes=tuple(float(row.median()) for row in changes.nan_to_num(nan=inf, posinf=inf)),
         order=observed_order(orders.tolist(), expected),
         expected_order=expected,
         nonfinite=sum(int(batch.nonfinite.sum()) for batch in found),
@@ -250,10 +250,13 @@ def order_of(model: nn.Module, given: float | None = None) -> float:
 
     Raises
     ------
+    TypeError
+        For a model that is no Module.
     ValueError
         Where a block has no `steps`, or the order of its solver is not known, and for an order that
         is not positive and finite.
     """
+    require_module(model)
     if given is not None:
         return _positive_order(given)
     orders = []
@@ -305,12 +308,25 @@ def _called(solved: Callable[[Any], Any], x: Any, own: Callable[..., Any]) -> Te
         if len(x) == 1:
             return torch.full_like(tensor_of(own(x)), float("nan"))
         return torch.cat([_called(solved, x[k : k + 1], own) for k in range(len(x))])
-    if not isinstance(found, Tensor) or not found.is_floating_point() or len(found) != len(x):
+    real = isinstance(found, Tensor) and found.is_floating_point() and found.numel() > 0
+    if not real or found.ndim < 1 or len(found) != len(x):
         raise TypeError(
             "the model must return one real array with a row for each sample, got "
             f"{tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__}"
         )
     return found
+
+
+def _require_solvers(solvers: Any) -> None:
+    """Raise TypeError unless these are solvers by name or object, or None for the usual ones."""
+    if solvers is None:
+        return
+    several = isinstance(solvers, Sequence) and not isinstance(solvers, str)
+    if not several or any(solver is None for solver in solvers):
+        raise TypeError(
+            "`solvers` must be a sequence of solvers, such as ('rk4',), each named or given; got "
+            f"{solvers!r}"
+        )
 
 
 def _name(solver: Any) -> str:

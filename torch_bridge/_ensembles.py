@@ -155,7 +155,8 @@ class ModelEnsemble(nn.Module):
         self, models: Sequence[nn.Module], *, weights: Sequence[float] | None = None
     ) -> None:
         super().__init__()
-        if not models or not all(isinstance(model, nn.Module) for model in models):
+        several = isinstance(models, Sequence | nn.ModuleList)
+        if not several or not models or not all(isinstance(model, nn.Module) for model in models):
             raise TypeError("`models` must be a sequence of at least one Module")
         self.models = nn.ModuleList(models)
         self.weights = checked_weights(weights, len(models), "weights")

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
+from typing import Any
 
 import torch
 from torch import nn
 
-__all__ = ["evaluating", "untouched_gradients", "untouched_randomness"]
+__all__ = ["evaluating", "require_module", "untouched_gradients", "untouched_randomness"]
 
 
 @dataclass
@@ -23,6 +24,15 @@ class _Mode:
 
 _modes: dict[int, _Mode] = {}  # by id of modules, which their evaluations keep alive
 _changes = Lock()  # of `_modes`
+
+
+def require_module(model: Any) -> None:
+    """Raise TypeError for what is no Module, such as a function."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"`model` must be a Module, got {type(model).__name__}: put a function into the "
+            "forward of one"
+        )
 
 
 @contextmanager

@@ -56,6 +56,7 @@ class TrainableSolver(nn.Module):
 
     def __init__(self, family: Family, center: Mapping[str, Rational], radius: Rational) -> None:
         super().__init__()
+        Family.require(family)
         if not family.is_explicit:
             raise TypeError(
                 f"{family.name} is implicit: its stages are solved for with coefficients that are "
@@ -101,6 +102,11 @@ def exact_box(
 
 def exact_center(family: Family, center: Mapping[str, Rational]) -> dict[str, Fraction]:
     """Check the parameters of a member, in the family's order."""
+    Family.require(family)
+    if not isinstance(center, Mapping):
+        raise TypeError(
+            f"`center` must be a mapping from parameters to exact numbers, got {center!r}"
+        )
     values = family.values(dict(center))
     for name, value in zip(family.parameters, values, strict=True):
         _require_exact(name, value)

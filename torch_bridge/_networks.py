@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -74,7 +75,7 @@ class ResidualField(nn.Module):
             raise ValueError(f"`activation` must be {known}, got {activation!r}")
         refuse_unknown(options, keywords_of(ResidualField, TimeBatchNorm), "a ResidualField")
         norm, weights = _pair(choice)
-        outputs = outputs or channels
+        outputs = channels if outputs is None else outputs
         more = {"dimensions": dimensions, "groups": groups, **options}
         self.activation = activation
         self.conv1 = _convolution(channels, outputs, weights, dimensions, stride)
@@ -249,21 +250,23 @@ class ODENet10(_Network):
 
 def _pair(choice: Choice) -> tuple[str, str]:
     """Normalization of outputs and of weights."""
+    pair: Any = choice
     if isinstance(choice, str):
-        choice = ("none", choice) if choice in WEIGHT_NORMALIZATIONS else (choice, "none")
-    norm, weights = choice
-    if norm not in NORMALIZATIONS or weights not in WEIGHT_NORMALIZATIONS:
+        pair = ("none", choice) if choice in WEIGHT_NORMALIZATIONS else (choice, "none")
+    known = NORMALIZATIONS, WEIGHT_NORMALIZATIONS
+    several = isinstance(pair, tuple | list) and len(pair) == 2
+    if not several or any(x not in names for x, names in zip(pair, known, strict=True)):
         raise ValueError(
             f"a normalization is one of outputs ({', '.join(NORMALIZATIONS)}), one of weights "
             f"({', '.join(WEIGHT_NORMALIZATIONS)}), or a pair of both; got {choice!r}"
         )
-    return norm, weights
+    return pair[0], pair[1]
 
 
 def _convolution(
     channels: int, outputs: int, weights: str, dimensions: int, stride: int = 1, size: int = 3
 ) -> nn.Module:
-    if dimensions not in range(len(CONVOLUTIONS)):
+    if not isinstance(dimensions, Integral) or dimensions not in range(len(CONVOLUTIONS)):
         raise ValueError(f"`dimensions` must be 0, 1, 2 or 3, got {dimensions!r}")
     kind: Any = CONVOLUTIONS[dimensions]
     if kind is None:

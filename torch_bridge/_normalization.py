@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 from torch import Tensor, nn
@@ -49,7 +50,7 @@ def normalization(
     refuse_unknown(options, keywords_of(normalization, TimeBatchNorm), "a normalization")
     if options and name != "time batch":
         raise ValueError(f"{', '.join(options)}: options of 'time batch', not of {name!r}")
-    if dimensions not in range(4):
+    if not isinstance(dimensions, Integral) or dimensions not in range(4):
         raise ValueError(f"`dimensions` must be 0, 1, 2 or 3, got {dimensions!r}")
     if name == "none":
         return nn.Identity()

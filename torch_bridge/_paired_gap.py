@@ -25,6 +25,11 @@ class PairedGap:
         The other way round.
     total : int
 
+    Raises
+    ------
+    ValueError
+        For negative counts, more samples lost and gained than there are, and no samples.
+
     Examples
     --------
     >>> gap = PairedGap(lost=4, gained=1, total=1000)
@@ -35,6 +40,13 @@ class PairedGap:
     lost: int
     gained: int
     total: int
+
+    def __post_init__(self) -> None:
+        if min(self.lost, self.gained) < 0 or not self.lost + self.gained <= self.total >= 1:
+            raise ValueError(
+                "needs lost >= 0, gained >= 0, lost + gained <= total and total >= 1, got "
+                f"{self.lost}, {self.gained}, {self.total}"
+            )
 
     @property
     def difference(self) -> float:

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from math import inf, isfinite, pi, tan
-from numbers import Rational, Real
+from numbers import Integral, Rational, Real
 from random import Random
 from typing import Any
 
@@ -102,10 +102,10 @@ class SmoothedSolver(DrawnSolver):
             family.require_member(tuple(self.center.values()))
         else:
             self.center, self.radius = exact_box(family, center, radius)
-        most = inf if radius is None else 10 * radius
+        most = inf if radius is None else float(10 * radius)
         if not (isinstance(width, Real) and isfinite(width) and 0 <= width <= most):
-            rule = "finite" if radius is None else f"at most 10 radius = {most}"
-            raise ValueError(f"`width` must not be negative, and {rule}; got {width}")
+            rule = "finite" if radius is None else f"at most 10 radius = {10 * radius}"
+            raise ValueError(f"`width` must not be negative, and {rule}; got {width!r}")
         if distribution not in DISTRIBUTIONS:
             raise ValueError(
                 f"`distribution` must be one of {', '.join(DISTRIBUTIONS)}, got {distribution!r}"
@@ -121,10 +121,10 @@ class SmoothedSolver(DrawnSolver):
         if not self.family.is_explicit:
             raise TypeError(f"`bound` is for explicit families; {self.family.name} is implicit")
         largest = _largest(*self.family.formula(*self._middle))
-        if not largest <= bound:
+        if not (isinstance(bound, Real) and largest <= bound):
             raise ValueError(
                 f"`bound` must allow the centre, whose largest coefficient is {largest:.4g}; "
-                f"got {bound}"
+                f"got {bound!r}"
             )
 
     def forward(self, like: Tensor) -> Coefficients:
@@ -219,7 +219,7 @@ class SwitchedSolver(DrawnSolver):
     ) -> None:
         super().__init__(generator)
         self.solvers = SolverSet(solvers, probabilities, name="probabilities")
-        if evaluation not in range(len(self.solvers)):
+        if not isinstance(evaluation, Integral) or evaluation not in range(len(self.solvers)):
             raise ValueError(
                 f"`evaluation` must be the number of a solver, 0 to {len(self.solvers) - 1}, got "
                 f"{evaluation!r}"

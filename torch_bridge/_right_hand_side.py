@@ -126,15 +126,14 @@ def check_rhs(func: Any, t: Any, y: Any, /) -> RightHandSideReport:
 
     Notes
     -----
-    It calls func twice, and more often only to find where two values part. Buffers, attributes of
-    modules (numbers, tensors, torch's generators, lists, dictionaries), modes and the random
-    numbers of torch are put back, and what is seen to stay changed is named in `left`. State that
-    hides in closures, globals or other libraries is not seen. Hooks, also those of all modules, see
-    these calls. Values on the meta device can
-    not be compared, so that only dead parameters are found there. Differences of an entry below 100
-    units of its rounding and 8 of that of the largest in its sample (4 and 2 in half precision) are
-    none: some kernels add in any order. Behind a reentrant checkpoint parameters are not looked
-    for.
+    It calls func twice, in training once more in evaluation, and more often only to find where two
+    values part. Buffers, attributes of modules (numbers, tensors, torch's generators, lists,
+    dictionaries), modes and the random numbers of torch are put back, and what is seen to stay
+    changed is named in `left`. State that hides in closures, globals or other libraries is not
+    seen. Hooks, also those of all modules, see these calls. Values on the meta device can not be
+    compared, so that only dead parameters are found there. Differences of an entry below 100 units
+    of its rounding and 8 of that of the largest in its sample (4 and 2 in half precision) are none:
+    some kernels add in any order. Behind a reentrant checkpoint parameters are not looked for.
 
     Examples
     --------
@@ -154,29 +153,27 @@ def check_rhs(func: Any, t: Any, y: Any, /) -> RightHandSideReport:
             RightHandSideFinding("state changed", where, detail, _remedy(func, where, PURE))
             for where, detail in calls.changed()
         ]
-        second = calls.value(training=False)
-        if deviation(first, second) > 0:
-            found += _differences(func, calls, first)
+        if (size := deviation(first, calls.value())) > 0:
+            found += _differences(func, calls, size, training=True)
+        elif calls.in_training and (size := deviation(first, calls.value(training=False))) > 0:
+            found += _differences(func, calls, size, training=False)
     return RightHandSideReport((*found, *_dead(func, first)), tuple(calls.left))
 
 
-def _differences(func: Any, calls: Calls, first: Any) -> list[RightHandSideFinding]:
-    """Where two calls part, or, if they agree, training and evaluation."""
-    kind, training = "outputs differ", True
-    if deviation(first, calls.value()) == 0:
-        kind, training = "train and eval differ", False
-    parted = calls.parted(training=training) or [
-        ("", deviation(first, calls.value(training=training)))
-    ]
+def _differences(
+    func: Any, calls: Calls, size: float, *, training: bool
+) -> list[RightHandSideFinding]:
+    """Where two calls part, or training and evaluation; the function itself, if no module does."""
+    kind = "outputs differ" if training else "train and eval differ"
     between = "between two calls" if training else "between training and evaluation"
     return [
         RightHandSideFinding(
             kind,
             where,
-            f"its value changes by {size:.0%} {between}",
+            f"its value changes by {change:.0%} {between}",
             _remedy(func, where, PURE if training else "make the two modes agree"),
         )
-        for where, size in parted
+        for where, change in calls.parted(training=training) or [("", size)]
     ]
 
 

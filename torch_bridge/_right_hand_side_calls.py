@@ -75,6 +75,11 @@ class Calls:
         self.left = self.put_back()
         self.stack.__exit__(*error)
 
+    @property
+    def in_training(self) -> bool:
+        """Whether evaluation would be another mode."""
+        return any(module.training for module in self.modules.values())
+
     def value(self, *, training: bool = True) -> Any:
         """The value, in the mode of the function or in evaluation."""
         modes = {module: module.training for module in self.modules.values()}

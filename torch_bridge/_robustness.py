@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
+from numbers import Integral
 from statistics import NormalDist
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from torch_bridge._attack import Attack, Expectation
 from torch_bridge._class_scores import classes_of, has_class, labels_of
-from torch_bridge._evaluation import evaluating
+from torch_bridge._evaluation import evaluating, require_module
 from torch_bridge._solver_draws import beside_training
 
 __all__ = ["Accuracy", "RobustnessReport", "TransferReport", "robustness", "transfer"]
@@ -22,6 +23,11 @@ __all__ = ["Accuracy", "RobustnessReport", "TransferReport", "robustness", "tran
 class Accuracy:
     """How many of how many samples are classified correctly.
 
+    Raises
+    ------
+    ValueError
+        Unless 0 <= correct <= total and total >= 1.
+
     Examples
     --------
     >>> print(Accuracy(9, 10))
@@ -30,6 +36,12 @@ class Accuracy:
 
     correct: int
     total: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.correct <= self.total or self.total < 1:
+            raise ValueError(
+                f"needs 0 <= correct <= total and total >= 1, got {self.correct} of {self.total}"
+            )
 
     @property
     def fraction(self) -> float:
@@ -148,6 +160,7 @@ def robustness(
     unless random numbers were drawn in between.
     """
     _require_attack(attack)
+    require_module(model)
     seen = Expectation(model, draws) if draws else model
     with beside_training(model):
         clean = _correct(seen, x, y, batch)
@@ -184,8 +197,12 @@ def transfer(
         As `robustness`, and for no models.
     """
     _require_attack(attack)
+    if not isinstance(models, Mapping):
+        raise TypeError(f"`models` must be a mapping from names, got {type(models).__name__}")
     if not models:
         raise ValueError("`models` must hold at least one model")
+    for model in models.values():
+        require_module(model)
     rows = []
     with beside_training(nn.ModuleList(models.values())):
         clean = {name: _correct(model, x, y, batch) for name, model in models.items()}
@@ -211,13 +228,18 @@ def _attacked(attack: Attack, model: nn.Module, x: Tensor, y: Tensor, batch: int
 
 
 def _correct(model: nn.Module, x: Tensor, y: Tensor, batch: int) -> Tensor:
+    if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
+        raise TypeError(
+            f"`x` and `y` must be tensors, got {type(x).__name__} and {type(y).__name__}: make "
+            "them with torch.as_tensor"
+        )
     if len(x) != len(y) or len(x) == 0 or y.ndim != 1:
         raise ValueError(
             f"`x` and `y` must hold the same number of samples, at least one, y one label for "
             f"each; got {len(x)} and y of shape {tuple(y.shape)}"
         )
-    if batch < 1:
-        raise ValueError(f"`batch` must be at least 1, got {batch}")
+    if not isinstance(batch, Integral) or batch < 1:
+        raise ValueError(f"`batch` must be a whole number from 1, got {batch!r}")
     with evaluating(model), torch.no_grad():
         output = torch.cat([model(some) for some in x.split(batch)])
     return (classes_of(output) == labels_of(y, output)) & has_class(output)

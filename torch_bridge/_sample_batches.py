@@ -21,10 +21,12 @@ def batches_of(
     Raises
     ------
     TypeError
-        For one batch in place of a loader, a Dataset, batches of which some have labels, and inputs
-        that are no arrays.
+        For one batch in place of a loader, a Dataset, batches of which some have labels, inputs
+        that are no arrays, and a `progress` that is none.
     """
     _require_batches(loader)
+    if not (isinstance(progress, bool) or callable(progress)):
+        raise TypeError(f"`progress` must be True, False or callable, got {progress!r}")
     module = isinstance(model, nn.Module)
     device = next((p.device for p in model.parameters()), None) if module else None
     try:

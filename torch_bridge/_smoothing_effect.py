@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -75,7 +76,10 @@ def smoothing_effect(
     Raises
     ------
     ValueError
-        If no solver is drawn, for fewer than one draw, `refine` below 2, and as `SolvedBy`.
+        If no solver is drawn, for fewer than one draw, `refine` below 2, outputs without an entry
+        or that are several, and as `SolvedBy`.
+    TypeError
+        For a model that is no Module.
 
     Notes
     -----
@@ -95,12 +99,17 @@ def smoothing_effect(
     >>> smoothing_effect(block, torch.randn(16, 4)).ratio < 1
     True
     """
-    if draws < 1 or refine < 2:
-        raise ValueError(f"`draws` must be at least 1 and `refine` 2, got {draws} and {refine}")
+    if not all(isinstance(n, Integral) and n >= least for n, least in ((draws, 1), (refine, 2))):
+        raise ValueError(
+            f"`draws` must be a whole number from 1, `refine` from 2, got {draws!r} and {refine!r}"
+        )
     require_drawn(model)
     finer = SolvedBy(model, refine=refine)
     with evaluating(model), torch.no_grad():
         y = model(x)
+        if not isinstance(y, Tensor) or not y.numel():
+            found = f"shape {tuple(y.shape)}" if isinstance(y, Tensor) else type(y).__name__
+            raise ValueError(f"the model must return one tensor with entries, got {found}")
         truncation = _size(y - finer(x))
         with drawing(model), first_draws(model), beside_training(model):
             squares = [_size(model(x) - y) ** 2 for _ in range(draws)]

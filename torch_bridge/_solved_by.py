@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from torch_bridge._blocks import NeuralODE
+from torch_bridge._evaluation import require_module
 from torch_bridge._methods import is_adaptive
 
 __all__ = ["SolvedBy"]
@@ -27,6 +28,8 @@ class SolvedBy(nn.Module):
 
     Raises
     ------
+    TypeError
+        For a model that is no Module.
     ValueError
         Without a `NeuralODE` in the model, for `refine` below 1, or above 1 where a block has no
         `steps`, and for a solver of fixed steps where a block has none.
@@ -51,6 +54,7 @@ class SolvedBy(nn.Module):
 
     def __init__(self, model: nn.Module, solver: Any = None, *, refine: int = 1) -> None:
         super().__init__()
+        require_module(model)
         blocks = _blocks_of(model)
         if not blocks:
             raise ValueError(f"no NeuralODE in this model, a {type(model).__name__}")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, distributed, nn
 
 from torch_bridge._draws import backward_pass, in_backward
-from torch_bridge._evaluation import untouched_randomness
+from torch_bridge._evaluation import require_module, untouched_randomness
 from torch_bridge._fields import inside_torch_func, inside_transform
 
 __all__ = [
@@ -67,6 +67,11 @@ class DrawnSolver(nn.Module):
 
     def __init__(self, generator: torch.Generator | None = None) -> None:
         super().__init__()
+        if not isinstance(generator, torch.Generator | None):
+            raise TypeError(
+                "`generator` must be a torch.Generator or None, got "
+                f"{type(generator).__name__}; for a seed torch.Generator().manual_seed(0)"
+            )
         device = "cpu" if generator is None else generator.device
         self._seed = int(torch.randint(2**62, (), generator=generator, device=device))
         self._counts = {True: 0, False: 0}  # draws in training, and in evaluation
@@ -226,7 +231,8 @@ def untouched_names(model: nn.Module) -> Iterator[None]:
 
 
 def require_drawn(model: nn.Module) -> None:
-    """Raise ValueError unless a solver of the model is drawn."""
+    """Raise ValueError unless a solver of the model is drawn, TypeError unless it is a Module."""
+    require_module(model)
     if not any(isinstance(module, DrawnSolver) for module in model.modules()):
         raise ValueError(
             "no solver of this model is drawn: give a NeuralODE a SmoothedSolver or SwitchedSolver"

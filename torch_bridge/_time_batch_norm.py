@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
+from numbers import Integral
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn.functional import batch_norm
 
 from odecore.errors import RightHandSideWarning
@@ -64,7 +66,8 @@ class TimeBatchNorm(nn.Module):
     with weight min(1, sum of w_l(t_k)): for one evaluation, and for one at each of the times,
     that is the formula above, but more stages do not make the statistics move faster. Stages
     between the times smooth the statistics over an interval, on one side only at the first and the
-    last time. Likewise the variances, which are the unbiased ones, as in torch. Inside torch.func
+    last time. Likewise the variances, which are the unbiased ones, as in torch. Derivatives by t
+    are, at a time of the grid, those to its right, at the last one to its left. Inside torch.func
     nothing is recorded, since functions there have no side effects; a compiler leaves its graph
     here in training.
 
@@ -91,8 +94,8 @@ class TimeBatchNorm(nn.Module):
     ) -> None:
         super().__init__()
         start, end = map(float, span)
-        if intervals < 1:
-            raise ValueError(f"`intervals` must be at least 1, got {intervals}")
+        if not isinstance(intervals, Integral) or intervals < 1:
+            raise ValueError(f"`intervals` must be a whole number from 1, got {intervals!r}")
         if not (math.isfinite(start) and math.isfinite(end) and start < end):
             raise ValueError(f"`span` must be two finite increasing times, got {span}")
         if not 0 < momentum <= 1:
@@ -114,9 +117,11 @@ class TimeBatchNorm(nn.Module):
         if not self.training:
             near = w[:, None] > 0  # NaN at other times is no concern
             mean, var = (
-                self._at(w, torch.where(near, running, 0))
+                self._at(w, torch.where(near | running.isfinite(), running, 0))
                 for running in (self.running_mean, self.running_var)
             )
+            if _has_derivative(w):
+                return _with_derivatives_by_statistics(x, mean, var, scale, shift, self.eps)
             return batch_norm(x, mean, var, scale, shift, False, 0.0, self.eps)
         if not torch.compiler.is_compiling() and inside_torch_func():
             return batch_norm(x, None, None, scale, shift, True, 0.0, self.eps)
@@ -140,12 +145,16 @@ class TimeBatchNorm(nn.Module):
         self.num_batches_tracked += 1
 
     def _interpolation(self, t: Tensor) -> Tensor:
-        """Weights (M + 1,) of linear interpolation: hat functions, which do not read t."""
+        """Weights (M + 1,) of linear interpolation, on devices without reading t.
+
+        At a time of the grid their derivatives are those to its right, at the last to its left.
+        """
         if not isinstance(t, Tensor) or t.ndim:
             found = f"shape {tuple(t.shape)}" if isinstance(t, Tensor) else type(t).__name__
             raise ValueError(f"`t` must be a 0-d tensor, the time of the whole batch; got {found}")
         start, end = self.span
-        rate, like = self.intervals / (end - start), self.running_mean
+        last, like = self.intervals, self.running_mean
+        rate = last / (end - start)
         if t.device.type == "cpu" and not inside_transform():
             time = float(t.detach())
             slack = 4 * torch.finfo(t.dtype).eps * max(abs(start), abs(end))
@@ -154,12 +163,17 @@ class TimeBatchNorm(nn.Module):
                     f"the time {time:.6g} is outside of the span {self.span} of TimeBatchNorm; "
                     "give it the `span` of the solve"
                 )
-            if not t.requires_grad:  # the same on the host, in a tenth of the time
-                s = min(max((time - start) * rate, 0.0), float(self.intervals))
-                hats = [max(0.0, 1 - abs(s - k)) for k in range(self.intervals + 1)]
-                return like.new_tensor(hats)
-        s = ((t - start) * rate).clamp(0, self.intervals).to(like.dtype)
-        return (1 - (s - torch.arange(self.intervals + 1, device=t.device)).abs()).clamp(min=0)
+            if not _has_derivative(t):  # the same on the host, in a tenth of the time
+                s = min(max((time - start) * rate, 0.0), float(last))
+                left = min(int(s), last - 1)
+                between = [left + 1 - s, s - left]
+                return like.new_tensor([0.0] * left + between + [0.0] * (last - 1 - left))
+        s = ((t - start) * rate).clamp(0, last)
+        left = s.floor().clamp(max=last - 1)
+        # Not hats max(0, 1 - |s - k|): where s is whole, their derivatives have no sum of 0.
+        node = torch.arange(last + 1, device=t.device) - left
+        w = torch.where(node == 0, left + 1 - s, 0) + torch.where(node == 1, s - left, 0)
+        return w.to(like.dtype)
 
     @staticmethod
     def _at(w: Tensor, values: Any) -> Any:
@@ -191,3 +205,27 @@ class TimeBatchNorm(nn.Module):
     def extra_repr(self) -> str:
         """Show the arguments."""
         return f"{self.channels}, intervals={self.intervals}, span={self.span}"
+
+
+def _has_derivative(x: Tensor) -> bool:
+    """Whether autograd follows a tensor in either direction, or may in a transformation."""
+    if x.requires_grad:
+        return True
+    if torch.compiler.is_compiling():
+        return False
+    return inside_torch_func() or forward_ad.unpack_dual(x).tangent is not None
+
+
+def _with_derivatives_by_statistics(
+    x: Tensor, mean: Tensor, var: Tensor, scale: Any, shift: Any, eps: float
+) -> Tensor:
+    """Normalize by given statistics, which torch's kernel takes for constants.
+
+    It has derivatives by scale and shift, into which statistics are put here.
+    """
+    wide = torch.promote_types(mean.dtype, torch.float32)
+    factor = torch.rsqrt(var.to(wide) + eps)
+    factor = factor if scale is None else factor * scale
+    offset = -mean * factor if shift is None else shift - mean * factor
+    zero, one = torch.zeros_like(factor), torch.ones_like(factor)
+    return batch_norm(x, zero, one, factor, offset, False, 0.0, 0.0)

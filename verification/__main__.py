@@ -13,6 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from odecore.__main__ import failed, write
+from verification._options import natural, positive
 from verification._page import write_page
 from verification._record import Conditions, Record
 from verification._runner import EXECUTORS, open_executor, run_claims
@@ -36,19 +37,19 @@ def main(arguments: list[str] | None = None) -> int:
         "for each system, solver regime and normalization, and write one HTML page.",
     )
     demo.add_argument("--quick", action="store_true", help="one seed, few epochs, coarse figures")
-    demo.add_argument("--seeds", type=_positive, default=3, help="runs of each row (default: 3)")
-    demo.add_argument("--jobs", type=_positive, default=2, help="processes (default: 2)")
+    demo.add_argument("--seeds", type=positive, default=3, help="runs of each row (default: 3)")
+    demo.add_argument("--jobs", type=positive, default=2, help="processes (default: 2)")
     demo.add_argument("--out", type=Path, default=Path("build/demo"), help="where the page goes")
     options = parser.parse_args(arguments)
-    if options.command == "demo":
-        return run_demo(options.out, seeds=options.seeds, jobs=options.jobs, quick=options.quick)
+    run = {"demo": _demo, "list": _list, "run": _run, "report": _report}[options.command]
     try:
-        return {"list": _list, "run": _run, "report": _report}[options.command](options)
+        return run(options)
     except BrokenPipeError:  # the reader, such as head, has seen enough
         sys.stdout = None
         return 0
     except KeyboardInterrupt:
-        print("interrupted; what is finished is kept: add --resume to go on", file=sys.stderr)
+        kept = "; what is finished is kept: add --resume to go on" if run is _run else ""
+        print(f"interrupted{kept}", file=sys.stderr)
         return 130
     except (ValueError, ImportError) as error:
         return failed(parser.prog, error)
@@ -66,8 +67,8 @@ def _claim_options(commands: argparse._SubParsersAction) -> None:
     size = run.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="leave out claims of many seconds")
     size.add_argument("--full", action="store_true", help="ten times the random draws")
-    run.add_argument("--seed", type=_natural, default=0, help="of all random draws (default: 0)")
-    run.add_argument("--jobs", type=_positive, default=2, help="workers (default: 2)")
+    run.add_argument("--seed", type=natural, default=0, help="of all random draws (default: 0)")
+    run.add_argument("--jobs", type=positive, default=2, help="workers (default: 2)")
     run.add_argument(
         "--executor", choices=EXECUTORS, default="spawn", help="what they are (default: spawn)"
     )
@@ -79,6 +80,10 @@ def _claim_options(commands: argparse._SubParsersAction) -> None:
         command.add_argument(
             "--out", type=Path, default=Path("build/claims"), help="folder of results and page"
         )
+
+
+def _demo(options: argparse.Namespace) -> int:
+    return run_demo(options.out, seeds=options.seeds, jobs=options.jobs, quick=options.quick)
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -153,18 +158,6 @@ def _chosen(text: str) -> list[Claim]:
     if not chosen:
         raise ValueError(f"no claim has {text!r} in its name; see `list`")
     return chosen
-
-
-def _natural(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"must be a whole number, at least 0; got {text!r}")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number, at least 1; got {text!r}")
-    return int(text)
 
 
 if __name__ == "__main__":

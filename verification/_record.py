@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 from verification._kept import sources, write_whole
 from verification.claims import Claim, Outcome, told
 
 __all__ = ["Conditions", "Record"]
 
+Kept = TypeVar("Kept")
 PACKAGES = ("odecore", "numpy", "scipy", "sympy", "torch")
 
 
@@ -33,6 +35,20 @@ class Conditions:
     planted_faults: bool = False
     versions: dict[str, str] = field(default_factory=_versions)
     sources: str = field(default_factory=sources)
+
+
+def _read(path: Path, kind: type[Kept]) -> Kept:
+    """What a file holds.
+
+    Raises
+    ------
+    ValueError
+        Naming the file, if it holds something else.
+    """
+    try:
+        return kind(**json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is not of this version: {error}; run anew") from error
 
 
 @dataclass(frozen=True)
@@ -67,13 +83,12 @@ class Record:
         Raises
         ------
         ValueError
-            If the folder holds no run.
+            If the folder holds no run, or one that this version does not read.
         """
-        try:
-            found = json.loads((self.folder / "conditions.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ValueError(f"{self.folder} holds no run; start one with `run`") from None
-        return Conditions(**found)
+        path = self.folder / "conditions.json"
+        if not path.exists():
+            raise ValueError(f"{self.folder} holds no run; start one with `run`")
+        return _read(path, Conditions)
 
     def keep(self, name: str, outcome: Outcome) -> None:
         """Write one outcome."""
@@ -82,7 +97,7 @@ class Record:
     def outcomes(self) -> dict[str, Outcome]:
         """By the names of their claims."""
         return {
-            path.stem: Outcome(**json.loads(path.read_text(encoding="utf-8")))
+            path.stem: _read(path, Outcome)
             for path in sorted((self.folder / "outcomes").glob("*.json"))
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
@@ -103,16 +104,36 @@ def _outcome(task: Future[Outcome]) -> Outcome:
     return Outcome(False, text, 0.0, crash=text)
 
 
-def _processes(jobs: int) -> ProcessPoolExecutor:
-    # Spawned, not forked: a fork after torch has started threads can hang.
-    return ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_undisturbed)
+@contextmanager
+def _processes(jobs: int) -> Iterator[ProcessPoolExecutor]:
+    """Spawned workers: a fork after torch has started threads can hang.
+
+    Ctrl-C in their first import would break the pool, and one with cancelled tasks does not end.
+    """
+    spawned = get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=spawned, initializer=_undisturbed) as processes:
+        with _deaf():
+            for _ in range(jobs):  # each task starts one
+                processes.submit(_undisturbed)
+        yield processes
 
 
 def _undisturbed() -> None:
     """Leave Ctrl-C to the parent, which waits for what runs."""
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Ignore Ctrl-C, as processes that are started meanwhile do from their start on."""
+    if threading.current_thread() is not threading.main_thread():  # who alone may
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -10,7 +10,6 @@ import argparse
 import sys
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from odecore.families import RK4
 from odecore.solve import solve_ivp
 from odecore.tableaux import coefficients_at
+from verification._options import file_to_write, positive
 from verification._runner import EXECUTORS, open_executor
 from verification.problems import PROBLEMS, Problem
 
@@ -77,19 +77,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--problem", choices=[p.name for p in PROBLEMS if not p.stiff], default="Brusselator"
     )
-    parser.add_argument("--points", type=int, default=60, help="of the grid, in each direction")
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument(
+        "--points", type=positive, default=60, help="of the grid, in each direction"
+    )
+    parser.add_argument("--steps", type=positive, default=100)
     parser.add_argument("--executor", choices=EXECUTORS, default="spawn")
-    parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--out", type=Path, default=Path("build/sweep.npz"))
+    parser.add_argument("--jobs", type=positive, default=1)
+    parser.add_argument("--out", type=file_to_write, default="build/sweep.npz")
     options = parser.parse_args(arguments)
-    if options.points < 2 or options.steps < 1 or options.jobs < 1:
-        parser.error("--points is at least 2 (u = v is excluded), --steps and --jobs at least 1")
+    if options.points < 2:
+        parser.error("--points is at least 2: u = v is excluded")
     grid = np.linspace(0.03, 1.17, options.points)
     with open_executor(options.executor, options.jobs) as executor:
         error = sweep(options.problem, grid, options.steps, executor=executor)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(options.out, u=grid, v=grid, error=error)
+    with options.out.open("wb") as file:  # a file, for a name would get a suffix
+        np.savez(file, u=grid, v=grid, error=error)
     if not np.isfinite(error).any():
         print(f"{options.problem}: no member is stable in {options.steps} steps; take more")
         return 1

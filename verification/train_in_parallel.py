@@ -7,6 +7,7 @@ without accelerators the processes are joined by gloo.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -17,6 +18,7 @@ from torch.nn.functional import cross_entropy
 
 from torch_bridge import DenseField, NeuralODE, SketchedLinear, equiangular_backward
 from verification._digits import digits
+from verification._options import positive
 
 __all__ = ["main", "network", "train"]
 
@@ -73,8 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Train, and let the first process print."""
     parser = argparse.ArgumentParser(prog="verification.train_in_parallel", description=__doc__)
     parser.add_argument("--wrap", choices=("ddp", "fsdp2"), default="ddp")
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--steps", type=positive, default=100)
     options = parser.parse_args(arguments)
+    if "RANK" not in os.environ:
+        parser.error("is one of several processes: start it by `torchrun`, as --help shows")
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     try:

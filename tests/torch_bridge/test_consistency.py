@@ -298,11 +298,32 @@ def test_a_function_of_inputs_and_steps():
     expected = solver_consistency(model_of("euler", 4).double(), [x], solvers=())
     assert found.ratios == pytest.approx(expected.ratios, rel=1e-6)
     assert found.solvers == expected.solvers
-    for bad in ({}, {"steps": 4}, {"order": 1}, {"steps": 0, "order": 1}):
-        with pytest.raises(ValueError, match="with positive `steps` and `order`"):
+    for steps in (0, 2.5, "4"):
+        with pytest.raises(ValueError, match="whole number `steps` from 1 and `order`"):
+            solver_consistency(model, [x], steps=steps, order=1)
+    for bad in ({}, {"steps": 4}, {"order": 1}):
+        with pytest.raises(ValueError, match="whole number `steps` from 1 and `order`"):
             solver_consistency(model, [x], **bad)
     with pytest.raises(ValueError, match="have their own"):
         solver_consistency(model_of(), [x.float()], steps=4)
+
+
+@pytest.mark.parametrize("output", [lambda x: x[:, :0], lambda x: x.sum(), lambda x: (x, x)])
+def test_outputs_without_a_row_of_numbers_for_each_sample_are_refused(output):
+    with pytest.raises(TypeError, match="one real array with a row for each sample"):
+        solver_consistency(lambda x, n: output(x), [torch.ones(4, 2)], steps=2, order=1)
+
+
+def test_a_change_to_infinity_is_infinite():
+    def model(x, n):
+        return x * (1 + 1 / n) if n < 8 else x / 0
+
+    report = solver_consistency(model, [torch.rand(9, 3) + 1], steps=2, order=1)
+    assert report.changes[0] < 1
+    assert report.changes[1:] == (math.inf, math.inf, math.inf)
+    assert "null" in report.to_json()
+    assert SolverConsistencyReport.from_json(report.to_json()) == report
+    plt.close(report.plot())
 
 
 def test_progress_and_picture():
@@ -322,10 +343,14 @@ def test_progress_and_picture():
         ({"task": "regression"}, "needs a positive `tolerance`"),
         ({"tolerance": 0.1}, "needs a positive `tolerance`"),
         ({"halvings": 1}, "whole number from 2"),
+        ({"solvers": "rk4"}, "sequence of solvers"),
+        ({"solvers": 4}, "sequence of solvers"),
+        ({"solvers": [None]}, "each named or given"),
+        ({"progress": "yes"}, "True, False or callable"),
     ],
 )
 def test_bad_arguments(arguments, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         solver_consistency(model_of(), [torch.ones(2, 2)], **arguments)
 
 
@@ -377,6 +402,12 @@ def test_large_intervals_are_scipys_and_take_no_time(count, total):
     assert gap.p_value == pytest.approx(binomtest(40_000, 81_000).pvalue, rel=1e-8)
 
 
+@pytest.mark.parametrize("counts", [(0, 0, 0), (3, 2, 4), (-1, 0, 4)])
+def test_counts_that_are_none_are_refused(counts):
+    with pytest.raises(ValueError, match="lost \\+ gained <= total"):
+        PairedGap(*counts)
+
+
 def test_bad_models_and_data():
     x = torch.ones(2, 2)
     with pytest.raises(ValueError, match="no NeuralODE"):
@@ -385,6 +416,11 @@ def test_bad_models_and_data():
         solver_consistency(NeuralODE(Known()), [x])
     with pytest.raises(ValueError, match="no batch"):
         solver_consistency(model_of(), [])
+    with pytest.raises(TypeError, match="`model` must be a Module"):
+        adapt_steps(lambda x: x, x)
+    for most in (0, 2.5, "16"):
+        with pytest.raises(ValueError, match="`most` must be a whole number from 1"):
+            adapt_steps(model_of(), x, most=most)
     with pytest.raises(TypeError, match="arrays or pairs"):
         solver_consistency(model_of(), ["x"])
     with pytest.raises(ValueError, match="class numbers"):

@@ -93,6 +93,9 @@ def test_no_time_outside_of_ode_blocks(place):
     [
         ({"ode": "batches"}, "a normalization is one of outputs"),
         ({"ode": ("weight", "none")}, r"got \('weight', 'none'\)"),
+        ({"ode": ("batch",)}, r"or a pair of both; got \('batch',\)"),
+        ({"first": None}, "or a pair of both; got None"),
+        ({"dimensions": 2.0}, "`dimensions` must be 0, 1, 2 or 3"),
         ({"activation": "both"}, "`activation` must be 'post' or 'pre', got 'both'"),
         ({"dimensions": 4}, "`dimensions` must be 0, 1, 2 or 3"),
         ({"groups": 3}, "must divide"),
@@ -103,6 +106,12 @@ def test_no_time_outside_of_ode_blocks(place):
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         ODENet4(3, 5, **{"width": 8, **arguments})
+
+
+def test_axes_of_a_layer_are_a_whole_number():
+    for bad in (2.0, 4, "2"):
+        with pytest.raises(ValueError, match=f"0, 1, 2 or 3, got {bad!r}"):
+            normalization("batch", 8, dimensions=bad)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import pytest
@@ -110,12 +111,29 @@ def test_a_chart_reaches_the_classic_method():
         ({"bound": 0.7}, ValueError, "must allow the centre, whose largest coefficient is 0.75"),
         ({"bound": float("nan")}, ValueError, "must allow the centre"),
         ({"distribution": "levy"}, ValueError, "must be one of normal, cauchy, uniform"),
+        ({"bound": "3"}, ValueError, "must allow the centre"),
         ({"radius": None, "bound": 2, "width": float("inf")}, ValueError, "finite"),
+        ({"radius": F(1, 50), "width": 0.21}, ValueError, "at most 10 radius = 1/5; got 0.21"),
+        ({"generator": 3}, TypeError, "must be a torch.Generator or None, got int"),
     ],
 )
 def test_bad_smoothing_is_refused(options, error, message):
     with pytest.raises(error, match=message):
         smoothed(**options)
+
+
+def test_a_width_of_ten_radii_is_allowed_in_floats():
+    assert smoothed(radius=F(1, 50), width=0.2).width == 0.2
+
+
+@pytest.mark.parametrize("make", [TrainableSolver, partial(SmoothedSolver, width=0.1)])
+def test_what_is_no_family_or_centre_is_refused(make):
+    for family in ("RK2", tableau("heun"), None):
+        with pytest.raises(TypeError, match="`family` must be a Family"):
+            make(family, {"u": F(1, 2)}, radius=F(1, 50))
+    for center in ([F(1, 2)], None):
+        with pytest.raises(TypeError, match="`center` must be a mapping"):
+            make(RK2, center, radius=F(1, 50))
 
 
 def test_what_cannot_be_smoothed_is_refused():
@@ -157,8 +175,9 @@ def test_bad_sets_are_refused(make):
     for bad, message in (([0.5], "must hold 2"), ([0.5, 0.6], "sum 1"), ([-1, 2], "sum 1")):
         with pytest.raises(ValueError, match=message):
             make(["euler", "heun2"], **{weights: bad})
-    with pytest.raises(ValueError, match="0 to 1, got 2"):
-        SwitchedSolver(["euler", "heun2"], evaluation=2)
+    for number in (2, -1, 1.0, "euler"):
+        with pytest.raises(ValueError, match=f"0 to 1, got {number!r}"):
+            SwitchedSolver(["euler", "heun2"], evaluation=number)
 
 
 # Which pass sees which draw.
@@ -419,6 +438,9 @@ def test_an_ensemble_of_models_averages_probabilities():
     torch.testing.assert_close(ensemble(x).exp(), wanted)
     only = ModelEnsemble(models, weights=[0, 1])
     torch.testing.assert_close(only(x).exp(), models[1](x).softmax(1))
+    for bad in ([], models[0], [lambda x: x]):
+        with pytest.raises(TypeError, match="sequence of at least one Module"):
+            ModelEnsemble(bad)
 
 
 # A model with another solver.
@@ -449,6 +471,8 @@ def test_bad_uses_of_solved_by_are_refused():
     for more in ({"solver": "rk4"}, {"refine": 2}):
         with pytest.raises(ValueError, match="has no `steps`"):
             SolvedBy(NeuralODE(DenseField(2, 4)), **more)
+    with pytest.raises(TypeError, match="`model` must be a Module, got function"):
+        SolvedBy(lambda x: x, "rk4")
 
 
 # Does it act?
@@ -556,8 +580,16 @@ def test_smoothing_does_nothing_on_linear_problems():
 
 def test_bad_questions_about_the_effect_are_refused():
     block = NeuralODE(DenseField(2, 4), solver=smoothed(), steps=2)
-    with pytest.raises(ValueError, match="at least 1 and `refine` 2"):
-        smoothing_effect(block, torch.ones(3, 2), draws=0)
+    for bad in ({"draws": 0}, {"draws": 2.5}, {"refine": 1}, {"refine": "8"}):
+        with pytest.raises(ValueError, match="whole number from 1, `refine` from 2"):
+            smoothing_effect(block, torch.ones(3, 2), **bad)
+    with pytest.raises(ValueError, match=r"with entries, got shape \(0, 2\)"):
+        smoothing_effect(block, torch.ones(0, 2))
+    pair = NeuralODE(lambda t, y: y, solver=smoothed(), steps=2)
+    with pytest.raises(ValueError, match="one tensor with entries, got tuple"):
+        smoothing_effect(pair, (torch.ones(2), torch.ones(3)))
+    with pytest.raises(TypeError, match="`model` must be a Module"):
+        smoothing_effect(lambda x: x, torch.ones(3, 2))
     with pytest.raises(ValueError, match="no solver of this model is drawn"):
         smoothing_effect(NeuralODE(DenseField(2, 4)), torch.ones(3, 2))
 

@@ -87,6 +87,12 @@ def test_intervals_are_those_of_wilson(k, n, level):
     np.testing.assert_allclose(Accuracy(k, n).interval(level), tuple(wanted), atol=1e-12)
 
 
+@pytest.mark.parametrize(("correct", "total"), [(0, 0), (3, 2), (-1, 2)])
+def test_counts_that_are_none_are_refused(correct, total):
+    with pytest.raises(ValueError, match=f"got {correct} of {total}"):
+        Accuracy(correct, total)
+
+
 def test_bad_intervals_are_refused():
     with pytest.raises(ValueError, match="between 0 and 1"):
         Accuracy(1, 2).interval(95)
@@ -119,6 +125,8 @@ def test_attacks_that_are_none_are_refused(options, message):
         (lambda model, x, y: x * float("nan"), "left its ball"),
         (lambda model, x, y: x[1:], "must return inputs"),
         (lambda model, x, y: None, "must return inputs"),
+        (lambda model, x, y: x + 0j, "must return inputs"),
+        (lambda model, x, y: x.long(), "must return inputs"),
     ],
 )
 def test_attacks_that_break_the_rules_are_refused(run, message):
@@ -131,6 +139,16 @@ def test_attacks_that_break_the_rules_are_refused(run, message):
         robustness(model, x, y, Attack(lambda m, x, y: x + EPS / 2, EPS, norm="2"))
     with pytest.raises(TypeError, match="must be an Attack"):
         robustness(model, x, y, run)
+    with pytest.raises(TypeError, match="`model` must be a Module"):
+        robustness(lambda x: x, x, y, pgd(EPS, 1, EPS))
+    with pytest.raises(TypeError, match="must be tensors, got Tensor and list"):
+        robustness(model, x, y.tolist(), pgd(EPS, 1, EPS))
+    with pytest.raises(TypeError, match=r"floating-point numbers, got torch\.int64"):
+        pgd(EPS, 1, EPS)(model, x.long(), y)
+    with pytest.raises(TypeError, match="mapping from names, got list"):
+        transfer([model], x, y, pgd(EPS, 1, EPS))
+    with pytest.raises(TypeError, match="`model` must be a Module"):
+        transfer({"it": lambda x: x}, x, y, pgd(EPS, 1, EPS))
     with pytest.raises(ValueError, match="same number of samples"):
         robustness(model, x, y[1:], pgd(EPS, 1, EPS))
     with pytest.raises(ValueError, match="at least one model"):
@@ -233,8 +251,9 @@ def test_an_expectation_averages_probabilities_over_draws():
     gradients = [torch.autograd.grad(y[0, 0], x, retain_graph=True)[0] for y in (found, wanted)]
     assert (gradients[0] - gradients[1]).norm() < 0.1 * gradients[1].norm()
     assert torch.equal(block(x), block(x))  # at rest outside
-    with pytest.raises(ValueError, match="at least 1"):
-        Expectation(block, 0)
+    for count in (0, 2.5):
+        with pytest.raises(ValueError, match="whole number from 1"):
+            Expectation(block, count)
     with pytest.raises(ValueError, match="no solver of this model is drawn"):
         Expectation(NeuralODE(field, solver="rk4", steps=1), 2)
 
@@ -342,8 +361,9 @@ def test_inputs_are_checked_before_the_attack_is_blamed():
         robustness(model, 4 * x, y, attack)
     with pytest.raises(ValueError, match="at least one sample"):
         attack(model, x[:0], y[:0])
-    with pytest.raises(ValueError, match="`batch` must be at least 1"):
-        robustness(model, x, y, attack, batch=0)
+    for batch in (0, 2.5, "256"):
+        with pytest.raises(ValueError, match="`batch` must be a whole number from 1"):
+            robustness(model, x, y, attack, batch=batch)
     narrow = attack(model.float(), x.float(), y)  # the attack returns float64
     assert narrow.dtype == torch.float32
 

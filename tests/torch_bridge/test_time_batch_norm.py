@@ -1,17 +1,21 @@
 """Time-aware batch normalization: its formula, one update a solve, and what it converges to."""
 
 import math
+from fractions import Fraction
 
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint
 
 from odecore.errors import RightHandSideWarning
+from odecore.families import RK2
 from torch_bridge import (
     DenseField,
     NeuralODE,
     TimeBatchNorm,
+    TrainableSolver,
     odeint,
     odeint_adjoint,
     odeint_dense,
@@ -108,6 +112,58 @@ def test_evaluation_is_the_hand_formula(dtype, t):
     )
     wanted = (x - mean) / (var + 1e-3).sqrt() * scale + shift
     torch.testing.assert_close(layer(torch.tensor(t, dtype=dtype), x), wanted)
+
+
+def filled(layer):
+    with torch.no_grad():
+        for values in (layer.running_mean, layer.weight, layer.bias):
+            values.normal_()
+        layer.running_var.uniform_(0.5, 2)
+
+
+def derivatives(layer, t, x):
+    """By the time: backward, forward by `forward_ad`, and by both transformations."""
+    backward = torch.autograd.functional.jacobian(lambda s: layer(s, x), t)
+    with forward_ad.dual_level():
+        y = layer(forward_ad.make_dual(t, torch.ones_like(t)), x)
+        forward = forward_ad.unpack_dual(y).tangent
+    transformed = [by(lambda s: layer(s, x))(t) for by in (torch.func.jacrev, torch.func.jacfwd)]
+    return [backward, forward, *transformed]
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(("t", "side"), [(0.3, 0), (0.0, 1), (0.5, 1), (1.0, -1)])
+def test_derivatives_by_the_time_are_differences(training, t, side):
+    """At times of the grid those of one side: there statistics, scales and shifts have kinks."""
+    layer = TimeBatchNorm(3, intervals=2).double().train(training)
+    filled(layer)
+    x, h = torch.randn(6, 3, dtype=torch.float64), 1e-7
+    at = [torch.tensor(t + h * k, dtype=torch.float64) for k in (min(side, 0), max(side, 0))]
+    if side == 0:
+        at = [torch.tensor(t + h * k, dtype=torch.float64) for k in (-1, 1)]
+    with one_solve(), torch.no_grad():
+        low, high = (layer(s, x) for s in at)
+    wanted = (high - low) / float(at[1] - at[0])
+    with one_solve():
+        for found in derivatives(layer, torch.tensor(t, dtype=torch.float64), x):
+            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_trained_solver_gets_its_gradient_through_the_times(training):
+    solver = TrainableSolver(RK2, {"u": Fraction(3, 5)}, Fraction(1, 5))
+    field = DenseField(3, 8, "time batch", intervals=2)
+    block = NeuralODE(field, solver=solver, steps=2).double().train(training)
+    filled(field.norm)
+    y, h = torch.randn(6, 3, dtype=torch.float64), 1e-6
+    block(y).sin().sum().backward()
+    with torch.no_grad():
+        ends = []
+        for k in (-1, 1):
+            solver.offset.fill_(k * h)
+            ends.append(float(block(y).sin().sum()))
+    assert float(solver.offset.grad) == pytest.approx((ends[1] - ends[0]) / (2 * h), rel=1e-6)
 
 
 def test_training_normalizes_by_the_batch_and_is_differentiated_through_it():
@@ -274,7 +330,8 @@ def test_in_autocast_statistics_keep_their_precision():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"intervals": 0}, "`intervals` must be at least 1, got 0"),
+        ({"intervals": 0}, "`intervals` must be a whole number from 1, got 0"),
+        ({"intervals": 1.5}, "`intervals` must be a whole number from 1, got 1.5"),
         ({"span": (1, 0)}, "`span` must be two finite increasing times"),
         ({"momentum": 0}, r"`momentum` must be in \(0, 1\], got 0"),
     ],

@@ -224,6 +224,12 @@ def test_bad_command_lines_are_refused(arguments, capsys):
     assert "usage: python -m verification" in capsys.readouterr().err
 
 
+def test_a_folder_that_can_not_be_made_is_told(tmp_path, capsys):
+    (tmp_path / "file").write_text("not a folder")
+    assert main(["demo", "--quick", "--out", str(tmp_path / "file")]) == 2
+    assert "file: File exists" in capsys.readouterr().err
+
+
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_quick_demo_runs(tmp_path):

@@ -51,6 +51,10 @@ def test_the_quick_form_runs_and_continues(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(normalization_training, "train", None)  # nothing is trained again
     assert normalization_training.main(more) == 0
     assert capsys.readouterr().out == text
+    (tmp_path / "runs.json").write_text("[")
+    with pytest.raises(SystemExit):
+        normalization_training.main(more)
+    assert "holds no runs of this experiment" in capsys.readouterr().err
 
 
 def test_the_rate_is_the_published_one():
@@ -78,13 +82,14 @@ def test_cifar10_runs_on_generated_images_and_continues(tmp_path, capsys):
     assert cifar10.main([*more, *kept, "--epochs", "2"]) == 0
     assert cifar10.main([*more, *kept, "--epochs", "3"]) == 0
     assert capsys.readouterr().out.splitlines() == whole
+    assert cifar10.main([*more, *kept, "--epochs", "3"]) == 0
+    assert "has its 3 epochs already" in capsys.readouterr().out
     with pytest.raises(SystemExit, match="is of another setting"):
         cifar10.main([*more, *kept, "--ode", "none"])
 
 
-@pytest.mark.parametrize("option", ["--limit", "--batch", "--steps"])
-def test_cifar10_refuses_numbers_that_are_none(option, capsys):
-    for bad in ("0", "-3"):
-        with pytest.raises(SystemExit):
-            cifar10.main([option, bad])
-        assert f"{option} must be at least 1, got {bad}" in capsys.readouterr().err
+def test_cifar10_tells_what_is_no_network():
+    with pytest.raises(SystemExit, match="no such network: no method 'eular'"):
+        cifar10.main(["--limit", "4", "--width", "4", "--solver", "eular"])
+    with pytest.raises(SystemExit, match="no such network: `groups` must divide the 3 channels"):
+        cifar10.main(["--limit", "4", "--width", "3"])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import multiprocessing
 import os
 import re
 import signal
@@ -77,6 +78,26 @@ def test_bad_options_are_refused(arguments, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(["run", *arguments])
     assert exit_.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("conditions.json", '{"seed": 0, "weather": "fine"}'), ("outcomes/chart.json", '{"passed":')],
+)
+def test_files_of_another_version_are_named(name, text, tmp_path, out, capsys):
+    Record(tmp_path).begin(Conditions(), resume=False)
+    (tmp_path / name).write_text(text)
+    assert main(["report", *out[2:]]) == 2
+    assert f"{tmp_path / name} is not of this version: " in capsys.readouterr().err
+
+
+def test_ctrl_c_does_not_reach_workers_that_start():
+    """It would break their pool, which does not end where tasks of it are cancelled."""
+    with open_executor("spawn", 2) as executor:
+        tasks = [executor.submit(abs, -k) for k in range(2)]
+        for worker in multiprocessing.active_children():
+            os.kill(worker.pid, signal.SIGINT)
+        assert [task.result() for task in tasks] == [0, 1]
 
 
 def test_a_run_goes_on_under_the_same_conditions_only(out, capsys):

@@ -55,3 +55,6 @@ def test_the_command_writes_and_tells(tmp_path, capsys):
     assert "take more" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main(["--points", "1", *out])
+    bare = tmp_path / "sweep"  # NumPy would give it a suffix
+    assert main(["--points", "2", "--steps", "50", "--out", str(bare)]) == 0
+    assert np.load(bare)["error"].shape == (2, 2)

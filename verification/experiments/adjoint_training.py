@@ -23,6 +23,7 @@ from torch.utils.flop_counter import flop_registry
 
 from torch_bridge import odeint, odeint_adjoint
 from verification._interval import Estimate
+from verification._options import positive
 from verification.experiments._tasks import TASKS, Task
 
 __all__ = ["WAYS", "Run", "main", "same_loss_for_less", "train"]
@@ -174,7 +175,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Train all and print the table; 0 if restored adjoints reach the loss with fewer calls."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one seed, few steps: does it run?")
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of each row (default: 3)")
+    parser.add_argument(
+        "--seeds", type=positive, default=3, help="trainings of each row (default: 3)"
+    )
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")

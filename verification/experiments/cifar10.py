@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 
 from torch_bridge import NORMALIZATIONS, WEIGHT_NORMALIZATIONS, ODENet4, ODENet10
+from verification._options import file_to_write, positive
 
 __all__ = ["generated", "main", "rate", "shifted_and_mirrored"]
 
@@ -110,25 +111,22 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("build/cifar10"))
-    parser.add_argument("--limit", type=int, help="generated images, in place of CIFAR-10")
-    parser.add_argument("--keep", type=Path, help="checkpoint, continued if it is there")
+    parser.add_argument("--limit", type=positive, help="generated images, in place of CIFAR-10")
+    parser.add_argument("--keep", type=file_to_write, help="checkpoint, continued if it is there")
     parser.add_argument("--network", choices=NETWORKS, default="ODENet10")
     choices = sorted({*NORMALIZATIONS, *WEIGHT_NORMALIZATIONS})
     parser.add_argument("--ode", choices=choices, default="group", help="in the ODE blocks")
-    parser.add_argument("--elsewhere", choices=choices, default="batch", help="and outside of them")
+    outside = [choice for choice in choices if choice != "time batch"]  # where there is no time
+    parser.add_argument("--elsewhere", choices=outside, default="batch", help="and outside of them")
     parser.add_argument("--activation", choices=("post", "pre"), default="post")
-    parser.add_argument("--width", type=int, default=64)
+    parser.add_argument("--width", type=positive, default=64)
     parser.add_argument("--solver", default="euler")
-    parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--epochs", type=int, default=350)
-    parser.add_argument("--batch", type=int, default=512)
+    parser.add_argument("--steps", type=positive, default=8)
+    parser.add_argument("--epochs", type=positive, default=350)
+    parser.add_argument("--batch", type=positive, default=512)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    options = parser.parse_args(arguments)
-    for name in ("limit", "width", "steps", "epochs", "batch"):
-        if (value := getattr(options, name)) is not None and value < 1:
-            parser.error(f"--{name} must be at least 1, got {value}")
-    return options
+    return parser.parse_args(arguments)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -137,11 +135,15 @@ def main(arguments: list[str] | None = None) -> int:
     train, test = generated(options.limit) if options.limit else downloaded(options.data)
     torch.manual_seed(options.seed)
     more = {"residual": options.elsewhere} if options.network == "ODENet10" else {}
-    model = NETWORKS[options.network](
-        3, 10, width=options.width, first=options.elsewhere, ode=options.ode,
-        activation=options.activation, solver=options.solver, steps=options.steps,
-        intervals=options.steps, **more,
-    ).to(options.device)  # fmt: skip
+    try:
+        model = NETWORKS[options.network](
+            3, 10, width=options.width, first=options.elsewhere, ode=options.ode,
+            activation=options.activation, solver=options.solver, steps=options.steps,
+            intervals=options.steps, **more,
+        )  # fmt: skip
+    except ValueError as error:  # such as an unknown solver
+        raise SystemExit(f"no such network: {error}") from error
+    model.to(options.device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4)
     start = 0
     setting = {k: str(v) for k, v in vars(options).items() if k not in ("epochs", "keep", "device")}
@@ -152,13 +154,15 @@ def main(arguments: list[str] | None = None) -> int:
         model.load_state_dict(kept["model"])
         optimizer.load_state_dict(kept["optimizer"])
         start = kept["epoch"]
+        if start >= options.epochs:
+            print(f"{options.keep} has its {start} epochs already: give more with --epochs")
     for epoch in range(start, options.epochs):
         loss = epoch_of_training(model, train, optimizer, epoch, options)
         share = accuracy(model, test, options)
         print(f"epoch {epoch + 1:3d}  loss {loss:.4f}  accuracy {share:.4f}", flush=True)
         if options.keep:
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict()}
-            written = options.keep.with_suffix(".new")
+            written = options.keep.with_name(f"{options.keep.name}.new")
             torch.save({**state, "epoch": epoch + 1, "setting": setting}, written)
             os.replace(written, options.keep)  # whole, or not at all
     return 0

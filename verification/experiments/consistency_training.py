@@ -23,6 +23,7 @@ from torch_bridge import (
     solver_consistency,
 )
 from verification._interval import Estimate
+from verification._options import positive
 from verification.experiments._images import DATA, Labelled
 
 __all__ = ["ADAPTED", "STEPS", "Run", "classifier", "line", "main", "train"]
@@ -123,13 +124,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m verification.experiments.consistency_training", description=__doc__
     )
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of each row (default: 3)")
-    parser.add_argument("--updates", type=int, default=UPDATES, help=f"(default: {UPDATES})")
+    parser.add_argument(
+        "--seeds", type=positive, default=3, help="trainings of each row (default: 3)"
+    )
+    parser.add_argument("--updates", type=positive, default=UPDATES, help=f"(default: {UPDATES})")
     parser.add_argument("--only", choices=DATA, help="one data set")
     parser.add_argument("--quick", action="store_true", help="one seed, 20 updates, three rows")
     options = parser.parse_args(arguments)
-    if options.seeds < 1 or options.updates < 1:
-        parser.error("--seeds and --updates must be at least 1")
     seeds, updates, rows = options.seeds, options.updates, (*STEPS, ADAPTED)
     if options.quick:
         seeds, updates, rows = 1, min(updates, 20), (1, 16, ADAPTED)

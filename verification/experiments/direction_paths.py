@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from odecore.directions import gramian, pareto_stationarity
+from verification._options import file_to_write
 from verification.experiments.direction_training import Direction, directions
 
 __all__ = ["PROBLEMS", "Plane", "drawing", "main", "path"]
@@ -140,7 +141,7 @@ def drawing(problems: tuple[Plane, ...], ways: dict[str, Direction], out: Path) 
 def main(arguments: list[str] | None = None) -> None:
     """Draw all problems."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=Path("direction_paths.svg"))
+    parser.add_argument("--out", type=file_to_write, default="direction_paths.svg")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     ways = {name: way for name, way in directions().items() if name in STYLES}

@@ -24,6 +24,7 @@ from odecore.directions import (
     min_norm_weights,
 )
 from verification._interval import Estimate
+from verification._options import positive
 from verification.experiments._objective_tasks import CLASSES, Imbalanced, Model, Pairs, Side
 
 __all__ = ["Run", "chosen_rate", "directions", "main", "train", "weighted"]
@@ -206,8 +207,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Print all tables; 1 if a scaled loss costs equiangular descent more than ALLOWED."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one seed, few steps: does it run?")
-    parser.add_argument("--seeds", type=int, default=5, help="trainings of each row (default: 5)")
-    parser.add_argument("--steps", type=int, help="of each training (default: 500, 400)")
+    parser.add_argument(
+        "--seeds", type=positive, default=5, help="trainings of each row (default: 5)"
+    )
+    parser.add_argument("--steps", type=positive, help="of each training (default: 500, 400)")
     parser.add_argument("--only", choices=("pairs", "imbalanced"), help="of the two experiments")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)

@@ -21,6 +21,8 @@ from torch.nn.functional import cross_entropy
 
 from torch_bridge import ODENet4, ODENet10
 from verification._interval import Estimate
+from verification._kept import write_whole
+from verification._options import file_to_write, positive
 from verification.experiments._images import DATA, Labelled
 
 __all__ = ["CHOICES", "TESTS", "Setting", "accuracies", "main", "train"]
@@ -139,21 +141,38 @@ def line(choice: str, euler: int, runs: Sequence[dict[str, float]]) -> str:
     return f"| {choice} | {euler} | {' | '.join([Estimate.of(first).percent(), *others])} |"
 
 
+def _kept(path: Path | None, parser: argparse.ArgumentParser) -> dict[str, Any]:
+    """The runs that are in a file, none where there is no file."""
+    if path is None or not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        parser.error(f"--keep: {path} holds no runs of this experiment; choose another file")
+    return found
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Train all and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one seed, few steps: does it run?")
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of each row (default: 3)")
+    parser.add_argument(
+        "--seeds", type=positive, default=3, help="trainings of each row (default: 3)"
+    )
     parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
     parser.add_argument("--choices", nargs="+", choices=CHOICES, default=list(CHOICES))
-    parser.add_argument("--euler", nargs="+", type=int, default=list(EULER))
+    parser.add_argument("--euler", nargs="+", type=positive, default=list(EULER))
     parser.add_argument("--network", choices=NETWORKS, default="ODENet4")
-    parser.add_argument("--updates", type=int, default=200, help="of the weights (default: 200)")
-    parser.add_argument("--width", type=int, default=8, help="channels (default: 8)")
-    parser.add_argument("--keep", type=Path, help="file of the runs that are done")
+    parser.add_argument(
+        "--updates", type=positive, default=200, help="of the weights (default: 200)"
+    )
+    parser.add_argument("--width", type=positive, default=8, help="channels (default: 8)")
+    parser.add_argument("--keep", type=file_to_write, help="file of the runs that are done")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    kept = json.loads(options.keep.read_text()) if options.keep and options.keep.exists() else {}
+    kept = _kept(options.keep, parser)
     updates, seeds = (2, 1) if options.quick else (options.updates, options.seeds)
     euler = [2] if options.quick else options.euler
     for name in options.data:
@@ -171,7 +190,7 @@ def main(arguments: list[str] | None = None) -> int:
                     )
                     runs.append(run(setting, data, kept))
                     if options.keep:
-                        options.keep.write_text(json.dumps(kept))
+                        write_whole(options.keep, kept)
                 print(line(choice, steps, runs), flush=True)
     return 0
 

@@ -35,6 +35,7 @@ from torch_bridge import (
 )
 from verification._digits import Data, digits
 from verification._interval import Estimate
+from verification._options import positive
 from verification.attacks import pgd
 from verification.experiments._images import signals
 
@@ -200,7 +201,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Train all and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one seed, few steps: does it run?")
-    parser.add_argument("--seeds", type=int, default=5, help="trainings of each row (default: 5)")
+    parser.add_argument(
+        "--seeds", type=positive, default=5, help="trainings of each row (default: 5)"
+    )
     parser.add_argument("--data", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
     parser.add_argument("--only", nargs="+", choices=REGIMES[1:], help="besides standalone")
     options = parser.parse_args(arguments)

@@ -25,6 +25,7 @@ from odecore.sketching import minibatch_variance, variance
 from torch_bridge import SketchPlan, apply, counted_rows, plan, saved_bytes
 from torch_bridge._draws import SKETCHES
 from verification._interval import Estimate
+from verification._options import positive
 from verification.text import Classifier, Reviews, minilm, movie_reviews, pad, token_ids
 
 __all__ = ["WAYS", "Way", "main", "noise_table", "train"]
@@ -282,9 +283,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Print both tables; 1 if the noise of a layer is further off its formula than LIMIT."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one seed, few texts: does it run?")
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of each row (default: 3)")
+    parser.add_argument(
+        "--seeds", type=positive, default=3, help="trainings of each row (default: 3)"
+    )
     parser.add_argument("--only", nargs="+", choices=WAYS, metavar="WAY", help="rows, beside exact")
-    parser.add_argument("--texts", type=int, default=TRAIN, help="to train (default: %(default)s)")
+    parser.add_argument(
+        "--texts", type=positive, default=TRAIN, help="to train (default: %(default)s)"
+    )
     options = parser.parse_args(arguments)
     torch.set_num_threads(2)
     sides = {"train": 128, "test": 64} if options.quick else {"train": options.texts, "test": 1000}
