@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from odecore._array import as_float64, constant_like, is_readable, limits, namespace, on_host
+from odecore._array import as_float64, constant_like, is_readable, limits, namespace
 from odecore.adjoint._at_once import SMOOTH, nested_weights
 from odecore.adjoint._linearization import Linearize, Pull
 from odecore.adjoint._panels import Panel
@@ -224,10 +224,10 @@ def _relative(gap: Any, size: Any, xp: Any) -> Any:
 def norm_of(arrays: Sequence[Any], xp: Any) -> Any:
     """Of all entries of all arrays; their squares may overflow."""
     if all(map(is_readable, arrays)):
-        values = [on_host(x) for x in arrays if prod(x.shape)]
-        largest = max((float(np.max(np.abs(x))) for x in values), default=0.0)
+        filled = [x for x in arrays if prod(x.shape)]
+        largest = max((float(xp.max(xp.abs(x))) for x in filled), default=0.0)
         if not (isfinite(largest) and largest):
             return largest
-        return largest * hypot(*(float(np.linalg.norm(x / largest)) for x in values))
+        return largest * hypot(*(float(xp.linalg.vector_norm(x / largest)) for x in filled))
     squares = [xp.sum(xp.abs(x) ** 2) for x in arrays]
     return sum(squares[1:], squares[0]) ** 0.5 if squares else 0.0
