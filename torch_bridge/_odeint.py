@@ -244,8 +244,9 @@ def prepare(
                 "`compile` needs an explicit Runge-Kutta method; choose another method, or leave "
                 "`compile` out"
             )
-        norm = layout.tensor_norm(user_norm)
-        solver.options["kernels"] = compiled_kernels(func, solver.method, norm)
+        if vector.numel():  # an empty batch is solved as it is
+            norm = layout.tensor_norm(user_norm)
+            solver.options["kernels"] = compiled_kernels(func, solver.method, norm)
     if solver.adaptive and solver.method is not None:
         norm = layout.norm(user_norm)
         solver.options.update({} if norm is None else {"norm": norm})

@@ -198,6 +198,19 @@ def test_an_adjoint_as_a_whole(method):
     assert graphs() == before
 
 
+@pytest.mark.parametrize("options", [{}, {"method": "rk4", "options": {"steps": 3}}])
+def test_an_empty_batch_is_solved_as_it_is(options):
+    f, y0, none = Net(), torch.zeros(0, 3, dtype=torch.float64, requires_grad=True), graphs()
+    for solve in (odeint, odeint_adjoint):
+        y = solve(f, y0, times(0, 1), compile=True, **options)
+        assert y.shape == (2, 0, 3)
+        y.sum().backward()
+    with torch.no_grad():
+        odeint(f, y0, times(0, 1), compile=True, **options)
+    assert all(not p.grad.any() for p in f.parameters())
+    assert graphs() == none
+
+
 @pytest.mark.long
 def test_a_compiled_adjoint_loses_no_gradient():
     w = torch.ones(3, dtype=torch.float64, requires_grad=True)
