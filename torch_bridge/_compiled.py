@@ -27,6 +27,7 @@ from odecore.solve import (
     given_steps,
 )
 from odecore.tableaux import Coefficients
+from torch_bridge._held import held_by
 from torch_bridge._inductor import inductor
 
 __all__ = ["attempted", "compiled_kernels", "history_of"]
@@ -57,6 +58,7 @@ def compiled_kernels(
     norm = norm or _root_mean_square
     history = history_of(func)
     history.numbers = None if history.compiled else _numbers(func)
+    history.hooks = _hooks(func)
 
     def leap(
         fun: Any, law: StepControl, tolerances: Any, y: Tensor, slope: Any, numbers: list[float],
@@ -65,7 +67,8 @@ def compiled_kernels(
         if _differentiated(y, slope):
             return None  # torch's loop operator has no gradient
         given = _on_host(numbers), _tensors(tolerances, y)
-        known = torch.empty_like(y) if slope is None else slope
+        y = y.contiguous()  # as all states of the loop
+        known = torch.empty_like(y) if slope is None else slope.contiguous()
         recorded: Any = None, None
         if outputs is not None:
             times = torch.tensor(outputs, dtype=torch.float64, device=y.device)
@@ -82,8 +85,8 @@ def compiled_kernels(
         filled = _on_host([*times, *[times[-1]] * (MOST + 1 - len(times))])
         count = torch.tensor([len(times) - 1])
         reuses = method.last_stage_is_first
-        known = slope if reuses else None
-        found = attempted(func, _run, fun, method, filled, count, y, known)
+        known = slope.contiguous() if reuses and slope is not None else None
+        found = attempted(func, _run, fun, method, filled, count, y.contiguous(), known)
         evaluations = (len(times) - 1) * (len(method.b) - reuses) + (reuses and known is None)
         return found and (*found, evaluations)
 
@@ -157,7 +160,10 @@ def _root_mean_square(error: Tensor) -> Tensor:
 
 
 @cache
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def _compiled(function: Callable[..., Any], hooks: tuple[int, ...]) -> Callable[..., Any]:
+    """Compiled with these hooks of modules: torch, which does not see that others came later, tells
+    programs of different backends apart, as each call of `inductor` gives another.
+    """
     return torch.compile(
         function,
         fullgraph=True,
@@ -172,7 +178,8 @@ class History:
     """What is known of a user's function: how often what of it was compiled, and what can not be.
 
     `passes` is what its collocated adjoint needs at least; infinite where it is given up. `numbers`
-    are its attributes before the first solve, with which nothing is compiled where they change.
+    are its attributes before the first solve, with which nothing is compiled where they change, and
+    `hooks` those of its modules in this solve.
     """
 
     compiled: Counter[Any] = field(default_factory=Counter)
@@ -180,6 +187,7 @@ class History:
     passes: float = 0
     numbers: dict[str, float] | None = None
     counts: bool = False
+    hooks: tuple[int, ...] = ()
 
 
 _histories: WeakKeyDictionary[Any, History] = WeakKeyDictionary()
@@ -210,7 +218,7 @@ def attempted(func: Any, function: Callable[..., Any], *arguments: Any) -> Any:
             filterwarnings("ignore", category=FutureWarning, module="torch")
             filterwarnings("ignore", "The .grad attribute")  # which a compiler reads
             filterwarnings("ignore", ".*torch.jit.script", DeprecationWarning)  # torch of itself
-            found = _compiled(function)(*arguments)
+            found = _compiled(function, history.hooks)(*arguments)
     except (TorchDynamoException, FailOnRecompileLimitHit) as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         _refuse(history, function, f"{type(error).__name__}: {' '.join(lines[:2])}")
@@ -238,6 +246,20 @@ def _numbers(func: Any) -> dict[str, float]:
         for key, value in getattr(part, "__dict__", {}).items()
         if type(value) in (int, float)
     }
+
+
+def _hooks(func: Any) -> tuple[int, ...]:
+    """Numbers of the hooks of modules that a function may call; torch gives each its own."""
+    owner = getattr(func, "__self__", func)
+    modules = owner.modules() if isinstance(owner, torch.nn.Module) else held_by(func, ()).modules
+    return tuple(
+        number
+        for x in modules
+        for hooks in (
+            x._forward_pre_hooks, x._forward_hooks, x._backward_pre_hooks, x._backward_hooks,
+        )
+        for number in hooks
+    )  # fmt: skip
 
 
 def _counts(history: History, function: Any, func: Any) -> bool:

@@ -11,6 +11,7 @@ from torch._dynamo.utils import counters
 
 from odecore.errors import CompileWarning, MaxStepsError, SolveError
 from torch_bridge import DenseField, NeuralODE, SwitchedSolver, odeint, odeint_adjoint
+from torch_bridge._compiled import _compiled
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -27,6 +28,17 @@ class Net(nn.Module):
 
 def graphs():
     return counters["stats"]["unique_graphs"]
+
+
+@pytest.fixture(name="untranslated")
+def fixture_untranslated(monkeypatch):
+    """Programs are traced and run as they are, which takes a second and not twenty."""
+    monkeypatch.setattr(
+        "torch_bridge._compiled.inductor", lambda options: lambda graph, inputs: graph.forward
+    )
+    _compiled.cache_clear()
+    yield
+    _compiled.cache_clear()
 
 
 def times(*values):
@@ -157,6 +169,45 @@ def test_a_function_that_counts_its_calls_is_not_compiled(options):
     assert graphs() == before
     if not options:
         assert f.nfe == 2 * calls  # all of them are counted
+
+
+@pytest.mark.parametrize("kind", ["module", "function"])
+@pytest.mark.usefixtures("untranslated")
+def test_hooks_that_come_and_go_are_called(kind):
+    net = Net()
+    f = net if kind == "module" else partial(net)
+    y0, t = torch.randn(2, 3, dtype=torch.float64), times(0, 1)
+
+    def both():
+        with torch.no_grad():
+            found, wanted = (odeint(f, y0, t, compile=c, rtol=1e-6) for c in (True, False))
+        torch.testing.assert_close(found, wanted)
+        return found
+
+    plain = both()
+    for register in (
+        lambda: net.register_forward_hook(lambda module, inputs, output: 2 * output),
+        lambda: net.net[0].register_forward_pre_hook(lambda module, inputs: (2 * inputs[0],)),
+    ):
+        hook = register()
+        assert not torch.allclose(both(), plain)
+        hook.remove()
+        before = graphs()
+        assert torch.equal(both(), plain)
+        assert graphs() == before
+
+
+@pytest.mark.parametrize("options", [{}, {"method": "rk4", "options": {"steps": 40}}])
+@pytest.mark.usefixtures("untranslated")
+def test_states_of_any_layout_are_solved_in_the_loop(options):
+    f, none = Net(), graphs()
+    with torch.no_grad():
+        for y0 in (torch.randn(3, 4).double().T, torch.randn(3).double().expand(4, 3)):
+            found, wanted = (
+                odeint(f, y0, times(0, 1), compile=c, **options) for c in (True, False)
+            )
+            torch.testing.assert_close(found, wanted)
+    assert graphs() == none + 1
 
 
 @pytest.mark.long
