@@ -47,7 +47,7 @@ def backward_solver(
     )
     own = without_norm(options if adjoint_options is None else adjoint_options)
     # Differences for Newton's method are exact for the adjoint's equation, which is linear.
-    return solver_of(adjoint_method, own, rtol, atol, Newton())
+    return solver_of(adjoint_method, own, rtol, atol, Newton)
 
 
 def without_norm(options: Mapping[str, Any] | None) -> dict[str, Any]:

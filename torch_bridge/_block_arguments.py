@@ -112,7 +112,7 @@ def _checked_solver(solver: Any, steps: Any, rtol: Any, atol: Any) -> Solver | N
     if isinstance(solver, nn.Module):
         return None
     rtol, atol = tolerances(rtol, atol)
-    found = solver_of(solver, None if steps is None else {"steps": steps}, rtol, atol, Newton())
+    found = solver_of(solver, None if steps is None else {"steps": steps}, rtol, atol, Newton)
     if found.adaptive:
         if isinstance(rtol, float | int) and rtol >= 1:
             raise ValueError(f"`rtol` must be a number with 0 <= rtol < 1, got {rtol!r}")

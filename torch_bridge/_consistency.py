@@ -273,7 +273,7 @@ def order_of(model: nn.Module, given: float | None = None) -> float:
             with evaluating(block), torch.no_grad():
                 methods = solver(torch.zeros(()))
         else:
-            methods = solver_of(solver, {"steps": 1}, 1e-6, 1e-6, Newton()).method
+            methods = solver_of(solver, {"steps": 1}, 1e-6, 1e-6, Newton).method
         for method in methods if type(methods) is tuple else (methods,):  # of an ensemble
             if getattr(method, "order", None) is None:
                 raise ValueError(f"the order of {_name(solver)} is not known; give `order`")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -230,7 +231,7 @@ def prepare(
         options,
         layout.tolerance(rtol, "rtol", vector),
         layout.tolerance(atol, "atol", vector),
-        newton_of(field, vector),
+        partial(newton_of, field, vector),
     )
     if torch.compiler.is_exporting() and (solver.adaptive or is_implicit(solver.method)):
         raise ValueError(

@@ -40,7 +40,7 @@ class SolverSet(nn.Module):
                 self.add_module(str(k), solver)
                 self.fixed.append(None)
             else:
-                self.fixed.append(solver_of(solver, {"steps": 1}, 1e-6, 1e-6, Newton()).method)
+                self.fixed.append(solver_of(solver, {"steps": 1}, 1e-6, 1e-6, Newton).method)
 
     def __len__(self) -> int:
         return len(self.fixed)

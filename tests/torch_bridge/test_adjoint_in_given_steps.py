@@ -261,7 +261,7 @@ def test_others_are_not(given):
 
 def test_ends_of_single_precision_steps_are_output_times():
     t = torch.linspace(0, 1, 11)
-    solver = solver_of("rk4", {"step_size": 0.05}, 1e-7, 1e-9, Newton())
+    solver = solver_of("rk4", {"step_size": 0.05}, 1e-7, 1e-9, Newton)
     ends = solver.grid(None, None, t, t.tolist())
     assert len(ends) == 21
     assert set(t.tolist()) <= set(ends)
