@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from inspect import getclosurevars
+from types import FunctionType
 from typing import Any
 from warnings import catch_warnings, filterwarnings, warn
 from weakref import WeakKeyDictionary
@@ -123,6 +125,7 @@ def _leap(
     outputs: Tensor | None,
     weights: Tensor | None,
 ) -> Leap:
+    fun = _in_a_loop(fun)
     return adaptive_leap(
         _while_loop, fun, method, law, norm, y, slope, numbers, tol, xp, outputs, weights
     )
@@ -131,7 +134,12 @@ def _leap(
 def _run(
     fun: Any, method: Coefficients, times: Tensor, count: Tensor, y: Tensor, slope: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
-    return given_run(_while_loop, fun, method, times, count, y, slope, xp)
+    return given_run(_while_loop, _in_a_loop(fun), method, times, count, y, slope, xp)
+
+
+def _in_a_loop(fun: Any) -> Callable[[Any, Any], Any]:
+    """The function with values that torch's loop may carry: contiguous, and no argument itself."""
+    return lambda t, y: fun(t, y).clone(memory_format=torch.contiguous_format)
 
 
 def _step(
@@ -178,14 +186,14 @@ class History:
     """What is known of a user's function: how often what of it was compiled, and what can not be.
 
     `passes` is what its collocated adjoint needs at least; infinite where it is given up. `numbers`
-    are its attributes before the first solve, with which nothing is compiled where they change, and
+    are those it had before the first solve, with which nothing is compiled where they change, and
     `hooks` those of its modules in this solve.
     """
 
     compiled: Counter[Any] = field(default_factory=Counter)
     refused: set[Any] = field(default_factory=set)
     passes: float = 0
-    numbers: dict[str, float] | None = None
+    numbers: dict[str, Any] | None = None
     counts: bool = False
     hooks: tuple[int, ...] = ()
 
@@ -236,16 +244,28 @@ def attempted(func: Any, function: Callable[..., Any], *arguments: Any) -> Any:
     return found
 
 
-def _numbers(func: Any) -> dict[str, float]:
-    """Attributes of a function, or of a module and those in it, that are Python's numbers."""
+def _numbers(func: Any) -> dict[str, Any]:
+    """What a function may count with, or keep a record in: numbers, and lists by their length and
+    first entry, that are attributes of it and of modules in it, or that its code names.
+    """
     owner = getattr(func, "__self__", func)
     parts = owner.named_modules() if isinstance(owner, torch.nn.Module) else [("", owner)]
+    named = [(name, getattr(part, "__dict__", {})) for name, part in parts]
+    if isinstance(func, FunctionType):
+        outside = getclosurevars(func)
+        named += [("", outside.nonlocals), ("", outside.globals)]
     return {
-        f"{name}.{key}".lstrip("."): value
-        for name, part in parts
-        for key, value in getattr(part, "__dict__", {}).items()
-        if type(value) in (int, float)
+        f"{name}.{key}".lstrip("."): _count(value)
+        for name, values in named
+        for key, value in values.items()
+        if type(value) in (int, float, list)
     }
+
+
+def _count(value: Any) -> Any:
+    if type(value) is not list:
+        return value
+    return len(value), value[0] if value and type(value[0]) in (int, float) else None
 
 
 def _hooks(func: Any) -> tuple[int, ...]:
@@ -263,8 +283,8 @@ def _hooks(func: Any) -> tuple[int, ...]:
 
 
 def _counts(history: History, function: Any, func: Any) -> bool:
-    """Whether the function changed a number of its own in this solve, each of whose values would be
-    compiled anew.
+    """Whether the function changed a number or a list of its own in this solve, for each state of
+    which it would be compiled anew.
     """
     if history.numbers is None:
         return False
@@ -272,7 +292,7 @@ def _counts(history: History, function: Any, func: Any) -> bool:
     changed = [name for name, value in history.numbers.items() if now.get(name) != value]
     if changed:
         history.counts = True
-        reason = f"it changes its own attribute `{changed[0]}`, for each value of which a compiler "
+        reason = f"it changes `{changed[0]}`, which is its own, for each value of which a compiler "
         reason += "starts anew: take evaluations from `torch_bridge.solve(...).statistics`"
         _refuse(history, function, reason)
     return history.counts
