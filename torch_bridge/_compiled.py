@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from inspect import getclosurevars
+from itertools import chain
 from types import FunctionType
 from typing import Any
 from warnings import catch_warnings, filterwarnings, warn
@@ -15,6 +16,7 @@ from weakref import WeakKeyDictionary
 import torch
 from array_api_compat import torch as xp
 from torch import Tensor
+from torch.nn.modules import module
 
 from odecore.errors import CompileWarning
 from odecore.solve import (
@@ -39,6 +41,12 @@ MOST = 64  # given steps in one loop
 CHUNK = 8  # steps; twice as many take twice as long to compile
 RECOMPILE_LIMIT = 256  # right-hand sides, methods, dtypes, shapes in one process
 FUNCTION_LIMIT = 12  # of these for one right-hand side
+HOOKS_OF_ALL = (
+    module._global_forward_pre_hooks,
+    module._global_forward_hooks,
+    module._global_backward_pre_hooks,
+    module._global_backward_hooks,
+)
 
 
 def compiled_kernels(
@@ -269,17 +277,14 @@ def _count(value: Any) -> Any:
 
 
 def _hooks(func: Any) -> tuple[int, ...]:
-    """Numbers of the hooks of modules that a function may call; torch gives each its own."""
+    """Numbers, given by torch, of the hooks of modules that a function may call."""
     owner = getattr(func, "__self__", func)
     modules = owner.modules() if isinstance(owner, torch.nn.Module) else held_by(func, ()).modules
-    return tuple(
-        number
+    own = (
+        (x._forward_pre_hooks, x._forward_hooks, x._backward_pre_hooks, x._backward_hooks)
         for x in modules
-        for hooks in (
-            x._forward_pre_hooks, x._forward_hooks, x._backward_pre_hooks, x._backward_hooks,
-        )
-        for number in hooks
-    )  # fmt: skip
+    )
+    return tuple(number for hooks in chain(HOOKS_OF_ALL, *own) for number in hooks)
 
 
 def _counts(history: History, function: Any, func: Any) -> bool:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch._dynamo.utils import counters
+from torch.nn.modules.module import register_module_forward_hook
 
 from odecore.errors import CompileWarning, MaxStepsError, SolveError
 from torch_bridge import DenseField, NeuralODE, SwitchedSolver, odeint, odeint_adjoint
@@ -188,6 +189,9 @@ def test_hooks_that_come_and_go_are_called(kind):
     for register in (
         lambda: net.register_forward_hook(lambda module, inputs, output: 2 * output),
         lambda: net.net[0].register_forward_pre_hook(lambda module, inputs: (2 * inputs[0],)),
+        lambda: register_module_forward_hook(
+            lambda module, inputs, output: -output if isinstance(module, nn.Linear) else None
+        ),
     ):
         hook = register()
         assert not torch.allclose(both(), plain)
