@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from inspect import getclosurevars
 from itertools import chain
 from types import FunctionType
 from typing import Any
@@ -31,7 +30,7 @@ from odecore.solve import (
     given_steps,
 )
 from odecore.tableaux import Coefficients
-from torch_bridge._held import held_by
+from torch_bridge._held import held_by, named_by
 from torch_bridge._inductor import inductor
 
 __all__ = ["attempted", "compiled_kernels", "history_of"]
@@ -260,8 +259,7 @@ def _numbers(func: Any) -> dict[str, Any]:
     parts = owner.named_modules() if isinstance(owner, torch.nn.Module) else [("", owner)]
     named = [(name, getattr(part, "__dict__", {})) for name, part in parts]
     if isinstance(func, FunctionType):
-        outside = getclosurevars(func)
-        named += [("", outside.nonlocals), ("", outside.globals)]
+        named.append(("", dict(named_by(func))))
     return {
         f"{name}.{key}".lstrip("."): _count(value)
         for name, values in named

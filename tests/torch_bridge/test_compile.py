@@ -172,6 +172,42 @@ def test_a_function_that_counts_its_calls_is_not_compiled(options):
         assert f.nfe == 2 * calls  # all of them are counted
 
 
+@pytest.mark.parametrize("kind", ["a cell", "a list", "a record"])
+def test_a_function_that_counts_outside_of_itself_is_not_compiled(kind):
+    calls, listed, recorded = 0, [0], []
+
+    def counts(t, y):
+        nonlocal calls
+        if kind == "a cell":
+            calls += 1
+        elif kind == "a list":
+            listed[0] += 1
+        else:
+            recorded.append(t)
+        return -y if kind else later
+
+    none, y0 = graphs(), torch.ones(2, 3, dtype=torch.float64, requires_grad=True)
+    with pytest.warns(CompileWarning, match=r"calls|listed|recorded") as caught:
+        odeint(counts, y0, times(0, 3), compile=True)
+    later = None  # bound after the solve
+    assert len(caught) == 1
+    assert graphs() == none
+
+
+@pytest.mark.usefixtures("untranslated")
+def test_values_of_any_layout_and_states_themselves_go_through_the_loop():
+    layer = nn.Conv2d(2, 2, 3, padding=1).to(memory_format=torch.channels_last)
+    constant = torch.ones(1, 2, 4, 4)
+    y0 = torch.randn(1, 2, 4, 4).to(memory_format=torch.channels_last)
+    for f in (lambda t, y: torch.tanh(layer(y)), lambda t, y: y, lambda t, y: constant):
+        for options in ({"rtol": 1e-4}, {"method": "rk4", "options": {"steps": 40}}):
+            none, solve = graphs(), partial(odeint, f, y0, times(0, 1), **options)
+            with torch.no_grad():
+                found, wanted = solve(compile=True), solve()
+            torch.testing.assert_close(found, wanted)
+            assert graphs() == none + 1
+
+
 @pytest.mark.parametrize("kind", ["module", "function"])
 @pytest.mark.usefixtures("untranslated")
 def test_hooks_that_come_and_go_are_called(kind):
