@@ -204,7 +204,8 @@ def odeint_adjoint(
             return Discrete(setting, memory)
         if not collocates or memory is not None:  # beyond the budget it makes steps
             require_inside(setting.backward)
-        return Restored(setting, nodes, memory, collocates, compile)
+        compiles = compile and problem.y0.numel() > 0
+        return Restored(setting, nodes, memory, collocates, compiles)
 
     certifier = Certifier.of(certificate)
     if inside_torch_func():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from odecore.tableaux import Coefficients
 from torch_bridge._callbacks import warn_uncalled
@@ -16,6 +17,7 @@ __all__ = [
     "TRAINED",
     "abscissae_outside",
     "refuse_unused",
+    "refuse_wrappers",
     "require_inside",
     "require_methods",
     "warn_of_callbacks",
@@ -78,6 +80,31 @@ def require_inside(backward: Solver) -> None:
             "trajectory is not known; give an `adjoint_method` with abscissae in [0, 1], or "
             "adjoint='discrete'"
         )
+
+
+def refuse_wrappers(modules: Iterable[nn.Module], parameters: Iterable[Tensor]) -> None:
+    """Raise ValueError for wrappers inside of `func` that a backward pass which calls it breaks.
+
+    What fully_shard wraps has whole parameters during its calls only, and a static graph is one
+    that the first backward pass has seen, which was inside of another here.
+    """
+    modules = list(modules)
+    kinds = {type(p) for p in parameters} - {Tensor, nn.Parameter}
+    shards = any(hasattr(kind, "to_local") for kind in kinds)
+    if shards and any(hasattr(type(module), "unshard") for module in modules):
+        raise ValueError(
+            "an adjoint needs the parameters of `func` whole from the solve to the end of the "
+            "backward pass, and `func`, or a Module in it, is sharded by itself: call fully_shard "
+            "on the NeuralODE, or on a Module around the solve, or take gradients through the "
+            'steps by `odeint`, in a NeuralODE adjoint="direct"'
+        )
+    for module in modules:
+        if isinstance(module, nn.parallel.DistributedDataParallel) and module.static_graph:
+            raise ValueError(
+                "DistributedDataParallel(static_graph=True) inside of `func` would not average "
+                "gradients of an adjoint, whose backward pass calls `func` again: wrap the whole "
+                "model, or leave static_graph out"
+            )
 
 
 def warn_of_callbacks(func: Any, adjoint: str, forward: Solver, collocates: bool) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torch_bridge._adjoint_refusals import refuse_wrappers
 from torch_bridge._changed import Version, refuse_changes, versions_of
 from torch_bridge._draws import unrecorded
 from torch_bridge._fields import Autocast
@@ -54,6 +55,7 @@ class Setting:
         after = generator_states(device)
         self.drawn[:] = after if after != before else []
         held = held_by(self.problem.func, self.parameters)
+        refuse_wrappers(held.modules, self.parameters)
         self.versions[:], self.modes[:] = versions_of(held.tensors), modes_of(held.modules)
 
     @contextmanager

@@ -203,7 +203,7 @@ class NeuralODE(nn.Module):
             "compile": compiles,
         }
         times = constant_times(self.t) if t is None else t
-        if self.adjoint == "direct":
+        if self.adjoint == "direct" or torch.compiler.is_exporting():  # a program has no adjoint
             y = odeint(self.func, y0, times, **arguments)
         else:
             y = odeint_adjoint(

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import cache
-from types import MethodType
 from typing import Any
 from warnings import catch_warnings, filterwarnings, warn
-from weakref import WeakKeyDictionary
 
 import torch
 from array_api_compat import torch as xp
@@ -29,9 +25,10 @@ from odecore.solve import (
     given_steps,
 )
 from odecore.tableaux import Coefficients
+from torch_bridge._compile_history import History, history_of
 from torch_bridge._inductor import inductor
 
-__all__ = ["attempted", "compiled_kernels", "history_of"]
+__all__ = ["attempted", "compiled_kernels"]
 
 OUTPUTS = 32  # recorded in one loop
 MOST = 64  # given steps in one loop
@@ -62,7 +59,7 @@ def compiled_kernels(
     """
     norm = norm or _root_mean_square
     history = history_of(func)
-    history.numbers = None if history.compiled else _numbers(func)
+    history.begin(func)
 
     def leap(
         fun: Any, law: StepControl, tolerances: Any, y: Tensor, slope: Any, numbers: list[float],
@@ -71,7 +68,8 @@ def compiled_kernels(
         if _differentiated(y, slope):
             return None  # torch's loop operator has no gradient
         given = _on_host(numbers), _tensors(tolerances, y)
-        known = torch.empty_like(y) if slope is None else slope
+        y = y.contiguous()  # as all states of the loop
+        known = torch.empty_like(y) if slope is None else slope.contiguous()
         recorded: Any = None, None
         if outputs is not None:
             times = torch.tensor(outputs, dtype=torch.float64, device=y.device)
@@ -88,8 +86,8 @@ def compiled_kernels(
         filled = _on_host([*times, *[times[-1]] * (MOST + 1 - len(times))])
         count = torch.tensor([len(times) - 1])
         reuses = method.last_stage_is_first
-        known = slope if reuses else None
-        found = attempted(func, _run, fun, method, filled, count, y, known)
+        known = slope.contiguous() if reuses and slope is not None else None
+        found = attempted(func, _run, fun, method, filled, count, y.contiguous(), known)
         evaluations = (len(times) - 1) * (len(method.b) - reuses) + (reuses and known is None)
         return found and (*found, evaluations)
 
@@ -126,6 +124,7 @@ def _leap(
     outputs: Tensor | None,
     weights: Tensor | None,
 ) -> Leap:
+    fun = _in_a_loop(fun)
     return adaptive_leap(
         _while_loop, fun, method, law, norm, y, slope, numbers, tol, xp, outputs, weights
     )
@@ -134,7 +133,12 @@ def _leap(
 def _run(
     fun: Any, method: Coefficients, times: Tensor, count: Tensor, y: Tensor, slope: Tensor | None
 ) -> tuple[Tensor, Tensor | None]:
-    return given_run(_while_loop, fun, method, times, count, y, slope, xp)
+    return given_run(_while_loop, _in_a_loop(fun), method, times, count, y, slope, xp)
+
+
+def _in_a_loop(fun: Any) -> Callable[[Any, Any], Any]:
+    """The function with values that torch's loop may carry: contiguous, and no argument itself."""
+    return lambda t, y: fun(t, y).clone(memory_format=torch.contiguous_format)
 
 
 def _step(
@@ -163,7 +167,10 @@ def _root_mean_square(error: Tensor) -> Tensor:
 
 
 @cache
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def _compiled(function: Callable[..., Any], hooks: tuple[int, ...]) -> Callable[..., Any]:
+    """Compiled with these hooks of modules: torch, which does not see that others came later, tells
+    programs of different backends apart, as each call of `inductor` gives another.
+    """
     return torch.compile(
         function,
         fullgraph=True,
@@ -179,37 +186,6 @@ def _compared(guards: Sequence[Any]) -> list[bool]:
     return [not guard.name.startswith(CONSTANT) for guard in guards]
 
 
-@dataclass
-class History:
-    """What is known of a user's function: how often what of it was compiled, and what can not be.
-
-    `passes` is what its collocated adjoint needs at least; infinite where it is given up. `numbers`
-    are its attributes before the first solve, with which nothing is compiled where they change.
-    """
-
-    compiled: Counter[Any] = field(default_factory=Counter)
-    refused: set[Any] = field(default_factory=set)
-    passes: float = 0
-    numbers: dict[str, float] | None = None
-    counts: bool = False
-
-
-_histories: WeakKeyDictionary[Any, History] = WeakKeyDictionary()
-
-
-def history_of(func: Any) -> History:
-    """Of a function, of a method's function, or, where neither can be a key, of its class."""
-    key = func.__func__ if isinstance(func, MethodType) else func
-    try:
-        found = _histories.get(key)
-    except TypeError:  # not hashable, as many dataclasses, or without weak references
-        key = type(func)
-        found = _histories.get(key)
-    if found is None:
-        found = _histories[key] = History()
-    return found
-
-
 def attempted(func: Any, function: Callable[..., Any], *arguments: Any) -> Any:
     """The value of the compiled function, or None, after a warning, where it is not compiled."""
     # Both are slow to import.
@@ -223,7 +199,7 @@ def attempted(func: Any, function: Callable[..., Any], *arguments: Any) -> Any:
     try:
         with catch_warnings():
             warnings.filters[:0] = _quiet()
-            found = _compiled(function)(*arguments)
+            found = _compiled(function, history.hooks)(*arguments)
     except (TorchDynamoException, FailOnRecompileLimitHit) as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         _refuse(history, function, f"{type(error).__name__}: {' '.join(lines[:2])}")
@@ -253,29 +229,14 @@ def _quiet() -> list[Any]:
         return list(warnings.filters[:4])
 
 
-def _numbers(func: Any) -> dict[str, float]:
-    """Attributes of a function, or of a module and those in it, that are Python's numbers."""
-    owner = getattr(func, "__self__", func)
-    parts = owner.named_modules() if isinstance(owner, torch.nn.Module) else [("", owner)]
-    return {
-        f"{name}.{key}".lstrip("."): value
-        for name, part in parts
-        for key, value in getattr(part, "__dict__", {}).items()
-        if type(value) in (int, float)
-    }
-
-
 def _counts(history: History, function: Any, func: Any) -> bool:
-    """Whether the function changed a number of its own in this solve, each of whose values would be
-    compiled anew.
+    """Whether the function changed a number or a list of its own in this solve, for each state of
+    which it would be compiled anew.
     """
-    if history.numbers is None:
-        return False
-    now = _numbers(func)
-    changed = [name for name, value in history.numbers.items() if now.get(name) != value]
-    if changed:
+    changed = history.changed(func)
+    if changed is not None:
         history.counts = True
-        reason = f"it changes its own attribute `{changed[0]}`, for each value of which a compiler "
+        reason = f"it changes `{changed}`, which is its own, for each value of which a compiler "
         reason += "starts anew: take evaluations from `torch_bridge.solve(...).statistics`"
         _refuse(history, function, reason)
     return history.counts

@@ -11,7 +11,8 @@ from array_api_compat import torch as xp
 from torch import Tensor
 
 from odecore.adjoint import AtOnce, Linearize, Pull, Rules, cross_at_once
-from torch_bridge._compiled import attempted, history_of
+from torch_bridge._compile_history import history_of
+from torch_bridge._compiled import attempted
 
 __all__ = ["compiled_adjoint"]
 

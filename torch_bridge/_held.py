@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from torch_bridge._right_hand_side_state import OWN
 
-__all__ = ["Held", "held_by"]
+__all__ = ["Held", "held_by", "named_by"]
 
 DEEPEST = 4  # functions in closures of functions, containers in containers
 LONGEST = 1000  # containers: what is longer is a record, which is not looked through
@@ -56,7 +56,7 @@ def _add(found: Held, value: Any, name: str, depth: int, seen: set[int]) -> None
 def _inside(value: Any) -> Iterable[tuple[str, Any]]:
     """What a value refers to, with names."""
     if isinstance(value, FunctionType):
-        found: Iterable[tuple[str, Any]] = _named_by(value)
+        found: Iterable[tuple[str, Any]] = named_by(value)
     elif isinstance(value, MethodType):
         found = [("", value.__self__), ("", value.__func__)]
     elif isinstance(value, partial):
@@ -85,7 +85,8 @@ def _of_module(module: nn.Module) -> list[tuple[str, Any]]:
     return found
 
 
-def _named_by(function: FunctionType) -> list[tuple[str, Any]]:
+def named_by(function: FunctionType) -> list[tuple[str, Any]]:
+    """What a function's code names outside of it, as far as it is bound, and its defaults."""
     if (function.__module__ or "").startswith("torch."):
         return []
     code, known = function.__code__, function.__globals__

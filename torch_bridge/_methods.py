@@ -19,6 +19,7 @@ from torch_bridge._unknown_options import nearest, refuse_unknown, require_choic
 __all__ = ["Method", "Solver", "is_adaptive", "require_mapping", "solver_of"]
 
 Method = str | ButcherTableau | Coefficients | Adams | None
+MakeNewton = Callable[[], Newton]
 
 #: From torchdiffeq's names to the catalogue's. Its "rk4" is Kutta's 3/8 rule, and its "fehlberg2"
 #: goes on with the second-order row.
@@ -200,9 +201,9 @@ def require_mapping(label: str, options: Any) -> None:
 
 
 def solver_of(
-    method: Method, options: Any, rtol: Any, atol: Any, newton: Callable[[], Newton]
+    method: Method, options: Mapping[str, Any] | None, rtol: Any, atol: Any, newton: MakeNewton
 ) -> Solver:
-    """Check a method and its options; `newton` is called for implicit methods.
+    """Check a method and its options; `newton` is asked where the method is implicit.
 
     Raises
     ------
@@ -237,9 +238,9 @@ def solver_of(
         return Solver(None, {"rtol": rtol, "atol": atol, **options})
     chosen, own = _method(method, options, rtol, atol)
     if isinstance(chosen, Coefficients) and not chosen.is_explicit:
-        made = newton()
-        iterations = options.pop("max_iters", made.max_iterations)
-        own["newton"] = replace(made, max_iterations=iterations)
+        found = newton()
+        iterations = options.pop("max_iters", found.max_iterations)
+        own["newton"] = replace(found, max_iterations=iterations)
     ways = [name for name in WAYS if options.get(name) is not None]
     if (
         (method is None or isinstance(method, str))

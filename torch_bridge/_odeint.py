@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -85,9 +86,8 @@ def odeint(
         Compile the steps of an explicit method with `torch.compile`, at the first call for a
         function and kind of state, which takes from seconds to a minute: adaptive solves without
         gradients as a whole, given steps several at once, others one at a time. Times, step sizes
-        and tolerances may change from call to call. `func` must not change its own attributes, and
-        hooks that its modules get later are not seen, as by torch.compile; what can not be compiled
-        runs without, after a CompileWarning.
+        and tolerances may change from call to call. `func` must not change its own attributes; what
+        can not be compiled runs without, after a CompileWarning.
 
     Returns
     -------
@@ -234,7 +234,7 @@ def prepare(
         options,
         layout.tolerance(rtol, "rtol", vector),
         layout.tolerance(atol, "atol", vector),
-        lambda: newton_of(field, vector),
+        partial(newton_of, field, vector),
     )
     if torch.compiler.is_exporting() and (solver.adaptive or is_implicit(solver.method)):
         raise ValueError(
@@ -248,8 +248,9 @@ def prepare(
                 "`compile` needs an explicit Runge-Kutta method; choose another method, or leave "
                 "`compile` out"
             )
-        norm = layout.tensor_norm(user_norm)
-        solver.options["kernels"] = compiled_kernels(func, solver.method, norm)
+        if vector.numel():  # an empty batch is solved as it is
+            norm = layout.tensor_norm(user_norm)
+            solver.options["kernels"] = compiled_kernels(func, solver.method, norm)
     if solver.adaptive and solver.method is not None:
         norm = layout.norm(user_norm)
         solver.options.update({} if norm is None else {"norm": norm})

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from math import hypot, isfinite, prod, sqrt
+from math import hypot, isfinite, prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from odecore._array import as_float64, constant_like, is_readable, limits, namespace, on_host
+from odecore._array import as_float64, constant_like, is_readable, limits, namespace
 from odecore._times import are_floats
 from odecore.adjoint._at_once import SMOOTH, nested_weights
 from odecore.adjoint._linearization import Linearize, Pull
@@ -225,13 +225,14 @@ def _relative(gap: Any, size: Any, xp: Any) -> Any:
 def norm_of(arrays: Sequence[Any], xp: Any) -> Any:
     """Of all entries of all arrays; their squares may overflow."""
     if all(map(is_readable, arrays)):
-        values = [on_host(x) for x in arrays if prod(x.shape)]
-        whole = sum(float(abs(np.vdot(x, x))) for x in values)
-        if 1e-20 < whole < 1e30:  # float32 holds them
-            return sqrt(whole)
-        largest = max((float(np.max(np.abs(x))) for x in values), default=0.0)
+        filled = [x for x in arrays if prod(x.shape)]
+        with np.errstate(over="ignore"):
+            size = hypot(*(float(xp.linalg.vector_norm(x)) for x in filled))
+        if 1e-10 < size < 1e15:  # of which float32 holds the squares
+            return size
+        largest = max((float(xp.max(xp.abs(x))) for x in filled), default=0.0)
         if not (isfinite(largest) and largest):
             return largest
-        return largest * hypot(*(float(np.linalg.norm(x / largest)) for x in values))
+        return largest * hypot(*(float(xp.linalg.vector_norm(x / largest)) for x in filled))
     squares = [xp.sum(xp.abs(x) ** 2) for x in arrays]
     return sum(squares[1:], squares[0]) ** 0.5 if squares else 0.0

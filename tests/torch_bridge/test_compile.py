@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import nn
 from torch._dynamo.utils import counters
+from torch.nn.modules.module import register_module_forward_hook
 
 from odecore.errors import CompileWarning, MaxStepsError, SolveError
 from torch_bridge import DenseField, NeuralODE, SwitchedSolver, odeint, odeint_adjoint
+from torch_bridge._compiled import _compiled
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -27,6 +29,17 @@ class Net(nn.Module):
 
 def graphs():
     return counters["stats"]["unique_graphs"]
+
+
+@pytest.fixture(name="untranslated")
+def fixture_untranslated(monkeypatch):
+    """Programs are traced and run as they are, which takes a second and not twenty."""
+    monkeypatch.setattr(
+        "torch_bridge._compiled.inductor", lambda options: lambda graph, inputs: graph.forward
+    )
+    _compiled.cache_clear()
+    yield
+    _compiled.cache_clear()
 
 
 def times(*values):
@@ -188,6 +201,84 @@ def test_what_a_function_reads_is_compared_at_each_call(monkeypatch):
     assert graphs() == before + 1
 
 
+@pytest.mark.parametrize("kind", ["a cell", "a list", "a record"])
+def test_a_function_that_counts_outside_of_itself_is_not_compiled(kind):
+    calls, listed, recorded = 0, [0], []
+
+    def counts(t, y):
+        nonlocal calls
+        if kind == "a cell":
+            calls += 1
+        elif kind == "a list":
+            listed[0] += 1
+        else:
+            recorded.append(t)
+        return -y if kind else later
+
+    none, y0 = graphs(), torch.ones(2, 3, dtype=torch.float64, requires_grad=True)
+    with pytest.warns(CompileWarning, match=r"calls|listed|recorded") as caught:
+        odeint(counts, y0, times(0, 3), compile=True)
+    later = None  # bound after the solve
+    assert len(caught) == 1
+    assert graphs() == none
+
+
+@pytest.mark.usefixtures("untranslated")
+def test_values_of_any_layout_and_states_themselves_go_through_the_loop():
+    layer = nn.Conv2d(2, 2, 3, padding=1).to(memory_format=torch.channels_last)
+    constant = torch.ones(1, 2, 4, 4)
+    y0 = torch.randn(1, 2, 4, 4).to(memory_format=torch.channels_last)
+    for f in (lambda t, y: torch.tanh(layer(y)), lambda t, y: y, lambda t, y: constant):
+        for options in ({"rtol": 1e-4}, {"method": "rk4", "options": {"steps": 40}}):
+            none, solve = graphs(), partial(odeint, f, y0, times(0, 1), **options)
+            with torch.no_grad():
+                found, wanted = solve(compile=True), solve()
+            torch.testing.assert_close(found, wanted)
+            assert graphs() == none + 1
+
+
+@pytest.mark.parametrize("kind", ["module", "function"])
+@pytest.mark.usefixtures("untranslated")
+def test_hooks_that_come_and_go_are_called(kind):
+    net = Net()
+    f = net if kind == "module" else partial(net)
+    y0, t = torch.randn(2, 3, dtype=torch.float64), times(0, 1)
+
+    def both():
+        with torch.no_grad():
+            found, wanted = (odeint(f, y0, t, compile=c, rtol=1e-6) for c in (True, False))
+        torch.testing.assert_close(found, wanted)
+        return found
+
+    plain = both()
+    for register in (
+        lambda: net.register_forward_hook(lambda module, inputs, output: 2 * output),
+        lambda: net.net[0].register_forward_pre_hook(lambda module, inputs: (2 * inputs[0],)),
+        lambda: register_module_forward_hook(
+            lambda module, inputs, output: -output if isinstance(module, nn.Linear) else None
+        ),
+    ):
+        hook = register()
+        assert not torch.allclose(both(), plain)
+        hook.remove()
+        before = graphs()
+        assert torch.equal(both(), plain)
+        assert graphs() == before
+
+
+@pytest.mark.parametrize("options", [{}, {"method": "rk4", "options": {"steps": 40}}])
+@pytest.mark.usefixtures("untranslated")
+def test_states_of_any_layout_are_solved_in_the_loop(options):
+    f, none = Net(), graphs()
+    with torch.no_grad():
+        for y0 in (torch.randn(3, 4).double().T, torch.randn(3).double().expand(4, 3)):
+            found, wanted = (
+                odeint(f, y0, times(0, 1), compile=c, **options) for c in (True, False)
+            )
+            torch.testing.assert_close(found, wanted)
+    assert graphs() == none + 1
+
+
 @pytest.mark.long
 def test_tuples_and_a_failure():
     def grows(t, y):
@@ -225,6 +316,19 @@ def test_an_adjoint_as_a_whole(method):
             before = graphs()
             assert before == none + 2  # the loop of steps, and the adjoint
     assert graphs() == before
+
+
+@pytest.mark.parametrize("options", [{}, {"method": "rk4", "options": {"steps": 3}}])
+def test_an_empty_batch_is_solved_as_it_is(options):
+    f, y0, none = Net(), torch.zeros(0, 3, dtype=torch.float64, requires_grad=True), graphs()
+    for solve in (odeint, odeint_adjoint):
+        y = solve(f, y0, times(0, 1), compile=True, **options)
+        assert y.shape == (2, 0, 3)
+        y.sum().backward()
+    with torch.no_grad():
+        odeint(f, y0, times(0, 1), compile=True, **options)
+    assert all(not p.grad.any() for p in f.parameters())
+    assert graphs() == none
 
 
 @pytest.mark.long

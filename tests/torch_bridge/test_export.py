@@ -27,6 +27,21 @@ def test_given_steps_are_exported(solver):
     torch.testing.assert_close(program.module()(2 * X), model(2 * X), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("adjoint", ["restored", "reversed", "discrete"])
+def test_a_network_trained_by_an_adjoint_is_exported(adjoint):
+    model = network(solver="rk4", steps=2, adjoint=adjoint)
+    program = torch.export.export(model, (X,), strict=False)
+    torch.testing.assert_close(program.module()(X), model(X))
+
+
+@pytest.mark.parametrize("solver", ["rk4", "dopri5"])
+def test_the_size_of_a_batch_may_be_left_open(solver):
+    model, batch = network(solver=solver, steps=2), torch.export.Dim("batch")
+    program = torch.export.export(model, (X,), dynamic_shapes=({0: batch},), strict=False)
+    for x in (X[:3], torch.linspace(-1, 1, 900).reshape(300, 3)):
+        torch.testing.assert_close(program.module()(x), model(x))
+
+
 @pytest.mark.parametrize("options", [{}, {"solver": "gl4", "steps": 2}])
 def test_steps_that_values_steer_are_refused(options):
     with pytest.raises(ValueError, match="give `steps` and an explicit method"):
