@@ -8,7 +8,7 @@ from typing import Any
 from odecore._array import largest, namespace
 from odecore.adjoint._drift import Watch
 from odecore.adjoint._gradients import Gradients
-from odecore.adjoint._linearization import Linearize
+from odecore.adjoint._linearization import Linearize, checked
 from odecore.adjoint._step_ends import step_ends
 from odecore.adjoint._sweep import product
 from odecore.adjoint._unit import in_their_unit, observing
@@ -92,6 +92,8 @@ def backsolve(
             "give one state and one cotangent for each of at least 2 times, got "
             f"{len(times)} times, {len(states)} states and {len(cotangents)} cotangents"
         )
+
+    linearize = checked(linearize)
 
     def field(t: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
         y, a, *_ = state

@@ -22,7 +22,7 @@ from odecore.adjoint._at_once import AtOnce, Rules, cross_at_once, unit_of
 from odecore.adjoint._directly import solved_directly
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._inner_outputs import across_outputs
-from odecore.adjoint._linearization import Linearize, Pull
+from odecore.adjoint._linearization import Linearize, Pull, checked
 from odecore.adjoint._panels import Panel
 from odecore.adjoint._quadrature import (
     MOST_NODES,
@@ -143,6 +143,7 @@ class Collocation:
         strict: bool = False,
     ) -> None:
         self.strict = strict
+        linearize = checked(linearize)
         self.linearize, self.parameters, self.jumps = linearize, parameters, jumps
         self.kernel = kernel
         self.rtol, self.atol, self.passes = rtol, atol, passes

@@ -8,7 +8,7 @@ from typing import Any
 
 from odecore._array import is_readable, namespace
 from odecore.adjoint._gradients import Gradients
-from odecore.adjoint._linearization import Linearize, node_by_node
+from odecore.adjoint._linearization import Linearize, checked, node_by_node
 from odecore.adjoint._nodes import Found, NodeChoice
 from odecore.adjoint._panels import Panel
 from odecore.adjoint._quadrature import MOST_NODES, Quadrature, added
@@ -84,7 +84,8 @@ def restored(
     sees the adjoint in this unit; an `observe` sees it as it is, at times and with steps in units
     of t. Where a cotangent is not finite, all gradients are NaN.
     """
-    nodes = linearize_nodes or node_by_node(linearize)
+    nodes = node_by_node(linearize) if linearize_nodes is None else checked(linearize_nodes)
+    linearize = checked(linearize)
     options = _of_intervals(panels, options)
 
     def solve(cotangents: Sequence[Any], whole: Any) -> Gradients:

@@ -1,0 +1,132 @@
+"""What adjoints are given is looked at, and kept from being overwritten."""
+
+import numpy as np
+import pytest
+
+from odecore.adjoint import (
+    backsolve,
+    collocated,
+    discrete,
+    node_by_node,
+    record_panels,
+    record_steps,
+    restored,
+)
+from tests.odecore.test_adjoint import TIMES, Y0, A, W, linear
+
+N = 7  # more numbers than are solved for directly
+MATRIX = np.random.default_rng(3).standard_normal((N, N)) / 2
+START = np.linspace(-1, 1, N)
+ENDS = [np.zeros(N), np.ones(N)]
+
+
+def field(t, y):
+    return MATRIX @ np.tanh(y)
+
+
+def linearized(t, y):
+    z = np.tanh(y)
+    return MATRIX @ z, lambda a, p: ((1 - z * z) * (MATRIX.T @ a), (np.outer(a, z),) if p else ())
+
+
+def along_panels(adjoint, times=(0.0, 1.0), fun=field, y0=START, **options):
+    _, panels = record_panels(fun, times, y0)
+    return lambda linearize, w: adjoint(linearize, panels, w, **options)
+
+
+def along_steps(times=(0.0, 1.0), fun=field, y0=START, **options):
+    _, record = record_steps(fun, times, y0, **options)
+    return lambda linearize, w: discrete(linearize, record, w)
+
+
+def back(times=(0.0, 1.0), fun=field, y0=START, theta=MATRIX):
+    trajectory, _ = record_steps(fun, times, y0)
+    return lambda linearize, w: backsolve(linearize, times, trajectory.y, w, parameters=(theta,))
+
+
+def at_nodes(linearize, panels, w, **options):
+    return collocated(node_by_node(linearize), panels, w, **options)
+
+
+def of_nodes(linearize, panels, w, **options):
+    """The linearization is that at all nodes."""
+    return collocated(linearize, panels, w, **options)
+
+
+def nodes(t, y):
+    z = np.tanh(y)
+    terms = lambda a, p: (np.einsum("mi,mj->ij", a, z),) if p else ()  # noqa: E731
+    return z @ MATRIX.T, lambda a, p: ((1 - z * z) * (a @ MATRIX), terms(a, p))
+
+
+def reusing(linearize):
+    """The same with one buffer for all values of a kind and shape, as NumPy code may have."""
+    buffers = {}
+
+    def into(kind, value):
+        buffer = buffers.setdefault((kind, value.shape), np.empty_like(value))
+        buffer[...] = value
+        return buffer
+
+    def reused(t, y):
+        value, pull = linearize(t, y)
+
+        def pulled(a, parameters):
+            state, terms = pull(a, parameters)
+            return into("state", state), tuple(into("theta", term) for term in terms)
+
+        return into("value", value), pulled
+
+    return reused
+
+
+@pytest.mark.parametrize(
+    ("solve", "linearize"),
+    [
+        (along_panels(at_nodes), linearized),
+        (along_panels(of_nodes), nodes),
+        (along_panels(restored), linearized),
+        (along_steps(), linearized),
+        (along_steps(method="radau_iia2", steps=3), linearized),
+        (back(), linearized),
+    ],
+    ids=["node by node", "nodes", "restored", "discrete", "implicit", "backsolve"],
+)
+def test_buffers_may_be_used_again(solve, linearize):
+    found, wanted = solve(reusing(linearize), ENDS), solve(linearize, ENDS)
+    np.testing.assert_array_equal(found.y0, wanted.y0)
+    np.testing.assert_array_equal(found.parameters[0], wanted.parameters[0])
+    np.testing.assert_array_equal(found.times, wanted.times)
+
+
+LINEAR = {"times": TIMES, "fun": linear(np, A)[0], "y0": Y0}
+EVERY = pytest.mark.parametrize(
+    "solve",
+    [
+        along_panels(at_nodes, **LINEAR),
+        along_panels(restored, **LINEAR),
+        along_steps(**LINEAR),
+        along_steps(method="radau_iia2", steps=3, **LINEAR),
+        back(theta=A, **LINEAR),
+    ],
+    ids=["collocated", "restored", "discrete", "implicit", "backsolve"],
+)
+
+
+@EVERY
+@pytest.mark.parametrize(
+    ("linearize", "error", "message"),
+    [
+        (lambda t, y: A @ y, TypeError, r"linearize\(t, y\)` must return f\(t, y\) and `pull`"),
+        (lambda t, y: (y[:1], lambda a, p: (a, ())), ValueError, r"y\)\[0\]` must be .* of \(1,\)"),
+        (lambda t, y: (A @ y, lambda a, p: A.T @ a), TypeError, "tuple of .*two things, got nda"),
+        (lambda t, y: (A @ y, lambda a, p: (a[:1], ())), ValueError, "pull.*of shape"),
+        (lambda t, y: (A @ y, lambda a, p: ([0.0] * 3, ())), TypeError, "pull.*state, got list"),
+        (lambda t, y: (A @ y, lambda a, p: (A.T @ a, np.outer(a, y))), TypeError, r"\(array,\)"),
+        (lambda t, y: (A @ y, lambda a, p: (A.T @ a, None)), TypeError, "tuple .*got None"),
+        (lambda t, y: (A @ y, lambda a, p: (A.T @ a, (1.0,))), TypeError, r"tuple .*got \(1.0,\)"),
+    ],
+)
+def test_what_a_linearization_returns_is_looked_at(solve, linearize, error, message):
+    with pytest.raises(error, match=message):
+        solve(linearize, W)
