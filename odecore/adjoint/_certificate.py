@@ -14,7 +14,7 @@ from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize
 from odecore.adjoint._panels import Panel, record_panels
 from odecore.adjoint._quadrature import least, node_times, norm_of
-from odecore.adjoint._sweep import sweep
+from odecore.adjoint._sweep import outputs_of, sweep
 from odecore.adjoint._unit import in_their_unit
 from odecore.interpolation import decay_ratio, integration_matrix
 from odecore.solve import Statistics
@@ -131,7 +131,11 @@ def certify(
             linearize_nodes, bool(found.parameters), _steppable(rtol, found.y0),
             atol + rounding, None, jump_at, None, stepping, strict=True,
         )  # fmt: skip
-        reference = in_their_unit(lambda w, _: sweep(better, w, across), cotangents)  # noqa: B023
+        reference = in_their_unit(
+            lambda w, _: sweep(better, w, across),  # noqa: B023
+            cotangents,
+            *outputs_of(panels),
+        )
         statistics = statistics + reference.statistics + improved.statistics
         mine, theirs = (replace(g, y0=g.y0 - cotangents[0]) for g in (found, reference))
         error = _error(mine, theirs, asked, panels[0].values[0, ...], parameters, resolved)

@@ -34,7 +34,7 @@ from odecore.adjoint._quadrature import (
     norm_of,
 )
 from odecore.adjoint._restored import Stepping
-from odecore.adjoint._sweep import Crossing, sweep
+from odecore.adjoint._sweep import Crossing, outputs_of, sweep
 from odecore.adjoint._unit import in_their_unit, observing
 from odecore.interpolation import (
     coefficient_tail,
@@ -99,7 +99,7 @@ def collocated(
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         As `restored`.
     SolveError
         If the equation is stepped through and that fails.
@@ -121,7 +121,7 @@ def collocated(
         across = Collocation(linearize_nodes, *most, observing(stepping, whole))
         return sweep(panels, cotangents, across)
 
-    return in_their_unit(solve, cotangents)
+    return in_their_unit(solve, cotangents, *outputs_of(panels))
 
 
 class Collocation:

@@ -11,7 +11,7 @@ from typing import Any
 from odecore._array import as_state, constant, is_readable, limits, namespace, own
 from odecore.adjoint._budget import budget
 from odecore.adjoint._gradients import Gradients
-from odecore.adjoint._linearization import Linearize, require_like
+from odecore.adjoint._linearization import Linearize
 from odecore.adjoint._step_ends import step_ends
 from odecore.adjoint._transposed_step import ExplicitTranspose, transpose_of
 from odecore.adjoint._unit import in_their_unit
@@ -229,7 +229,8 @@ def discrete(
     Raises
     ------
     ValueError, TypeError
-        If there is not one cotangent for each output time, or an array does not fit the state.
+        If there is not one cotangent for each output time, an array does not fit the state, or the
+        record is none.
     NewtonFailedError
         If the stages of an implicit step, or their transposed equations, are not solved.
 
@@ -254,11 +255,12 @@ def discrete(
 
     Gradients are homogeneous in the cotangents, and NaN where one of them is not finite.
     """
-    y, wanted = record.states[0], len(record.outputs)
-    if len(cotangents) != wanted:
-        raise ValueError(f"give one cotangent for each of {wanted} times, got {len(cotangents)}")
-    for cotangent in cotangents:
-        require_like(cotangent, y, "cotangents")
+    if not isinstance(record, StepRecord):
+        raise TypeError(
+            "`record` must be a StepRecord, the second of the two things that `record_steps` "
+            f"returns, got {type(record).__name__}"
+        )
+    y = record.states[0]
     step = transpose_of(linearize, record.method, parameters, record.newton)
     xp = namespace(y)
     none = xp.sum(xp.zeros_like(xp.abs(y)))
@@ -268,7 +270,7 @@ def discrete(
         counts = Statistics(step.evaluations, accepted=len(record.times) - 1, newton=step.passes)
         return Gradients(a, step.total, none, counts, residual=max(step.residuals))
 
-    return in_their_unit(solve, cotangents)
+    return in_their_unit(solve, cotangents, len(record.outputs), y)
 
 
 def _back(record: StepRecord, step: ExplicitTranspose, cotangents: dict[int, Any]) -> Any:

@@ -13,7 +13,7 @@ from odecore.adjoint._nodes import Found, NodeChoice
 from odecore.adjoint._panels import Panel
 from odecore.adjoint._quadrature import MOST_NODES, Quadrature, added
 from odecore.adjoint._step_ends import equal_steps, landing_grid, step_ends
-from odecore.adjoint._sweep import Crossing, sweep
+from odecore.adjoint._sweep import Crossing, outputs_of, sweep
 from odecore.adjoint._unit import in_their_unit, observing
 from odecore.interpolation import Interpolant, chebyshev_points, coefficient_tail
 from odecore.solve import Statistics, Trajectory, solve_ivp
@@ -65,7 +65,9 @@ def restored(
     Raises
     ------
     ValueError
-        If there is no panel, or not one cotangent for each output time.
+        If there is no panel, or not one cotangent of the state's shape for each output time.
+    TypeError
+        If there are other things than panels, or arrays of another dtype.
     SolveError
         If the backward solve fails.
 
@@ -84,6 +86,7 @@ def restored(
     sees the adjoint in this unit; an `observe` sees it as it is, at times and with steps in units
     of t. Where a cotangent is not finite, all gradients are NaN.
     """
+    known = outputs_of(panels)
     nodes = node_by_node(linearize) if linearize_nodes is None else checked(linearize_nodes)
     linearize = checked(linearize)
     options = _of_intervals(panels, options)
@@ -92,7 +95,7 @@ def restored(
         across = Stepping(linearize, nodes, parameters, batch, observing(options, whole))
         return sweep(panels, cotangents, across)
 
-    return in_their_unit(solve, cotangents)
+    return in_their_unit(solve, cotangents, *known)
 
 
 def _of_intervals(panels: Sequence[Panel], options: dict[str, Any]) -> dict[str, Any]:

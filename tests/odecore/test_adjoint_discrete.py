@@ -561,9 +561,9 @@ def test_a_failing_forward_solve_is_typed():
 @pytest.mark.parametrize(
     ("cotangents", "error", "message"),
     [
-        (W[:2], ValueError, "each of 3 times, got 2"),
+        (W[:2], ValueError, "each of the 3 output times, got 2"),
         ([*W[:2], np.ones(2)], ValueError, r"float64 of shape \(3,\), got float64 of \(2,\)"),
-        ([*W[:2], np.ones((1, 3))], ValueError, "`cotangents` must be"),
+        ([*W[:2], np.ones((1, 3))], ValueError, r"`cotangents\[2\]` must be"),
         ([*W[:2], np.ones(3, dtype=np.float32)], TypeError, "got float32"),
         ([*W[:2], [1.0, 2.0, 3.0]], TypeError, "list"),
     ],

@@ -130,3 +130,42 @@ EVERY = pytest.mark.parametrize(
 def test_what_a_linearization_returns_is_looked_at(solve, linearize, error, message):
     with pytest.raises(error, match=message):
         solve(linearize, W)
+
+
+@EVERY
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        (
+            np.ones(1),
+            ValueError,
+            r"`cotangents\[1\]` must be float64 of shape \(3,\), got .*\(1,\)",
+        ),
+        (np.ones((3, 1)), ValueError, r"cotangents\[1\]"),
+        (np.ones(3, dtype=np.float32), TypeError, r"cotangents\[1\].*got float32"),
+        (np.ones(3, dtype=np.int64), TypeError, r"cotangents\[1\].*got int64"),
+        (np.ones(3) + 0j, TypeError, r"cotangents\[1\].*got complex128"),
+        ([1.0, 1.0, 1.0], TypeError, r"cotangents\[1\].*got list"),
+        (1.0, TypeError, r"cotangents\[1\].*got float"),
+        (None, TypeError, r"cotangents\[1\].*got NoneType"),
+    ],
+    ids=repr,
+)
+def test_cotangents_are_like_the_state(solve, wrong, error, message):
+    with pytest.raises(error, match=message):
+        solve(linear(np, A)[1], [W[0], wrong, W[2]])
+
+
+@EVERY
+def test_there_is_a_cotangent_for_each_output_time(solve):
+    with pytest.raises(ValueError, match="each of the 3 output times, got 2"):
+        solve(linear(np, A)[1], W[1:])
+
+
+def test_what_a_recording_returns_is_taken_apart_by_the_caller():
+    fun, linearize = linear(np, A)
+    for adjoint in (at_nodes, restored):
+        with pytest.raises(TypeError, match="second of the two things that `record_panels` ret"):
+            adjoint(linearize, record_panels(fun, TIMES, Y0), W)
+    with pytest.raises(TypeError, match="second of the two things that `record_steps` returns"):
+        discrete(linearize, record_steps(fun, TIMES, Y0), W)
