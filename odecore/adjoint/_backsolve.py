@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from odecore._array import largest, namespace
+from odecore.adjoint._backward_options import require_backward_options
 from odecore.adjoint._drift import Watch
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize, checked
@@ -59,8 +60,9 @@ def backsolve(
     grid : sequence of float, optional
         The ends of the steps in all intervals, to which the output times are added.
     **options
-        Further options of `solve_ivp`. An `observe` gets the tuple (y, a, gradients...), as they
-        are; gradients of real parameters of a complex state are the real parts.
+        Further options of `solve_ivp`, but for events, dense output, `t_eval` and `throw`. An
+        `observe` gets the tuple (y, a, gradients...), as they are; gradients of real parameters of
+        a complex state are the real parts.
 
     Returns
     -------
@@ -85,6 +87,7 @@ def backsolve(
     As in `restored`, a is solved for in the unit of the largest entry of all cotangents, and so is
     the gradient of the parameters: the absolute tolerance is relative to that entry.
     """
+    require_backward_options(options)
     if hasattr(states, "shape"):
         states = [states[i, ...] for i in range(states.shape[0])]
     if len(times) < 2 or len(times) != len(states):

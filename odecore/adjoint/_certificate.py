@@ -9,6 +9,7 @@ from math import prod
 from typing import Any
 
 from odecore._array import all_finite, constant_like, largest, limits, namespace
+from odecore.adjoint._backward_options import require_backward_options, require_tolerances
 from odecore.adjoint._collocation import Collocation, at_one_node
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize
@@ -96,7 +97,8 @@ def certify(
     Raises
     ------
     ValueError
-        If `asked` is not for y0 and each parameter, or for none of them.
+        If `asked` is not for y0 and each parameter, or for none of them, or for an option or tolerance
+        that a backward solve does not take.
     SolveError
         If the reference can not be computed.
 
@@ -113,6 +115,8 @@ def certify(
     land on many outputs and are better than their tolerance: then all is made a hundred times
     better again, down to rounding.
     """
+    require_backward_options(stepping)
+    require_tolerances(rtol, atol)
     asked = [True] * (1 + len(found.parameters)) if asked is None else list(asked)
     if len(asked) != 1 + len(found.parameters) or not any(asked):
         raise ValueError(

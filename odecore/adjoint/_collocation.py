@@ -19,6 +19,7 @@ from odecore._array import (
 )
 from odecore._krylov import gmres
 from odecore.adjoint._at_once import AtOnce, Rules, cross_at_once, unit_of
+from odecore.adjoint._backward_options import require_backward_options, require_tolerances
 from odecore.adjoint._directly import solved_directly
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._inner_outputs import across_outputs
@@ -63,7 +64,7 @@ def collocated(
     rtol: Any = 1e-6,
     atol: Any = 1e-9,
     passes: int | None = None,
-    jump_at: Sequence[float] = (),
+    jump_at: Sequence[float] | None = None,
     kernel: Callable[..., AtOnce | None] | None = None,
     **stepping: Any,
 ) -> Gradients:
@@ -115,7 +116,9 @@ def collocated(
     the end stepped through. Where values may not be read none of this is done, and `residual`
     tells.
     """
-    most = parameters, rtol, atol, passes, jump_at, kernel
+    require_backward_options(stepping)
+    require_tolerances(rtol, atol)
+    most = parameters, rtol, atol, passes, () if jump_at is None else jump_at, kernel
 
     def solve(cotangents: Sequence[Any], whole: Any) -> Gradients:
         across = Collocation(linearize_nodes, *most, observing(stepping, whole))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import inf
+from numbers import Integral
 from typing import Any
 
 from odecore._array import is_readable, namespace
+from odecore.adjoint._backward_options import require_backward_options
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize, checked, node_by_node
 from odecore.adjoint._nodes import Found, NodeChoice
@@ -53,10 +55,10 @@ def restored(
         How many nodes are linearized at once for it; by default all of a panel, which keeps what
         so many evaluations of f save.
     **options
-        Further options of `solve_ivp`: method, tolerances; `steps` for each interval between
-        output times, or `grid`, the ends of all steps, to which those of the panels are added;
-        `step_size`,
-        `first_step`, `min_step`, `max_step`, `step_at` and `jump_at` in units of t.
+        Further options of `solve_ivp`, but for events, dense output, `t_eval` and `throw`: method,
+        tolerances; `steps` for each interval between output times, or `grid`, the ends of all
+        steps, to which those of the panels are added; `step_size`, `first_step`, `min_step`,
+        `max_step`, `step_at` and `jump_at` in units of t.
 
     Returns
     -------
@@ -65,9 +67,10 @@ def restored(
     Raises
     ------
     ValueError
-        If there is no panel, or not one cotangent of the state's shape for each output time.
+        If there is no panel, not one cotangent of the state's shape for each output time, or an
+        option that a backward solve does not take.
     TypeError
-        If there are other things than panels, or arrays of another dtype.
+        If there are other things than panels, arrays of another dtype, or unknown options.
     SolveError
         If the backward solve fails.
 
@@ -86,6 +89,8 @@ def restored(
     sees the adjoint in this unit; an `observe` sees it as it is, at times and with steps in units
     of t. Where a cotangent is not finite, all gradients are NaN.
     """
+    require_backward_options(options)
+    _require_batch(batch)
     known = outputs_of(panels)
     nodes = node_by_node(linearize) if linearize_nodes is None else checked(linearize_nodes)
     linearize = checked(linearize)
@@ -96,6 +101,13 @@ def restored(
         return sweep(panels, cotangents, across)
 
     return in_their_unit(solve, cotangents, *known)
+
+
+def _require_batch(batch: Any) -> None:
+    """Raise ValueError unless this is a number of nodes, or None."""
+    if batch is None or (isinstance(batch, Integral) and batch is not True and int(batch) >= 1):
+        return
+    raise ValueError(f"`batch` must be a positive int, got {batch!r}; leave it out for all nodes")
 
 
 def _of_intervals(panels: Sequence[Panel], options: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import pytest
 
 from odecore.adjoint import (
     backsolve,
+    certify,
     collocated,
     discrete,
     node_by_node,
@@ -12,6 +13,7 @@ from odecore.adjoint import (
     record_steps,
     restored,
 )
+from odecore.solve import Event
 from tests.odecore.test_adjoint import TIMES, Y0, A, W, linear
 
 N = 7  # more numbers than are solved for directly
@@ -169,3 +171,59 @@ def test_what_a_recording_returns_is_taken_apart_by_the_caller():
             adjoint(linearize, record_panels(fun, TIMES, Y0), W)
     with pytest.raises(TypeError, match="second of the two things that `record_steps` returns"):
         discrete(linearize, record_steps(fun, TIMES, Y0), W)
+
+
+BACKWARD = pytest.mark.parametrize(
+    "solve",
+    [
+        lambda **options: along_panels(at_nodes, **LINEAR, **options)(linear(np, A)[1], W),
+        lambda **options: along_panels(restored, **LINEAR, **options)(linear(np, A)[1], W),
+        lambda **options: backsolve(
+            linear(np, A)[1], TIMES, record_steps(LINEAR["fun"], TIMES, Y0)[0].y, W, **options
+        ),
+        lambda **options: along_panels(certified, **LINEAR, **options)(linear(np, A)[1], W),
+    ],
+    ids=["collocated", "restored", "backsolve", "certify"],
+)
+
+
+def certified(linearize, panels, w, **options):
+    nodes = node_by_node(linearize)
+    return certify(collocated(nodes, panels, w), nodes, panels, w, **options)
+
+
+@BACKWARD
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"throw": False, "max_steps": 1},  # ended at once, and its state was the gradient
+        {"events": Event(lambda t, y: t - 0.2, terminal=True)},
+        {"t_eval": [0.0]},
+        {"dense": True},
+    ],
+    ids=lambda x: next(iter(x)),
+)
+def test_a_backward_solve_is_a_whole_one(solve, option):
+    with pytest.raises(ValueError, match=f"`{next(iter(option))}` can not be given to a backward"):
+        solve(**option)
+
+
+@BACKWARD
+def test_misspelt_options_are_told_also_where_no_step_is_made(solve):
+    with pytest.raises(TypeError, match="unexpected option 'rtoll'; a backward solve takes method"):
+        solve(rtoll=1e-3)
+
+
+@BACKWARD
+@pytest.mark.parametrize("label", ["rtol", "atol"])
+def test_tolerances_are_looked_at_at_once(solve, label):
+    with pytest.raises(ValueError, match=f"`{label}` must be finite and not negative, got -1"):
+        solve(**{label: -1.0})
+    with pytest.raises(TypeError, match=f"`{label}` must be a real number"):
+        solve(**{label: "tight"})
+
+
+@pytest.mark.parametrize("batch", [0, -1, 2.5, True, "all"])
+def test_a_batch_is_a_number_of_nodes(batch):
+    with pytest.raises(ValueError, match="`batch` must be a positive int, got"):
+        along_panels(restored, batch=batch, **LINEAR)(linear(np, A)[1], W)
