@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from odecore._array import largest, namespace
+from odecore._times import read_times, require_monotone
 from odecore.adjoint._backward_options import require_backward_options
 from odecore.adjoint._drift import Watch
 from odecore.adjoint._gradients import Gradients
@@ -90,11 +91,13 @@ def backsolve(
     require_backward_options(options)
     if hasattr(states, "shape"):
         states = [states[i, ...] for i in range(states.shape[0])]
+    times = read_times(times, "times")
     if len(times) < 2 or len(times) != len(states):
         raise ValueError(
             "give one state for each of at least 2 times, got "
             f"{len(times)} times and {len(states)} states"
         )
+    require_monotone(times)
 
     linearize = checked(linearize)
 

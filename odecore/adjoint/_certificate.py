@@ -97,8 +97,8 @@ def certify(
     Raises
     ------
     ValueError
-        If `asked` is not for y0 and each parameter, or for none of them, or for an option or tolerance
-        that a backward solve does not take.
+        If `asked` is not for y0 and each parameter, or for none of them, or for an option or
+        tolerance that a backward solve does not take.
     SolveError
         If the reference can not be computed.
 

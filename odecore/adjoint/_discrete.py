@@ -8,7 +8,8 @@ from itertools import pairwise
 from math import comb, prod
 from typing import Any
 
-from odecore._array import as_state, constant, is_readable, limits, namespace, own
+from odecore._array import as_state, constant, limits, namespace, own
+from odecore._times import read_times
 from odecore.adjoint._budget import budget
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize
@@ -133,13 +134,10 @@ def _runge_kutta(method: Any) -> Coefficients:
 
 def _floats(times: Any, label: str) -> list[float]:
     """Times as Python floats."""
-    try:
-        if all(not hasattr(t, "shape") or is_readable(t) for t in times):
-            return [float(constant(t)) for t in times]
-        found = "arrays elsewhere"
-    except (TypeError, ValueError):
-        found = repr(times)
-    raise ValueError(f"`{label}` must be floats, or arrays on the host to read; got {found}")
+    found = read_times(times, label)
+    if all(isinstance(t, float) for t in found):
+        return found
+    raise ValueError(f"`{label}` must be floats, or arrays on the host to read, got {times!r}")
 
 
 def _capacity(given: float | None, y: Any) -> int | None:

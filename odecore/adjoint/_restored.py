@@ -14,7 +14,13 @@ from odecore.adjoint._linearization import Linearize, checked, node_by_node
 from odecore.adjoint._nodes import Found, NodeChoice
 from odecore.adjoint._panels import Panel
 from odecore.adjoint._quadrature import MOST_NODES, Quadrature, added
-from odecore.adjoint._step_ends import equal_steps, landing_grid, step_ends
+from odecore.adjoint._step_ends import (
+    MAX_STEPS,
+    equal_steps,
+    landing_grid,
+    require_one_way,
+    step_ends,
+)
 from odecore.adjoint._sweep import Crossing, outputs_of, sweep
 from odecore.adjoint._unit import in_their_unit, observing
 from odecore.interpolation import Interpolant, chebyshev_points, coefficient_tail
@@ -91,6 +97,7 @@ def restored(
     """
     require_backward_options(options)
     _require_batch(batch)
+    require_one_way(*(options.get(name) for name in ("steps", "step_size", "grid")))
     known = outputs_of(panels)
     nodes = node_by_node(linearize) if linearize_nodes is None else checked(linearize_nodes)
     linearize = checked(linearize)
@@ -118,7 +125,8 @@ def _of_intervals(panels: Sequence[Panel], options: dict[str, Any]) -> dict[str,
         return options
     ends = [panels[0].start, *(panel.end for panel in panels if panel.is_last)]
     others = {k: v for k, v in options.items() if k not in equal}
-    return {**others, "grid": landing_grid(ends, **equal)}
+    most = options.get("max_steps", MAX_STEPS)
+    return {**others, "grid": landing_grid(ends, **equal, most=most)}
 
 
 class Stepping:
@@ -191,7 +199,8 @@ class Stepping:
         """The options in the normalised time of a panel."""
         options = dict(self.options)
         if any(value is not None for value in self.equal.values()):
-            options["grid"] = equal_steps(**self.equal, length=panel.length)[::-1]
+            most = options.get("max_steps", MAX_STEPS)
+            options["grid"] = equal_steps(**self.equal, length=panel.length, most=most)[::-1]
         elif self.grid is not None:
             _, *inside, _ = step_ends(self.grid, panel.end, panel.start)
             middle = [(t - panel.start) / panel.length for t in inside]

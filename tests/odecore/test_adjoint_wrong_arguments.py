@@ -227,3 +227,61 @@ def test_tolerances_are_looked_at_at_once(solve, label):
 def test_a_batch_is_a_number_of_nodes(batch):
     with pytest.raises(ValueError, match="`batch` must be a positive int, got"):
         along_panels(restored, batch=batch, **LINEAR)(linear(np, A)[1], W)
+
+
+@pytest.mark.parametrize("steps", [{"steps": 10**12}, {"step_size": 1e-12}, {"step_size": 1e-320}])
+def test_too_many_steps_are_refused_before_they_are_listed(steps):
+    fun, linearize = linear(np, A)
+    (name,) = steps
+    message = f"`{name}` asks for more than `max_steps` = 100000"
+    _, panels = record_panels(fun, TIMES, Y0)
+    _, parts = record_panels(fun, [0.0, 100.0], Y0)
+    assert len(parts) > 1  # of one interval, whose steps are divided among them
+    calls = [
+        lambda: record_panels(fun, TIMES, Y0, **steps),
+        lambda: record_panels(fun, TIMES, Y0, nodes=5, **steps),
+        lambda: record_steps(fun, TIMES, Y0, **steps),
+        lambda: restored(linearize, panels, W, **steps),
+        lambda: restored(linearize, parts, W[:2], **steps),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=message):
+            call()
+    with pytest.raises(ValueError, match="`steps` asks for more than `max_steps` = 7"):
+        record_panels(fun, TIMES, Y0, steps=8, max_steps=7)
+
+
+@pytest.mark.parametrize("more", [{"steps": 3}, {"step_size": 0.1}])
+def test_steps_are_given_in_one_way(more):
+    fun, linearize = linear(np, A)
+    _, panels = record_panels(fun, TIMES, Y0)
+    message = f"give one of `steps`, `step_size` and `grid`, got {next(iter(more))} and grid"
+    with pytest.raises(ValueError, match=message):
+        record_panels(fun, TIMES, Y0, grid=TIMES, **more)
+    with pytest.raises(ValueError, match=message):
+        restored(linearize, panels, W, grid=TIMES, **more)
+
+
+@pytest.mark.parametrize(
+    ("times", "error", "message"),
+    [
+        ("012", TypeError, "`times` must be a sequence of times, got '012'"),
+        (None, TypeError, "`times` must be a sequence of times, got None"),
+        ([0.0, 1j, 2.0], TypeError, "`times` must be a sequence of times"),
+        (np.zeros((3, 1)), ValueError, "one-dimensional"),
+        ([0.0, 2.0, 1.0], ValueError, "strictly increasing or strictly decreasing"),
+        ([0.0, np.nan, 1.0], ValueError, "finite"),
+        ([], ValueError, "at least 2 times"),
+    ],
+    ids=repr,
+)
+def test_times_are_times_in_one_direction(times, error, message):
+    fun, linearize = linear(np, A)
+    states = [Y0] * (0 if times is None else len(times))
+    for call in (
+        lambda: record_panels(fun, times, Y0),
+        lambda: record_steps(fun, times, Y0),
+        lambda: backsolve(linearize, times, states, W),
+    ):
+        with pytest.raises(error, match=message):
+            call()
