@@ -100,17 +100,12 @@ def backsolve(
     require_monotone(times)
 
     linearize = checked(linearize)
-
-    def field(t: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
-        y, a, *_ = state
-        value, pull = linearize(t, y)
-        moved, terms = pull(a, bool(parameters))
-        return (value, -moved, *(-xp.astype(term, y.dtype) for term in terms))
+    field = _augmented(linearize, parameters)
 
     def of_state(t: Any, y: Any) -> Any:
         return linearize(t, y)[0]
 
-    xp = namespace(cotangents[-1])
+    xp = namespace(states[0])
     adaptive = steps is None and step_size is None and grid is None
     if seminorm:
         norm = _of_state_and_adjoint
@@ -146,6 +141,30 @@ def backsolve(
         return Gradients(a, total, none, statistics, tuple(reversed(slopes)))
 
     return in_their_unit(solve, cotangents, len(times), states[0])
+
+
+def _augmented(linearize: Linearize, parameters: Sequence[Any]) -> Callable[[Any, Any], Any]:
+    """The right-hand side of y, a and the gradients of the parameters."""
+    if not isinstance(parameters, Sequence) or not all(hasattr(x, "shape") for x in parameters):
+        raise TypeError(
+            "`parameters` must be a sequence of arrays, for the shapes of their gradients, got "
+            f"{parameters!r}; put a single array into a tuple, (array,)"
+        )
+    shapes = [tuple(x.shape) for x in parameters]
+
+    def field(t: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
+        y, a, *_ = state
+        value, pull = linearize(t, y)
+        moved, terms = pull(a, bool(parameters))
+        if parameters and (found := [tuple(x.shape) for x in terms]) != shapes:
+            raise ValueError(
+                "`pull(a, parameters)[1]` must hold an array for each of `parameters`, of shapes "
+                f"{shapes}, got {found}"
+            )
+        xp = namespace(y)
+        return (value, -moved, *(-xp.astype(term, y.dtype) for term in terms))
+
+    return field
 
 
 def _of_state_and_adjoint(state: tuple[Any, ...]) -> Any:

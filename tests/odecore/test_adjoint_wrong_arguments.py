@@ -156,12 +156,15 @@ def test_what_a_linearization_returns_is_looked_at(solve, linearize, error, mess
 def test_cotangents_are_like_the_state(solve, wrong, error, message):
     with pytest.raises(error, match=message):
         solve(linear(np, A)[1], [W[0], wrong, W[2]])
+    with pytest.raises(error, match=message.replace("1", "2", 1)):
+        solve(linear(np, A)[1], [*W[:2], wrong])
 
 
 @EVERY
 def test_there_is_a_cotangent_for_each_output_time(solve):
-    with pytest.raises(ValueError, match="each of the 3 output times, got 2"):
-        solve(linear(np, A)[1], W[1:])
+    for wrong in (W[1:], []):
+        with pytest.raises(ValueError, match=f"each of the 3 output times, got {len(wrong)}"):
+            solve(linear(np, A)[1], wrong)
 
 
 def test_what_a_recording_returns_is_taken_apart_by_the_caller():
