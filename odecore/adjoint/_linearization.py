@@ -19,6 +19,7 @@ Linearize = Callable[[Any, Any], tuple[Any, Pull]]
 
 
 _PULL = "pull(a, parameters)"
+_STATE = f"{_PULL}[0]"
 
 
 def node_by_node(linearize: Linearize, /) -> Linearize:
@@ -64,17 +65,22 @@ def checked(linearize: Linearize, /) -> Linearize:
         def pull_kept(a: Any, parameters: bool) -> tuple[Any, tuple[Any, ...]]:
             found = pull(a, parameters)
             state, terms = _pair(found, _PULL, "(df/dy)^T a and the tuple of (df/dtheta)^T a")
-            require_like(state, a, f"{_PULL}[0]")
-            if not (isinstance(terms, tuple | list) and all(hasattr(x, "shape") for x in terms)):
-                raise TypeError(
-                    f"`{_PULL}[1]` must be a tuple with an array for each group of parameters, got "
-                    f"{terms!r}; put a single array into a tuple, (array,)"
-                )
-            return own(state), tuple(map(own, terms))
+            require_like(state, a, _STATE)
+            return own(state), _groups(terms) if parameters else ()
 
         return own(value), pull_kept
 
     return kept
+
+
+def _groups(terms: Any) -> tuple[Any, ...]:
+    """The parameters' part of what `pull` returns; TypeError if it is no tuple of arrays."""
+    if isinstance(terms, tuple | list) and all(hasattr(x, "shape") for x in terms):
+        return tuple(map(own, terms))
+    raise TypeError(
+        f"`{_PULL}[1]` must be a tuple with an array for each group of parameters, got {terms!r}; "
+        "put a single array into a tuple, (array,)"
+    )
 
 
 def _pair(found: Any, call: str, what: str) -> Any:
@@ -88,7 +94,7 @@ def require_like(array: Any, y: Any, label: str) -> None:
     """Check that an array fits the state: it would broadcast or promote in silence."""
     if not hasattr(array, "shape"):
         raise TypeError(f"`{label}` must be an array like the state, got {type(array).__name__}")
-    if (array.shape, array.dtype) != (y.shape, y.dtype):
+    if array.shape != y.shape or array.dtype != y.dtype:
         kind = ValueError if array.shape != y.shape else TypeError
         seen = f"{tuple(y.shape)}, got {array.dtype} of {tuple(array.shape)}"
         raise kind(f"`{label}` must be {y.dtype} of shape {seen}")
