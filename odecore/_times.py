@@ -1,13 +1,15 @@
-"""The rule for times in a row: one direction, none twice."""
+"""Times in a row: how they are read, and their rule, one direction and none twice."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import pairwise
 from math import isfinite
 from typing import Any
 
-__all__ = ["are_floats", "require_monotone"]
+from odecore._array import constant, is_readable
+
+__all__ = ["are_floats", "read_times", "require_monotone"]
 
 
 def are_floats(times: Iterable[Any]) -> bool:
@@ -28,3 +30,39 @@ def require_monotone(times: Sequence[Any]) -> None:
                 "times must be strictly increasing or strictly decreasing; entries "
                 f"{i} and {i + 1} are {a!r} and {b!r}: sort them and drop repeated ones"
             )
+
+
+def read_times(times: Any, label: str) -> list[Any]:
+    """Times as Python floats, except arrays that may not be read, which stay as they are.
+
+    Raises
+    ------
+    TypeError
+        For what is no sequence of times, as text.
+    ValueError
+        If an array is not one-dimensional, or an int above all floats.
+    """
+    if hasattr(times, "shape"):
+        if len(times.shape) != 1:
+            raise ValueError(
+                f"times must be one-dimensional, got `{label}` of shape {tuple(times.shape)}"
+            )
+        if not is_readable(times):
+            return [times[i] for i in range(times.shape[0])]
+    try:
+        if isinstance(times, str | bytes | Mapping | Set):  # of characters, keys, or in any order
+            raise TypeError(type(times).__name__)
+        times = list(times)
+        return times if {*map(type, times)} <= {float} else [_float(t) for t in times]
+    except OverflowError as error:
+        raise ValueError(
+            f"`{label}` must hold finite times, got an int above all floats"
+        ) from error
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"`{label}` must be a sequence of times, got {times!r}") from error
+
+
+def _float(t: Any) -> Any:
+    if isinstance(t, str | bytes):
+        raise TypeError("text")
+    return t if hasattr(t, "shape") and not is_readable(t) else float(constant(t))

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from odecore._array import largest, namespace
+from odecore._times import read_times, require_monotone
+from odecore.adjoint._backward_options import require_backward_options
 from odecore.adjoint._drift import Watch
 from odecore.adjoint._gradients import Gradients
-from odecore.adjoint._linearization import Linearize
+from odecore.adjoint._linearization import Linearize, checked
 from odecore.adjoint._step_ends import step_ends
 from odecore.adjoint._sweep import product
 from odecore.adjoint._unit import in_their_unit, observing
@@ -59,8 +61,9 @@ def backsolve(
     grid : sequence of float, optional
         The ends of the steps in all intervals, to which the output times are added.
     **options
-        Further options of `solve_ivp`. An `observe` gets the tuple (y, a, gradients...), as they
-        are; gradients of real parameters of a complex state are the real parts.
+        Further options of `solve_ivp`, but for events, dense output, `t_eval` and `throw`. An
+        `observe` gets the tuple (y, a, gradients...), as they are; gradients of real parameters of
+        a complex state are the real parts.
 
     Returns
     -------
@@ -69,8 +72,8 @@ def backsolve(
 
     Raises
     ------
-    ValueError
-        If there are fewer than two times, or not one state and cotangent for each.
+    ValueError, TypeError
+        If there are fewer than two times, or not one state and cotangent for each, like each other.
     SolveError
         If a backward solve fails: DriftError where y has left the trajectory and its steps get ever
         smaller.
@@ -85,24 +88,24 @@ def backsolve(
     As in `restored`, a is solved for in the unit of the largest entry of all cotangents, and so is
     the gradient of the parameters: the absolute tolerance is relative to that entry.
     """
+    require_backward_options(options)
     if hasattr(states, "shape"):
         states = [states[i, ...] for i in range(states.shape[0])]
-    if len(times) < 2 or not len(times) == len(states) == len(cotangents):
+    times = read_times(times, "times")
+    if len(times) < 2 or len(times) != len(states):
         raise ValueError(
-            "give one state and one cotangent for each of at least 2 times, got "
-            f"{len(times)} times, {len(states)} states and {len(cotangents)} cotangents"
+            "give one state for each of at least 2 times, got "
+            f"{len(times)} times and {len(states)} states"
         )
+    require_monotone(times)
 
-    def field(t: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
-        y, a, *_ = state
-        value, pull = linearize(t, y)
-        moved, terms = pull(a, bool(parameters))
-        return (value, -moved, *(-xp.astype(term, y.dtype) for term in terms))
+    linearize = checked(linearize)
+    field = _augmented(linearize, parameters)
 
     def of_state(t: Any, y: Any) -> Any:
         return linearize(t, y)[0]
 
-    xp = namespace(cotangents[-1])
+    xp = namespace(states[0])
     adaptive = steps is None and step_size is None and grid is None
     if seminorm:
         norm = _of_state_and_adjoint
@@ -137,7 +140,31 @@ def backsolve(
         none = xp.sum(xp.abs(a) * 0)
         return Gradients(a, total, none, statistics, tuple(reversed(slopes)))
 
-    return in_their_unit(solve, cotangents)
+    return in_their_unit(solve, cotangents, len(times), states[0])
+
+
+def _augmented(linearize: Linearize, parameters: Sequence[Any]) -> Callable[[Any, Any], Any]:
+    """The right-hand side of y, a and the gradients of the parameters."""
+    if not isinstance(parameters, Sequence) or not all(hasattr(x, "shape") for x in parameters):
+        raise TypeError(
+            "`parameters` must be a sequence of arrays, for the shapes of their gradients, got "
+            f"{parameters!r}; put a single array into a tuple, (array,)"
+        )
+    shapes = [tuple(x.shape) for x in parameters]
+
+    def field(t: Any, state: tuple[Any, ...]) -> tuple[Any, ...]:
+        y, a, *_ = state
+        value, pull = linearize(t, y)
+        moved, terms = pull(a, bool(parameters))
+        if parameters and (found := [tuple(x.shape) for x in terms]) != shapes:
+            raise ValueError(
+                "`pull(a, parameters)[1]` must hold an array for each of `parameters`, of shapes "
+                f"{shapes}, got {found}"
+            )
+        xp = namespace(y)
+        return (value, -moved, *(-xp.astype(term, y.dtype) for term in terms))
+
+    return field
 
 
 def _of_state_and_adjoint(state: tuple[Any, ...]) -> Any:

@@ -9,12 +9,13 @@ from math import prod
 from typing import Any
 
 from odecore._array import all_finite, constant_like, largest, limits, namespace
+from odecore.adjoint._backward_options import require_backward_options, require_tolerances
 from odecore.adjoint._collocation import Collocation, at_one_node
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize
 from odecore.adjoint._panels import Panel, record_panels
 from odecore.adjoint._quadrature import least, node_times, norm_of
-from odecore.adjoint._sweep import sweep
+from odecore.adjoint._sweep import outputs_of, sweep
 from odecore.adjoint._unit import in_their_unit
 from odecore.interpolation import decay_ratio, integration_matrix
 from odecore.solve import Statistics
@@ -96,7 +97,8 @@ def certify(
     Raises
     ------
     ValueError
-        If `asked` is not for y0 and each parameter, or for none of them.
+        If `asked` is not for y0 and each parameter, or for none of them, or for an option or
+        tolerance that a backward solve does not take.
     SolveError
         If the reference can not be computed.
 
@@ -113,6 +115,8 @@ def certify(
     land on many outputs and are better than their tolerance: then all is made a hundred times
     better again, down to rounding.
     """
+    require_backward_options(stepping)
+    require_tolerances(rtol, atol)
     asked = [True] * (1 + len(found.parameters)) if asked is None else list(asked)
     if len(asked) != 1 + len(found.parameters) or not any(asked):
         raise ValueError(
@@ -131,7 +135,11 @@ def certify(
             linearize_nodes, bool(found.parameters), _steppable(rtol, found.y0),
             atol + rounding, None, jump_at, None, stepping, strict=True,
         )  # fmt: skip
-        reference = in_their_unit(lambda w, _: sweep(better, w, across), cotangents)  # noqa: B023
+        reference = in_their_unit(
+            lambda w, _: sweep(better, w, across),  # noqa: B023
+            cotangents,
+            *outputs_of(panels),
+        )
         statistics = statistics + reference.statistics + improved.statistics
         mine, theirs = (replace(g, y0=g.y0 - cotangents[0]) for g in (found, reference))
         error = _error(mine, theirs, asked, panels[0].values[0, ...], parameters, resolved)

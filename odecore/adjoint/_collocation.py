@@ -19,10 +19,11 @@ from odecore._array import (
 )
 from odecore._krylov import gmres
 from odecore.adjoint._at_once import AtOnce, Rules, cross_at_once, unit_of
+from odecore.adjoint._backward_options import require_backward_options, require_tolerances
 from odecore.adjoint._directly import solved_directly
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._inner_outputs import across_outputs
-from odecore.adjoint._linearization import Linearize, Pull
+from odecore.adjoint._linearization import Linearize, Pull, checked
 from odecore.adjoint._panels import Panel
 from odecore.adjoint._quadrature import (
     MOST_NODES,
@@ -34,7 +35,7 @@ from odecore.adjoint._quadrature import (
     norm_of,
 )
 from odecore.adjoint._restored import Stepping
-from odecore.adjoint._sweep import Crossing, sweep
+from odecore.adjoint._sweep import Crossing, outputs_of, sweep
 from odecore.adjoint._unit import in_their_unit, observing
 from odecore.interpolation import (
     coefficient_tail,
@@ -63,7 +64,7 @@ def collocated(
     rtol: Any = 1e-6,
     atol: Any = 1e-9,
     passes: int | None = None,
-    jump_at: Sequence[float] = (),
+    jump_at: Sequence[float] | None = None,
     kernel: Callable[..., AtOnce | None] | None = None,
     **stepping: Any,
 ) -> Gradients:
@@ -99,7 +100,7 @@ def collocated(
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         As `restored`.
     SolveError
         If the equation is stepped through and that fails.
@@ -115,13 +116,15 @@ def collocated(
     the end stepped through. Where values may not be read none of this is done, and `residual`
     tells.
     """
-    most = parameters, rtol, atol, passes, jump_at, kernel
+    require_backward_options(stepping)
+    require_tolerances(rtol, atol)
+    most = parameters, rtol, atol, passes, () if jump_at is None else jump_at, kernel
 
     def solve(cotangents: Sequence[Any], whole: Any) -> Gradients:
         across = Collocation(linearize_nodes, *most, observing(stepping, whole))
         return sweep(panels, cotangents, across)
 
-    return in_their_unit(solve, cotangents)
+    return in_their_unit(solve, cotangents, *outputs_of(panels))
 
 
 class Collocation:
@@ -143,6 +146,7 @@ class Collocation:
         strict: bool = False,
     ) -> None:
         self.strict = strict
+        linearize = checked(linearize)
         self.linearize, self.parameters, self.jumps = linearize, parameters, jumps
         self.kernel = kernel
         self.rtol, self.atol, self.passes = rtol, atol, passes

@@ -8,10 +8,11 @@ from itertools import pairwise
 from math import comb, prod
 from typing import Any
 
-from odecore._array import as_state, constant, is_readable, limits, namespace, own
+from odecore._array import as_state, constant, limits, namespace, own
+from odecore._times import are_floats, read_times
 from odecore.adjoint._budget import budget
 from odecore.adjoint._gradients import Gradients
-from odecore.adjoint._linearization import Linearize, require_like
+from odecore.adjoint._linearization import Linearize
 from odecore.adjoint._step_ends import step_ends
 from odecore.adjoint._transposed_step import ExplicitTranspose, transpose_of
 from odecore.adjoint._unit import in_their_unit
@@ -140,13 +141,10 @@ def _runge_kutta(method: Any) -> Coefficients:
 
 def _floats(times: Any, label: str) -> list[float]:
     """Times as Python floats."""
-    try:
-        if all(not hasattr(t, "shape") or is_readable(t) for t in times):
-            return [float(constant(t)) for t in times]
-        found = "arrays elsewhere"
-    except (TypeError, ValueError):
-        found = repr(times)
-    raise ValueError(f"`{label}` must be floats, or arrays on the host to read; got {found}")
+    found = read_times(times, label)
+    if are_floats(found):
+        return found
+    raise ValueError(f"`{label}` must be floats, or arrays on the host to read, got {times!r}")
 
 
 def _capacity(given: float | None, y: Any) -> int | None:
@@ -236,7 +234,8 @@ def discrete(
     Raises
     ------
     ValueError, TypeError
-        If there is not one cotangent for each output time, or an array does not fit the state.
+        If there is not one cotangent for each output time, an array does not fit the state, or the
+        record is none.
     NewtonFailedError
         If the stages of an implicit step, or their transposed equations, are not solved.
 
@@ -261,11 +260,12 @@ def discrete(
 
     Gradients are homogeneous in the cotangents, and NaN where one of them is not finite.
     """
-    y, wanted = record.states[0], len(record.outputs)
-    if len(cotangents) != wanted:
-        raise ValueError(f"give one cotangent for each of {wanted} times, got {len(cotangents)}")
-    for cotangent in cotangents:
-        require_like(cotangent, y, "cotangents")
+    if not isinstance(record, StepRecord):
+        raise TypeError(
+            "`record` must be a StepRecord, the second of the two things that `record_steps` "
+            f"returns, got {type(record).__name__}"
+        )
+    y = record.states[0]
     step = transpose_of(linearize, record.method, parameters, record.newton, record.jumps)
     xp = namespace(y)
     none = xp.sum(xp.zeros_like(xp.abs(y)))
@@ -275,7 +275,7 @@ def discrete(
         counts = Statistics(step.evaluations, accepted=len(record.times) - 1, newton=step.passes)
         return Gradients(a, step.total, none, counts, residual=max(step.residuals))
 
-    return in_their_unit(solve, cotangents)
+    return in_their_unit(solve, cotangents, len(record.outputs), y)
 
 
 def _back(record: StepRecord, step: ExplicitTranspose, cotangents: dict[int, Any]) -> Any:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from odecore._array import namespace
+from odecore._array import namespace, own
 
-__all__ = ["Linearize", "Pull", "node_by_node", "require_like"]
+__all__ = ["Linearize", "Pull", "checked", "node_by_node", "require_like"]
 
 #: `pull(a, parameters)` gives (df/dy)^T a and, if `parameters` is true, the tuple of
 #: (df/dtheta)^T a, one array for each group of parameters; otherwise an empty tuple.
@@ -16,6 +16,10 @@ Pull = Callable[[Any, bool], tuple[Any, tuple[Any, ...]]]
 #: `linearize(t, y)` gives f(t, y) and its `Pull`. Evaluating f is its cost; a pull may be called
 #: more than once.
 Linearize = Callable[[Any, Any], tuple[Any, Pull]]
+
+
+_PULL = "pull(a, parameters)"
+_STATE = f"{_PULL}[0]"
 
 
 def node_by_node(linearize: Linearize, /) -> Linearize:
@@ -32,6 +36,7 @@ def node_by_node(linearize: Linearize, /) -> Linearize:
         The same for times (m,) and states (m, ...): the value and the pulled-back state have the
         node as their first axis, parameters are summed over the nodes.
     """
+    linearize = checked(linearize)
 
     def nodes(t: Any, y: Any) -> tuple[Any, Pull]:
         found = [linearize(t[k], y[k, ...]) for k in range(y.shape[0])]
@@ -47,10 +52,49 @@ def node_by_node(linearize: Linearize, /) -> Linearize:
     return nodes
 
 
+def checked(linearize: Linearize, /) -> Linearize:
+    """The same linearization: what it returns is looked at, and kept from being overwritten.
+
+    NumPy code may return one buffer at each call, and several results are held at a time.
+    """
+
+    def kept(t: Any, y: Any) -> tuple[Any, Pull]:
+        value, pull = _pair(linearize(t, y), "linearize(t, y)", "f(t, y) and `pull`")
+        require_like(value, y, "linearize(t, y)[0]")
+
+        def pull_kept(a: Any, parameters: bool) -> tuple[Any, tuple[Any, ...]]:
+            found = pull(a, parameters)
+            state, terms = _pair(found, _PULL, "(df/dy)^T a and the tuple of (df/dtheta)^T a")
+            require_like(state, a, _STATE)
+            return own(state), _groups(terms) if parameters else ()
+
+        return own(value), pull_kept
+
+    return kept
+
+
+def _groups(terms: Any) -> tuple[Any, ...]:
+    """The parameters' part of what `pull` returns; TypeError if it is no tuple of arrays."""
+    if isinstance(terms, tuple | list) and all(hasattr(x, "shape") for x in terms):
+        return tuple(map(own, terms))
+    raise TypeError(
+        f"`{_PULL}[1]` must be a tuple with an array for each group of parameters, got {terms!r}; "
+        "put a single array into a tuple, (array,)"
+    )
+
+
+def _pair(found: Any, call: str, what: str) -> Any:
+    """What was returned, if it is two things; TypeError otherwise."""
+    if isinstance(found, tuple | list) and len(found) == 2:
+        return found
+    raise TypeError(f"`{call}` must return {what}, two things, got {type(found).__name__}")
+
+
 def require_like(array: Any, y: Any, label: str) -> None:
     """Check that an array fits the state: it would broadcast or promote in silence."""
-    namespace(array, y)  # TypeError unless they are of one library
-    if (array.shape, array.dtype) != (y.shape, y.dtype):
+    if not hasattr(array, "shape"):
+        raise TypeError(f"`{label}` must be an array like the state, got {type(array).__name__}")
+    if array.shape != y.shape or array.dtype != y.dtype:
         kind = ValueError if array.shape != y.shape else TypeError
         seen = f"{tuple(y.shape)}, got {array.dtype} of {tuple(array.shape)}"
         raise kind(f"`{label}` must be {y.dtype} of shape {seen}")

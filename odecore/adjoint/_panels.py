@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from odecore._array import as_state, is_readable, limits, namespace
-from odecore._times import require_monotone
+from odecore._times import are_floats, read_times, require_monotone
 from odecore.adjoint._budget import budget
 from odecore.adjoint._nodes import COUNTS, FEW, NodeChoice, panel_ends
-from odecore.adjoint._step_ends import equal_steps, landing_grid
+from odecore.adjoint._step_ends import MAX_STEPS, equal_steps, landing_grid, require_one_way
 from odecore.interpolation import Interpolant, chebyshev_points, decay_ratio
 from odecore.solve import Statistics, Status, Trajectory, solve_ivp
 
@@ -157,26 +157,26 @@ def record_panels(
     chosen, the stages of at most 64 steps are kept at a time; with compiled steps (`kernels`) the
     states at the largest grid are, and each interval is one panel or is halved.
     """
+    times = read_times(times, "times")
     if len(times) < 2:
         raise ValueError(f"`times` must hold at least 2 times, got {len(times)}")
     refused = [name for name in ("events", "dense", "throw", "t_eval") if name in options]
     if refused:
         raise ValueError(f"{', '.join(refused)} can not be given: a panel is a whole interval")
     y0, memory = as_state(y0, "y0"), budget(memory)
-    reads = all(not hasattr(t, "shape") or is_readable(t) for t in times)
-    known = [float(t) for t in times] if reads else times
-    require_monotone(known)
-    equal = steps is not None or step_size is not None
+    reads = are_floats(times)
+    require_monotone(times)
+    require_one_way(steps, step_size, options.get("grid"))
+    equal, most = steps is not None or step_size is not None, options.get("max_steps", MAX_STEPS)
     chosen = nodes is None and reads and is_readable(y0)
     if equal and reads:
-        options["grid"] = landing_grid(known, steps, step_size)
+        options["grid"] = landing_grid(times, steps, step_size, most)
     elif not equal and "grid" not in options:
         options.update(rtol=rtol, atol=atol, norm=norm)
     choice = None
     jumps = options.get("jump_at")
     jumps = [] if jumps is None else [float(t) for t in jumps]
     if chosen:
-        times = known
         choice = NodeChoice(times, rtol, atol, norm, jumps, "grid" in options, inside)
     found = _thinned(fun, times, y0, choice, options) if choice else None
     if found is not None:
@@ -190,10 +190,10 @@ def record_panels(
         count = UNREAD if nodes is None else nodes
         s = [float(x) for x in chebyshev_points(count, interval=(0.0, 1.0))]
         if equal and not reads:
-            grid = equal_steps(steps, step_size, times[1] - times[0])
+            grid = equal_steps(steps, step_size, times[1] - times[0], most)
             trajectory, panels = _in_normalised_time(fun, times, y0, s, grid, options)
         else:
-            ends = panel_ends(known, jumps) if jumps else times
+            ends = panel_ends(times, jumps) if jumps else times
             trajectory, panels = _at_nodes(fun, times, ends, y0, s, options)
     if memory is not None:
         panels = _within(memory, panels, choice)

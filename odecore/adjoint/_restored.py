@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import inf
+from numbers import Integral
 from typing import Any
 
 from odecore._array import is_readable, namespace
+from odecore.adjoint._backward_options import require_backward_options
 from odecore.adjoint._gradients import Gradients
-from odecore.adjoint._linearization import Linearize, node_by_node
+from odecore.adjoint._linearization import Linearize, checked, node_by_node
 from odecore.adjoint._nodes import Found, NodeChoice
 from odecore.adjoint._panels import Panel
 from odecore.adjoint._quadrature import MOST_NODES, Quadrature, added
-from odecore.adjoint._step_ends import equal_steps, landing_grid, step_ends
-from odecore.adjoint._sweep import Crossing, sweep
+from odecore.adjoint._step_ends import (
+    MAX_STEPS,
+    equal_steps,
+    landing_grid,
+    require_one_way,
+    step_ends,
+)
+from odecore.adjoint._sweep import Crossing, outputs_of, sweep
 from odecore.adjoint._unit import in_their_unit, observing
 from odecore.interpolation import Interpolant, chebyshev_points, coefficient_tail
 from odecore.solve import Statistics, Trajectory, solve_ivp
@@ -53,10 +61,10 @@ def restored(
         How many nodes are linearized at once for it; by default all of a panel, which keeps what
         so many evaluations of f save.
     **options
-        Further options of `solve_ivp`: method, tolerances; `steps` for each interval between
-        output times, or `grid`, the ends of all steps, to which those of the panels are added;
-        `step_size`,
-        `first_step`, `min_step`, `max_step`, `step_at` and `jump_at` in units of t.
+        Further options of `solve_ivp`, but for events, dense output, `t_eval` and `throw`: method,
+        tolerances; `steps` for each interval between output times, or `grid`, the ends of all
+        steps, to which those of the panels are added; `step_size`, `first_step`, `min_step`,
+        `max_step`, `step_at` and `jump_at` in units of t.
 
     Returns
     -------
@@ -65,7 +73,10 @@ def restored(
     Raises
     ------
     ValueError
-        If there is no panel, or not one cotangent for each output time.
+        If there is no panel, not one cotangent of the state's shape for each output time, or an
+        option that a backward solve does not take.
+    TypeError
+        If there are other things than panels, arrays of another dtype, or unknown options.
     SolveError
         If the backward solve fails.
 
@@ -84,14 +95,26 @@ def restored(
     sees the adjoint in this unit; an `observe` sees it as it is, at times and with steps in units
     of t. Where a cotangent is not finite, all gradients are NaN.
     """
-    nodes = linearize_nodes or node_by_node(linearize)
+    require_backward_options(options)
+    _require_batch(batch)
+    require_one_way(*(options.get(name) for name in ("steps", "step_size", "grid")))
+    known = outputs_of(panels)
+    nodes = node_by_node(linearize) if linearize_nodes is None else checked(linearize_nodes)
+    linearize = checked(linearize)
     options = _of_intervals(panels, options)
 
     def solve(cotangents: Sequence[Any], whole: Any) -> Gradients:
         across = Stepping(linearize, nodes, parameters, batch, observing(options, whole))
         return sweep(panels, cotangents, across)
 
-    return in_their_unit(solve, cotangents)
+    return in_their_unit(solve, cotangents, *known)
+
+
+def _require_batch(batch: Any) -> None:
+    """Raise ValueError unless this is a number of nodes, or None."""
+    if batch is None or (isinstance(batch, Integral) and batch is not True and int(batch) >= 1):
+        return
+    raise ValueError(f"`batch` must be a positive int, got {batch!r}; leave it out for all nodes")
 
 
 def _of_intervals(panels: Sequence[Panel], options: dict[str, Any]) -> dict[str, Any]:
@@ -102,7 +125,8 @@ def _of_intervals(panels: Sequence[Panel], options: dict[str, Any]) -> dict[str,
         return options
     ends = [panels[0].start, *(panel.end for panel in panels if panel.is_last)]
     others = {k: v for k, v in options.items() if k not in equal}
-    return {**others, "grid": landing_grid(ends, **equal)}
+    most = options.get("max_steps", MAX_STEPS)
+    return {**others, "grid": landing_grid(ends, **equal, most=most)}
 
 
 class Stepping:
@@ -175,7 +199,8 @@ class Stepping:
         """The options in the normalised time of a panel."""
         options = dict(self.options)
         if any(value is not None for value in self.equal.values()):
-            options["grid"] = equal_steps(**self.equal, length=panel.length)[::-1]
+            most = options.get("max_steps", MAX_STEPS)
+            options["grid"] = equal_steps(**self.equal, length=panel.length, most=most)[::-1]
         elif self.grid is not None:
             _, *inside, _ = step_ends(self.grid, panel.end, panel.start)
             middle = [(t - panel.start) / panel.length for t in inside]

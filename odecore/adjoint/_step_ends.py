@@ -10,7 +10,9 @@ from typing import Any
 
 from odecore._array import is_readable
 
-__all__ = ["equal_steps", "landing_grid", "slack", "step_ends"]
+__all__ = ["MAX_STEPS", "equal_steps", "landing_grid", "require_one_way", "slack", "step_ends"]
+
+MAX_STEPS = 100_000  # where `max_steps` of `solve_ivp` is not given
 
 
 def slack(*times: float) -> float:
@@ -29,18 +31,24 @@ def step_ends(grid: Sequence[float], first: float, last: float) -> list[float]:
     return [first, *sorted(inside, reverse=last < first), last]
 
 
-def landing_grid(times: Sequence[float], steps: Any, step_size: Any) -> list[float]:
+def require_one_way(steps: Any, step_size: Any, grid: Any) -> None:
+    """Raise ValueError for steps that are given in two ways, of which one would be ignored."""
+    ways = {"steps": steps, "step_size": step_size, "grid": grid}
+    given = [name for name, value in ways.items() if value is not None]
+    if len(given) > 1:
+        raise ValueError(f"give one of `steps`, `step_size` and `grid`, got {' and '.join(given)}")
+
+
+def landing_grid(times: Sequence[float], steps: Any, step_size: Any, most: int) -> list[float]:
     """Equal steps in each interval, which land on all times."""
     grid = [times[0]]
     for a, b in pairwise(times):
-        grid += [a + (b - a) * x for x in equal_steps(steps, step_size, b - a)[1:-1]] + [b]
+        grid += [a + (b - a) * x for x in equal_steps(steps, step_size, b - a, most)[1:-1]] + [b]
     return grid
 
 
-def equal_steps(steps: Any, step_size: Any, length: Any) -> list[float]:
-    """Equal steps from 0 to 1."""
-    if steps is not None and step_size is not None:
-        raise ValueError("give one of `steps` and `step_size`, got both")
+def equal_steps(steps: Any, step_size: Any, length: Any, most: int) -> list[float]:
+    """Equal steps from 0 to 1; ValueError if there are more than `most`, before they are listed."""
     if step_size is not None:
         if hasattr(length, "shape") and not is_readable(length):
             raise ValueError(
@@ -49,7 +57,13 @@ def equal_steps(steps: Any, step_size: Any, length: Any) -> list[float]:
             )
         if not isinstance(step_size, Real) or not 0 < float(step_size) < float("inf"):
             raise ValueError(f"`step_size` must be a positive finite number, got {step_size!r}")
-        steps = max(1, ceil(abs(float(length)) / float(step_size) * (1 - 1e-12)))
+        share = abs(float(length)) / float(step_size) * (1 - 1e-12)
+        steps = max(1, ceil(min(share, most + 1)))
     if not isinstance(steps, Integral) or steps is True or int(steps) < 1:
         raise ValueError(f"`steps` must be a positive int, got {steps!r}")
+    if int(steps) > most:
+        raise ValueError(
+            f"{'`steps`' if step_size is None else '`step_size`'} asks for more than `max_steps` = "
+            f"{most} steps in an interval; take fewer, or raise `max_steps`"
+        )
     return [k / int(steps) for k in range(int(steps) + 1)]

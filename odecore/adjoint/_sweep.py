@@ -12,7 +12,7 @@ from odecore.adjoint._panels import FEWEST, Panel
 from odecore.adjoint._quadrature import added, estimate, norm_of
 from odecore.solve import Statistics
 
-__all__ = ["Crossing", "product", "sweep"]
+__all__ = ["Crossing", "outputs_of", "product", "sweep"]
 
 
 class Crossing(NamedTuple):
@@ -42,24 +42,32 @@ class Crossing(NamedTuple):
     rough: float = 0.0
 
 
-def sweep(
-    panels: Sequence[Panel], cotangents: Sequence[Any], across: Callable[[Panel, Any], Crossing]
-) -> Gradients:
-    """Cross the panels from the last to the first, adding the loss's derivatives on the way.
+def outputs_of(panels: Sequence[Panel]) -> tuple[int, Any]:
+    """The number of output times, and a state.
 
     Raises
     ------
     ValueError
-        If there is no panel, or not one cotangent for each output time.
+        If there is no panel.
+    TypeError
+        If there are other things than panels.
     """
+    for panel in panels:
+        if not isinstance(panel, Panel):
+            raise TypeError(
+                "`panels` must be the list of panels, the second of the two things that "
+                f"`record_panels` returns, got {type(panel).__name__} in it"
+            )
     if not panels:
         raise ValueError("`panels` must hold at least one panel, got none")
-    outputs = 1 + sum(panel.is_last + len(panel.outputs) for panel in panels)
-    if len(cotangents) != outputs:
-        raise ValueError(
-            f"`cotangents` must hold one array for each of the {outputs} output times, got "
-            f"{len(cotangents)}"
-        )
+    count = 1 + sum(panel.is_last + len(panel.outputs) for panel in panels)
+    return count, panels[0].values[0, ...]
+
+
+def sweep(
+    panels: Sequence[Panel], cotangents: Sequence[Any], across: Callable[[Panel, Any], Crossing]
+) -> Gradients:
+    """Cross the panels from the last to the first, adding the loss's derivatives on the way."""
     waiting = list(cotangents)
     xp = namespace(waiting[-1])
     a = waiting[-1] * 0

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from odecore._array import combiner, constant, constant_like, namespace, own
-from odecore.adjoint._linearization import Linearize, Pull, require_like
+from odecore._array import combiner, constant, constant_like, namespace
+from odecore.adjoint._linearization import Linearize, Pull, checked
 from odecore.errors import NewtonFailedError
 from odecore.solve import (
     Newton,
@@ -63,7 +63,7 @@ class ExplicitTranspose:
         parameters: bool,
         jumps: frozenset[float],
     ) -> None:
-        self.linearize, self.parameters, self.jumps = linearize, parameters, jumps
+        self.linearize, self.parameters, self.jumps = checked(linearize), parameters, jumps
         self.method = _without_idle_stages(method)
         self.evaluations = self.passes = 0
         self.residuals = [0.0]
@@ -102,10 +102,9 @@ class ExplicitTranspose:
     def _pulled(self, i: int, mu: Any) -> Any:
         """The transposed derivative of stage i, its part for the parameters added."""
         q, terms = self.pulls[i](mu, self.parameters)
-        require_like(q, mu, "pull(a, parameters)[0]")
         pairs = zip(self.total or terms, terms, strict=True)
-        self.total = tuple(x + z if self.total else own(z) for x, z in pairs)
-        return own(q)
+        self.total = tuple(x + z if self.total else z for x, z in pairs)
+        return q
 
 
 class ImplicitTranspose(ExplicitTranspose):
@@ -189,12 +188,7 @@ class ImplicitTranspose(ExplicitTranspose):
         coupling = [[h * rows[i][j] for j in block] for i in block]
 
         def pull_of(j: int) -> Callable[[Any], Any]:
-            def pull(mu: Any) -> Any:
-                pulled = self.pulls[j](mu, False)[0]
-                require_like(pulled, mu, "pull(a, parameters)[0]")
-                return pulled
-
-            return pull
+            return lambda mu: self.pulls[j](mu, False)[0]
 
         pulls = [pull_of(j) for j in block]
         mu, residual, count = transposed_stages(t, y, coupling, pulls, right)

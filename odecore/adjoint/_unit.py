@@ -9,12 +9,17 @@ from typing import Any
 
 from odecore._array import namespace
 from odecore.adjoint._gradients import Gradients
+from odecore.adjoint._linearization import require_like
 
 __all__ = ["in_their_unit", "observing"]
 
 
 def in_their_unit(
-    solve: Callable[[Sequence[Any], Callable[[Any], Any]], Gradients], cotangents: Sequence[Any], /
+    solve: Callable[[Sequence[Any], Callable[[Any], Any]], Gradients],
+    cotangents: Sequence[Any],
+    outputs: int,
+    y: Any,
+    /,
 ) -> Gradients:
     """Solve for cotangents in the unit of the largest, and give the gradients in that unit.
 
@@ -24,13 +29,29 @@ def in_their_unit(
         From cotangents, the largest entry of which is 1, and the function that multiplies an array
         by their unit, to their gradients.
     cotangents : sequence of arrays
+    outputs : int
+        How many there must be: one for each output time.
+    y : array
+        A state, like which each must be.
 
     Returns
     -------
     Gradients
         Homogeneous in the cotangents, to rounding, and for powers of two to the bit. All are NaN
         where a cotangent is not finite; only their shapes are solved for then.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If there is not one cotangent for each output time, or one is not like the state.
     """
+    if len(cotangents) != outputs:
+        raise ValueError(
+            f"`cotangents` must hold one array for each of the {outputs} output times, got "
+            f"{len(cotangents)}"
+        )
+    for k, cotangent in enumerate(cotangents):
+        require_like(cotangent, y, f"cotangents[{k}]")
     if not any(prod(c.shape) for c in cotangents):
         return solve(cotangents, lambda x: x)
     xp = namespace(cotangents[0])

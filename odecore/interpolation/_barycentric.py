@@ -9,8 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from odecore._array import as_state, constant_like, is_readable, namespace, require_real
-from odecore.interpolation._nodes import chebyshev_points, require_count, require_nodes
+from odecore._array import as_state, constant_like, is_readable, namespace
+from odecore.interpolation._nodes import (
+    chebyshev_points,
+    host_points,
+    require_count,
+    require_nodes,
+)
 
 __all__ = ["Interpolant", "barycentric_weights", "lagrange_rows"]
 
@@ -70,15 +75,15 @@ def lagrange_rows(
     ValueError
         If nodes and weights do not match.
     TypeError
-        If x holds anything but real numbers.
+        If x holds anything but real numbers, is traced, elsewhere, or requires a gradient.
     """
-    require_real(x, "x")
+    points = host_points(x)
     if np.shape(nodes) != np.shape(weights) or np.ndim(nodes) != 1:
         raise ValueError(
             "`nodes` and `weights` must be one-dimensional and of one length, got shapes "
             f"{np.shape(nodes)} and {np.shape(weights)}"
         )
-    difference = np.asarray(x, dtype=np.float64)[..., None] - nodes
+    difference = points[..., None] - nodes
     distance = np.abs(difference)
     smallest = distance.min(axis=-1, keepdims=True)
     if not smallest.all():
@@ -151,15 +156,15 @@ class Interpolant:
         ValueError
             Outside the interval by more than rounding: a polynomial extrapolates without bound.
         TypeError
-            If x holds anything but real numbers.
+            If x holds anything but real numbers, is traced, elsewhere, or requires a gradient.
         """
-        require_real(x, "x")
+        points = host_points(x)
         low, high = sorted(self.interval)
         # The last stage of a step, t + c h, may leave the interval by the rounding of c and t.
         slack = 1e-12 * (high - low) + 4 * np.finfo(np.float64).eps * max(abs(low), abs(high))
-        if not np.all((np.asarray(x) >= low - slack) & (np.asarray(x) <= high + slack)):
+        if not np.all((points >= low - slack) & (points <= high + slack)):
             raise ValueError(f"`x` must lie in the interval [{low}, {high}], got {x!r}")
-        rows = lagrange_rows(x, self.nodes, self.__dict__["_weights"])
+        rows = lagrange_rows(points, self.nodes, self.__dict__["_weights"])
         if rows.ndim == 1 and not is_readable(self.values):
             # On an accelerator the copy of a row would make the host wait; scalars ride along.
             terms = enumerate(rows.tolist())

@@ -18,6 +18,7 @@ from odecore._array import (
     namespace,
     require_real,
 )
+from odecore.interpolation._nodes import host_points
 
 __all__ = ["PiecewiseHermite"]
 
@@ -40,7 +41,8 @@ class PiecewiseHermite:
     ValueError
         If the nodes are not strictly monotone or shapes do not match.
     TypeError
-        If the values are not floating-point numbers or libraries or dtypes differ.
+        If the nodes are not real numbers, the values not floating-point numbers, or libraries or
+        dtypes differ.
 
     Notes
     -----
@@ -58,6 +60,7 @@ class PiecewiseHermite:
     """
 
     def __init__(self, t: ArrayLike, values: Any, /, *derivatives: Any) -> None:
+        require_real(t, "t")
         self.t: NDArray[np.float64] = as_float64(t, "t")
         t = self.t
         sorted_so = t.ndim == 1 and (np.all(t[1:] > t[:-1]) or np.all(t[1:] < t[:-1]))
@@ -100,7 +103,7 @@ class PiecewiseHermite:
         ValueError
             Outside the nodes by more than rounding: nothing is extrapolated.
         TypeError
-            If x holds anything but real numbers.
+            If x holds anything but real numbers, is traced, elsewhere, or requires a gradient.
         """
         return self._combine(x, 0)
 
@@ -114,7 +117,7 @@ class PiecewiseHermite:
         ValueError
             Outside the nodes by more than rounding, or between nodes less than 1e-308 apart.
         TypeError
-            If x holds anything but real numbers.
+            If x holds anything but real numbers, is traced, elsewhere, or requires a gradient.
         """
         return self._combine(x, 1)
 
@@ -149,8 +152,7 @@ class PiecewiseHermite:
 
     def _locate(self, x: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
         """The numbers x within the nodes, and the index of the piece of each."""
-        require_real(x, "x")
-        at = np.asarray(x, dtype=np.float64)
+        at = host_points(x)
         if at.ndim > 1:
             raise ValueError(f"`x` must be a number or a sequence of them, got shape {at.shape}")
         low, high = sorted((self.t[0], self.t[-1]))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from odecore._array import require_real
+from odecore.interpolation._nodes import ends_of
 
 __all__ = ["lebesgue_constant"]
 
@@ -53,9 +54,7 @@ def lebesgue_constant(
     polynomial interpolation, Ann. Numer. Math. 4 (1997).
     """
     x, w = _sorted(nodes, weights)
-    for end in interval:
-        require_real(end, "interval")
-    low, high = sorted(map(float, interval))
+    low, high = sorted(ends_of(interval))
     if not isfinite(low) or not isfinite(high):
         raise ValueError(f"`interval` must have two finite ends, got {interval}")
     if not (low < high and low <= x[0] and x[-1] <= high):

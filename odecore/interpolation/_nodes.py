@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from odecore._array import require_real
+from odecore._array import is_readable, on_host, require_real, tracks
 
-__all__ = ["chebyshev_points", "require_count", "require_nodes"]
+__all__ = ["chebyshev_points", "ends_of", "host_points", "require_count", "require_nodes"]
 
 
 def chebyshev_points(
@@ -46,9 +46,7 @@ def chebyshev_points(
     keeps the symmetry that cosines lose to rounding.
     """
     require_count(n, kind)
-    for end in interval:
-        require_real(end, "interval")
-    start, end = map(float, interval)
+    start, end = ends_of(interval)
     if not (isfinite(start) and isfinite(end) and start != end):
         raise ValueError(f"`interval` must have two finite and distinct ends, got {interval}")
     return _points(int(n), int(kind), start, end).copy()
@@ -61,6 +59,27 @@ def _points(n: int, kind: int, start: float, end: float) -> NDArray[np.float64]:
     if kind == 2:
         points[0], points[-1] = start, end
     return points
+
+
+def ends_of(interval: Any) -> tuple[float, float]:
+    """The two ends as floats; ValueError or TypeError if they are no two real numbers."""
+    if np.shape(interval) != (2,):
+        raise ValueError(f"`interval` must hold two numbers, its ends, got {interval!r}")
+    for end in interval:
+        require_real(end, "interval")
+    start, end = map(float, interval)
+    return start, end
+
+
+def host_points(x: Any) -> NDArray[np.float64]:
+    """Points at which an interpolant is evaluated; TypeError unless they are numbers to be read."""
+    require_real(x, "x")
+    if hasattr(x, "shape") and (tracks(x) or not is_readable(x)):
+        raise TypeError(
+            "`x` is read on the host, and gets no gradient: give Python numbers, a NumPy array, or "
+            "`x.detach().cpu()`; got values that are traced, elsewhere, or require a gradient"
+        )
+    return np.asarray(on_host(x), dtype=np.float64)
 
 
 def require_count(n: int, kind: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from odecore._array import as_float64, constant, limits, namespace
+from odecore._array import as_float64, as_state, constant, limits, namespace
 from odecore.sketching._moments import unit_scaled
 
 __all__ = [
@@ -42,14 +42,20 @@ def row_products(X: Any, Y: Any, /) -> Numbers:
     Raises
     ------
     ValueError
-        If Y is None: they can not be known from X alone.
+        If Y is None, for they can not be known from X alone, or they are no matrices of as many
+        rows.
+    TypeError
+        If they do not hold real floating-point numbers.
     """
     if Y is None:
         raise ValueError(
             "the scores `row_products` need Y, got None; to draw from X alone use squared_rows or "
             "leverage_scores"
         )
-    return _lengths(X) * _lengths(Y)
+    x, y = _lengths(X), _lengths(Y)
+    if x.shape != y.shape:
+        raise ValueError(f"X and Y must have the same number of rows, got {len(x)} and {len(y)}")
+    return x * y
 
 
 def squared_rows(X: Any, Y: Any = None, /) -> Numbers:
@@ -64,6 +70,11 @@ def squared_rows(X: Any, Y: Any = None, /) -> Numbers:
     -------
     (B,) numpy.ndarray
         Up to one common factor, chosen against overflow.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If X is no matrix of real floating-point numbers.
     """
     return _lengths(X) ** 2
 
@@ -80,8 +91,13 @@ def leverage_scores(X: Any, Y: Any = None, /) -> Numbers:
     -------
     (B,) numpy.ndarray
         Between 0 and 1; their sum is the rank of X. By singular values, O(B N min(B, N)).
+
+    Raises
+    ------
+    ValueError, TypeError
+        If X is no matrix of real floating-point numbers.
     """
-    X = unit_scaled(constant(X))[0]
+    X = unit_scaled(constant(_matrix(X)))[0]
     if 0 in X.shape:
         return np.zeros(X.shape[0])
     U, sigma, _ = namespace(X).linalg.svd(X, full_matrices=False)
@@ -129,9 +145,20 @@ def scores_of(scores: Any, X: Any, Y: Any) -> Numbers:
     return np.asarray(found / found.max() if found.any() else np.ones(len(found)))
 
 
+def _matrix(X: Any) -> Any:
+    """An array of real floating-point numbers with rows; TypeError or ValueError for others."""
+    X = as_state(X, "X")
+    if not namespace(X).isdtype(X.dtype, "real floating"):
+        raise TypeError(f"scores need real matrices, got dtype {X.dtype}")
+    if len(X.shape) != 2:
+        raise ValueError(f"scores need matrices with a row for each score, got {tuple(X.shape)}")
+    return X
+
+
 def _lengths(X: Any) -> Numbers:
     """||x_k|| up to a common factor, each scaled by its own largest entry."""
-    xp, X = namespace(X), unit_scaled(constant(X))[0]
+    X = unit_scaled(constant(_matrix(X)))[0]
+    xp = namespace(X)
     if 0 in X.shape:
         return np.zeros(X.shape[0])
     largest = xp.max(xp.abs(X), axis=1, keepdims=True)

@@ -83,4 +83,4 @@ def _put_back(batch: Batch, rows: np.ndarray, part: Batch) -> None:
 
 def _take(array: Any, rows: np.ndarray) -> Any:
     xp = namespace(array)
-    return xp.take(array, xp.asarray(rows.tolist(), dtype=xp.int64, device=device(array)), axis=0)
+    return xp.take(array, xp.asarray(rows.tolist(), device=device(array)), axis=0)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from itertools import pairwise
 from math import ceil, isfinite, ulp
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
-from odecore._array import is_readable, limits
-from odecore._times import are_floats, require_monotone
+from odecore._array import limits
+from odecore._times import are_floats, read_times, require_monotone
 from odecore.solve._explicit_step import checked_stage
 from odecore.solve._tracing import require_read
 from odecore.tableaux import Coefficients
@@ -55,13 +55,13 @@ def output_times(t_span: Sequence[Any], t_eval: Any) -> tuple[list[Any], Any]:
         If there are fewer than two, if one is not finite, if they do not move strictly in one
         direction, or if `t_eval` leaves `t_span`, or has other ends where they are not read.
     """
-    span = _floats(t_span, "t_span")
+    span = read_times(t_span, "t_span")
     if len(span) != 2:
         raise ValueError(f"`t_span` must hold the first and the last time, got {len(span)} entries")
     require_monotone(span)
     times = span
     if t_eval is not None:
-        times = _floats(t_eval, "t_eval")
+        times = read_times(t_eval, "t_eval")
         if not times:
             raise ValueError("`t_eval` must hold at least one time, got none")
         require_monotone(times)
@@ -209,7 +209,7 @@ def grid_stops(grid: Any, first: float, last: float, max_steps: int) -> list[Sto
         If the grid does not lead from the first time to the last, strictly in one direction, or in
         more than `max_steps` steps.
     """
-    times = _floats(grid, "grid")
+    times = read_times(grid, "grid")
     if len(times) < 2 or times[0] != first or times[-1] != last:
         raise ValueError(
             f"`grid` must begin and end as `t_span` does, at {first} and {last}; got "
@@ -261,34 +261,6 @@ def _is_count(n: Any) -> bool:
     return isinstance(n, Integral) and n is not True and int(n) >= 1
 
 
-def _floats(times: Any, label: str) -> list[Any]:
-    """Times as Python floats, except arrays that may not be read, which stay as they are."""
-    if hasattr(times, "shape"):
-        if len(times.shape) != 1:
-            raise ValueError(
-                f"times must be one-dimensional, got `{label}` of shape {tuple(times.shape)}"
-            )
-        if not is_readable(times):
-            return [times[i] for i in range(times.shape[0])]
-    try:
-        if isinstance(times, str | bytes | Mapping | Set):  # of characters, keys, or in any order
-            raise TypeError(type(times).__name__)
-        times = list(times)
-        return times if {*map(type, times)} <= {float} else [_float(t) for t in times]
-    except OverflowError as error:
-        raise ValueError(
-            f"`{label}` must hold finite times, got an int above all floats"
-        ) from error
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"`{label}` must be a sequence of times, got {times!r}") from error
-
-
-def _float(t: Any) -> Any:
-    if isinstance(t, str | bytes):
-        raise TypeError("text")
-    return t if hasattr(t, "shape") and not is_readable(t) else float(t)
-
-
 def _times_inside(times: Any, label: str, first: float, last: float) -> list[float]:
     """Times given by the caller that lie inside or at the ends of the interval, in any order.
 
@@ -298,7 +270,7 @@ def _times_inside(times: Any, label: str, first: float, last: float) -> list[flo
         If a time is not finite.
     """
     times = list(times) if isinstance(times, Set) else times
-    found = _floats([] if times is None else times, label)
+    found = read_times([] if times is None else times, label)
     if not all(map(isfinite, found)):
         raise ValueError(f"`{label}` must hold finite times, got {found}")
     low, high = sorted((first, last))

@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "errors": set(),
     "_array": set(),
     "_krylov": {"_array"},
-    "_times": set(),
+    "_times": {"_array"},
     "exact": {"errors"},
     "order": {"errors", "exact"},
     "families": {"errors", "exact", "order"},

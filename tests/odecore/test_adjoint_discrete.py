@@ -561,14 +561,14 @@ def test_a_wrong_transpose_is_seen(twin):
     [
         ([0.0], {}, "at least 2 times, got 1"),
         ([0.0, 1.0, 0.5], {"steps": 2}, "strictly increasing"),
-        (["a", 1.0], {}, "`times` must be floats"),
-        (3.0, {}, "`times` must be floats, or arrays on the host to read; got 3.0"),
-        (np.zeros((2, 2)), {}, "`times` must be floats"),
+        (["a", 1.0], {}, "`times` must be a sequence of times"),
+        (3.0, {}, "`times` must be a sequence of times, got 3.0"),
+        (np.zeros((2, 2)), {}, "one-dimensional, got `times`"),
         ([0.0, 1.0], {"method": Adams(3), "steps": 2}, "Runge-Kutta .* got Adams: choose"),
         ([0.0, 1.0], {"method": "dopry5"}, "no method 'dopry5'"),
         ([0.0, 0.4, 1.0], {"grid": [0.0, 0.6, 0.5, 1.0]}, "strictly increasing"),
         ([0.0, 0.4, 1.0], {"grid": [0.0, 0.5]}, "grid"),
-        ([0.0, 1.0], {"grid": ["x"]}, "`grid` must be floats"),
+        ([0.0, 1.0], {"grid": ["x"]}, "`grid` must be a sequence of times"),
         ([0.0, 1.0], {"memory": 47}, "at least 2 states of 24 bytes, got 47"),
         ([0.0, 1.0], {"memory": 1e1}, "at least 2 states of 24 bytes, got 10"),
         ([0.0, 1.0], {"method": "euler"}, "embedded error estimate"),
@@ -579,7 +579,7 @@ def test_a_wrong_transpose_is_seen(twin):
     ],
 )
 def test_bad_input_to_record_steps(times, options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         record_steps(lambda t, y: -y, times, Y0, **options)
 
 
@@ -595,7 +595,7 @@ def test_times_that_can_not_be_read_are_refused():
     import torch
 
     times = torch.zeros(2, device="meta")
-    with pytest.raises(ValueError, match="arrays on the host to read; got arrays elsewhere"):
+    with pytest.raises(ValueError, match="`times` must be floats, or arrays on the host to read"):
         record_steps(lambda t, y: -y, times, torch.ones(2), steps=2, method="heun")
 
 
@@ -607,9 +607,9 @@ def test_a_failing_forward_solve_is_typed():
 @pytest.mark.parametrize(
     ("cotangents", "error", "message"),
     [
-        (W[:2], ValueError, "each of 3 times, got 2"),
+        (W[:2], ValueError, "each of the 3 output times, got 2"),
         ([*W[:2], np.ones(2)], ValueError, r"float64 of shape \(3,\), got float64 of \(2,\)"),
-        ([*W[:2], np.ones((1, 3))], ValueError, "`cotangents` must be"),
+        ([*W[:2], np.ones((1, 3))], ValueError, r"`cotangents\[2\]` must be"),
         ([*W[:2], np.ones(3, dtype=np.float32)], TypeError, "got float32"),
         ([*W[:2], [1.0, 2.0, 3.0]], TypeError, "list"),
     ],

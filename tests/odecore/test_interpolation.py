@@ -270,8 +270,34 @@ def test_evaluation_points_are_real(x):
             evaluate(x)
 
 
+def test_evaluation_points_are_read():
+    jax, torch = pytest.importorskip("jax"), pytest.importorskip("torch")
+    t = np.linspace(0, 2, 5)
+    for evaluate in (
+        Interpolant(t, (0, 2)),
+        PiecewiseHermite(t, t, np.ones(5)),
+        PiecewiseHermite(t, t, np.ones(5)).derivative,
+        lambda x: lagrange_rows(x, chebyshev_points(5), barycentric_weights(5)),
+    ):
+        for x in (torch.tensor(0.5, requires_grad=True), torch.zeros(2, device="meta")):
+            with pytest.raises(TypeError, match="`x` is read on the host, and gets no gradient"):
+                evaluate(x)
+        with pytest.raises(TypeError, match="`x` is read on the host, and gets no gradient"):
+            jax.vmap(evaluate)(jax.numpy.zeros(2))
+        half = evaluate(torch.tensor([0.5], dtype=torch.bfloat16))
+        np.testing.assert_array_equal(half, evaluate([0.5]))
+
+
 def test_intervals_and_kinds_are_numbers():
     values = np.ones(4)
+    for interval in ((0,), (0, 1, 2), None, 1.0, "01"):
+        for call in (
+            lambda interval: Interpolant(values, interval),
+            lambda interval: chebyshev_points(4, interval=interval),
+            lambda interval: lebesgue_constant([0, 1], [1, -1], interval=interval),
+        ):
+            with pytest.raises(ValueError, match="`interval` must hold two numbers, its ends, got"):
+                call(interval)
     for interval in (("0", "2"), (0, 2j)):
         with pytest.raises(TypeError, match="`interval` must be a real number"):
             Interpolant(values, interval)

@@ -539,3 +539,22 @@ def test_a_compiler_may_trace_what_does_not_look_at_the_data(rng):
     np.testing.assert_allclose(np.asarray(traced), np.asarray(wanted), rtol=1e-4, atol=1e-4)
     found = jax.jit(lambda X, Y: variance(CountSketch(6), X, Y))(X, Y)
     assert float(found) == pytest.approx(float(variance(CountSketch(6), X, Y)), rel=1e-4)
+
+
+@pytest.mark.parametrize("scores", [leverage_scores, squared_rows, row_products])
+def test_scores_are_of_matrices(scores):
+    X = np.arange(12.0).reshape(6, 2)
+    np.testing.assert_array_equal(scores(X.tolist(), X.tolist()), scores(X, X))
+    for wrong in (X[:, 0], X[None], 1.0):
+        with pytest.raises(ValueError, match="scores need matrices with a row for each score"):
+            scores(wrong, wrong)
+    for wrong, message in ((X.astype(int), "floating-point"), (X + 0j, "real"), (None, "NoneType")):
+        with pytest.raises(TypeError, match=message):
+            scores(wrong, X)
+
+
+def test_scores_of_products_need_as_many_rows():
+    X = np.ones((6, 2))
+    for rows in (1, 5):  # one row would be broadcast
+        with pytest.raises(ValueError, match=f"same number of rows, got 6 and {rows}"):
+            row_products(X, X[:rows])

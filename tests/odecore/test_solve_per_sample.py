@@ -1,6 +1,7 @@
 """Steps of their own for each sample of a batch."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -221,6 +222,18 @@ def test_times_that_a_library_can_not_hold_are_refused():
     y0 = jax.numpy.zeros((1, 1), jax.numpy.float32)
     with jax.enable_x64(False), pytest.raises(ValueError, match="let the interval start at 0"):
         solve_per_sample(lambda t, y: jax.numpy.cos(t)[:, None], (1e9, 1e9 + 1), y0)
+
+
+def test_jax_in_single_precision_is_asked_for_nothing_wider():
+    jax = pytest.importorskip("jax")
+    with jax.enable_x64(False), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rates = jax.numpy.asarray([[1.0], [200.0], [0.5]])
+        found = solve_per_sample(
+            lambda t, y, rates: -rates * y, (0, 1), jax.numpy.ones((3, 1)), args=(rates,),
+            shrink=True, rtol=1e-4, atol=1e-4,
+        )  # fmt: skip
+    np.testing.assert_allclose(found.y[-1], np.exp(-np.asarray(rates)), atol=1e-3)
 
 
 def test_a_state_at_rest_is_solved_at_any_time():

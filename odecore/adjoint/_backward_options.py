@@ -1,0 +1,46 @@
+"""Options of backward solves: those of `solve_ivp` that leave it a whole solve of the interval."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from odecore._array import as_float64, require_real
+from odecore.solve import solve_ivp
+
+__all__ = ["require_backward_options", "require_tolerances"]
+
+REFUSED = ("t_eval", "events", "dense", "throw")
+
+
+def require_backward_options(options: dict[str, Any]) -> None:
+    """Refuse what would end a backward solve early, or is no option, whether it is used or not.
+
+    Raises
+    ------
+    ValueError
+        For options of `solve_ivp` that say which part of the interval is solved for, or that a
+        failure is none: a gradient would be wrong.
+    TypeError
+        For others that `solve_ivp` does not have.
+    """
+    known = solve_ivp.__kwdefaults__ or {}
+    for name in options:
+        if name in REFUSED:
+            raise ValueError(
+                f"`{name}` can not be given to a backward solve, which goes to the start of the "
+                "interval or fails: leave it out"
+            )
+        if name not in known:
+            taken = ", ".join(name for name in known if name not in REFUSED)
+            raise TypeError(f"unexpected option {name!r}; a backward solve takes {taken}")
+
+
+def require_tolerances(rtol: Any, atol: Any) -> None:
+    """Raise TypeError or ValueError unless both are finite and not negative."""
+    for label, value in (("rtol", rtol), ("atol", atol)):
+        require_real(value, label)
+        numbers = as_float64(value, label)
+        if not np.all(np.isfinite(numbers) & (numbers >= 0)):
+            raise ValueError(f"`{label}` must be finite and not negative, got {value!r}")

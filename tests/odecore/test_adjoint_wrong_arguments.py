@@ -1,0 +1,290 @@
+"""What adjoints are given is looked at, and kept from being overwritten."""
+
+import numpy as np
+import pytest
+
+from odecore.adjoint import (
+    backsolve,
+    certify,
+    collocated,
+    discrete,
+    node_by_node,
+    record_panels,
+    record_steps,
+    restored,
+)
+from odecore.solve import Event
+from tests.odecore.test_adjoint import TIMES, Y0, A, W, linear
+
+N = 7  # more numbers than are solved for directly
+MATRIX = np.random.default_rng(3).standard_normal((N, N)) / 2
+START = np.linspace(-1, 1, N)
+ENDS = [np.zeros(N), np.ones(N)]
+
+
+def field(t, y):
+    return MATRIX @ np.tanh(y)
+
+
+def linearized(t, y):
+    z = np.tanh(y)
+    return MATRIX @ z, lambda a, p: ((1 - z * z) * (MATRIX.T @ a), (np.outer(a, z),) if p else ())
+
+
+def along_panels(adjoint, times=(0.0, 1.0), fun=field, y0=START, **options):
+    _, panels = record_panels(fun, times, y0)
+    return lambda linearize, w: adjoint(linearize, panels, w, **options)
+
+
+def along_steps(times=(0.0, 1.0), fun=field, y0=START, **options):
+    _, record = record_steps(fun, times, y0, **options)
+    return lambda linearize, w: discrete(linearize, record, w)
+
+
+def back(times=(0.0, 1.0), fun=field, y0=START, theta=MATRIX):
+    trajectory, _ = record_steps(fun, times, y0)
+    return lambda linearize, w: backsolve(linearize, times, trajectory.y, w, parameters=(theta,))
+
+
+def at_nodes(linearize, panels, w, **options):
+    return collocated(node_by_node(linearize), panels, w, **options)
+
+
+def of_nodes(linearize, panels, w, **options):
+    """The linearization is that at all nodes."""
+    return collocated(linearize, panels, w, **options)
+
+
+def nodes(t, y):
+    z = np.tanh(y)
+    terms = lambda a, p: (np.einsum("mi,mj->ij", a, z),) if p else ()  # noqa: E731
+    return z @ MATRIX.T, lambda a, p: ((1 - z * z) * (a @ MATRIX), terms(a, p))
+
+
+def reusing(linearize):
+    """The same with one buffer for all values of a kind and shape, as NumPy code may have."""
+    buffers = {}
+
+    def into(kind, value):
+        buffer = buffers.setdefault((kind, value.shape), np.empty_like(value))
+        buffer[...] = value
+        return buffer
+
+    def reused(t, y):
+        value, pull = linearize(t, y)
+
+        def pulled(a, parameters):
+            state, terms = pull(a, parameters)
+            return into("state", state), tuple(into("theta", term) for term in terms)
+
+        return into("value", value), pulled
+
+    return reused
+
+
+@pytest.mark.parametrize(
+    ("solve", "linearize"),
+    [
+        (along_panels(at_nodes), linearized),
+        (along_panels(of_nodes), nodes),
+        (along_panels(restored), linearized),
+        (along_steps(), linearized),
+        (along_steps(method="radau_iia2", steps=3), linearized),
+        (back(), linearized),
+    ],
+    ids=["node by node", "nodes", "restored", "discrete", "implicit", "backsolve"],
+)
+def test_buffers_may_be_used_again(solve, linearize):
+    found, wanted = solve(reusing(linearize), ENDS), solve(linearize, ENDS)
+    np.testing.assert_array_equal(found.y0, wanted.y0)
+    np.testing.assert_array_equal(found.parameters[0], wanted.parameters[0])
+    np.testing.assert_array_equal(found.times, wanted.times)
+
+
+LINEAR = {"times": TIMES, "fun": linear(np, A)[0], "y0": Y0}
+EVERY = pytest.mark.parametrize(
+    "solve",
+    [
+        along_panels(at_nodes, **LINEAR),
+        along_panels(restored, **LINEAR),
+        along_steps(**LINEAR),
+        along_steps(method="radau_iia2", steps=3, **LINEAR),
+        back(theta=A, **LINEAR),
+    ],
+    ids=["collocated", "restored", "discrete", "implicit", "backsolve"],
+)
+
+
+@EVERY
+@pytest.mark.parametrize(
+    ("linearize", "error", "message"),
+    [
+        (lambda t, y: A @ y, TypeError, r"linearize\(t, y\)` must return f\(t, y\) and `pull`"),
+        (lambda t, y: (y[:1], lambda a, p: (a, ())), ValueError, r"y\)\[0\]` must be .* of \(1,\)"),
+        (lambda t, y: (A @ y, lambda a, p: A.T @ a), TypeError, "tuple of .*two things, got nda"),
+        (lambda t, y: (A @ y, lambda a, p: (a[:1], ())), ValueError, "pull.*of shape"),
+        (lambda t, y: (A @ y, lambda a, p: ([0.0] * 3, ())), TypeError, "pull.*state, got list"),
+        (lambda t, y: (A @ y, lambda a, p: (A.T @ a, np.outer(a, y))), TypeError, r"\(array,\)"),
+        (lambda t, y: (A @ y, lambda a, p: (A.T @ a, None)), TypeError, "tuple .*got None"),
+        (lambda t, y: (A @ y, lambda a, p: (A.T @ a, (1.0,))), TypeError, r"tuple .*got \(1.0,\)"),
+    ],
+)
+def test_what_a_linearization_returns_is_looked_at(solve, linearize, error, message):
+    with pytest.raises(error, match=message):
+        solve(linearize, W)
+
+
+@EVERY
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        (
+            np.ones(1),
+            ValueError,
+            r"`cotangents\[1\]` must be float64 of shape \(3,\), got .*\(1,\)",
+        ),
+        (np.ones((3, 1)), ValueError, r"cotangents\[1\]"),
+        (np.ones(3, dtype=np.float32), TypeError, r"cotangents\[1\].*got float32"),
+        (np.ones(3, dtype=np.int64), TypeError, r"cotangents\[1\].*got int64"),
+        (np.ones(3) + 0j, TypeError, r"cotangents\[1\].*got complex128"),
+        ([1.0, 1.0, 1.0], TypeError, r"cotangents\[1\].*got list"),
+        (1.0, TypeError, r"cotangents\[1\].*got float"),
+        (None, TypeError, r"cotangents\[1\].*got NoneType"),
+    ],
+    ids=repr,
+)
+def test_cotangents_are_like_the_state(solve, wrong, error, message):
+    with pytest.raises(error, match=message):
+        solve(linear(np, A)[1], [W[0], wrong, W[2]])
+    with pytest.raises(error, match=message.replace("1", "2", 1)):
+        solve(linear(np, A)[1], [*W[:2], wrong])
+
+
+@EVERY
+def test_there_is_a_cotangent_for_each_output_time(solve):
+    for wrong in (W[1:], []):
+        with pytest.raises(ValueError, match=f"each of the 3 output times, got {len(wrong)}"):
+            solve(linear(np, A)[1], wrong)
+
+
+def test_what_a_recording_returns_is_taken_apart_by_the_caller():
+    fun, linearize = linear(np, A)
+    for adjoint in (at_nodes, restored):
+        with pytest.raises(TypeError, match="second of the two things that `record_panels` ret"):
+            adjoint(linearize, record_panels(fun, TIMES, Y0), W)
+    with pytest.raises(TypeError, match="second of the two things that `record_steps` returns"):
+        discrete(linearize, record_steps(fun, TIMES, Y0), W)
+
+
+BACKWARD = pytest.mark.parametrize(
+    "solve",
+    [
+        lambda **options: along_panels(at_nodes, **LINEAR, **options)(linear(np, A)[1], W),
+        lambda **options: along_panels(restored, **LINEAR, **options)(linear(np, A)[1], W),
+        lambda **options: backsolve(
+            linear(np, A)[1], TIMES, record_steps(LINEAR["fun"], TIMES, Y0)[0].y, W, **options
+        ),
+        lambda **options: along_panels(certified, **LINEAR, **options)(linear(np, A)[1], W),
+    ],
+    ids=["collocated", "restored", "backsolve", "certify"],
+)
+
+
+def certified(linearize, panels, w, **options):
+    nodes = node_by_node(linearize)
+    return certify(collocated(nodes, panels, w), nodes, panels, w, **options)
+
+
+@BACKWARD
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"throw": False, "max_steps": 1},  # ended at once, and its state was the gradient
+        {"events": Event(lambda t, y: t - 0.2, terminal=True)},
+        {"t_eval": [0.0]},
+        {"dense": True},
+    ],
+    ids=lambda x: next(iter(x)),
+)
+def test_a_backward_solve_is_a_whole_one(solve, option):
+    with pytest.raises(ValueError, match=f"`{next(iter(option))}` can not be given to a backward"):
+        solve(**option)
+
+
+@BACKWARD
+def test_misspelt_options_are_told_also_where_no_step_is_made(solve):
+    with pytest.raises(TypeError, match="unexpected option 'rtoll'; a backward solve takes method"):
+        solve(rtoll=1e-3)
+
+
+@BACKWARD
+@pytest.mark.parametrize("label", ["rtol", "atol"])
+def test_tolerances_are_looked_at_at_once(solve, label):
+    with pytest.raises(ValueError, match=f"`{label}` must be finite and not negative, got -1"):
+        solve(**{label: -1.0})
+    with pytest.raises(TypeError, match=f"`{label}` must be a real number"):
+        solve(**{label: "tight"})
+
+
+@pytest.mark.parametrize("batch", [0, -1, 2.5, True, "all"])
+def test_a_batch_is_a_number_of_nodes(batch):
+    with pytest.raises(ValueError, match="`batch` must be a positive int, got"):
+        along_panels(restored, batch=batch, **LINEAR)(linear(np, A)[1], W)
+
+
+@pytest.mark.parametrize("steps", [{"steps": 10**12}, {"step_size": 1e-12}, {"step_size": 1e-320}])
+def test_too_many_steps_are_refused_before_they_are_listed(steps):
+    fun, linearize = linear(np, A)
+    (name,) = steps
+    message = f"`{name}` asks for more than `max_steps` = 100000"
+    _, panels = record_panels(fun, TIMES, Y0)
+    _, parts = record_panels(fun, [0.0, 100.0], Y0)
+    assert len(parts) > 1  # of one interval, whose steps are divided among them
+    calls = [
+        lambda: record_panels(fun, TIMES, Y0, **steps),
+        lambda: record_panels(fun, TIMES, Y0, nodes=5, **steps),
+        lambda: record_steps(fun, TIMES, Y0, **steps),
+        lambda: restored(linearize, panels, W, **steps),
+        lambda: restored(linearize, parts, W[:2], **steps),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match=message):
+            call()
+    with pytest.raises(ValueError, match="`steps` asks for more than `max_steps` = 7"):
+        record_panels(fun, TIMES, Y0, steps=8, max_steps=7)
+
+
+@pytest.mark.parametrize("more", [{"steps": 3}, {"step_size": 0.1}])
+def test_steps_are_given_in_one_way(more):
+    fun, linearize = linear(np, A)
+    _, panels = record_panels(fun, TIMES, Y0)
+    message = f"give one of `steps`, `step_size` and `grid`, got {next(iter(more))} and grid"
+    with pytest.raises(ValueError, match=message):
+        record_panels(fun, TIMES, Y0, grid=TIMES, **more)
+    with pytest.raises(ValueError, match=message):
+        restored(linearize, panels, W, grid=TIMES, **more)
+
+
+@pytest.mark.parametrize(
+    ("times", "error", "message"),
+    [
+        ("012", TypeError, "`times` must be a sequence of times, got '012'"),
+        (None, TypeError, "`times` must be a sequence of times, got None"),
+        ([0.0, 1j, 2.0], TypeError, "`times` must be a sequence of times"),
+        (np.zeros((3, 1)), ValueError, "one-dimensional"),
+        ([0.0, 2.0, 1.0], ValueError, "strictly increasing or strictly decreasing"),
+        ([0.0, np.nan, 1.0], ValueError, "finite"),
+        ([], ValueError, "at least 2 times"),
+    ],
+    ids=repr,
+)
+def test_times_are_times_in_one_direction(times, error, message):
+    fun, linearize = linear(np, A)
+    states = [Y0] * (0 if times is None else len(times))
+    for call in (
+        lambda: record_panels(fun, times, Y0),
+        lambda: record_steps(fun, times, Y0),
+        lambda: backsolve(linearize, times, states, W),
+    ):
+        with pytest.raises(error, match=message):
+            call()
