@@ -1,4 +1,4 @@
-"""Right-hand sides that overwrite what they returned before."""
+"""Right-hand sides that overwrite their state, or what they returned before."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["refusing_reuse"]
 
 
 def refusing_reuse(fun: Callable[[Any, Any], Any], like: Any, /) -> Callable[[Any, Any], Any]:
-    """Refuse a right-hand side whose earlier values change when it is called again.
+    """Refuse a right-hand side that changes its state, or its earlier values at another call.
 
-    NumPy's arrays are copied instead, which would cost torch a kernel at each evaluation; and jax's
-    do not change.
+    NumPy's values are copied instead, which would cost torch a kernel at each evaluation, and
+    changes of its states are not counted; jax's arrays do not change.
 
     Parameters
     ----------
@@ -37,7 +37,14 @@ def refusing_reuse(fun: Callable[[Any, Any], Any], like: Any, /) -> Callable[[An
 
     def checked(t: Any, y: Any) -> Any:
         nonlocal last, version
+        before = None if y.is_inference() else y._version
         value = fun(t, y)
+        if before is not None and y._version != before:
+            raise ValueError(
+                "the right-hand side must not change the state that it gets, from which all stages "
+                "of a step start: take operations that return a new tensor, y.clamp(...) in place "
+                "of y.clamp_(...), or change y.clone()"
+            )
         try:
             base, now = value._base, value._version
         except AttributeError:  # no tensor

@@ -614,6 +614,19 @@ def test_an_overwritten_value_of_the_field_is_refused(solve):
 
 
 @both
+@pytest.mark.parametrize("method", ["dopri5", "rk4", "implicit_midpoint"])
+def test_a_field_that_changes_its_state_is_refused(solve, method):
+    more = {"adjoint_params": ()} if solve is odeint_adjoint else {}
+
+    def clamps(t, y):
+        return -y.clamp_(min=0.0)
+
+    for field in (lambda t, y: y.mul_(-1), lambda t, y: y[:1].neg_() + 0 * y, clamps):
+        with pytest.raises(ValueError, match="must not change the state"):
+            solve(field, torch.ones(2), t, method=method, **more)
+
+
+@both
 def test_tolerances_are_checked_also_where_steps_are_fixed(solve):
     more = {"adjoint_params": ()} if solve is odeint_adjoint else {}
     for bad in ({"rtol": -1.0}, {"atol": math.nan}):
