@@ -574,7 +574,7 @@ def test_a_wrong_transpose_is_seen(twin):
         ([0.0, 1.0], {"method": "euler"}, "embedded error estimate"),
         ([0.0, 1.0], {"steps": 2, "step_at": [0.5]}, "step_at steer adaptive steps"),
         ([0.0, 1.0], {"steps": 4, "jump_at": [0.3]}, "must be ends of steps"),
-        ([0.0, 1.0], {"jump_at": 0.5}, "`jump_at` must be floats"),
+        ([0.0, 1.0], {"jump_at": 0.5}, "`jump_at` must be a sequence of times"),
         ([0.0, 1.0], {"t_eval": [0.5], "throw": False}, "can not have t_eval, throw"),
     ],
 )
