@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from odecore._array import as_float64, require_real
 from odecore.solve import solve_ivp
 
-__all__ = ["require_backward_options", "require_tolerances"]
+__all__ = ["require_backward_options", "require_positive", "require_tolerances"]
 
 REFUSED = ("t_eval", "events", "dense", "throw")
 
@@ -35,6 +36,13 @@ def require_backward_options(options: dict[str, Any]) -> None:
         if name not in known:
             taken = ", ".join(name for name in known if name not in REFUSED)
             raise TypeError(f"unexpected option {name!r}; a backward solve takes {taken}")
+
+
+def require_positive(label: str, value: Any, default: str) -> None:
+    """Raise ValueError unless this is a positive int, or None, which stands for the default."""
+    if value is None or (isinstance(value, Integral) and value is not True and int(value) >= 1):
+        return
+    raise ValueError(f"`{label}` must be a positive int, got {value!r}; leave it out for {default}")
 
 
 def require_tolerances(rtol: Any, atol: Any) -> None:

@@ -19,7 +19,11 @@ from odecore._array import (
 )
 from odecore._krylov import gmres
 from odecore.adjoint._at_once import AtOnce, Rules, cross_at_once, unit_of
-from odecore.adjoint._backward_options import require_backward_options, require_tolerances
+from odecore.adjoint._backward_options import (
+    require_backward_options,
+    require_positive,
+    require_tolerances,
+)
 from odecore.adjoint._directly import solved_directly
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._inner_outputs import across_outputs
@@ -118,6 +122,7 @@ def collocated(
     """
     require_backward_options(stepping)
     require_tolerances(rtol, atol)
+    require_positive("passes", passes, "as many as it takes")
     most = parameters, rtol, atol, passes, () if jump_at is None else jump_at, kernel
 
     def solve(cotangents: Sequence[Any], whole: Any) -> Gradients:

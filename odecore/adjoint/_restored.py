@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import inf
-from numbers import Integral
 from typing import Any
 
 from odecore._array import is_readable, namespace
-from odecore.adjoint._backward_options import require_backward_options
+from odecore.adjoint._backward_options import require_backward_options, require_positive
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize, checked, node_by_node
 from odecore.adjoint._nodes import Found, NodeChoice
@@ -96,7 +95,7 @@ def restored(
     of t. Where a cotangent is not finite, all gradients are NaN.
     """
     require_backward_options(options)
-    _require_batch(batch)
+    require_positive("batch", batch, "all nodes")
     require_one_way(*(options.get(name) for name in ("steps", "step_size", "grid")))
     known = outputs_of(panels)
     nodes = node_by_node(linearize) if linearize_nodes is None else checked(linearize_nodes)
@@ -108,13 +107,6 @@ def restored(
         return sweep(panels, cotangents, across)
 
     return in_their_unit(solve, cotangents, *known)
-
-
-def _require_batch(batch: Any) -> None:
-    """Raise ValueError unless this is a number of nodes, or None."""
-    if batch is None or (isinstance(batch, Integral) and batch is not True and int(batch) >= 1):
-        return
-    raise ValueError(f"`batch` must be a positive int, got {batch!r}; leave it out for all nodes")
 
 
 def _of_intervals(panels: Sequence[Panel], options: dict[str, Any]) -> dict[str, Any]:

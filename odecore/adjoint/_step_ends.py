@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from math import ceil
+from math import ceil, isfinite
 from numbers import Integral, Real
 from typing import Any
 
 from odecore._array import is_readable
+from odecore._times import read_times
 
 __all__ = ["MAX_STEPS", "equal_steps", "landing_grid", "require_one_way", "slack", "step_ends"]
 
@@ -24,10 +25,18 @@ def step_ends(grid: Sequence[float], first: float, last: float) -> list[float]:
     """The times of a grid, in whatever order, that lie between two times, and these, in order.
 
     Those that rounding alone keeps from the two are left out, for they would make a step of it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the grid is no sequence of finite times.
     """
+    ends = read_times(grid, "grid")
+    if not all(map(isfinite, ends)):
+        raise ValueError(f"`grid` must hold finite times, got {grid!r}")
     low, high = sorted((first, last))
     gap = slack(low, high)
-    inside = {float(t) for t in grid if low + gap < t < high - gap}
+    inside = {t for t in ends if low + gap < t < high - gap}
     return [first, *sorted(inside, reverse=last < first), last]
 
 

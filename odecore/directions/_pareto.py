@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -81,8 +82,8 @@ def pareto_stationarity(gramian: Any, /, *, tolerance: float | None = None) -> P
     >>> found.stationary, found.multipliers.round(4)
     (True, array([0.9901, 0.0099]))
     """
-    if tolerance is not None and not 0 <= tolerance < 1:
-        raise ValueError(f"`tolerance` is a cosine and must be in [0, 1), got {tolerance}")
+    if not (tolerance is None or (isinstance(tolerance, Real) and 0 <= tolerance < 1)):
+        raise ValueError(f"`tolerance` is a cosine and must be in [0, 1), got {tolerance!r}")
     norms, C, precision = cosines(gramian)
     limit = float(np.sqrt(precision)) if tolerance is None else tolerance
     found = equiangular_weights(gramian)

@@ -73,15 +73,15 @@ def lagrange_rows(
     Raises
     ------
     ValueError
-        If nodes and weights do not match.
+        If nodes and weights do not match, or there are none.
     TypeError
         If x holds anything but real numbers, is traced, elsewhere, or requires a gradient.
     """
     points = host_points(x)
-    if np.shape(nodes) != np.shape(weights) or np.ndim(nodes) != 1:
+    if np.shape(nodes) != np.shape(weights) or np.ndim(nodes) != 1 or not len(nodes):
         raise ValueError(
-            "`nodes` and `weights` must be one-dimensional and of one length, got shapes "
-            f"{np.shape(nodes)} and {np.shape(weights)}"
+            "`nodes` and `weights` must be one-dimensional, of one length and not empty, got "
+            f"shapes {np.shape(nodes)} and {np.shape(weights)}"
         )
     difference = points[..., None] - nodes
     distance = np.abs(difference)

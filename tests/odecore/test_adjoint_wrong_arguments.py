@@ -254,6 +254,33 @@ def test_too_many_steps_are_refused_before_they_are_listed(steps):
         record_panels(fun, TIMES, Y0, steps=8, max_steps=7)
 
 
+@pytest.mark.parametrize(
+    ("grid", "error", "message"),
+    [
+        ("012", TypeError, "`grid` must be a sequence of times"),
+        ([0.0, np.nan, 2.0], ValueError, "`grid` must hold finite times"),
+    ],
+)
+def test_grids_are_finite_times(grid, error, message):
+    fun, linearize = linear(np, A)
+    _, panels = record_panels(fun, TIMES, Y0)
+    for call in (
+        lambda: restored(linearize, panels, W, grid=grid),
+        lambda: backsolve(linearize, TIMES, [Y0] * len(TIMES), W, grid=grid),
+        lambda: record_steps(fun, TIMES, Y0, grid=grid),
+    ):
+        with pytest.raises(error, match=message):
+            call()
+
+
+@pytest.mark.parametrize("passes", [0, -3, 2.5, True, "a"])
+def test_passes_are_a_positive_int(passes):
+    fun, linearize = linear(np, A)
+    _, panels = record_panels(fun, TIMES, Y0)
+    with pytest.raises(ValueError, match="`passes` must be a positive int, got"):
+        collocated(node_by_node(linearize), panels, W, passes=passes)
+
+
 @pytest.mark.parametrize("more", [{"steps": 3}, {"step_size": 0.1}])
 def test_steps_are_given_in_one_way(more):
     fun, linearize = linear(np, A)

@@ -431,7 +431,7 @@ def test_pareto_tolerance():
     G = gramian([[1.0, 0.0], [-1.0, 1e-3]])
     assert pareto_stationarity(G, tolerance=1e-2).stationary
     assert not pareto_stationarity(G, tolerance=0.0).stationary
-    for wrong in (-0.1, 1.0, float("nan")):
+    for wrong in (-0.1, 1.0, float("nan"), "a"):
         with pytest.raises(ValueError, match=r"must be in \[0, 1\)"):
             pareto_stationarity(G, tolerance=wrong)
 

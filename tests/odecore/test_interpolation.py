@@ -203,6 +203,8 @@ def test_the_tail_of_an_exact_interpolant_is_zero():
 def test_nodes_and_weights_must_match():
     with pytest.raises(ValueError, match="of one length"):
         lagrange_rows(0.1, chebyshev_points(4), barycentric_weights(5))
+    with pytest.raises(ValueError, match="not empty"):
+        lagrange_rows(0.1, np.array([]), np.array([]))
 
 
 @pytest.mark.parametrize(
