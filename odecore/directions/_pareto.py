@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from odecore._array import require_real
 from odecore.directions._equiangular import equiangular_weights
 from odecore.directions._gramian import cosines
 from odecore.directions._nonnegative import nonnegative_minimizer
@@ -66,6 +66,8 @@ def pareto_stationarity(gramian: Any, /, *, tolerance: float | None = None) -> P
     ------
     ValueError
         As `equiangular_weights`, or if the tolerance is not in [0, 1).
+    TypeError
+        If the tolerance is no real number.
 
     Notes
     -----
@@ -82,7 +84,9 @@ def pareto_stationarity(gramian: Any, /, *, tolerance: float | None = None) -> P
     >>> found.stationary, found.multipliers.round(4)
     (True, array([0.9901, 0.0099]))
     """
-    if not (tolerance is None or (isinstance(tolerance, Real) and 0 <= tolerance < 1)):
+    if tolerance is not None:
+        require_real(tolerance, "tolerance")
+    if tolerance is not None and not 0 <= tolerance < 1:
         raise ValueError(f"`tolerance` is a cosine and must be in [0, 1), got {tolerance!r}")
     norms, C, precision = cosines(gramian)
     limit = float(np.sqrt(precision)) if tolerance is None else tolerance

@@ -258,7 +258,7 @@ def test_too_many_steps_are_refused_before_they_are_listed(steps):
     ("grid", "error", "message"),
     [
         ("012", TypeError, "`grid` must be a sequence of times"),
-        ([0.0, np.nan, 2.0], ValueError, "`grid` must hold finite times"),
+        ([TIMES[0], np.nan, TIMES[-1]], ValueError, "must (be|hold) finite"),
     ],
 )
 def test_grids_are_finite_times(grid, error, message):

@@ -431,9 +431,11 @@ def test_pareto_tolerance():
     G = gramian([[1.0, 0.0], [-1.0, 1e-3]])
     assert pareto_stationarity(G, tolerance=1e-2).stationary
     assert not pareto_stationarity(G, tolerance=0.0).stationary
-    for wrong in (-0.1, 1.0, float("nan"), "a"):
+    for wrong in (-0.1, 1.0, float("nan")):
         with pytest.raises(ValueError, match=r"must be in \[0, 1\)"):
             pareto_stationarity(G, tolerance=wrong)
+    with pytest.raises(TypeError, match="`tolerance` must be a real number"):
+        pareto_stationarity(G, tolerance="a")
 
 
 def test_what_is_no_gramian_is_refused():
