@@ -219,7 +219,7 @@ def attempted(func: Any, function: Callable[..., Any], *arguments: Any) -> Any:
 
 @cache
 def _quiet() -> list[Any]:
-    """Filters of warnings, made once: at each call they would take a tenth of a small solve."""
+    """Filters of warnings, made once and not in each call."""
     with catch_warnings():
         # Constant answers are cached here: nothing that a compiler has to warn of.
         filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`")
