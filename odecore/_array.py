@@ -135,13 +135,16 @@ def nonzero(weights: Sequence[Any], /) -> Terms:
     return [(j, w) for j, w in enumerate(weights) if not (isinstance(w, float) and w == 0.0)]
 
 
-def mover(like: Any, /) -> Move:
+def mover(like: Any, /, floats: bool = False) -> Move:
     """The hot operation (y, h, terms, stages) -> y + h sum_j w_j k_j, for arrays like this one.
 
     The terms are pairs (j, w_j), at least one; without y where that is None. Only the first needs
-    new memory, and torch multiplies and adds at once where the scale is a float.
+    new memory, and torch multiplies and adds at once where the scale is a float; `floats` says that
+    all are, and y is there.
     """
-    return _move_torch if is_torch_array(like) else _move
+    if not is_torch_array(like):
+        return _move
+    return _move_torch_by_floats if floats else _move_torch
 
 
 def _move(y: Any, h: Any, terms: Terms, stages: Sequence[Any], writes: bool = True) -> Any:
@@ -169,6 +172,19 @@ def _move_torch(y: Any, h: Any, terms: Terms, stages: Sequence[Any]) -> Any:
             else:
                 moved.add_(stages[j], alpha=scale)
     except RuntimeError:  # under torch.func.vmap, where k has a dimension that y has not
+        return _move(y, h, terms, stages, writes=False)
+    return moved
+
+
+def _move_torch_by_floats(y: Any, h: float, terms: Terms, stages: Sequence[Any]) -> Any:
+    moved = None
+    try:
+        for j, weight in terms:
+            if moved is None:
+                moved = y.add(stages[j], alpha=weight * h)
+            else:
+                moved.add_(stages[j], alpha=weight * h)
+    except RuntimeError:  # as above
         return _move(y, h, terms, stages, writes=False)
     return moved
 

@@ -88,14 +88,15 @@ def as_field(
     if not callable(func):
         check_function(func)
     user, func = func, func if layout is None else layout.field(func)
-    dtype, device = like.dtype.to_real(), like.device
+    kind, dtype, device = like.dtype, like.dtype.to_real(), like.device
     autocast = autocast or Autocast.current(device)
-    watched = func if inside_transform() else refusing_reuse(func, like)
+    transformed = inside_transform()
+    watched = func if transformed else refusing_reuse(func, like)
     enabled = autocast.enabled
 
     def field(t: Any, y: Tensor) -> Any:
         if isinstance(t, Tensor):
-            t = t if t.dtype is dtype and t.device == y.device else t.to(y.device, dtype)
+            t = t if t.dtype is dtype and t.device == device else t.to(device, dtype)
         else:
             t = torch.scalar_tensor(t, dtype=dtype, device=device)
         called = func if torch.compiler.is_compiling() else watched
@@ -113,11 +114,16 @@ def as_field(
                 f"`func` must return a tensor like the state, got {type(value).__name__}; make one "
                 "of it, say with torch.full_like(y, 1.0) or torch.stack"
             )
-        if value.dtype != y.dtype and value.is_floating_point():
-            return value.to(y.dtype)
+        if value.dtype is not kind and value.is_floating_point():
+            return value.to(kind)
         return value
 
+    def as_times(times: list[float]) -> Sequence[Tensor]:
+        return torch.tensor(times, dtype=torch.float64).to(dtype).unbind()
+
     field.refuses_reuse = True  # type: ignore[attr-defined]
+    if device.type == "cpu" and not transformed:  # elsewhere a copy would wait
+        field.as_times = as_times  # type: ignore[attr-defined]
     return field
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from odecore._array import all_finite, constant, limits, namespace
+from odecore._array import all_finite, constant, is_torch_array, limits, namespace
 from odecore.solve._tracing import is_tracing
 
 __all__ = ["checked_norm", "error_ratio", "root_mean_square", "starting_scale", "tolerance_scale"]
@@ -23,8 +23,11 @@ def root_mean_square(x: Any, /) -> float:
     x = constant(x)
     if limits(x).bits < 32:  # squares would overflow
         x = xp.astype(x, xp.float32)
-    with np.errstate(over="ignore"):
+    if is_torch_array(x):
         size = float(xp.linalg.vector_norm(x))
+    else:
+        with np.errstate(over="ignore"):  # which takes as long as the norm of a small state
+            size = float(xp.linalg.vector_norm(x))
     if size == inf:  # of x, or of squares alone
         top = float(xp.max(xp.abs(x)))
         size = top * float(xp.linalg.vector_norm(x / top)) if top < inf else inf

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
-from odecore._array import mover, own
+from odecore._array import is_torch_array, mover, own
 from odecore.solve._scaled import scaled, scaled_terms
 from odecore.solve._status import Status
 from odecore.tableaux import Coefficients
@@ -63,38 +64,26 @@ class ExplicitStep:
 
     def __init__(self, method: Coefficients, like: Any) -> None:
         assert method.c is not None  # valid once built
-        self.move = mover(like)
+        self.move, self.move_by_floats = mover(like), mover(like, floats=not method.has_arrays)
+        self.checked = _checker(like)
         c, (rows, self.b, self.error) = method.c, method.terms
         if method.has_arrays:  # their products belong to this solve, as its history does
             c, rows, self.b = scaled(c), tuple(map(scaled_terms, rows)), scaled_terms(self.b)
             self.error = None if self.error is None else scaled_terms(self.error)
-        self.rows = [
-            (c, isinstance(c, float) and c == 1.0, row)
-            for c, row in zip(c[1:], rows[1:], strict=True)
-        ]
-        # The last stage of a FSAL method is evaluated at the new state.
+        self.rows = rows[1:]
+        self.c = [None if isinstance(x, float) and x == 1.0 else x for x in c[1:]]
         self.last_is_first = method.last_stage_is_first
 
     def __call__(
         self, fun: Field, t: Any, y: Any, h: Any, first_stage: Any, t_new: Any = None
     ) -> Attempt:
         """Make one step; the arguments are those of `explicit_step`."""
-        move = self.move
-        stages = [checked_stage(fun(t, y), y) if first_stage is None else first_stage]
-        state = y
-        for c, at_end, row in self.rows:
-            state = move(y, h, row, stages)
-            time = t_new if at_end and t_new is not None else t + c * h
-            stages.append(checked_stage(fun(time, state), state))
-        y_new = state if self.last_is_first else move(y, h, self.b, stages)
-        if y_new.dtype != y.dtype:
-            raise TypeError(
-                f"the step turned dtype {y.dtype} into {y_new.dtype}: give the coefficients of the "
-                "method in the dtype of the state"
-            )
+        times = self.times(t, h, t + h if t_new is None else t_new)
+        stages = [] if first_stage is None else [first_stage]
+        y_new = self.advance(fun, times, y, h, stages)
         error = None
         if self.error is not None:
-            error = move(None, h, self.error, stages) if self.error else stages[0] * 0.0
+            error = self.move(None, h, self.error, stages) if self.error else stages[0] * 0.0
         return Attempt(
             y_new,
             error,
@@ -103,6 +92,28 @@ class ExplicitStep:
             len(stages) - (first_stage is not None),
             tuple(stages),
         )
+
+    def times(self, t: Any, h: Any, t_new: Any) -> list[Any]:
+        """The times of the stages of a step."""
+        return [t, *[t_new if c is None else t + c * h for c in self.c]]
+
+    def advance(self, fun: Field, times: Sequence[Any], y: Any, h: Any, stages: list[Any]) -> Any:
+        """The state at the end of a step; stages from the first, if it is known, are completed."""
+        move, checked = self.move_by_floats if type(h) is float else self.move, self.checked
+        if not stages:
+            stages.append(checked(fun(times[0], y)))
+        state = y
+        try:
+            for time, row in zip(islice(times, 1, None), self.rows, strict=True):
+                state = move(y, h, row, stages)
+                stages.append(checked(fun(time, state)))
+        except TypeError:  # of the stage, whose state may have another dtype
+            _require_dtype(state, y)
+            raise
+        # The last stage of a FSAL method is evaluated at the new state.
+        y_new = state if self.last_is_first else move(y, h, self.b, stages)
+        _require_dtype(y_new, y)
+        return y_new
 
 
 def explicit_step(
@@ -144,6 +155,14 @@ def explicit_step(
     return ExplicitStep(method, y)(fun, t, y, h, first_stage, t_new)
 
 
+def _require_dtype(y_new: Any, y: Any) -> None:
+    if y_new.dtype != y.dtype:
+        raise TypeError(
+            f"the step turned dtype {y.dtype} into {y_new.dtype}: give the coefficients of the "
+            "method in the dtype of the state"
+        )
+
+
 def checked_stage(value: Any, y: Any) -> Any:
     """Check that a value of the right-hand side fits the state: it would broadcast in silence.
 
@@ -154,19 +173,30 @@ def checked_stage(value: Any, y: Any) -> Any:
     ValueError
         If it has another shape.
     """
-    try:
-        if value.shape == y.shape and value.dtype == y.dtype:
-            return own(value)
-    except AttributeError:
+    return _checker(y)(value)
+
+
+def _checker(like: Any) -> Callable[[Any], Any]:
+    """The check for states like this one; a value that `fun` may overwrite is copied."""
+    shape, dtype, kept = like.shape, like.dtype, is_torch_array(like)
+
+    def checked(value: Any) -> Any:
+        try:
+            if value.shape == shape and value.dtype == dtype:
+                return value if kept else own(value)
+        except AttributeError:
+            raise TypeError(
+                f"`fun` must return an array like the state, got {type(value).__name__}; wrap it, "
+                "say with np.asarray"
+            ) from None
+        if value.shape != shape:
+            raise ValueError(
+                f"`fun` must return the shape of the state, {tuple(shape)}, got "
+                f"{tuple(value.shape)}"
+            )
         raise TypeError(
-            f"`fun` must return an array like the state, got {type(value).__name__}; wrap it, say "
-            "with np.asarray"
-        ) from None
-    if value.shape != y.shape:
-        raise ValueError(
-            f"`fun` must return the shape of the state, {tuple(y.shape)}, got {tuple(value.shape)}"
+            f"`fun` must return the dtype of the state, {dtype}, got {value.dtype}; convert the "
+            "state, or the constants inside `fun`"
         )
-    raise TypeError(
-        f"`fun` must return the dtype of the state, {y.dtype}, got {value.dtype}; convert the "
-        "state, or the constants inside `fun`"
-    )
+
+    return checked

@@ -30,6 +30,7 @@ from odecore.solve._plan import Plan
 from odecore.solve._problem import Stop, beside, checked_field
 from odecore.solve._status import Statistics, Status
 from odecore.solve._trajectory import Trajectory
+from odecore.solve._walk import walk, walks
 
 __all__ = ["March", "march"]
 
@@ -117,9 +118,12 @@ class March:
         """Propose, judge, record, until the last stop or a failure."""
         stops, position = self.plan.stops, 0
         many = self.plan.kernels.run or self.plan.kernels.chunk
+        walking = walks(self.plan)
         try:
             while position < len(stops) and self.status is Status.SUCCESS:
                 taken = take_given(self, position) if many else 0
+                if walking and not taken and not self.compiled:
+                    taken = walk(self, position)
                 if not taken:
                     self._go_to(stops[position])
                 position += taken or 1

@@ -37,7 +37,10 @@ def refusing_reuse(fun: Callable[[Any, Any], Any], like: Any, /) -> Callable[[An
 
     def checked(t: Any, y: Any) -> Any:
         nonlocal last, version
-        before = None if y.is_inference() else y._version
+        try:
+            before = y._version
+        except RuntimeError:  # a tensor of inference mode keeps no count of its changes
+            before = None
         value = fun(t, y)
         if before is not None and y._version != before:
             raise ValueError(
@@ -49,7 +52,7 @@ def refusing_reuse(fun: Callable[[Any, Any], Any], like: Any, /) -> Callable[[An
             base, now = value._base, value._version
         except AttributeError:  # no tensor
             return value
-        except RuntimeError:  # a tensor of inference mode keeps no count of its changes
+        except RuntimeError:  # of inference mode
             return value.clone()
         base = value if base is None else base
         if last is not None and base is last() and now != version:

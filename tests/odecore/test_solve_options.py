@@ -288,9 +288,9 @@ FAULTS = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults_end_in_their_status(fault, method):
     field, span, y0, options, wanted = FAULTS[fault]
-    start = time.perf_counter()
+    start = time.process_time()
     found = solve_ivp(field, span, y0, method=method, throw=False, **options)
-    assert time.perf_counter() - start < 20  # 2 s on an idle machine
+    assert time.process_time() - start < 20  # 2 s on an idle machine
     wanted = wanted if isinstance(wanted, tuple) else (wanted,)
     if method == "kvaerno43":
         wanted = (*wanted, Status.NEWTON_FAILED)

@@ -868,3 +868,36 @@ def test_more_derivatives_of_times_than_a_step_has_are_refused():
         end = torch.func.grad(end)
     with pytest.raises(RuntimeError, match="times are differentiated at most 4 times, got 5"):
         end(torch.tensor(1.0))
+
+
+class TestTimesInGivenSteps:
+    """The times that `func` gets are its own, in any number of steps."""
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+    def test_they_are_scalars_of_the_dtype_of_the_state(self, dtype):
+        seen = []
+
+        def func(t, y):
+            seen.append(t)
+            return y * t
+
+        t, steps = torch.tensor([0.0, 0.7], dtype=torch.float64), 70
+        odeint(func, torch.ones(3, dtype=dtype), t, method="rk4", options={"steps": steps})
+        assert {(s.dtype, s.shape) for s in seen} == {(dtype, torch.Size([]))}
+        ends = torch.tensor([0.7 * (k / steps) for k in range(steps)], dtype=dtype)
+        assert torch.equal(torch.stack(seen[::4]), ends)
+
+    @pytest.mark.parametrize("recording", [True, False])
+    def test_func_may_change_them_and_ask_for_their_gradients(self, recording):
+        def func(t, y):
+            with torch.enable_grad():
+                t.requires_grad_()
+                (slope,) = torch.autograd.grad(t.sin(), t)
+            with torch.no_grad():
+                t.requires_grad_(False).mul_(0.0)
+            return slope * torch.ones_like(y)
+
+        options = {"method": "rk4", "options": {"steps": 20}}
+        with torch.set_grad_enabled(recording):
+            y = odeint(func, torch.zeros(2), torch.tensor([0.0, 1.0]), **options)
+        assert torch.allclose(y[-1], torch.tensor(1.0).sin())
