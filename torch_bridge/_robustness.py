@@ -155,9 +155,9 @@ def robustness(
 
     Notes
     -----
-    Modes, `.grad` of parameters, the draws of training and the state of torch's generators are
-    afterwards what they were; an attack that is random therefore starts where its last call did,
-    unless random numbers were drawn in between.
+    Modes, `.grad` of parameters, draws of solvers and the state of torch's generators are
+    afterwards what they were; so the same call gives the same report, also of a random attack and
+    of random solvers, unless random numbers were drawn in between.
     """
     _require_attack(attack)
     require_module(model)
