@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from odecore._array import as_state, is_readable, limits, namespace
+from odecore._array import is_readable, limits, namespace
 from odecore._times import are_floats, read_times, require_monotone
 from odecore.adjoint._budget import budget
 from odecore.adjoint._nodes import COUNTS, FEW, NodeChoice, panel_ends
+from odecore.adjoint._one_array import one_array
 from odecore.adjoint._step_ends import MAX_STEPS, equal_steps, landing_grid, require_one_way
 from odecore.interpolation import Interpolant, chebyshev_points, decay_ratio
 from odecore.solve import Statistics, Status, Trajectory, solve_ivp
@@ -163,7 +164,7 @@ def record_panels(
     refused = [name for name in ("events", "dense", "throw", "t_eval") if name in options]
     if refused:
         raise ValueError(f"{', '.join(refused)} can not be given: a panel is a whole interval")
-    y0, memory = as_state(y0, "y0"), budget(memory)
+    y0, memory = one_array(y0), budget(memory)
     reads = are_floats(times)
     require_monotone(times)
     require_one_way(steps, step_size, options.get("grid"))
