@@ -12,7 +12,7 @@ from odecore.errors import SolveError
 from torch_bridge._blocks import NeuralODE
 from torch_bridge._class_scores import margin_of
 from torch_bridge._consistency import coarsest_eps, ladder_of, most_steps, order_of
-from torch_bridge._evaluation import evaluating
+from torch_bridge._evaluation import evaluating, require_values
 from torch_bridge._rounding_probe import rounding_unit
 from torch_bridge._step_ladder import ladder_bound, without_masks
 
@@ -107,6 +107,7 @@ def adapt_steps(
     if (tolerance is not None and not tolerance > 0) or not len(x):
         raise ValueError(f"needs samples, and a positive `tolerance`; got {len(x)}, {tolerance}")
     p = order_of(model, order)
+    require_values(model, x)
     blocks = [module for module in model.modules() if isinstance(module, NeuralODE)]
     before = tuple(int(block.steps or 0) for block in blocks)
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from torch_bridge._attack import Attack, Expectation
 from torch_bridge._class_scores import classes_of, has_class, labels_of
-from torch_bridge._evaluation import evaluating, require_module
+from torch_bridge._evaluation import evaluating, require_module, require_values
 from torch_bridge._solver_draws import beside_training
 
 __all__ = ["Accuracy", "RobustnessReport", "TransferReport", "robustness", "transfer"]
@@ -240,6 +240,7 @@ def _correct(model: nn.Module, x: Tensor, y: Tensor, batch: int) -> Tensor:
         )
     if not isinstance(batch, Integral) or batch < 1:
         raise ValueError(f"`batch` must be a whole number from 1, got {batch!r}")
+    require_values(model, x, y)
     with evaluating(model), torch.no_grad():
         output = torch.cat([model(some) for some in x.split(batch)])
     return (classes_of(output) == labels_of(y, output)) & has_class(output)
