@@ -342,6 +342,26 @@ def test_a_norm_that_can_not_be_compiled_leaves_other_norms_alone():
     assert [compiled(norm) for norm in bounds] == [(False, 2), (False, 0)]
 
 
+@pytest.mark.usefixtures("untranslated")
+@pytest.mark.parametrize(("method", "more"), [("rk4", 1), ("dopri5", 0)])
+def test_compiled_given_steps_begin_with_an_evaluation(method, more):
+    class Normalized(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm1d(3)
+
+        def forward(self, t, y):
+            return torch.tanh(self.norm(y))
+
+    def evaluations(compiles):
+        f = Normalized()
+        options = {"method": method, "options": {"steps": 20}, "compile": compiles}
+        odeint(f, torch.linspace(0, 1, 12).reshape(4, 3), times(0, 1), **options)
+        return int(f.norm.num_batches_tracked)
+
+    assert evaluations(True) == evaluations(False) + more
+
+
 @pytest.mark.parametrize("options", [{}, {"method": "rk4", "options": {"steps": 3}}])
 def test_an_empty_batch_is_solved_as_it_is(options):
     f, y0, none = Net(), torch.zeros(0, 3, dtype=torch.float64, requires_grad=True), graphs()
