@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,8 @@ from odecore.errors import SolveError
 from torch_bridge._blocks import NeuralODE
 from torch_bridge._class_scores import margin_of
 from torch_bridge._consistency import coarsest_eps, ladder_of, most_steps, order_of
-from torch_bridge._evaluation import evaluating
+from torch_bridge._evaluation import evaluating, require_values
+from torch_bridge._numbers import is_number, require_whole
 from torch_bridge._rounding_probe import rounding_unit
 from torch_bridge._step_ladder import ladder_bound, without_masks
 
@@ -100,13 +100,17 @@ def adapt_steps(
     >>> adapt_steps(model, torch.randn(64, 3)).after
     (8,)
     """
-    if not 0 < target <= 1:
-        raise ValueError(f"`target` must be above 0 and at most 1, got {target}")
-    if not isinstance(most, Integral) or most < 1:
-        raise ValueError(f"`most` must be a whole number from 1, got {most!r}")
-    if (tolerance is not None and not tolerance > 0) or not len(x):
-        raise ValueError(f"needs samples, and a positive `tolerance`; got {len(x)}, {tolerance}")
+    if not is_number(target) or not 0 < target <= 1:
+        raise ValueError(f"`target` must be above 0 and at most 1, got {target!r}")
+    require_whole(most=most)
+    if not isinstance(x, Tensor):
+        raise TypeError(f"`x` must be a tensor of samples, got {type(x).__name__}")
+    if not x.ndim or not len(x):
+        raise ValueError(f"`x` must hold samples, got the shape {tuple(x.shape)}")
+    if tolerance is not None and not (is_number(tolerance) and tolerance > 0):
+        raise ValueError(f"`tolerance` must be positive, got {tolerance!r}")
     p = order_of(model, order)
+    require_values(model, x)
     blocks = [module for module in model.modules() if isinstance(module, NeuralODE)]
     before = tuple(int(block.steps or 0) for block in blocks)
 

@@ -13,6 +13,7 @@ from odecore.adjoint import Gradients, budget
 from torch_bridge._adjoint_choice import default_adjoint
 from torch_bridge._adjoint_refusals import (
     abscissae_outside,
+    refuse_shards,
     refuse_unused,
     require_inside,
     require_methods,
@@ -199,6 +200,7 @@ def odeint_adjoint(
         collocates = chosen == "restored" and _collocates(setting, **given)
         warn_of_callbacks(func, chosen, problem.solver, collocates)
         if chosen == "reversed":
+            refuse_shards(setting.parameters)
             return Reversed(setting)
         if chosen == "discrete":
             return Discrete(setting, memory)

@@ -16,6 +16,7 @@ from torch_bridge._odeint import SCIPY_STEPS
 __all__ = [
     "TRAINED",
     "abscissae_outside",
+    "refuse_shards",
     "refuse_unused",
     "refuse_wrappers",
     "require_inside",
@@ -79,6 +80,16 @@ def require_inside(backward: Solver) -> None:
             f"the backward method evaluates outside its steps, at c = {outside}, where the "
             "trajectory is not known; give an `adjoint_method` with abscissae in [0, 1], or "
             "adjoint='discrete'"
+        )
+
+
+def refuse_shards(parameters: Iterable[Tensor]) -> None:
+    """Raise ValueError for parameters in shards, for an adjoint that solves for their gradient."""
+    if any(hasattr(type(p), "to_local") for p in parameters):
+        raise ValueError(
+            'adjoint="reversed" integrates the gradients of parameters in one vector with the '
+            "state, where those in shards (DTensor), as of tensor-parallel layers, have no place: "
+            'take adjoint="restored" or "discrete", or shard by fully_shard on the NeuralODE'
         )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from numbers import Integral
 from warnings import warn
 
 import torch
@@ -14,7 +13,9 @@ from torch import Tensor, nn
 from odecore.errors import WeakAttackWarning
 from torch_bridge._ensembles import log_mean_probability
 from torch_bridge._evaluation import evaluating, untouched_gradients
+from torch_bridge._numbers import is_number, require_whole
 from torch_bridge._solver_draws import draw_again, drawing, require_drawn, untouched_names
+from torch_bridge._unknown_options import require_choice
 
 __all__ = ["Attack", "Expectation"]
 
@@ -68,21 +69,24 @@ class Attack:
     def __post_init__(self) -> None:
         if not callable(self.run):
             raise TypeError(f"`run` must be callable, got {type(self.run).__name__}")
-        if not 0 < self.eps < inf:
-            raise ValueError(f"`eps` must be positive and finite, got {self.eps}")
-        if self.norm not in NORMS:
-            raise ValueError(f"`norm` must be one of {', '.join(NORMS)}, got {self.norm!r}")
+        if not is_number(self.eps) or not 0 < self.eps < inf:
+            raise ValueError(f"`eps` must be positive and finite, got {self.eps!r}")
+        require_choice("norm", self.norm, NORMS)
         low = -inf if self.low is None else self.low
-        if not low < (inf if self.high is None else self.high):
-            raise ValueError(f"`low` must be below `high`, got {self.low} and {self.high}")
+        high = inf if self.high is None else self.high
+        if not (is_number(low) and is_number(high) and low < high):
+            raise ValueError(
+                f"`low` must be below `high`, both numbers, got {self.low!r} and {self.high!r}"
+            )
         if (self.steps is None) != (self.step_size is None):
             raise ValueError("give both `steps` and `step_size`, or neither")
         if self.steps is not None and self.step_size is not None:
-            whole = float(self.steps).is_integer() and self.steps >= 1
+            numbers = is_number(self.steps) and is_number(self.step_size)
+            whole = numbers and float(self.steps).is_integer() and self.steps >= 1
             if not whole or not 0 < self.step_size < inf:
                 raise ValueError(
                     "`steps` must be a whole number from 1 and `step_size` positive and finite, "
-                    f"got {self.steps} and {self.step_size}"
+                    f"got {self.steps!r} and {self.step_size!r}"
                 )
             reach = self.steps * self.step_size
             if not reach >= self.eps * (1 - 1e-9):
@@ -215,8 +219,7 @@ class Expectation(nn.Module):
 
     def __init__(self, model: nn.Module, draws: int) -> None:
         super().__init__()
-        if not isinstance(draws, Integral) or draws < 1:
-            raise ValueError(f"`draws` must be a whole number from 1, got {draws!r}")
+        require_whole(draws=draws)
         require_drawn(model)
         self.model, self.draws = model, draws
 

@@ -15,6 +15,7 @@ from odecore.tableaux import ButcherTableau, Coefficients
 from torch_bridge._adjoint_refusals import TRAINED, require_methods
 from torch_bridge._certifier import Certifier
 from torch_bridge._methods import ADAMS, Solver, is_adaptive, solver_of
+from torch_bridge._numbers import several_numbers
 from torch_bridge._unknown_options import require_choice
 
 __all__ = [
@@ -33,7 +34,7 @@ SETTINGS = ("solver", "steps", "rtol", "atol", "adjoint", "nodes", "certificate"
 
 def times_of_block(t: Sequence[float]) -> tuple[float, ...]:
     """The times as floats, finite and strictly monotone."""
-    times = tuple(map(float, t))
+    times = several_numbers("t", t)
     if len(times) < 2:
         raise ValueError(f"`t` must hold at least 2 times, got {len(times)}")
     rises = {b > a for a, b in pairwise(times)}

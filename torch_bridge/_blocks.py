@@ -25,6 +25,7 @@ from torch_bridge._ensembles import SolverEnsemble
 from torch_bridge._fields import constant_times
 from torch_bridge._normalization import normalization as normalization_layer
 from torch_bridge._normalization import normalized
+from torch_bridge._numbers import require_whole
 from torch_bridge._odeint import odeint
 from torch_bridge._one_solve import untraced
 from torch_bridge._right_hand_side import can_be_checked, check_rhs
@@ -83,7 +84,8 @@ class NeuralODE(nn.Module):
         tolerances, `nodes` or `certificate` where they have no effect, `batched` ensembles with
         another adjoint than "direct", or `compile` where there is nothing to compile.
     TypeError
-        For a function that can not be called with two arguments, and a `solver` of another type.
+        For a function that can not be called with two arguments, a `solver` of another type, and
+        a `t` that holds no numbers.
     odecore.errors.RightHandSideError
         At the first call, with `check="raise"`.
 
@@ -260,7 +262,8 @@ class DenseField(nn.Module):
     Raises
     ------
     ValueError
-        For unknown names and options, and groups that do not divide the hidden features.
+        For unknown names and options, sizes that are no whole numbers from 1, and groups that do
+        not divide the hidden features.
     """
 
     def __init__(
@@ -276,6 +279,7 @@ class DenseField(nn.Module):
     ) -> None:
         super().__init__()
         refuse_unknown(options, keywords_of(DenseField, TimeBatchNorm), "a DenseField")
+        require_whole(width=width, hidden=hidden)
         self.inner = weight_normalization(linear(width, hidden), weights)
         self.drift = nn.Parameter(torch.zeros(hidden))
         self.norm = normalization_layer(normalization, hidden, groups=groups, **options)

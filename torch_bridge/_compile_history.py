@@ -28,6 +28,7 @@ HOOKS_OF_ALL = (
 class History:
     """What is known of a user's function: how often what of it was compiled, and what can not be.
 
+    What is refused is for all norms of errors, or with the code of a user's norm, which may be why.
     `passes` is what its collocated adjoint needs at least; infinite where it is given up. `numbers`
     are those it had before the first solve, with which nothing is compiled where they change, and
     `hooks` those of its modules in this solve.
@@ -44,6 +45,14 @@ class History:
         """Look at the function before a solve."""
         self.numbers = None if self.compiled else _numbers(func)
         self.hooks = _hooks(func)
+
+    def refuses(self, function: Any, norm: Any) -> bool:
+        """Whether this was refused, with any norm or one of the same code."""
+        return not self.refused.isdisjoint((function, _with_norm(function, norm)))
+
+    def refuse(self, function: Any, norm: Any) -> None:
+        """Remember that this can not be compiled, with such a norm if it is the user's."""
+        self.refused.add(_with_norm(function, norm))
 
     def changed(self, func: Any) -> str | None:
         """A number or list of its own that the function has changed since, by name."""
@@ -68,6 +77,12 @@ def history_of(func: Any) -> History:
     if found is None:
         found = _histories[key] = History()
     return found
+
+
+def _with_norm(function: Any, norm: Any) -> Any:
+    """A key of both, the same for norms that are made anew at each solve."""
+    code = getattr(getattr(norm, "__func__", norm), "__code__", type(norm))
+    return function if norm is None else (function, code)
 
 
 def _numbers(func: Any) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from odecore.solve import (
 from odecore.tableaux import Coefficients
 from torch_bridge._compile_history import History, history_of
 from torch_bridge._inductor import inductor
+from torch_bridge._states import Layout
 
 __all__ = ["attempted", "compiled_kernels"]
 
@@ -42,11 +43,15 @@ CONSTANT = tuple(f"G['__import_{name}" for name in LIBRARIES)  # names of guards
 
 
 def compiled_kernels(
-    func: Callable[..., Any], method: Coefficients, norm: Callable[[Tensor], Any] | None
+    func: Callable[..., Any],
+    method: Coefficients,
+    layout: Layout,
+    user_norm: Callable[[Any], Any] | None,
 ) -> Kernels:
     """Steps of a method, compiled when they are needed.
 
-    What can not be compiled is done without, with one CompileWarning for each function.
+    What can not be compiled is done without, with one CompileWarning for each function, or, where
+    the norm may be why, for each norm of it.
 
     Parameters
     ----------
@@ -54,10 +59,12 @@ def compiled_kernels(
         The user's function, to remember what could not be compiled.
     method : Coefficients
         Of an explicit method.
-    norm : callable or None
-        From the error in units of the tolerance to a 0-d tensor; by default its root mean square.
+    layout : Layout
+        Of the state.
+    user_norm : callable or None
+        From the error in units of the tolerance to a number; by default its root mean square.
     """
-    norm = norm or _root_mean_square
+    norm = layout.tensor_norm(user_norm) or _root_mean_square
     history = history_of(func)
     history.begin(func)
 
@@ -74,7 +81,9 @@ def compiled_kernels(
         if outputs is not None:
             times = torch.tensor(outputs, dtype=torch.float64, device=y.device)
             recorded = times, torch.tensor(weights, dtype=y.dtype.to_real(), device=y.device)
-        return attempted(func, _leap, fun, method, law, norm, y, known, *given, *recorded)
+        return attempted(
+            func, _leap, fun, method, law, norm, y, known, *given, *recorded, user_norm=user_norm
+        )
 
     def chunk(fun: Any, times: Sequence[Any], y: Tensor, slope: Tensor | None) -> Any:
         known = slope if method.last_stage_is_first else None
@@ -95,7 +104,8 @@ def compiled_kernels(
         fun: Any, t: Any, y: Tensor, h: Any, slope: Any, t_new: Any, tolerances: Any
     ) -> Attempt | None:
         tol = None if tolerances is None else _tensors(tolerances, y)
-        found = attempted(func, _step, fun, method, norm, _stacked([t, t_new]), y, slope, tol)
+        times = _stacked([t, t_new])
+        found = attempted(func, _step, fun, method, norm, times, y, slope, tol, user_norm=user_norm)
         if found is None:
             return None
         y_new, ratio, *stages = found
@@ -186,14 +196,18 @@ def _compared(guards: Sequence[Any]) -> list[bool]:
     return [not guard.name.startswith(CONSTANT) for guard in guards]
 
 
-def attempted(func: Any, function: Callable[..., Any], *arguments: Any) -> Any:
+def attempted(
+    func: Any, function: Callable[..., Any], *arguments: Any, user_norm: Any = None
+) -> Any:
     """The value of the compiled function, or None, after a warning, where it is not compiled."""
     # Both are slow to import.
     from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
     from torch._dynamo.utils import counters
 
     history = history_of(func)
-    if history.counts or function in history.refused or _counts(history, function, func):
+    if history.counts or history.refuses(function, user_norm):
+        return None
+    if _counts(history, function, func):
         return None
     before = counters["stats"]["unique_graphs"]
     try:
@@ -202,7 +216,8 @@ def attempted(func: Any, function: Callable[..., Any], *arguments: Any) -> Any:
             found = _compiled(function, history.hooks)(*arguments)
     except (TorchDynamoException, FailOnRecompileLimitHit) as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
-        _refuse(history, function, f"{type(error).__name__}: {' '.join(lines[:2])}")
+        reason = f"{type(error).__name__}: {' '.join(lines[:2])}"
+        _refuse(history, function, reason, user_norm)
         return None
     history.compiled[function] += counters["stats"]["unique_graphs"] > before
     if _counts(history, function, func):
@@ -242,8 +257,10 @@ def _counts(history: History, function: Any, func: Any) -> bool:
     return history.counts
 
 
-def _refuse(history: History, function: Callable[..., Any], reason: str) -> None:
-    history.refused.add(function)
+def _refuse(
+    history: History, function: Callable[..., Any], reason: str, user_norm: Any = None
+) -> None:
+    history.refuse(function, user_norm)
     name = NAMES.get(function, "the adjoint")
     warn(
         f"compile=True: {name} can not be compiled ({reason}); going on without, more slowly",

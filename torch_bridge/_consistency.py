@@ -20,6 +20,7 @@ from torch_bridge._consistency_report import SolverConsistencyReport
 from torch_bridge._evaluation import evaluating, require_module
 from torch_bridge._fields import Autocast
 from torch_bridge._methods import solver_of
+from torch_bridge._numbers import is_number
 from torch_bridge._observed_order import observed_order
 from torch_bridge._paired_gap import PairedGap
 from torch_bridge._rounding_probe import rounding_unit
@@ -107,7 +108,8 @@ def solver_consistency(
     """
     if task not in ("classification", "regression"):
         raise ValueError(f'`task` must be "classification" or "regression", got {task!r}')
-    if (task == "regression") != (tolerance is not None and tolerance > 0):
+    positive = is_number(tolerance) and tolerance > 0
+    if not (positive if task == "regression" else tolerance is None):
         raise ValueError(
             f"regression needs a positive `tolerance`, and only it: got {tolerance!r} for {task}"
         )
@@ -289,8 +291,8 @@ def order_of(model: nn.Module, given: float | None = None) -> float:
 
 
 def _positive_order(order: float) -> float:
-    if not 0 < order < inf:
-        raise ValueError(f"`order` must be positive and finite, got {order}")
+    if not is_number(order) or not 0 < order < inf:
+        raise ValueError(f"`order` must be positive and finite, got {order!r}")
     return float(order)
 
 

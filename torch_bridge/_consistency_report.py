@@ -42,7 +42,8 @@ class SolverConsistencyReport:
     changes : tuple of float
         Median over samples of the change from each rung to the next.
     order : float or None
-        Median observed order; None where it is hidden by rounding for nearly all samples.
+        Median observed order; None where it is hidden by rounding for nearly all samples, or where
+        changes of the last rung are not finite.
     expected_order : float
     nonfinite : int
         Samples with an output that is not finite, under some solver.
@@ -138,9 +139,15 @@ class SolverConsistencyReport:
         """What an observed order more than 1/2 below the solver's looks like: kinks, for example.
 
         Told from how changes fall, not from the right-hand side. Where rounding hides the order it
-        says how to see it; empty where it is seen and not below.
+        says how to see it; empty where it is seen and not below, or not finite.
         """
-        return order_remark(self.order, self.expected_order, self.changes)
+        hidden = self.order is None and not self._is_finite
+        return "" if hidden else order_remark(self.order, self.expected_order, self.changes)
+
+    @property
+    def _is_finite(self) -> bool:
+        """Whether the last rung is, for most samples."""
+        return isfinite(self.changes[-1])
 
     @property
     def samples_needed(self) -> int:
@@ -154,7 +161,8 @@ class SolverConsistencyReport:
         """A few lines."""
         difference, bound = self.largest_gap
         name = "largest gap in accuracy" if self.gaps else "share that changes"
-        order = "hidden by rounding" if self.order is None else f"{self.order:.2f}"
+        hidden = "hidden by " + ("rounding" if self._is_finite else "outputs that are not finite")
+        order = hidden if self.order is None else f"{self.order:.2f}"
         lines = [
             f"verdict: {self.verdict} ({self.samples} samples)",
             f"{name}: {100 * difference:.2f} %, at most {100 * bound:.2f} %",

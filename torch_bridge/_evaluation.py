@@ -9,9 +9,15 @@ from threading import Lock
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-__all__ = ["evaluating", "require_module", "untouched_gradients", "untouched_randomness"]
+__all__ = [
+    "evaluating",
+    "require_module",
+    "require_values",
+    "untouched_gradients",
+    "untouched_randomness",
+]
 
 
 @dataclass
@@ -33,6 +39,17 @@ def require_module(model: Any) -> None:
             f"`model` must be a Module, got {type(model).__name__}: put a function into the "
             "forward of one"
         )
+
+
+def require_values(model: Any, *tensors: Any) -> None:
+    """Raise ValueError for a model or tensors on the meta device, where there are none."""
+    held = (*model.parameters(), *model.buffers()) if isinstance(model, nn.Module) else ()
+    for name, group in (("the model", held), ("inputs and labels", tensors)):
+        if any(isinstance(x, Tensor) and x.is_meta for x in group):
+            raise ValueError(
+                f"{name} must have values, got tensors on the meta device, which have none: make "
+                'them on another, a model by model.to_empty(device="cpu") and load_state_dict'
+            )
 
 
 @contextmanager

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torch_bridge._block_arguments import times_of_block
 from torch_bridge._blocks import NeuralODE
 from torch_bridge._normalization import NORMALIZATIONS, normalization, normalized
+from torch_bridge._numbers import require_whole
 from torch_bridge._time_batch_norm import TimeBatchNorm
 from torch_bridge._unknown_options import keywords_of, refuse_unknown
 from torch_bridge._weight_normalization import WEIGHT_NORMALIZATIONS, weight_normalization
@@ -49,7 +51,8 @@ class ResidualField(nn.Module):
     Raises
     ------
     ValueError
-        For unknown names and options, and groups that do not divide the channels.
+        For unknown names and options, sizes that are no whole numbers from 1, and groups that do
+        not divide the channels.
 
     Notes
     -----
@@ -76,6 +79,7 @@ class ResidualField(nn.Module):
         refuse_unknown(options, keywords_of(ResidualField, TimeBatchNorm), "a ResidualField")
         norm, weights = _pair(choice)
         outputs = channels if outputs is None else outputs
+        require_whole(channels=channels, outputs=outputs, stride=stride)
         more = {"dimensions": dimensions, "groups": groups, **options}
         self.activation = activation
         self.conv1 = _convolution(channels, outputs, weights, dimensions, stride)
@@ -133,6 +137,7 @@ class _Network(nn.Module, ABC):
         super().__init__()
         known = keywords_of(type(self), _Network, NeuralODE)
         refuse_unknown(block, known, f"an {type(self).__name__}")
+        require_whole(inputs=inputs, classes=classes, width=width)
         norm, weights = _pair(first)
         if norm == "time batch":
             raise ValueError("'time batch' is for ODE blocks; outside of them there is no time")
@@ -142,7 +147,7 @@ class _Network(nn.Module, ABC):
         self._shared = {"dimensions": dimensions, "activation": activation, "groups": groups}
         self._ode: dict[str, Any] = {"choice": ode, **self._shared}
         if _pair(ode)[0] == "time batch":
-            times = tuple(map(float, block.get("t", (0.0, 1.0))))
+            times = times_of_block(block.get("t", (0.0, 1.0)))
             self._ode |= {"intervals": intervals, "span": (min(times), max(times))}
         self._block = {"solver": solver, "steps": steps, **block}
         self.blocks, width = self._blocks(width)

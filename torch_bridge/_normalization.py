@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from torch_bridge._numbers import require_whole
 from torch_bridge._time_batch_norm import TimeBatchNorm
 from torch_bridge._unknown_options import keywords_of, refuse_unknown
 
@@ -52,6 +53,7 @@ def normalization(
         raise ValueError(f"{', '.join(options)}: options of 'time batch', not of {name!r}")
     if not isinstance(dimensions, Integral) or dimensions not in range(4):
         raise ValueError(f"`dimensions` must be 0, 1, 2 or 3, got {dimensions!r}")
+    require_whole(channels=channels, groups=groups)
     if name == "none":
         return nn.Identity()
     if name == "time batch":
@@ -63,7 +65,7 @@ def normalization(
     if name == "instance" and not dimensions:
         raise ValueError("'instance' needs axes after the channels: of one number nothing is left")
     groups = {"layer": 1, "instance": channels}.get(name, groups)
-    if groups < 1 or channels % groups:
+    if channels % groups:
         raise ValueError(f"`groups` must divide the {channels} channels, got {groups}")
     return nn.GroupNorm(groups, channels)
 

@@ -249,8 +249,7 @@ def prepare(
                 "`compile` out"
             )
         if vector.numel():  # an empty batch is solved as it is
-            norm = layout.tensor_norm(user_norm)
-            solver.options["kernels"] = compiled_kernels(func, solver.method, norm)
+            solver.options["kernels"] = compiled_kernels(func, solver.method, layout, user_norm)
     if solver.adaptive and solver.method is not None:
         norm = layout.norm(user_norm)
         solver.options.update({} if norm is None else {"norm": norm})

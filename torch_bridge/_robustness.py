@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from torch_bridge._attack import Attack, Expectation
 from torch_bridge._class_scores import classes_of, has_class, labels_of
-from torch_bridge._evaluation import evaluating, require_module
+from torch_bridge._evaluation import evaluating, require_module, require_values
+from torch_bridge._numbers import is_number, require_whole
 from torch_bridge._solver_draws import beside_training
 
 __all__ = ["Accuracy", "RobustnessReport", "TransferReport", "robustness", "transfer"]
@@ -38,9 +39,11 @@ class Accuracy:
     total: int
 
     def __post_init__(self) -> None:
-        if not 0 <= self.correct <= self.total or self.total < 1:
+        counts = isinstance(self.correct, Integral) and isinstance(self.total, Integral)
+        if not counts or not 0 <= self.correct <= self.total or self.total < 1:
             raise ValueError(
-                f"needs 0 <= correct <= total and total >= 1, got {self.correct} of {self.total}"
+                "needs whole numbers, 0 <= correct <= total and total >= 1, got "
+                f"{self.correct!r} of {self.total!r}"
             )
 
     @property
@@ -53,8 +56,8 @@ class Accuracy:
 
         For the sampling of test inputs; what differs from training to training is not in it.
         """
-        if not 0 < level < 1:
-            raise ValueError(f"`level` must be between 0 and 1, got {level}")
+        if not is_number(level) or not 0 < level < 1:
+            raise ValueError(f"`level` must be between 0 and 1, got {level!r}")
         n, p, z = self.total, self.fraction, NormalDist().inv_cdf((1 + level) / 2)
         middle = (p + z * z / (2 * n)) / (1 + z * z / n)
         half = z * sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
@@ -155,9 +158,9 @@ def robustness(
 
     Notes
     -----
-    Modes, `.grad` of parameters, the draws of training and the state of torch's generators are
-    afterwards what they were; an attack that is random therefore starts where its last call did,
-    unless random numbers were drawn in between.
+    Modes, `.grad` of parameters, draws of solvers and the state of torch's generators are
+    afterwards what they were; so the same call gives the same report, also of a random attack and
+    of random solvers, unless random numbers were drawn in between.
     """
     _require_attack(attack)
     require_module(model)
@@ -238,8 +241,8 @@ def _correct(model: nn.Module, x: Tensor, y: Tensor, batch: int) -> Tensor:
             f"`x` and `y` must hold the same number of samples, at least one, y one label for "
             f"each; got {len(x)} and y of shape {tuple(y.shape)}"
         )
-    if not isinstance(batch, Integral) or batch < 1:
-        raise ValueError(f"`batch` must be a whole number from 1, got {batch!r}")
+    require_whole(batch=batch)
+    require_values(model, x, y)
     with evaluating(model), torch.no_grad():
         output = torch.cat([model(some) for some in x.split(batch)])
     return (classes_of(output) == labels_of(y, output)) & has_class(output)

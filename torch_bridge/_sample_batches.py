@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, IterableDataset
 
+from torch_bridge._evaluation import require_values
+
 __all__ = ["batches_of", "tensor_of"]
 
 
@@ -23,6 +25,8 @@ def batches_of(
     TypeError
         For one batch in place of a loader, a Dataset, batches of which some have labels, inputs
         that are no arrays, and a `progress` that is none.
+    ValueError
+        For a model or a batch on the meta device.
     """
     _require_batches(loader)
     if not (isinstance(progress, bool) or callable(progress)):
@@ -40,6 +44,7 @@ def batches_of(
         shown = tqdm(loader, desc="solver consistency")
     for k, batch in enumerate(shown):
         x, y = (*batch, None)[:2] if isinstance(batch, tuple | list) else (batch, None)
+        require_values(model, x, y)
         if not isinstance(x, Tensor):
             if not hasattr(x, "__array__"):
                 raise TypeError(f"batches must be arrays or pairs (x, y), got {type(x).__name__}")

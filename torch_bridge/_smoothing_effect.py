@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torch_bridge._evaluation import evaluating
+from torch_bridge._evaluation import evaluating, require_values
 from torch_bridge._solved_by import SolvedBy
 from torch_bridge._solver_draws import beside_training, drawing, first_draws, require_drawn
 
@@ -104,6 +104,7 @@ def smoothing_effect(
             f"`draws` must be a whole number from 1, `refine` from 2, got {draws!r} and {refine!r}"
         )
     require_drawn(model)
+    require_values(model, x)
     finer = SolvedBy(model, refine=refine)
     with evaluating(model), torch.no_grad():
         y = model(x)

@@ -199,9 +199,18 @@ def draw_again(model: nn.Module, output: Tensor) -> None:
 
 @contextmanager
 def beside_training(model: nn.Module) -> Iterator[None]:
-    """Put back torch's random numbers, and the names by which checkpoints find draws."""
-    with untouched_randomness(), untouched_names(model):
-        yield
+    """Put back torch's random numbers, numbers of draws in evaluation, and names of draws.
+
+    So what is drawn inside is the same once more.
+    """
+    solvers = [m for m in model.modules() if isinstance(m, DrawnSolver)]
+    before = [solver._counts[False] for solver in solvers]
+    try:
+        with untouched_randomness(), untouched_names(model):
+            yield
+    finally:
+        for solver, count in zip(solvers, before, strict=True):
+            solver._counts[False] = count
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from odecore.solve import Newton
 from odecore.tableaux import ButcherTableau, Coefficients
 from torch_bridge._methods import solver_of
+from torch_bridge._numbers import several_numbers
 
 __all__ = ["SolverSet", "checked_weights", "coefficients_of"]
 
@@ -61,10 +62,12 @@ def checked_weights(weights: Sequence[float] | None, count: int, name: str) -> t
 
     Raises
     ------
+    TypeError
+        For what is no sequence of numbers.
     ValueError
         Unless there is one for each, none is negative, and their sum is 1.
     """
-    found = (1 / count,) * count if weights is None else tuple(map(float, weights))
+    found = (1 / count,) * count if weights is None else several_numbers(name, weights)
     if len(found) != count:
         raise ValueError(f"`{name}` must hold {count} numbers, one for each, got {len(found)}")
     if not all(isfinite(w) and w >= 0 for w in found) or abs(fsum(found) - 1) > 1e-6:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch.nn.functional import batch_norm
 from odecore.errors import RightHandSideWarning
 from torch_bridge._draws import in_backward
 from torch_bridge._fields import inside_torch_func, inside_transform
+from torch_bridge._numbers import is_number, require_whole, several_numbers
 from torch_bridge._one_solve import current_solve
 
 __all__ = ["TimeBatchNorm"]
@@ -93,13 +93,15 @@ class TimeBatchNorm(nn.Module):
         affine: bool = True,
     ) -> None:
         super().__init__()
-        start, end = map(float, span)
-        if not isinstance(intervals, Integral) or intervals < 1:
-            raise ValueError(f"`intervals` must be a whole number from 1, got {intervals!r}")
-        if not (math.isfinite(start) and math.isfinite(end) and start < end):
+        require_whole(channels=channels, intervals=intervals)
+        times = several_numbers("span", span)
+        if len(times) != 2 or not -math.inf < times[0] < times[1] < math.inf:
             raise ValueError(f"`span` must be two finite increasing times, got {span}")
-        if not 0 < momentum <= 1:
-            raise ValueError(f"`momentum` must be in (0, 1], got {momentum}")
+        start, end = times
+        if not is_number(momentum) or not 0 < momentum <= 1:
+            raise ValueError(f"`momentum` must be in (0, 1], got {momentum!r}")
+        if not is_number(eps) or not 0 <= eps < math.inf:
+            raise ValueError(f"`eps` must be finite and not negative, got {eps!r}")
         self.channels, self.intervals, self.span = channels, intervals, (start, end)
         self.momentum, self.eps = momentum, eps
         shape = intervals + 1, channels

@@ -41,7 +41,8 @@ def weight_normalization(module: Layer, name: str) -> Layer:
     Raises
     ------
     ValueError
-        For another name.
+        For another name, and "weight" of a layer whose weight is parametrized already: it goes
+        before "spectral", and once.
     TypeError
         If the module has no `weight` of two axes or more.
 
@@ -66,8 +67,7 @@ def weight_normalization(module: Layer, name: str) -> Layer:
     True
     """
     if name not in WEIGHT_NORMALIZATIONS:
-        known = ", ".join(WEIGHT_NORMALIZATIONS)
-        raise ValueError(f"`name` must be one of {known}, got {name!r}")
+        raise ValueError(f"`name` must be one of {', '.join(WEIGHT_NORMALIZATIONS)}, got {name!r}")
     if name == "none":
         return module
     weight = getattr(module, "weight", None)
@@ -75,6 +75,13 @@ def weight_normalization(module: Layer, name: str) -> Layer:
         raise TypeError(
             f"{type(module).__name__} has no `weight` of two axes or more to be normalized; give a "
             "linear or convolutional layer"
+        )
+    if name == "weight" and parametrize.is_parametrized(module, "weight"):
+        known: Any = module.parametrizations
+        names = ", ".join(type(one).__name__.lstrip("_") for one in known.weight)
+        raise ValueError(
+            f'`weight` of this {type(module).__name__} has parametrizations, {names}, and "weight" '
+            'must be the first of them, once: leave it out, or apply it before "spectral"'
         )
     transposed = getattr(module, "transposed", False)
     if name == "weight" and transposed and module.groups > 1:

@@ -65,15 +65,17 @@ class Record:
         ValueError
             If there is no run to go on with, or it had other conditions.
         """
-        (self.folder / "outcomes").mkdir(parents=True, exist_ok=True)
+        outcomes = self.folder / "outcomes"
         if resume:
             before, now = asdict(self.conditions()), asdict(conditions)
             changed = [key for key in now if before[key] != now[key]]
             if changed:
                 told = ", ".join(f"{key}: was {before[key]}, is {now[key]}" for key in changed)
                 raise ValueError(f"cannot resume under other conditions ({told}); run anew")
+        outcomes.mkdir(parents=True, exist_ok=True)
+        if resume:
             return
-        for path in (self.folder / "outcomes").glob("*.json*"):
+        for path in outcomes.glob("*.json*"):
             path.unlink()
         write_whole(self.folder / "conditions.json", asdict(conditions))
 

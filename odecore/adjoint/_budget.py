@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from math import inf
+from dataclasses import replace
+from math import inf, prod
 from numbers import Real
 from typing import Any
 
-__all__ = ["budget"]
+from odecore._array import limits, namespace
+
+__all__ = ["budget", "within"]
 
 
 def budget(memory: Any) -> int | None:
@@ -29,3 +32,21 @@ def budget(memory: Any) -> int | None:
         f"`memory` must be a positive whole number of bytes, got {memory!r}; leave it out, or give "
         "infinity, for no bound"
     )
+
+
+def within(memory: int | None, panels: list[Any]) -> list[Any]:
+    """Panels without every second node, until they are within a budget, if any, in bytes."""
+    if memory is None:
+        return panels
+    like = panels[0].values
+    size = prod(like.shape[1:]) * limits(like).bits // 8
+    size *= 2 if namespace(like).isdtype(like.dtype, "complex floating") else 1
+    while (total := size * sum(panel.values.shape[0] for panel in panels)) > memory:
+        if any(panel.values.shape[0] % 2 == 0 or panel.values.shape[0] < 3 for panel in panels):
+            raise ValueError(
+                f"`memory` = {memory} bytes do not hold the trajectory: {len(panels)} panels need "
+                f"{total} bytes with the fewest nodes; raise it, or take the discrete adjoint with "
+                "checkpoints"
+            )
+        panels = [replace(panel, values=panel.values[::2, ...]) for panel in panels]
+    return panels

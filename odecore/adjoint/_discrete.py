@@ -8,11 +8,12 @@ from itertools import pairwise
 from math import comb, prod
 from typing import Any
 
-from odecore._array import as_state, constant, limits, namespace, own
+from odecore._array import constant, limits, namespace, own
 from odecore._times import are_floats, read_times
 from odecore.adjoint._budget import budget
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize
+from odecore.adjoint._one_array import one_array
 from odecore.adjoint._step_ends import step_ends
 from odecore.adjoint._transposed_step import ExplicitTranspose, transpose_of
 from odecore.adjoint._unit import in_their_unit
@@ -105,7 +106,7 @@ def record_steps(
     if options.get("jump_at") is not None:
         options["jump_at"] = _floats(options["jump_at"], "jump_at")
         jumps = frozenset(options["jump_at"])
-    y0 = own(as_state(y0, "y0"))
+    y0 = own(one_array(y0))
     kept = _Kept(_capacity(memory, y0), options.pop("observe", None))
     span = (outputs[0], outputs[-1])
     trajectory = solve_ivp(fun, span, y0, t_eval=outputs, observe=kept.observe, **options)

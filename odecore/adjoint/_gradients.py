@@ -32,7 +32,8 @@ class Gradients:
         coefficients, and where f has kinks, which these do not show, what the collocated adjoint's
         integral is wrong by: seen where the distances of the rules of all, of half and of a quarter
         of the nodes fall by less than 8 from one to the next. Where it is not small, the nodes do
-        not resolve the adjoint and the gradient is no better.
+        not resolve the adjoint and the gradient is no better. Of the trajectory the `tail` of its
+        panels tells the same.
     quadrature : 0-d array or float
         Estimate of the relative error of the integral that gives `parameters`: e^(3/2), with e its
         relative distance to the one from every second node, as for smooth integrands, of which

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from odecore._array import namespace, own
+from odecore._array import is_torch_array, namespace, own
 
 __all__ = ["Linearize", "Pull", "checked", "node_by_node", "require_like"]
 
@@ -53,17 +53,19 @@ def node_by_node(linearize: Linearize, /) -> Linearize:
 
 
 def checked(linearize: Linearize, /) -> Linearize:
-    """The same linearization: what it returns is looked at, and kept from being overwritten.
+    """The same linearization: what it gets and returns is kept from being overwritten, and what it
+    returns is looked at.
 
     NumPy code may return one buffer at each call, and several results are held at a time.
     """
 
     def kept(t: Any, y: Any) -> tuple[Any, Pull]:
-        value, pull = _pair(linearize(t, y), "linearize(t, y)", "f(t, y) and `pull`")
+        found = _unchanged(lambda y: linearize(t, y), y, "linearize(t, y)")
+        value, pull = _pair(found, "linearize(t, y)", "f(t, y) and `pull`")
         require_like(value, y, "linearize(t, y)[0]")
 
         def pull_kept(a: Any, parameters: bool) -> tuple[Any, tuple[Any, ...]]:
-            found = pull(a, parameters)
+            found = _unchanged(lambda a: pull(a, parameters), a, _PULL)
             state, terms = _pair(found, _PULL, "(df/dy)^T a and the tuple of (df/dtheta)^T a")
             require_like(state, a, _STATE)
             return own(state), _groups(terms) if parameters else ()
@@ -71,6 +73,25 @@ def checked(linearize: Linearize, /) -> Linearize:
         return own(value), pull_kept
 
     return kept
+
+
+def _unchanged(call: Callable[[Any], Any], array: Any, label: str) -> Any:
+    """What a call returns that gets a copy of an array, or of torch, which is not copied, itself.
+
+    Raises
+    ------
+    ValueError
+        If the call changes that.
+    """
+    counts = is_torch_array(array) and not array.is_inference()
+    before = array._version if counts else None
+    found = call(own(array))
+    if counts and array._version != before:
+        raise ValueError(
+            f"`{label}` must not change the array that it gets, which is used again: take "
+            "operations that return a new tensor, or change a clone"
+        )
+    return found
 
 
 def _groups(terms: Any) -> tuple[Any, ...]:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from math import prod
 from typing import Any
 
 import numpy as np
 
-from odecore._array import as_state, is_readable, limits, namespace
+from odecore._array import is_readable, limits, namespace
 from odecore._times import are_floats, read_times, require_monotone
-from odecore.adjoint._budget import budget
+from odecore.adjoint._budget import budget, within
 from odecore.adjoint._nodes import COUNTS, FEW, NodeChoice, panel_ends
+from odecore.adjoint._one_array import one_array
 from odecore.adjoint._step_ends import MAX_STEPS, equal_steps, landing_grid, require_one_way
 from odecore.interpolation import Interpolant, chebyshev_points, decay_ratio
 from odecore.solve import Statistics, Status, Trajectory, solve_ivp
@@ -38,8 +38,8 @@ class Panel:
     is_last : bool
         Whether `end` is an output time; panels in between divide the interval to it.
     tail : float, optional
-        Size of the last Chebyshev coefficients in units of the tolerance, where it was looked at:
-        above 1 the nodes do not resolve the trajectory to the tolerance.
+        Size of the last Chebyshev coefficients in units of the tolerance, if values may be read:
+        above 1 the nodes do not resolve the trajectory to it, and no gradient along it is better.
     outputs : tuple of float, optional
         Normalised times of the output times inside, in order.
     """
@@ -163,29 +163,29 @@ def record_panels(
     refused = [name for name in ("events", "dense", "throw", "t_eval") if name in options]
     if refused:
         raise ValueError(f"{', '.join(refused)} can not be given: a panel is a whole interval")
-    y0, memory = as_state(y0, "y0"), budget(memory)
+    y0, memory = one_array(y0), budget(memory)
     reads = are_floats(times)
     require_monotone(times)
     require_one_way(steps, step_size, options.get("grid"))
     equal, most = steps is not None or step_size is not None, options.get("max_steps", MAX_STEPS)
-    chosen = nodes is None and reads and is_readable(y0)
     if equal and reads:
         options["grid"] = landing_grid(times, steps, step_size, most)
     elif not equal and "grid" not in options:
         options.update(rtol=rtol, atol=atol, norm=norm)
-    choice = None
     jumps = options.get("jump_at")
     jumps = [] if jumps is None else [float(t) for t in jumps]
-    if chosen:
+    choice = None
+    if reads and is_readable(y0):
         choice = NodeChoice(times, rtol, atol, norm, jumps, "grid" in options, inside)
-    found = _thinned(fun, times, y0, choice, options) if choice else None
+    chosen = choice if nodes is None else None
+    found = _thinned(fun, times, y0, chosen, options) if chosen else None
     if found is not None:
         trajectory, panels = found
-    elif choice:
+    elif chosen:
         options.pop("kernels", None)
         span = float(times[0]), float(times[-1])
-        trajectory = solve_ivp(fun, span, y0, t_eval=times, dense=choice, **options)
-        panels = [Panel(*found[:6]) for found in choice.found]
+        trajectory = solve_ivp(fun, span, y0, t_eval=times, dense=chosen, **options)
+        panels = [Panel(*found[:6]) for found in chosen.found]
     else:
         count = UNREAD if nodes is None else nodes
         s = [float(x) for x in chebyshev_points(count, interval=(0.0, 1.0))]
@@ -195,9 +195,10 @@ def record_panels(
         else:
             ends = panel_ends(times, jumps) if jumps else times
             trajectory, panels = _at_nodes(fun, times, ends, y0, s, options)
-    if memory is not None:
-        panels = _within(memory, panels, choice)
-    if not (inside and choice):
+    panels = within(memory, panels)
+    if choice and (memory, nodes) != (None, None):
+        panels = _looked_at(panels, choice)
+    if not (inside and chosen):
         trajectory = replace(trajectory, t=_times(panels), y=_values(panels))
     return trajectory, panels
 
@@ -310,21 +311,8 @@ def _in_normalised_time(
     return Trajectory(None, None, Status.SUCCESS, statistics), panels
 
 
-def _within(memory: int, panels: list[Panel], choice: NodeChoice | None) -> list[Panel]:
-    """Panels without every second node, until they are within a budget in bytes."""
-    like = panels[0].values
-    size = prod(like.shape[1:]) * limits(like).bits // 8
-    size *= 2 if namespace(like).isdtype(like.dtype, "complex floating") else 1
-    while (total := size * sum(panel.values.shape[0] for panel in panels)) > memory:
-        if any(panel.values.shape[0] % 2 == 0 or panel.values.shape[0] < 3 for panel in panels):
-            raise ValueError(
-                f"`memory` = {memory} bytes do not hold the trajectory: {len(panels)} panels need "
-                f"{total} bytes with the fewest nodes; raise it, or take the discrete adjoint with "
-                "checkpoints"
-            )
-        panels = [replace(panel, values=panel.values[::2, ...]) for panel in panels]
-    if choice is None:
-        return panels
+def _looked_at(panels: list[Panel], choice: NodeChoice) -> list[Panel]:
+    """Panels with the tails of the nodes that they have, by whatever choice."""
     tolerances = [found.accuracy for found in choice.found] or [choice.least] * len(panels)
     return [
         replace(panel, tail=float(decay_ratio(panel.values, *accuracy)))

@@ -18,6 +18,7 @@ from odecore._array import (
     namespace,
     on_host,
     tracks,
+    widened,
 )
 from odecore.interpolation._nodes import require_count, require_nodes
 
@@ -128,7 +129,7 @@ def decay_ratio(
     ValueError
         If there are fewer than 2 values.
     """
-    values = as_state(values, "values")
+    values = widened(as_state(values, "values"))
     require_nodes(values)
     if is_readable(values) and norm is None:  # small operations cost less there
         values = on_host(values)

@@ -49,6 +49,10 @@ class Trajectory:
         The solution as a function of time, where it was asked for.
     samples : Samples or None
         Status and counts of each sample, where each had its own steps.
+
+    Notes
+    -----
+    No pytree of jax: return `y` and `t` from functions that jax transforms, as under `jax.jit`.
     """
 
     t: Any

@@ -146,6 +146,16 @@ def test_the_version_has_one_source():
     assert odecore.__version__ == torch_bridge.__version__ == project["version"]
 
 
+def test_the_citation_says_what_the_project_does():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = (ROOT / "CITATION.cff").read_text().splitlines()
+    told = [f"title: {project['name']}", f'abstract: "{project["description"]}"']
+    told += [f"{name}: {project[name]}" for name in ("version", "license")]
+    assert {*told, *(f"  - {word}" for word in project["keywords"])} <= {*lines}
+    (author,) = [line.removeprefix("  - name: ") for line in lines if "name:" in line]
+    assert f"Copyright (c) 2026 {author}" in (ROOT / "LICENSE").read_text()
+
+
 @pytest.mark.parametrize("name", public_packages())
 def test_api_pages_list_exactly_the_public_names(name):
     page = ROOT / "docs" / "api" / f"{name.removeprefix('odecore.')}.rst"

@@ -191,6 +191,24 @@ def test_a_memory_budget_thins_the_nodes_and_says_so():
         record_panels(field, [0, 2], [1.2, 0.3], memory=20, **options)
 
 
+@pytest.mark.parametrize("steps", [{}, {"steps": 400}])
+def test_given_nodes_say_whether_they_resolve_the_trajectory(steps):
+    field, linearize = pendulum()
+    w = [np.zeros(2), np.ones(2)]
+    _, finest = record_panels(field, [0, 20], [1.2, 0.3], rtol=1e-10, atol=1e-10)
+    exact = collocated(node_by_node(linearize), finest, w, rtol=1e-10, atol=1e-10).y0
+    for nodes, resolve in ((5, False), (33, False), (129, True)):
+        _, panels = record_panels(field, [0, 20], [1.2, 0.3], nodes=nodes, **steps)
+        found = collocated(node_by_node(linearize), panels, w)
+        error = np.linalg.norm(found.y0 - exact) / np.linalg.norm(exact)
+        assert (error < 1e-2) == resolve
+        assert (panels[0].tail <= 1) == resolve
+        assert found.tail < 1e-5  # of the adjoint, which its nodes resolve
+    budget = 20 * panels[0].values.nbytes // 129
+    _, thin = record_panels(field, [0, 20], [1.2, 0.3], nodes=129, memory=budget)
+    assert thin[0].tail > 1
+
+
 def test_one_evaluation_of_f_at_the_nodes_and_few_passes():
     field, linearize = pendulum()
     nodes, counts = node_by_node(linearize), {"f": 0, "passes": 0}

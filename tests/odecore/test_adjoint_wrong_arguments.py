@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from odecore.adjoint import (
     backsolve,
@@ -82,7 +83,24 @@ def reusing(linearize):
     return reused
 
 
-@pytest.mark.parametrize(
+def overwriting(linearize):
+    """The same, which leaves other numbers in the arrays that it gets."""
+
+    def spoilt(t, y):
+        value, pull = linearize(t, y.copy())
+        y *= 2
+
+        def pulled(a, parameters):
+            found = pull(a.copy(), parameters)
+            a *= 2
+            return found
+
+        return value, pulled
+
+    return spoilt
+
+
+ALONG = pytest.mark.parametrize(
     ("solve", "linearize"),
     [
         (along_panels(at_nodes), linearized),
@@ -94,11 +112,42 @@ def reusing(linearize):
     ],
     ids=["node by node", "nodes", "restored", "discrete", "implicit", "backsolve"],
 )
-def test_buffers_may_be_used_again(solve, linearize):
-    found, wanted = solve(reusing(linearize), ENDS), solve(linearize, ENDS)
+
+
+@ALONG
+@pytest.mark.parametrize("spoilt", [reusing, overwriting])
+def test_buffers_may_be_used_again(solve, linearize, spoilt):
+    found, wanted = solve(spoilt(linearize), ENDS), solve(linearize, ENDS)
     np.testing.assert_array_equal(found.y0, wanted.y0)
     np.testing.assert_array_equal(found.parameters[0], wanted.parameters[0])
     np.testing.assert_array_equal(found.times, wanted.times)
+
+
+@pytest.mark.parametrize("what", ["linearize", "pull"])
+@pytest.mark.parametrize("implicit", [False, True])
+def test_changed_tensors_are_refused(what, implicit):
+    matrix = torch.tensor(MATRIX)
+    options = {"method": "radau_iia2", "steps": 3} if implicit else {}
+
+    def spoilt(t, y):
+        value = matrix @ y
+        pull = lambda a, p: ((matrix.T @ a if what == "linearize" else matrix.T @ a.mul_(2)), ())  # noqa: E731
+        if what == "linearize":
+            y.mul_(2)
+        return value, pull
+
+    solve = along_steps(fun=lambda t, y: matrix @ y, y0=torch.tensor(START), **options)
+    with pytest.raises(ValueError, match=rf"`{what}\(.*must not change the array that it gets"):
+        solve(spoilt, list(map(torch.tensor, ENDS)))
+
+
+@pytest.mark.parametrize("record", [record_panels, record_steps])
+@pytest.mark.parametrize(
+    "state", [{"x": START}, (START, START), [START, START[:2]], (torch.ones(2),) * 2]
+)
+def test_states_of_several_arrays_are_refused(record, state):
+    with pytest.raises(TypeError, match=r"`y0` must be one array.*got (dict|tuple|list).*concat"):
+        record(lambda t, y: y, TIMES, state)
 
 
 LINEAR = {"times": TIMES, "fun": linear(np, A)[0], "y0": Y0}

@@ -322,3 +322,12 @@ def test_the_size_of_the_last_coefficients_needs_nodes():
             function(1.0)
         with pytest.raises(ValueError, match="number at least 2, got n = 1"):
             function([1.0])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_decay_ratio_in_half_precision_may_be_beyond_its_numbers():
+    values = np.exp(-chebyshev_points(5)).astype(np.float16)
+    wanted = decay_ratio(values.astype(np.float64), 1e-6, 1e-9)
+    assert wanted > 1000
+    assert decay_ratio(values, 1e-6, 1e-9) == pytest.approx(wanted, rel=1e-3)
+    assert decay_ratio(values, 1e-6, 1e-9, lambda x: np.abs(x).max()) == pytest.approx(wanted, 1e-3)

@@ -65,6 +65,19 @@ def test_outputs_with_other_ends_than_traced_times_are_refused(t_eval):
     np.testing.assert_allclose(solve(1.0)[:, 0], np.exp([0, -0.5, -1]), rtol=1e-5)
 
 
+def test_states_and_times_are_returned_from_what_jax_transforms():
+    def solve(y0, parts):
+        found = solve_ivp(fun, (0.0, 1.0), y0, method="classic", steps=8, t_eval=[0.0, 0.5, 1.0])
+        return (found.y, found.t) if parts else found
+
+    with pytest.raises(TypeError, match="Trajectory"):  # as the page for users of diffrax says
+        jax.jit(lambda y0: solve(y0, False))(jax.numpy.ones(2))
+    y, t = jax.jit(lambda y0: solve(y0, True))(jax.numpy.ones(2))
+    np.testing.assert_allclose(y[:, 0], np.exp(-t), rtol=1e-4)
+    y, t = jax.vmap(lambda y0: solve(y0, True))(jax.numpy.ones((5, 2)))
+    np.testing.assert_allclose(y[0, :, 0], np.exp(-t[0]), rtol=1e-4)
+
+
 def test_dense_output_at_times_that_can_not_be_read():
     found = solve_ivp(fun, (0.0, 1.0), np.ones(1), dense=True)
     for times in (0.5, np.array([0.25, 0.5])):

@@ -318,6 +318,50 @@ def test_an_adjoint_as_a_whole(method):
     assert graphs() == before
 
 
+@pytest.mark.usefixtures("untranslated")
+def test_a_norm_that_can_not_be_compiled_leaves_other_norms_alone():
+    f, y0 = Net(), torch.randn(4, 3, dtype=torch.float64)
+
+    def branching(error):
+        largest = error.abs().max()
+        return largest if float(largest) > 0.5 else error.square().mean().sqrt()
+
+    def compiled(norm):
+        before, options = graphs(), {} if norm is None else {"options": {"norm": norm}}
+        with warnings.catch_warnings(record=True) as found, torch.no_grad():
+            warnings.simplefilter("always", CompileWarning)
+            y = odeint(f, y0, times(0, 1), compile=True, **options)
+        torch.testing.assert_close(y, odeint(f, y0, times(0, 1), **options), rtol=1e-9, atol=0)
+        return graphs() > before, len([x for x in found if x.category is CompileWarning])
+
+    assert compiled(branching) == (False, 2)  # of the loop, and of the step
+    assert compiled(branching) == (False, 0)
+    assert compiled(lambda error: error.abs().max()) == (True, 0)
+    assert compiled(None) == (True, 0)
+    bounds = [lambda error, k=k: branching(error) * k for k in (1, 1)]  # made anew, of one code
+    assert [compiled(norm) for norm in bounds] == [(False, 2), (False, 0)]
+
+
+@pytest.mark.usefixtures("untranslated")
+@pytest.mark.parametrize(("method", "more"), [("rk4", 1), ("dopri5", 0)])
+def test_compiled_given_steps_begin_with_an_evaluation(method, more):
+    class Normalized(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = nn.BatchNorm1d(3)
+
+        def forward(self, t, y):
+            return torch.tanh(self.norm(y))
+
+    def evaluations(compiles):
+        f = Normalized()
+        options = {"method": method, "options": {"steps": 20}, "compile": compiles}
+        odeint(f, torch.linspace(0, 1, 12).reshape(4, 3), times(0, 1), **options)
+        return int(f.norm.num_batches_tracked)
+
+    assert evaluations(True) == evaluations(False) + more
+
+
 @pytest.mark.parametrize("options", [{}, {"method": "rk4", "options": {"steps": 3}}])
 def test_an_empty_batch_is_solved_as_it_is(options):
     f, y0, none = Net(), torch.zeros(0, 3, dtype=torch.float64, requires_grad=True), graphs()

@@ -871,3 +871,18 @@ def test_equal_scores_ask_for_no_wider_dtype():
     assert "scores of 900 samples are equal" in str(report)
     assert "wider" not in str(report)
     assert SolverConsistencyReport.from_json(report.to_json()) == report
+
+
+@pytest.mark.parametrize("last", [8, 64])  # rungs of 8 to 128 steps
+def test_an_order_that_is_lost_with_the_outputs_is_not_hidden_by_rounding(last):
+    def model(x, n):
+        return x * (1 + 1 / n if n <= last else math.nan)
+
+    report = solver_consistency(model, [torch.ones(9, 2)], steps=8, order=4)
+    assert report.verdict == "map"
+    assert report.order is None
+    assert report.order_remark == ""
+    assert "observed order: hidden by outputs that are not finite" in str(report)
+    assert "rounding" not in str(report)
+    still = solver_consistency(lambda x, n: x, [torch.ones(9, 2)], steps=8, order=4)
+    assert "hidden by rounding" in str(still)  # the twin

@@ -7,7 +7,17 @@ import pytest
 import torch
 from torch import nn
 
-from torch_bridge import DenseField, NeuralODE, solver_consistency
+from torch_bridge import (
+    Attack,
+    DenseField,
+    NeuralODE,
+    SwitchedSolver,
+    adapt_steps,
+    robustness,
+    smoothing_effect,
+    solver_consistency,
+    transfer,
+)
 from torch_bridge._evaluation import evaluating
 
 
@@ -84,3 +94,25 @@ def test_threads_leave_a_training_model_in_training():
         thread.join()
     assert modes == [False] * 4
     assert all(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize(
+    "evaluate",
+    [
+        lambda model, x, y: solver_consistency(model, [x]),
+        lambda model, x, y: solver_consistency(model, [(x, y)]),
+        lambda model, x, y: adapt_steps(model, x),
+        lambda model, x, y: robustness(model, x, y, Attack(lambda model, x, y: x, 0.1)),
+        lambda model, x, y: transfer({"one": model}, x, y, Attack(lambda model, x, y: x, 0.1)),
+        lambda model, x, y: smoothing_effect(model, x),
+    ],
+    ids=["consistency", "labels", "adapt_steps", "robustness", "transfer", "smoothing_effect"],
+)
+@pytest.mark.parametrize("devices", [("meta", "meta"), ("cpu", "meta"), ("meta", "cpu")])
+def test_nothing_is_evaluated_without_values(evaluate, devices):
+    model = NeuralODE(DenseField(3, 8), solver=SwitchedSolver(["rk4", "euler"]), steps=2)
+    x, y = torch.randn(5, 3, device=devices[1]), torch.zeros(5, dtype=torch.long)
+    modes = [module.training for module in model.modules()]
+    with pytest.raises(ValueError, match=r"must have values.* on the meta device.*to_empty"):
+        evaluate(model.to(devices[0]), x, y)
+    assert [module.training for module in model.modules()] == modes

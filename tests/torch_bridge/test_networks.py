@@ -312,6 +312,19 @@ def test_bad_weight_normalizations():
         weight_normalization(nn.Tanh(), "weight")
 
 
+@pytest.mark.parametrize("layer", [nn.Linear(3, 4), nn.ConvTranspose2d(4, 6, 3, groups=2)])
+@pytest.mark.parametrize("first", ["weight", "spectral"])
+def test_lengths_are_normalized_once_and_first(layer, first):
+    layer = weight_normalization(copy.deepcopy(layer), first)
+    before = layer.weight.detach().clone()
+    with pytest.raises(
+        ValueError, match=rf"has parametrizations, \w*{first.title()}Norm.*must be the first"
+    ):
+        weight_normalization(layer, "weight")
+    assert torch.equal(layer.weight, before)
+    assert len(weight_normalization(layer, "spectral").parametrizations.weight) == 2
+
+
 @pytest.mark.parametrize("name", ["weight", "spectral"])
 def test_frozen_weights_under_a_compiler_and_torch_func(name):
     field, y = DenseField(4, 8, weights=name), torch.randn(5, 4)

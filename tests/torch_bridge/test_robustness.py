@@ -232,6 +232,26 @@ def test_an_evaluation_leaves_nothing_behind(draws, fails):
     assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
 
 
+def test_an_evaluation_over_draws_is_the_same_once_more():
+    torch.manual_seed(0)
+    solver, field = SwitchedSolver(["euler", "rk4", "midpoint"]), DenseField(3, 8)
+    model = NeuralODE(lambda t, y: 5 * field(t, y), solver=solver, steps=1)
+    x, y = torch.randn(20, 3), torch.arange(20) % 3
+    seen = []
+
+    def run(model, x, y):
+        seen.append(model(x))
+        return x + EPS * (2 * torch.rand_like(x) - 1).sign()
+
+    for evaluate in (robustness, lambda model, *rest, draws: transfer({"one": model}, *rest)):
+        model = model if evaluate is robustness else Expectation(model, 2)
+        first, second = (evaluate(model, x, y, Attack(run, EPS), draws=2) for _ in range(2))
+        assert first == second
+        assert torch.equal(seen[-2], seen[-1])
+    calls = [Expectation(model, 2)(x) for _ in range(3)]  # the twin: new draws at each call
+    assert not all(torch.equal(call, calls[0]) for call in calls)
+
+
 def test_an_expectation_averages_probabilities_over_draws():
     names, probabilities = ["euler", "rk4"], [0.3, 0.7]
     solver = SwitchedSolver(names, probabilities=probabilities)

@@ -59,6 +59,19 @@ def test_a_right_hand_side_that_is_sharded_by_itself_has_no_adjoint(alone, shard
             block(torch.ones(2, 3))
 
 
+@pytest.mark.parametrize("adjoint", ADJOINTS)
+def test_tensor_parallel_layers_have_no_reversed_adjoint(alone, adjoint):
+    block = NeuralODE(Field(), adjoint=adjoint, check="off", **STEPS)
+    plan = {"inner": ColwiseParallel(), "outer": RowwiseParallel()}
+    parallelize_module(block.func, alone, plan)
+    if adjoint == "reversed":
+        with pytest.raises(ValueError, match=r'shards.*take adjoint="restored"'):
+            block(torch.ones(2, 3))
+        return
+    block(torch.ones(2, 3)).sum().backward()
+    assert all(p.grad is not None for p in block.parameters())
+
+
 @pytest.mark.usefixtures("alone")
 @pytest.mark.parametrize("adjoint", ["restored", "reversed", "discrete"])
 def test_a_static_graph_inside_has_no_adjoint(adjoint):

@@ -374,8 +374,8 @@ def test_bad_normalizations_are_refused(arguments, message):
 
 
 def test_bad_normalization_options_are_refused():
-    with pytest.raises(ValueError, match="must divide"):
-        normalization("group", 8, groups=0)
+    with pytest.raises(ValueError, match="must divide the 8 channels, got 3"):
+        normalization("group", 8, groups=3)
     with pytest.raises(ValueError, match="`dimensions` must be"):
         normalization("batch", 8, dimensions=4)
     with pytest.raises(ValueError, match="intervals: options of 'time batch', not of 'layer'"):

@@ -69,6 +69,7 @@ def test_planted_faults_turn_claims_red_and_what_stays_green_is_told(out, monkey
 def test_what_cannot_be_done_is_said(arguments, told, tmp_path, capsys):
     assert main([*arguments, "--out", str(tmp_path / "new")]) == 2
     assert told in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,31 @@
+"""Options that are numbers: text, None and several of them are not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from numbers import Integral, Real
+from typing import Any
+
+from torch import Tensor
+
+__all__ = ["is_number", "require_whole", "several_numbers"]
+
+
+def is_number(value: Any) -> bool:
+    """Whether this is one real number, of Python, NumPy or torch."""
+    return isinstance(value, Real) or (isinstance(value, Tensor) and not value.ndim)
+
+
+def several_numbers(label: str, values: Any) -> tuple[float, ...]:
+    """Numbers as floats; TypeError for what is no row of them."""
+    found = list(values) if isinstance(values, Iterable) else [None]
+    if not all(map(is_number, found)):
+        raise TypeError(f"`{label}` must be a sequence of numbers, got {values!r}")
+    return tuple(map(float, found))
+
+
+def require_whole(**values: Any) -> None:
+    """Raise ValueError unless all these options are whole numbers from 1."""
+    for label, value in values.items():
+        if not isinstance(value, Integral) or value < 1:
+            raise ValueError(f"`{label}` must be a whole number from 1, got {value!r}")
