@@ -65,6 +65,20 @@ _SCIPY = {
     "BDF": "kvaerno54",
     "LSODA": "kvaerno54",
 }
+_TORCHDIFFEQ = {
+    "adaptive_heun": "heun_euler",
+    "dopri8": "dormand_prince87",
+    "fehlberg2": "fehlberg12",
+    "gl4": "gauss2",
+    "gl6": "gauss3",
+    "heun2": "heun",
+    "radauiia3": "radau_iia2",
+    "radauiia5": "radau_iia3",
+    "rk4": "three_eighths",
+    "sdirk2": "alexander2",
+    "trapezoid": "trapezoidal",
+    "trbdf2": "tr_bdf2",
+}
 
 
 def tableau(name: str, /) -> ButcherTableau:
@@ -78,7 +92,8 @@ def tableau(name: str, /) -> ButcherTableau:
     Raises
     ------
     ValueError
-        If there is no such method; the message lists near matches, also of SciPy's names.
+        If there is no such method; the message lists near matches, also of the names of SciPy and
+        torchdiffeq.
 
     Examples
     --------
@@ -90,6 +105,10 @@ def tableau(name: str, /) -> ButcherTableau:
         scipys = _SCIPY.get(str(name).upper())
         if scipys is not None:
             raise ValueError(f"no method {name!r}; the method nearest to SciPy's is {scipys!r}")
+        theirs = _TORCHDIFFEQ.get(str(name).lower())
+        if theirs is not None:
+            books = ", and that of most books 'classic'" if theirs == "three_eighths" else ""
+            raise ValueError(f"no method {name!r}; torchdiffeq's is {theirs!r} here{books}")
         near = get_close_matches(str(name).lower(), methods, n=3)
         known = f"did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise ValueError(

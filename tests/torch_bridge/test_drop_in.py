@@ -9,9 +9,9 @@ from torch import nn
 
 from odecore import errors
 from odecore.solve import Event, Status
-from odecore.tableaux import tableau
+from odecore.tableaux import catalogue, tableau
 from torch_bridge import odeint, odeint_adjoint, odeint_dense, odeint_event, solve
-from torch_bridge._methods import ADAMS, ADAPTIVE, FIXED, NAMES
+from torch_bridge._methods import ADAMS, ADAPTIVE, FIXED, METHODS, NAMES
 
 D = torch.float64
 both = pytest.mark.parametrize("solver", [odeint, odeint_adjoint])
@@ -446,3 +446,14 @@ def test_complex_states_and_their_gradient(dtype, method):
     torch.testing.assert_close(y[-1], exact, rtol=1e-4, atol=1e-5)
     ours, theirs = (torch.autograd.grad(v.abs().sum() + v.real.sum(), w)[0] for v in (y[-1], exact))
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", [*METHODS, "RK4"])
+def test_the_catalogue_knows_torchdiffeqs_names_as_the_bridge_does(name):
+    ours = METHODS[name.lower() if name == "RK4" else name]
+    if name in catalogue():
+        assert name == ours
+        return
+    books = ", and that of most books 'classic'" if ours == "three_eighths" else ""
+    with pytest.raises(ValueError, match=f"torchdiffeq's is '{ours}' here{books}$"):
+        tableau(name)
