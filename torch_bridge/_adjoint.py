@@ -108,7 +108,7 @@ def odeint_adjoint(
         away; `adjoint_options` takes {"norm": "seminorm"}. "discrete": the exact transpose of the
         steps of a Runge-Kutta method, made again from checkpoints; steps land on the output times,
         and `memory` is the budget for states between them. By default "restored"; "discrete" where
-        an interval between output times has at most 4 fixed steps, the last of which ends there,
+        fixed steps end at all output times, are at most 64, or 4 for each interval between these,
         and no option is given that is for another adjoint.
     certificate : Certifier, float or bool, optional
         Estimate the relative error of the gradient in the backward pass, and warn where it is above

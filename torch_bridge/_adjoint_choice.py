@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from numbers import Integral
 from typing import Any
 
 from odecore.tableaux import Coefficients
@@ -10,11 +11,15 @@ from torch_bridge._odeint import Prepared
 
 __all__ = ["default_adjoint"]
 
-FEW = 4  # steps in an interval: no more states than the fewest nodes of an interpolant would be
+FEW = 64  # steps, of which all states are kept
+FEW_EACH = 4  # steps in an interval, whose outputs are kept anyway
 
 
 def default_adjoint(problem: Prepared, options: Iterable[Any]) -> str:
     """Either "discrete", where steps are few and given, or "restored".
+
+    Given steps are transposed in less time than an interpolant is restored at their stages, and the
+    gradient is that of what was computed; but the states are as many as the steps.
 
     Options that are for the restored adjoint, if one is not None, ask for that.
     """
@@ -31,7 +36,12 @@ def _steps_are_few(problem: Prepared) -> bool:
         return False
     if not all(isinstance(t, float) for t in times):
         return False
+    steps, intervals = solver.options.get("steps"), len(times) - 1
     grid = solver.grid(problem.func, problem.given, problem.t, times)
-    if grid is None:
-        return bool(solver.options["steps"] <= FEW)
-    return len(grid) - 1 <= FEW * (len(times) - 1) and set(times) <= set(grid)
+    if grid is not None:
+        count, lands = len(grid) - 1, set(times) <= set(grid)
+    else:  # where these are no numbers, the solve says so
+        each = steps if isinstance(steps, list | tuple) else [steps] * intervals
+        lands = all(isinstance(n, Integral) for n in each)
+        count = sum(each) if lands else 0
+    return lands and count <= max(FEW, FEW_EACH * intervals)

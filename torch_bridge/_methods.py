@@ -298,7 +298,7 @@ def _fixed(chosen: Any, options: dict[str, Any], own: dict[str, Any]) -> Solver:
     if not number or not 0 < (1.0 if step_size is None else step_size) < float("inf"):
         raise ValueError(f"`step_size` must be a positive finite number, got {step_size!r}")
     if given in ([], ["steps"]):
-        own["steps"] = options.get("steps", 1)
+        own["steps"] = options["steps"] if given else 1
     else:
         own["interpolation"] = interpolations[interp] if "interp" in options else None
     own |= {k: options[k] for k in ("check_finite",) if k in options}

@@ -244,19 +244,53 @@ def distance_to_steps(steps=80, outputs=21, **options):
     return float((found - wanted).abs().max()), evaluations
 
 
-def test_few_steps_are_transposed():
-    gap, evaluations = distance_to_steps()
+@pytest.mark.parametrize(("steps", "outputs"), [(80, 21), (64, 2), (60, 5)])
+def test_few_steps_are_transposed(steps, outputs):
+    gap, evaluations = distance_to_steps(steps, outputs)
     assert gap < 1e-13
-    assert evaluations == 4 * 80
+    assert evaluations == 4 * steps
 
 
 @pytest.mark.parametrize(
     "given",
-    [{"outputs": 11}, {"steps": 79}, {"nodes": 9}, {"adjoint_rtol": 1e-6}, {"certificate": 1.0}],
-    ids=["more steps", "steps pass outputs", "nodes", "adjoint_rtol", "certificate"],
+    [
+        {"outputs": 11},
+        {"steps": 66, "outputs": 2},
+        {"steps": 79},
+        {"nodes": 9},
+        {"adjoint_rtol": 1e-6},
+        {"certificate": 1.0},
+    ],
+    ids=[
+        "more steps",
+        "more than 64",
+        "steps pass outputs",
+        "nodes",
+        "adjoint_rtol",
+        "certificate",
+    ],
 )
 def test_others_are_not(given):
     assert distance_to_steps(**given)[0] > 1e-8
+
+
+@pytest.mark.parametrize("steps", ["3", 2.5, 0, True, [2, "a"], [2, 3, 4], [0, 2]])
+def test_steps_that_are_no_counts(steps):
+    y0, t = torch.ones(2, requires_grad=True), torch.tensor([0.0, 1.0, 2.0])
+    options = {"method": "rk4", "options": {"steps": steps}, "adjoint_params": ()}
+    with pytest.raises(ValueError, match="`steps` must be"):
+        odeint_adjoint(lambda t, y: -y, y0, t, **options)
+
+
+@pytest.mark.parametrize(("steps", "own"), [(None, 1), ([1, 3], [1, 3])])
+def test_steps_of_each_interval(steps, own):
+    t, found = torch.tensor([0.0, 1.0, 2.0], dtype=D), []
+    for solve, count in ((odeint_adjoint, steps), (odeint, own)):
+        y0 = torch.ones(2, dtype=D, requires_grad=True)
+        more = {"adjoint_params": ()} if solve is odeint_adjoint else {}
+        y = solve(lambda t, y: -y * t, y0, t, method="rk4", options={"steps": count}, **more)
+        found.append(torch.autograd.grad(y[-1].sum(), y0)[0])
+    torch.testing.assert_close(*found, rtol=1e-13, atol=0)
 
 
 def test_ends_of_single_precision_steps_are_output_times():
