@@ -333,6 +333,53 @@ def test_the_report_tells_the_decrease_of_the_step_that_was_taken():
     np.testing.assert_allclose(found.expected, 1e-3 * found.weights.rates, rtol=1e-9)
 
 
+@pytest.mark.parametrize("kind", ["SGD", "LBFGS", "scaler"])
+def test_the_report_of_losses_that_differentiate(kind):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(1, 9), nn.Tanh(), nn.Linear(9, 1)).double()
+    t = torch.linspace(0, 1, 7, dtype=torch.float64)[:, None].requires_grad_()
+
+    def closure():
+        u = model(t)
+        (slope,) = torch.autograd.grad(u.sum(), t, create_graph=True)
+        return [(slope + u).square().mean(), 10 * (u[0] - 1).square().sum()]
+
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**8) if kind == "scaler" else None
+    optimizer = getattr(torch.optim, "LBFGS" if kind == "LBFGS" else "SGD")
+    options = {"max_iter": 1} if kind == "LBFGS" else {}
+    descent = EquiangularDescent(
+        optimizer(model.parameters(), lr=1e-5, **options), scaler=scaler, report=True
+    )
+    found = descent.step(closure)
+    np.testing.assert_allclose(found.expected, found.decrease, rtol=1e-3)
+
+
+@pytest.mark.parametrize("when", ["added", "frozen", "in the closure"])
+def test_the_report_where_what_requires_a_gradient_changes(when):
+    a, b, c = (torch.tensor([x], dtype=torch.float64, requires_grad=True) for x in (1.0, 2.0, 3.0))
+    losses = lambda: [(a * b).sum(), (a + 3 * b).square().sum()]  # noqa: E731
+    optimizer = torch.optim.SGD([a, b], lr=1e-6)
+    descent = EquiangularDescent(optimizer, report=True)
+    if when == "in the closure":
+
+        def closure():
+            b.requires_grad_(False)
+            return losses()
+
+        found = descent.step(closure)
+    else:
+        descent.backward(losses())
+        if when == "added":
+            optimizer.add_param_group({"params": [c]})
+        else:
+            a.requires_grad_(False)
+        before = [float(x.detach()) for x in losses()]
+        found = descent.step()
+        after = [float(x.detach()) for x in losses()]
+        np.testing.assert_allclose(found.expected, np.subtract(before, after), rtol=1e-3)
+    np.testing.assert_allclose(found.expected, 1e-6 * found.weights.rates)
+
+
 def test_the_report_shows_a_preconditioner_that_conflicts():
     x = torch.tensor([1.0, 1.0], dtype=torch.float64, requires_grad=True)
     losses = lambda: [(x * g).sum() for g in ROWS]  # noqa: E731
