@@ -94,20 +94,38 @@ class Rows:
         count = processes()
         if count == 1:
             return
-        columns = []
-        for k, parameter in enumerate(self.parameters):
-            zero = torch.zeros_like(parameter)
+        columns: list[Sequence[Tensor | None]] = []
+        for k, touched in enumerate(self._touched_anywhere()):
+            if not touched:
+                columns.append([None] * len(self.gradients))
+                continue
+            zero = torch.zeros_like(self.parameters[k])
             J = torch.stack([zero if row[k] is None else row[k] for row in self.gradients])
             torch.distributed.all_reduce(J)
             columns.append(J.div_(count))
         self.gradients = [tuple(J[i] for J in columns) for i in range(len(self.gradients))]
 
+    def _touched_anywhere(self) -> list[bool]:
+        """Of each parameter, whether a loss of some process touches it."""
+        here = [
+            any(row[k] is not None for row in self.gradients) for k in range(len(self.parameters))
+        ]
+        found = torch.tensor(here, dtype=torch.int32, device=self.parameters[0].device)
+        torch.distributed.all_reduce(found)
+        return [count > 0 for count in found.tolist()]
+
     @torch.no_grad()
     def put(self, weights: Sequence[float]) -> None:
-        """Add the combination to `.grad`, one loss's own parameters with weight 1."""
+        """Add the combination to `.grad`, one loss's own parameters with weight 1.
+
+        What no loss touches keeps its `.grad`, as in `backward`: zeros, where there was none, would
+        let weight decay and momentum move it.
+        """
         for k, parameter in enumerate(self.parameters):
             factors = weights if k < self.shared else [1.0] * len(self.gradients)
             column = [row[k] for row in self.gradients]
+            if all(g is None for g in column):
+                continue
             terms = [(w, g) for w, g in zip(factors, column, strict=True) if g is not None and w]
             total = torch.zeros_like(parameter) if not terms else _combined(terms)
             if terms and k in self.unformed:
