@@ -8,6 +8,7 @@ import weakref
 import pytest
 import torch
 from torch import nn
+from torch._subclasses import FakeTensorMode
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
@@ -538,3 +539,21 @@ def test_batched_backward_passes_leave_a_report_alone(sketch):
     assert layer.noise_report().skipped == 2
     layer(x).square().sum().backward()
     assert copy.deepcopy(layer).noise_report().passes == 3
+
+
+@pytest.mark.parametrize("sketch", ["uniform", "balanced", "rademacher"])
+@pytest.mark.parametrize("storage", [None, torch.int8])
+def test_estimators_of_memory_run_layers_without_data(sketch, storage):
+    def kept(device=None):
+        layer = SketchedLinear(
+            6, 3, ratio=0.2, sketch=sketch, centred=True, storage=storage, device=device
+        )
+        x = torch.ones(32, 6, device=device)
+        found = saved_bytes(lambda: layer(x), [*layer.parameters(), x])
+        layer(x).sum().backward()
+        assert layer.weight.grad.shape == (3, 6)
+        return found
+
+    with FakeTensorMode():
+        fake = kept()
+    assert kept() == kept("meta") == fake
