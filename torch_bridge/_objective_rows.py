@@ -22,6 +22,7 @@ __all__ = [
     "gramian_of",
     "marked",
     "naming_cause",
+    "naming_limits_of_vmap",
     "processes",
 ]
 
@@ -30,6 +31,16 @@ Row = tuple[Tensor | None, ...]
 #: Numbers that are held in float64 at once: on a CPU they stay in its cache.
 _BUFFER = {"cpu": 1 << 17}
 _DEVICE_BUFFER = 1 << 24
+
+#: What torch says where it can not batch a backward pass.
+_NOT_BY_VMAP = (
+    "random operation",
+    "vmap",
+    "Batching rule",
+    "BatchedTensor",
+    "have storage",
+    "is_grads_batched",
+)
 
 _SPARSE = "{} has sparse gradients, which are not supported; make the embedding with sparse=False"
 
@@ -220,18 +231,26 @@ def _one_pass(
         return [gradients_after_hooks(some[0], inputs, retain_graph=keep, allow_unused=True)]
     stacked = torch.stack(tuple(some))
     each = torch.eye(len(some), dtype=stacked.dtype, device=stacked.device)
-    try:
+    with naming_limits_of_vmap():
         grads = torch.autograd.grad(
             stacked, inputs, each, retain_graph=keep, allow_unused=True, is_grads_batched=True
         )
+    return [tuple(g if g is None else g[i] for g in grads) for i in range(len(some))]
+
+
+@contextmanager
+def naming_limits_of_vmap() -> Iterator[None]:
+    """Say what to do where a backward pass can not be made for several losses at once."""
+    try:
+        yield
     except RuntimeError as error:
-        if "random operation" not in str(error):
+        if not any(words in str(error) for words in _NOT_BY_VMAP):
             raise
         raise ValueError(
-            f"{len(some)} losses can not be differentiated at once here: the backward pass draws, "
-            "as checkpoints with dropout do, and vmap has no draws; give `chunk=1`"
+            "the losses can not be differentiated at once here: the backward pass draws, as "
+            "checkpoints with dropout do, was compiled, or has a function that leaves torch, none "
+            "of which vmap can do; give `chunk=1`"
         ) from error
-    return [tuple(g if g is None else g[i] for g in grads) for i in range(len(some))]
 
 
 @contextmanager

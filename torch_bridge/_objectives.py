@@ -73,7 +73,8 @@ def equiangular_backward(
         As for `odecore.directions.equiangular_weights`.
     chunk : int, optional
         Losses that are differentiated in one pass, by vmap: faster for small models, with as many
-        times the memory of a pass. 1 for backward passes that draw, as checkpoints with dropout do.
+        times the memory of a pass. 1 for backward passes that draw, as checkpoints with dropout do,
+        that the inductor compiled, or that leave torch.
     scaler : torch.amp.GradScaler, optional
         Multiplies the losses; do not scale them yourself. Weights are those of the losses
         themselves. Where a gradient overflows, `.grad` becomes not finite, so that the scaler
@@ -96,7 +97,7 @@ def equiangular_backward(
     ------
     ValueError
         If there is no loss, a loss is not a scalar that depends on a parameter, no parameter
-        requires a gradient, a gradient is sparse, `chunk` losses draw in one pass, a loss goes
+        requires a gradient, a gradient is sparse, `chunk` losses can not share a pass, a loss goes
         around the features, through a reentrant checkpoint, or shares a parameter in
         `task_specific`, or one of these is below features with hooks. No `.grad` was touched.
     odecore.errors.NonfiniteGradientError

@@ -205,6 +205,37 @@ def test_checkpoints_that_draw_are_differentiated_one_by_one():
     assert all(p.grad is not None for p in parameters)
 
 
+class _ByNumPy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return torch.from_numpy(2 * gradient.detach().numpy())
+
+
+@pytest.mark.parametrize("features", [False, True])
+@pytest.mark.parametrize("kind", ["a function of its own", "compiled"])
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")
+def test_what_vmap_can_not_do_is_differentiated_one_by_one(features, kind):
+    trunk, head = nn.Linear(4, 3), nn.Linear(3, 2)
+    body = torch.compile(trunk) if kind == "compiled" else lambda x: _ByNumPy.apply(trunk(x))
+
+    def call(chunk):
+        z = body(torch.ones(5, 4))
+        losses = list(head(z).square().mean(0))
+        equiangular_backward(
+            losses, trunk.parameters(), shared=z if features else None, chunk=chunk
+        )
+
+    with pytest.raises(ValueError, match="give `chunk=1`"):
+        call(2)
+    assert trunk.weight.grad is None
+    call(1)
+    assert trunk.weight.grad is not None
+
+
 @pytest.mark.parametrize("gramian", ["parameters", "features"])
 def test_no_feature_counts_twice(gramian):
     trunk, between = nn.Linear(4, 3), nn.Linear(3, 3)
