@@ -557,3 +557,27 @@ def test_estimators_of_memory_run_layers_without_data(sketch, storage):
     with FakeTensorMode():
         fake = kept()
     assert kept() == kept("meta") == fake
+
+
+def test_a_backward_pass_prefers_the_mask_of_its_thread():
+    layer = SketchedLinear(4, 3, ratio=0.9)
+    x = torch.randn(8, 4)
+    mine, other = torch.arange(8) < 1, torch.arange(8) >= 1
+    entered, done = threading.Event(), threading.Event()
+
+    def elsewhere():
+        with counted_rows(other):
+            entered.set()
+            done.wait(60)
+
+    thread = threading.Thread(target=elsewhere)
+    with counted_rows(mine):
+        y = checkpoint(layer, x, use_reentrant=False)
+        thread.start()
+        entered.wait(60)
+        try:
+            (y * mine[:, None]).sum().backward()
+        finally:
+            done.set()
+            thread.join()
+    torch.testing.assert_close(layer.weight.grad, x[:1].expand(3, 4))
