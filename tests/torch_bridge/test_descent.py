@@ -755,6 +755,7 @@ def test_torchjd_aggregators_can_be_pickled():
         made.eval()
         for copied in (pickle.loads(pickle.dumps(made)), copy.deepcopy(made)):  # noqa: S301
             assert type(copied) is type(made)
+            assert repr(copied) == f"{type(made).__name__}(scaling='unit', on_zero='drop')"
             assert not copied.training
             torch.testing.assert_close(copied(J), made(J), rtol=0, atol=0)
             assert copied(J).tolist() == [1, 0]

@@ -581,3 +581,16 @@ def test_a_backward_pass_prefers_the_mask_of_its_thread():
             done.set()
             thread.join()
     torch.testing.assert_close(layer.weight.grad, x[:1].expand(3, 4))
+
+
+def test_what_a_layer_can_not_do_is_told():
+    layer = SketchedLinear(4, 3, ratio=0.5, report=True)
+    layer.storage = torch.int8
+    with pytest.raises(ValueError, match="`report` would take the rounding"):
+        layer(torch.randn(8, 4))
+    parts = torch.nested.nested_tensor([torch.randn(3, 4), torch.randn(5, 4)], layout=torch.jagged)
+    layer = SketchedLinear(4, 3, ratio=0.5)
+    with pytest.raises(TypeError, match=r"one dense tensor.*`values\(\)`"):
+        layer(parts)
+    assert layer(parts.values()).shape == (8, 3)
+    assert layer.eval()(parts).is_nested
