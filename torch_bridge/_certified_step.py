@@ -53,6 +53,7 @@ class StepCertificate:
         return step * self.rates - step**2 / 2 * self.curvatures
 
 
+@torch.inference_mode(False)
 def certified_step(
     losses: Callable[[Any], Sequence[Tensor] | Tensor],
     parameters: Any,

@@ -285,3 +285,11 @@ def test_curvatures_of_determinants_and_solutions():
     X = torch.linalg.solve(A, d)
     second = 2 * (X @ X @ torch.linalg.solve(A, b)).sum()
     np.testing.assert_allclose(found.curvatures, [2 * torch.linalg.det(d), second], rtol=1e-12)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_without_gradients_the_step_is_the_same(mode):
+    losses = lambda x: [x.square().sum(), 4 * x[1].square()]  # noqa: E731
+    with mode():
+        found = certified_step(losses, torch.ones(2), torch.ones(2), largest=10.0)
+    assert (found.limit, found.rates.tolist(), found.curvatures.tolist()) == (2, [4, 8], [4, 8])
