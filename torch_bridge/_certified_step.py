@@ -1,8 +1,7 @@
-"""How long a step may be so that every loss falls, from one second-order Taylor pass."""
+"""How long a step may be so that every loss falls, from second derivatives along it."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from odecore.errors import NonfiniteGradientError
@@ -53,6 +53,7 @@ class StepCertificate:
         return step * self.rates - step**2 / 2 * self.curvatures
 
 
+@torch.inference_mode(False)
 def certified_step(
     losses: Callable[[Any], Sequence[Tensor] | Tensor],
     parameters: Any,
@@ -66,8 +67,8 @@ def certified_step(
     ----------
     losses : callable
         From parameters like those given to m scalar tensors, or one of shape (m,); of a module,
-        by `torch.func.functional_call`. It must give the same losses each time, and allow forward
-        derivatives.
+        by `torch.func.functional_call`. It must give the same losses each time, and second
+        derivatives; sketched layers have them in evaluation mode.
     parameters : Tensor, or sequence or dict of Tensor
         Where the step starts.
     direction : like `parameters`, optional
@@ -93,15 +94,15 @@ def certified_step(
 
     Notes
     -----
-    limit = min_i 2 g_i^T d / max(d^T H_i d, 0), from a forward pass over a forward pass, of all
-    losses at once: no Hessian is formed and no graph kept. For quadratics every step below it
-    lowers all, and a step above raises one. For other losses that is the statement of the model
-    only, with an error of O(h^3), and kinks as of ReLU have no curvature. So `step` is measured:
-    from the lesser of `largest` and half the limit, where a quadratic falls by at least half of its
-    first-order decrease, it is halved until every loss falls by a quarter of its own: the rule of
-    Armijo for several objectives, Fliege and Svaiter, Math. Methods Oper. Res. 51 (2000), 479, with
-    beta = 1/4. Where a quarter is less than rounding of the loss, and after 100 tries, none is
-    found and `step` is 0.
+    limit = min_i 2 g_i^T d / max(d^T H_i d, 0), from one forward pass along h and two reverse
+    passes for each loss, down to the one number h: no Hessian is formed. For quadratics every step
+    below it lowers all, and a step above raises one. For other losses that is the statement of the
+    model only, with an error of O(h^3), and kinks as of ReLU have no curvature. So `step` is
+    measured: from the lesser of `largest` and half the limit, where a quadratic falls by at least
+    half of its first-order decrease, it is halved until every loss falls by a quarter of its own:
+    the rule of Armijo for several objectives, Fliege and Svaiter, Math. Methods Oper. Res. 51
+    (2000), 479, with beta = 1/4. Where a quarter is less than rounding of the loss, and after 100
+    tries, none is found and `step` is 0.
 
     Examples
     --------
@@ -115,17 +116,13 @@ def certified_step(
         raise ValueError(f"`largest` must be positive and finite, got {largest}")
     x, d, spec = _aligned(parameters, direction)
 
-    def values_at(*tensors: Tensor) -> Tensor:
-        return _stacked(losses(tree_unflatten(tensors, spec)))
+    def along(h: Tensor | float) -> list[Tensor]:
+        moved = [(p - h * v).to(p.dtype) for p, v in zip(x, d, strict=True)]
+        return _listed(losses(tree_unflatten(moved, spec)))
 
-    def along(*tensors: Tensor) -> Any:
-        return torch.func.jvp(values_at, tensors, d)
-
-    with torch.no_grad():
-        with warnings.catch_warnings():  # torch warns of its own use, at its first forward pass
-            warnings.filterwarnings("ignore", r".*torch\.jit\.script", DeprecationWarning)
-            with _naming_buffers():
-                (values, rates), (_, curvatures) = torch.func.jvp(along, x, d)
+    # Of the kernels of attention this one can be differentiated twice.
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        values, rates, curvatures = _taylor(along)
         eps = float(torch.finfo(values.dtype).eps)
         values, rates, curvatures = (v.cpu().double().numpy() for v in (values, rates, curvatures))
         _check_finite(values, rates, curvatures)
@@ -134,12 +131,40 @@ def certified_step(
         for _ in range(HALVINGS):
             if not (SUFFICIENT * step * rates > eps * np.abs(values)).all():
                 break
-            moved = values_at(*(p - step * v for p, v in zip(x, d, strict=True)))
+            moved = torch.stack(along(step))
             decreases = values - moved.cpu().double().numpy()
             if np.isfinite(decreases).all() and (decreases >= SUFFICIENT * step * rates).all():
                 return StepCertificate(step, limit, rates, curvatures, decreases)
             step /= 2
     return StepCertificate(0.0, limit, rates, curvatures, np.zeros_like(values))
+
+
+@torch.enable_grad()
+def _taylor(along: Callable[[Tensor], list[Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Of losses of one number, at 0: values, rates at which they fall, second derivatives.
+
+    In reverse twice: forward derivatives of torch's forward derivatives leave terms out, those of
+    layer_norm, batch_norm, linalg.det and linalg.solve among others (torch 2.13).
+    """
+    h = torch.zeros((), dtype=torch.float64, device="cpu")  # goes with tensors of all devices
+    with _naming_buffers():  # which torch.func does not let be written to
+        torch.func.vjp(along, h)
+    h.requires_grad_()
+    found = []
+    for loss in along(h):
+        slope = _slope(loss, h, create_graph=True)
+        found.append((loss.detach(), -slope.detach(), _slope(slope, h)))
+    values, rates, curvatures = (torch.stack(column) for column in zip(*found, strict=True))
+    return values, rates, curvatures
+
+
+def _slope(y: Tensor, h: Tensor, *, create_graph: bool = False) -> Tensor:
+    """dy/dh, of which no more than this y is asked for: 0 times infinity elsewhere is NaN."""
+    if not y.requires_grad:
+        return torch.zeros_like(h)
+    return torch.autograd.grad(
+        y, h, retain_graph=True, create_graph=create_graph, materialize_grads=True
+    )[0]
 
 
 @contextmanager
@@ -195,8 +220,8 @@ def _aligned(
     return tuple(p.detach().clone() for p in x), tuple(v.detach().clone() for v in d), spec
 
 
-def _stacked(losses: Sequence[Tensor] | Tensor) -> Tensor:
-    """Losses as one vector, checked."""
+def _listed(losses: Sequence[Tensor] | Tensor) -> list[Tensor]:
+    """Losses without dimensions, checked."""
     if not isinstance(losses, Iterable):
         raise TypeError(
             f"`losses` must return scalar tensors, or one vector, got {type(losses).__name__}"
@@ -212,7 +237,7 @@ def _stacked(losses: Sequence[Tensor] | Tensor) -> Tensor:
                 else type(loss).__name__
             )
             raise TypeError(f"`losses` must return real scalar tensors; losses[{i}] is {found}")
-    return torch.stack([loss.reshape(()) for loss in listed])
+    return [loss.reshape(()) for loss in listed]
 
 
 def _check_finite(values: Vector, rates: Vector, curvatures: Vector) -> None:

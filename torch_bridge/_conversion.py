@@ -8,14 +8,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from torch_bridge._convolution import SketchedConv2d, is_pointwise
-from torch_bridge._linear import SketchedLinear
+from torch_bridge._converted import SKETCHED, converted
+from torch_bridge._convolution import is_pointwise
 from torch_bridge._plan import SketchPlan
 from torch_bridge._sketched_module import require_report, share_sketch
 
 __all__ = ["apply", "revert"]
 
-SKETCHED = {nn.Linear: SketchedLinear, nn.Conv2d: SketchedConv2d}
 OPTIONS = ("_ratio", "sketch", "centred", "storage", "meter", "shared")
 
 
@@ -123,14 +122,14 @@ def _module(model: nn.Module) -> nn.Module:
 
 
 def _restore(layers: Iterable[nn.Module]) -> None:
-    converted = [layer for layer in layers if "_exact" in vars(layer)]
-    for layer in converted:
+    sketched = converted(layers)
+    for layer in sketched:
         if type(layer) is not SKETCHED[layer._exact]:
             raise TypeError(
                 f"a sketched layer must not have changed its class, got {type(layer).__name__}: "
                 "remove its parametrizations first"
             )
-    for layer in converted:
+    for layer in sketched:
         layer.__class__ = layer._exact
         for name in ("_exact", *OPTIONS):
             delattr(layer, name)

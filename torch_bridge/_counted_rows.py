@@ -64,7 +64,7 @@ def counted_rows(mask: Tensor) -> Iterator[None]:
 
 
 def mask_in_force() -> Tensor | None:
-    """The innermost mask of this thread; a backward pass, which has its own, takes any."""
+    """The innermost mask of this thread; a backward pass in a thread without one takes any."""
     if not _masks:
         return None
     if torch.compiler.is_compiling():
@@ -73,7 +73,10 @@ def mask_in_force() -> Tensor | None:
             "`counted_rows` out"
         )
     own = get_ident()
-    return next((m for ident, m in reversed(_masks) if ident == own or in_backward()), None)
+    mine = [mask for ident, mask in _masks if ident == own]
+    if mine:
+        return mine[-1]
+    return _masks[-1][1] if in_backward() else None
 
 
 def counted(leading: tuple[int, ...]) -> Tensor | None:

@@ -167,25 +167,27 @@ class EquiangularDescent:
             before. Do not call `backward` inside.
         """
         before: list[Tensor] = []
-        if closure is not None and self.scaler is not None:
+        moved: list[Tensor] = []
+        if closure is not None:
             self.zero_grad()
-            before = self._evaluated(closure)
-        elif closure is None and self._combined is None:
+        elif self._combined is None:
             self.combine()
-        moved = [p.detach().clone() for p in self._both()] if self.report else []
-        if self.scaler is not None:
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-        elif closure is None:
-            self.optimizer.step()
+        if closure is not None and self.scaler is None:
+            self._step_evaluating(closure, before, moved)
         else:
-            self._step_evaluating(closure, before)
+            before = [] if closure is None else self._evaluated(closure)
+            moved = self._start()
+            if self.scaler is None:
+                self.optimizer.step()
+            else:
+                self.scaler.step(self.optimizer)
+                self.scaler.update()
         (rows, weights), self._combined = self._found(), None
         if not self.report:
             return DescentReport(weights)
         decrease = None
         if closure is not None:
-            with torch.no_grad():
+            with torch.enable_grad():  # which losses of derivatives need
                 after = self._averaged(_as_many(closure(), before))
             pairs = zip(before, after, strict=True)
             decrease = tuple(float(a) - float(b) for a, b in pairs)
@@ -227,28 +229,34 @@ class EquiangularDescent:
     def _scale(self) -> float:
         return 1.0 if self.scaler is None else float(self.scaler.get_scale())
 
-    def _step_evaluating(self, closure: Losses, before: list[Tensor]) -> None:
+    def _start(self) -> list[Tensor]:
+        """For the report, the parameters from which this step sets out."""
+        return [p.detach().clone() for p in self._found()[0].parameters] if self.report else []
+
+    def _step_evaluating(self, closure: Losses, before: list[Tensor], moved: list[Tensor]) -> None:
         """Let the optimizer evaluate; undo a step of LBFGS that fails in a later evaluation."""
-        again = isinstance(self.optimizer, torch.optim.LBFGS)
-        start = [p.detach().clone() for p in self._both()] if again else []
+        again = self._held() if isinstance(self.optimizer, torch.optim.LBFGS) else []
+        start = [(p, p.detach().clone()) for p in again]
         try:
-            self.optimizer.step(self._scalar(closure, before))  # type: ignore[arg-type]
+            self.optimizer.step(self._scalar(closure, before, moved))  # type: ignore[arg-type]
         except Exception:
             if start and before:
                 with torch.no_grad():
-                    for p, old in zip(self._both(), start, strict=True):
+                    for p, old in start:
                         p.copy_(old)
                 self.optimizer.state.clear()  # its history is that of half a step
                 self.zero_grad()
             raise
 
-    def _scalar(self, closure: Losses, before: list[Tensor]) -> Callable[[], Tensor]:
+    def _scalar(
+        self, closure: Losses, before: list[Tensor], moved: list[Tensor]
+    ) -> Callable[[], Tensor]:
         """For the optimizer: one function, whose gradient is the direction at its first call."""
 
         def evaluate() -> Tensor:
             if not before:
-                self.zero_grad()
                 before.extend(self._evaluated(closure))
+                moved.extend(self._start())
                 values = before
             else:
                 values = self._again(closure, self._found()[1])
@@ -299,7 +307,7 @@ class EquiangularDescent:
 
     def _parameters(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         """What shares the direction and what does not, as the optimizer is now."""
-        every = [p for group in self.optimizer.param_groups for p in group["params"]]
+        every = self._held()
         given = {id(p) for p in self._task_specific}
         parameters = wanted(p for p in every if id(p) not in given)
         if not parameters:
@@ -314,9 +322,8 @@ class EquiangularDescent:
             )
         return parameters, own
 
-    def _both(self) -> tuple[Tensor, ...]:
-        parameters, own = self._parameters()
-        return (*parameters, *own)
+    def _held(self) -> list[Tensor]:
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
 
 
 def _as_many(losses: Iterable[Tensor], before: Sized) -> list[Tensor]:

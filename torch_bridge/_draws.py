@@ -9,6 +9,7 @@ from math import ceil
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.autograd import forward_ad
 
 from odecore.sketching import (
@@ -142,11 +143,15 @@ def sketch_generator(device: torch.device) -> torch.Generator | None:
     """A generator of one draw, which takes one number from torch's own, whatever is drawn.
 
     The processes of a distributed run differ by their rank, even with one seed. None under
-    torch.func, which draws for all samples itself, in compiled regions and on devices without data.
+    torch.func, which draws for all samples itself, in compiled regions and without data, as on
+    "meta" and of the fake tensors that estimators of memory run.
     """
     if inside_transform() or device.type == "meta":
         return None
-    seed = int(torch.randint(2**62, ()))
+    number = torch.randint(2**62, ())
+    if isinstance(number, FakeTensor):
+        return None
+    seed = int(number)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         seed = (seed + 0x9E3779B97F4A7C15 * torch.distributed.get_rank()) % 2**62
     return torch.Generator(device).manual_seed(seed)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from torch_bridge._counted_rows import counted
 from torch_bridge._leaves import reached
-from torch_bridge._saved import SavedStorages
+from torch_bridge._saved import SavedStorages, storage_of
 from torch_bridge._sketched_product import as_rows, rows_in
 
 __all__ = ["Call", "Step", "stride_of", "tensors_in", "watched_step"]
@@ -147,7 +147,7 @@ class _Watch:
         yield layer.register_forward_hook(after, prepend=True)
 
     def saved(self, x: Tensor) -> None:
-        address = x.untyped_storage().data_ptr()
+        address = storage_of(x)
         if not self.running:
             self.elsewhere.add(address)
             return

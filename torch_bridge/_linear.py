@@ -199,6 +199,10 @@ def _require_tensor(input: Tensor) -> None:
         raise TypeError(
             f"`input` must be a Tensor, got {type(input).__name__}; torch.as_tensor makes one"
         )
+    if input.is_nested:
+        raise TypeError(
+            "`input` must be one dense tensor, got a nested one; call the layer with its `values()`"
+        )
 
 
 def _require_shapes(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "gramian_of",
     "marked",
     "naming_cause",
+    "naming_limits_of_vmap",
     "processes",
 ]
 
@@ -30,6 +31,16 @@ Row = tuple[Tensor | None, ...]
 #: Numbers that are held in float64 at once: on a CPU they stay in its cache.
 _BUFFER = {"cpu": 1 << 17}
 _DEVICE_BUFFER = 1 << 24
+
+#: What torch says where it can not batch a backward pass.
+_NOT_BY_VMAP = (
+    "random operation",
+    "vmap",
+    "Batching rule",
+    "BatchedTensor",
+    "have storage",
+    "is_grads_batched",
+)
 
 _SPARSE = "{} has sparse gradients, which are not supported; make the embedding with sparse=False"
 
@@ -94,20 +105,38 @@ class Rows:
         count = processes()
         if count == 1:
             return
-        columns = []
-        for k, parameter in enumerate(self.parameters):
-            zero = torch.zeros_like(parameter)
+        columns: list[Sequence[Tensor | None]] = []
+        for k, touched in enumerate(self._touched_anywhere()):
+            if not touched:
+                columns.append([None] * len(self.gradients))
+                continue
+            zero = torch.zeros_like(self.parameters[k])
             J = torch.stack([zero if row[k] is None else row[k] for row in self.gradients])
             torch.distributed.all_reduce(J)
             columns.append(J.div_(count))
         self.gradients = [tuple(J[i] for J in columns) for i in range(len(self.gradients))]
 
+    def _touched_anywhere(self) -> list[bool]:
+        """Of each parameter, whether a loss of some process touches it."""
+        here = [
+            any(row[k] is not None for row in self.gradients) for k in range(len(self.parameters))
+        ]
+        found = torch.tensor(here, dtype=torch.int32, device=self.parameters[0].device)
+        torch.distributed.all_reduce(found)
+        return [count > 0 for count in found.tolist()]
+
     @torch.no_grad()
     def put(self, weights: Sequence[float]) -> None:
-        """Add the combination to `.grad`, one loss's own parameters with weight 1."""
+        """Add the combination to `.grad`, one loss's own parameters with weight 1.
+
+        What no loss touches keeps its `.grad`, as in `backward`: zeros, where there was none, would
+        let weight decay and momentum move it.
+        """
         for k, parameter in enumerate(self.parameters):
             factors = weights if k < self.shared else [1.0] * len(self.gradients)
             column = [row[k] for row in self.gradients]
+            if all(g is None for g in column):
+                continue
             terms = [(w, g) for w, g in zip(factors, column, strict=True) if g is not None and w]
             total = torch.zeros_like(parameter) if not terms else _combined(terms)
             if terms and k in self.unformed:
@@ -202,18 +231,26 @@ def _one_pass(
         return [gradients_after_hooks(some[0], inputs, retain_graph=keep, allow_unused=True)]
     stacked = torch.stack(tuple(some))
     each = torch.eye(len(some), dtype=stacked.dtype, device=stacked.device)
-    try:
+    with naming_limits_of_vmap():
         grads = torch.autograd.grad(
             stacked, inputs, each, retain_graph=keep, allow_unused=True, is_grads_batched=True
         )
+    return [tuple(g if g is None else g[i] for g in grads) for i in range(len(some))]
+
+
+@contextmanager
+def naming_limits_of_vmap() -> Iterator[None]:
+    """Say what to do where a backward pass can not be made for several losses at once."""
+    try:
+        yield
     except RuntimeError as error:
-        if "random operation" not in str(error):
+        if not any(words in str(error) for words in _NOT_BY_VMAP):
             raise
         raise ValueError(
-            f"{len(some)} losses can not be differentiated at once here: the backward pass draws, "
-            "as checkpoints with dropout do, and vmap has no draws; give `chunk=1`"
+            "the losses can not be differentiated at once here: the backward pass draws, as "
+            "checkpoints with dropout do, was compiled, or has a function that leaves torch, none "
+            "of which vmap can do; give `chunk=1`"
         ) from error
-    return [tuple(g if g is None else g[i] for g in grads) for i in range(len(some))]
 
 
 @contextmanager

@@ -56,7 +56,8 @@ def equiangular_backward(
         At least one; with one the direction is its gradient.
     parameters : iterable of Tensor
         Those that some losses do not touch count as zero there; those that do not require a
-        gradient are skipped. The direction is added to `.grad`, as `backward` does.
+        gradient are skipped. The direction is added to `.grad`, as `backward` does; that of
+        parameters which no loss touches, on any process, stays what it is.
     shared : Tensor or iterable of Tensor, optional
         Features through which, and only through which, the losses depend on `parameters`, none
         computed from another. The heads above are then differentiated once, down to the features,
@@ -72,7 +73,8 @@ def equiangular_backward(
         As for `odecore.directions.equiangular_weights`.
     chunk : int, optional
         Losses that are differentiated in one pass, by vmap: faster for small models, with as many
-        times the memory of a pass. 1 for backward passes that draw, as checkpoints with dropout do.
+        times the memory of a pass. 1 for backward passes that draw, as checkpoints with dropout do,
+        that the inductor compiled, or that leave torch.
     scaler : torch.amp.GradScaler, optional
         Multiplies the losses; do not scale them yourself. Weights are those of the losses
         themselves. Where a gradient overflows, `.grad` becomes not finite, so that the scaler
@@ -95,7 +97,7 @@ def equiangular_backward(
     ------
     ValueError
         If there is no loss, a loss is not a scalar that depends on a parameter, no parameter
-        requires a gradient, a gradient is sparse, `chunk` losses draw in one pass, a loss goes
+        requires a gradient, a gradient is sparse, `chunk` losses can not share a pass, a loss goes
         around the features, through a reentrant checkpoint, or shares a parameter in
         `task_specific`, or one of these is below features with hooks. No `.grad` was touched.
     odecore.errors.NonfiniteGradientError
@@ -169,18 +171,18 @@ def objective_rows(
         unformed = unformed_weights(features or losses, parameters, len(losses))
     inputs = [unformed[k].output if k in unformed else p for k, p in enumerate(parameters)]
     if shared is None:
-        every = (*parameters, *own)
         found = differentiated(losses, (*inputs, *own), retain_graph=retain_graph, chunk=chunk)
-        if chunk > 1:
-            found = [_touched(row, every, x) for row, x in zip(found, losses, strict=True)]
-        for i, row in enumerate(found):
-            if all(g is None for g in row[:count]):
-                raise ValueError(f"losses[{i}] depends on none of the `parameters`")
     else:
         inner, heads = heads_only(losses, features, own, parameters, retain_graph=retain_graph)
         trunk = through(features, inner, inputs, retain_graph=retain_graph, chunk=chunk)
         found = [(*a, *b) for a, b in zip(trunk, heads, strict=True)]
-    rows = Rows(found, (*parameters, *own), count, scale, unformed)
+    every = (*parameters, *own)
+    if chunk > 1:
+        found = [_touched(row, every, x) for row, x in zip(found, losses, strict=True)]
+    for i, row in enumerate(found):
+        if all(g is None for g in row[:count]):
+            raise ValueError(f"losses[{i}] depends on none of the `parameters`")
+    rows = Rows(found, every, count, scale, unformed)
     _check_own(rows.gradients, count)
     return rows
 

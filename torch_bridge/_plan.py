@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from torch_bridge._converted import exact_for_now
 from torch_bridge._convolution import is_pointwise
 from torch_bridge._layer_groups import (
     Group,
@@ -122,7 +123,8 @@ def plan(
     model : Module
         Left as it is, gradients, buffers, modes and random numbers included, but for what its own
         hooks do in the backward pass; other leaves keep their gradients too. Its `torch.nn.Linear`
-        and `torch.nn.Conv2d` layers of kernel size 1 are considered, subclasses are not.
+        and `torch.nn.Conv2d` layers of kernel size 1 are considered, subclasses are not. Layers
+        that an earlier plan has sketched are planned anew, as the exact ones that they were.
     batch : Tensor, tuple, list or mapping
         It is passed to the model: as it is, unpacked, or as keywords.
     budget : float, optional
@@ -176,8 +178,9 @@ def plan(
     if not isinstance(model, nn.Module):
         raise TypeError(f"`model` must be a torch.nn.Module, got {type(model).__name__}")
     _require_choice(budget, noise, sketch, units)
-    layers, reasons = _candidates(model)
-    step = watched_step(model, layers, lambda: _loss(model, batch, loss), batch)
+    with exact_for_now(model):
+        layers, reasons = _candidates(model)
+        step = watched_step(model, layers, lambda: _loss(model, batch, loss), batch)
     groups, more = groups_of(step, sketch, centred, units)
     reasons |= more
     seen = {call.layer for call in step.calls}

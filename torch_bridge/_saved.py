@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["SavedStorages", "saved_bytes"]
+__all__ = ["SavedStorages", "saved_bytes", "storage_of"]
 
 
 class SavedStorages(torch.autograd.graph.saved_tensors_hooks):
@@ -25,7 +25,7 @@ class SavedStorages(torch.autograd.graph.saved_tensors_hooks):
     def __init__(
         self, besides: Iterable[Tensor] = (), seen: Callable[[Tensor], Any] | None = None
     ) -> None:
-        known = {x.untyped_storage().data_ptr() for x in besides if x.device.type != "meta"}
+        known = {storage_of(x) for x in besides}
         # The tensors are held: a storage that is freed may lend its address to the next.
         kept: dict[int, Tensor] = {}
         self.kept = kept
@@ -33,7 +33,7 @@ class SavedStorages(torch.autograd.graph.saved_tensors_hooks):
         def pack(x: Tensor) -> Tensor:
             # Without its history, which holds this function: all would live on in a cycle.
             x = x.detach()
-            address = x.untyped_storage().data_ptr()
+            address = storage_of(x)
             if address not in known:
                 kept.setdefault(address, x)
                 if seen is not None:
@@ -50,6 +50,11 @@ class SavedStorages(torch.autograd.graph.saved_tensors_hooks):
     def bytes(self) -> int:
         """Of all storages together."""
         return sum(x.untyped_storage().nbytes() for x in self.kept.values())
+
+
+def storage_of(x: Tensor) -> int:
+    """The address of a storage, not of its data, which fake and meta tensors do not have."""
+    return int(x.untyped_storage()._cdata)
 
 
 def saved_bytes(forward: Callable[[], Any], /, besides: Iterable[Tensor] = ()) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -11,7 +12,13 @@ from torch.autograd.graph import GradientEdge
 
 from torch_bridge._hooks import gradients_after_hooks, hooks_suspended
 from torch_bridge._leaves import edges, reached
-from torch_bridge._objective_rows import Row, check_row, differentiated, naming_cause
+from torch_bridge._objective_rows import (
+    Row,
+    check_row,
+    differentiated,
+    naming_cause,
+    naming_limits_of_vmap,
+)
 
 __all__ = ["checked_features", "heads_only", "through"]
 
@@ -96,7 +103,8 @@ def through(
             for k, z in enumerate(features)
         ]
         one = len(some) == 1
-        with naming_cause("`shared`"), hooks_suspended(features):
+        limits = nullcontext() if one else naming_limits_of_vmap()
+        with naming_cause("`shared`"), limits, hooks_suspended(features):
             grads = gradients_after_hooks(
                 features,
                 parameters,

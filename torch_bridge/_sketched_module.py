@@ -53,6 +53,7 @@ class SketchedModule:
     def options(self) -> dict[str, Any]:
         """What `sketched_linear` takes."""
         require_options(self.ratio, self.sketch, self.storage)
+        require_report(self.meter is not None, self.storage)
         return {
             "ratio": self.ratio,
             "sketch": self.sketch,

@@ -18,7 +18,7 @@ __all__ = ["as_rows", "layer_product", "rows_of"]
 
 NO_SECOND_DERIVATIVE = (
     "a sketched weight gradient can not be differentiated: the input it depends on is not kept; "
-    "use the exact layer where second derivatives are needed"
+    "use the exact layer, or eval(), where second derivatives are needed"
 )
 
 

@@ -116,6 +116,9 @@ def _classes() -> tuple[type, type]:
             found = equiangular_weights(gramian, scaling=self.scaling, on_zero=self.on_zero)
             return torch.as_tensor(found.weights).to(gramian)
 
+        def __repr__(self) -> str:
+            return f"EDMWeighting(scaling={self.scaling!r}, on_zero={self.on_zero!r})"
+
         def __reduce__(self) -> tuple[Any, ...]:
             return _made, (0, self.scaling, self.on_zero), self.__dict__
 
@@ -130,6 +133,9 @@ def _classes() -> tuple[type, type]:
             wide = matrix.to(torch.float64)
             gramian = wide.detach() @ wide.detach().mT
             return (self.gramian_weighting(gramian) @ wide).to(matrix.dtype)
+
+        def __repr__(self) -> str:
+            return repr(self.gramian_weighting).replace("EDMWeighting", "EDM", 1)
 
         def __reduce__(self) -> tuple[Any, ...]:
             weighting = self.gramian_weighting

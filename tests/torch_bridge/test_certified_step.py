@@ -1,5 +1,7 @@
 """The certified step: exact for quadratics, measured for everything else."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from odecore.errors import NonfiniteGradientError
-from torch_bridge import certified_step, equiangular_backward, odeint
+from torch_bridge import SketchedLinear, certified_step, equiangular_backward, odeint
 
 
 def quadratics(seed, m, n):
@@ -213,8 +215,8 @@ def test_a_module_that_changes_its_buffers_is_refused():
 
 def test_losses_that_write_in_place_change_nothing_of_the_caller():
     x, d = torch.ones(2), torch.tensor([3.0, 2.0])
-    with pytest.raises(ValueError, match=r"must not change tensors.*write to copies"):
-        certified_step(lambda p: [p.mul_(2).sum()], x, d, largest=1.0)
+    found = certified_step(lambda p: [p.mul_(2).square().sum()], x, d, largest=1.0)
+    assert (found.rates.tolist(), found.curvatures.tolist()) == ([40], [104])
     assert (x.tolist(), d.tolist()) == ([1, 1], [3, 2])
 
 
@@ -223,6 +225,71 @@ def test_at_a_kink_where_a_loss_is_zero_the_search_ends():
     losses = lambda y: [calls.append(y) or y.clamp(min=0).sum()]  # noqa: E731
     found = certified_step(losses, torch.zeros(2), torch.ones(2), largest=1.0)
     assert (found.rates.tolist(), found.step, found.decreases.tolist()) == ([2], 0, [0])
-    assert len(calls) <= 101
+    assert len(calls) <= 102
     far = certified_step(lambda y: [y.sinh().sum()], torch.zeros(2), torch.ones(2), largest=1e20)
     assert 0 < far.step < 100  # a loss that is 0 but falls
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.TransformerEncoderLayer(8, 2, 16, 0.0, "gelu", batch_first=True),
+        nn.TransformerEncoderLayer(8, 2, 16, 0.0, "gelu", batch_first=True).eval(),
+        nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(4, track_running_stats=False)),
+        nn.Sequential(nn.Linear(8, 8), nn.InstanceNorm1d(4), nn.SiLU()),
+        nn.LSTM(8, 8, batch_first=True),
+        SketchedLinear(8, 8, ratio=0.3).eval(),
+    ],
+)
+def test_curvatures_of_layers(layer):
+    """By differences of gradients: forward derivatives of forward ones would leave out terms."""
+    torch.manual_seed(0)
+    layer = copy.deepcopy(layer).double()
+    x = torch.randn(3, 4, 8, dtype=torch.float64)
+    start = {k: p.detach() for k, p in layer.named_parameters()}
+    d = {k: torch.randn_like(p) / 8 for k, p in start.items()}
+
+    def losses(parameters):
+        y = torch.func.functional_call(layer, parameters, (x,))
+        y = y[0] if isinstance(y, tuple) else y
+        return [(y - 1).square().mean(), (y * x).square().sum()]
+
+    def slopes(s):
+        leaves = {k: (start[k] - s * d[k]).requires_grad_() for k in start}
+        return np.array(
+            [
+                sum(
+                    float((g * d[k]).sum())
+                    for k, g in zip(
+                        leaves,
+                        torch.autograd.grad(loss, list(leaves.values()), retain_graph=True),
+                        strict=True,
+                    )
+                )
+                for loss in losses(leaves)
+            ]
+        )
+
+    found = certified_step(losses, start, d, largest=1.0)
+    h = 1e-4
+    np.testing.assert_allclose(found.rates, slopes(0.0), rtol=1e-9)
+    np.testing.assert_allclose(found.curvatures, (slopes(-h) - slopes(h)) / (2 * h), 1e-5, 1e-8)
+
+
+def test_curvatures_of_determinants_and_solutions():
+    A = torch.tensor([[2.0, 1.0], [0.5, 3.0]], dtype=torch.float64)
+    d = torch.tensor([[1.0, -2.0], [0.3, 0.7]], dtype=torch.float64)
+    b = torch.ones(2, dtype=torch.float64)
+    losses = lambda A: [torch.linalg.det(A), torch.linalg.solve(A, b).sum()]  # noqa: E731
+    found = certified_step(losses, A, d, largest=1.0)
+    X = torch.linalg.solve(A, d)
+    second = 2 * (X @ X @ torch.linalg.solve(A, b)).sum()
+    np.testing.assert_allclose(found.curvatures, [2 * torch.linalg.det(d), second], rtol=1e-12)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_without_gradients_the_step_is_the_same(mode):
+    losses = lambda x: [x.square().sum(), 4 * x[1].square()]  # noqa: E731
+    with mode():
+        found = certified_step(losses, torch.ones(2), torch.ones(2), largest=10.0)
+    assert (found.limit, found.rates.tolist(), found.curvatures.tolist()) == (2, [4, 8], [4, 8])

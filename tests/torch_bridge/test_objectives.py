@@ -77,8 +77,31 @@ def test_parameters_that_some_losses_do_not_touch():
     found = equiangular_backward(losses, parameters)
     torch.testing.assert_close(left.grad, torch.tensor([3.0]) * float(found.weights[0]))
     torch.testing.assert_close(right.grad, torch.tensor([15.0]) * float(found.weights[1]))
-    torch.testing.assert_close(nobody.grad, torch.zeros(2))
-    assert frozen.grad is None
+    assert nobody.grad is frozen.grad is None
+
+
+@pytest.mark.parametrize("options", [{}, {"chunk": 2}, {"shared": True}])
+def test_what_no_loss_touches_is_not_stepped(options):
+    model, losses = setting()
+    absent = torch.nn.Linear(2, 2).double()
+    parameters = [*model.parameters(), *absent.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=0.1, weight_decay=0.5)
+    before = [p.detach().clone() for p in absent.parameters()]
+    for _ in range(2):
+        optimizer.zero_grad()
+        if "shared" in options:
+            z = next(model.parameters()) * 1
+            equiangular_backward(
+                [z.sum(), z.square().sum()], parameters, shared=z, gramian="features"
+            )
+        else:
+            equiangular_backward(losses(), parameters, **options)
+        optimizer.step()
+    assert all(torch.equal(p, old) for p, old in zip(absent.parameters(), before, strict=True))
+    # Gradients that are zero are another thing.
+    x, y = (torch.ones(2, requires_grad=True) for _ in range(2))
+    equiangular_backward([x.sum(), 2 * x.sum() + 0 * y.sum()], [x, y])
+    assert y.grad.tolist() == [0, 0]
 
 
 def test_one_loss_is_its_gradient():
@@ -180,6 +203,37 @@ def test_checkpoints_that_draw_are_differentiated_one_by_one():
     assert all(p.grad is None for p in parameters)
     equiangular_backward(losses(), parameters)
     assert all(p.grad is not None for p in parameters)
+
+
+class _ByNumPy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return torch.from_numpy(2 * gradient.detach().numpy())
+
+
+@pytest.mark.parametrize("features", [False, True])
+@pytest.mark.parametrize("kind", ["a function of its own", "compiled"])
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script")
+def test_what_vmap_can_not_do_is_differentiated_one_by_one(features, kind):
+    trunk, head = nn.Linear(4, 3), nn.Linear(3, 2)
+    body = torch.compile(trunk) if kind == "compiled" else lambda x: _ByNumPy.apply(trunk(x))
+
+    def call(chunk):
+        z = body(torch.ones(5, 4))
+        losses = list(head(z).square().mean(0))
+        equiangular_backward(
+            losses, trunk.parameters(), shared=z if features else None, chunk=chunk
+        )
+
+    with pytest.raises(ValueError, match="give `chunk=1`"):
+        call(2)
+    assert trunk.weight.grad is None
+    call(1)
+    assert trunk.weight.grad is not None
 
 
 @pytest.mark.parametrize("gramian", ["parameters", "features"])

@@ -201,6 +201,31 @@ def test_no_leaf_outside_the_model_gets_a_gradient(given):
     assert found.bytes_now == plain.bytes_now
 
 
+def test_a_sketched_model_is_planned_anew():
+    model, plain = Model(), Model()
+    apply(plan(model, TOKENS, budget=0.7, loss=next_token))
+    narrow = model.blocks[1].narrow
+    ratio = narrow.ratio
+    again = plan(model, TOKENS, budget=0.9, loss=next_token)
+    assert again.layers == plan(plain, TOKENS, budget=0.9, loss=next_token).layers
+    assert type(narrow) is SketchedLinear
+    assert narrow.ratio == ratio
+    with pytest.raises(ValueError, match="one loss with a gradient"):
+        plan(model, TOKENS, budget=0.9)
+    assert type(narrow) is SketchedLinear
+    apply(again)
+    kept = saved_bytes(
+        lambda: next_token(model(TOKENS), TOKENS), (*model.parameters(), *model.buffers(), TOKENS)
+    )
+    assert kept == again.bytes_planned < again.bytes_now
+    # What is parametrized now can not be exact again, and is left as it is.
+    nn.utils.parametrizations.weight_norm(narrow)
+    assert (
+        "sketched already"
+        in reasons(plan(model, TOKENS, noise=1, loss=next_token))["blocks.1.narrow"]
+    )
+
+
 def test_conversion_keeps_everything_but_the_class():
     model = Model()
     model.blocks[0].q.weight.requires_grad_(False)

@@ -8,6 +8,7 @@ import weakref
 import pytest
 import torch
 from torch import nn
+from torch._subclasses import FakeTensorMode
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
@@ -538,3 +539,58 @@ def test_batched_backward_passes_leave_a_report_alone(sketch):
     assert layer.noise_report().skipped == 2
     layer(x).square().sum().backward()
     assert copy.deepcopy(layer).noise_report().passes == 3
+
+
+@pytest.mark.parametrize("sketch", ["uniform", "balanced", "rademacher"])
+@pytest.mark.parametrize("storage", [None, torch.int8])
+def test_estimators_of_memory_run_layers_without_data(sketch, storage):
+    def kept(device=None):
+        layer = SketchedLinear(
+            6, 3, ratio=0.2, sketch=sketch, centred=True, storage=storage, device=device
+        )
+        x = torch.ones(32, 6, device=device)
+        found = saved_bytes(lambda: layer(x), [*layer.parameters(), x])
+        layer(x).sum().backward()
+        assert layer.weight.grad.shape == (3, 6)
+        return found
+
+    with FakeTensorMode():
+        fake = kept()
+    assert kept() == kept("meta") == fake
+
+
+def test_a_backward_pass_prefers_the_mask_of_its_thread():
+    layer = SketchedLinear(4, 3, ratio=0.9)
+    x = torch.randn(8, 4)
+    mine, other = torch.arange(8) < 1, torch.arange(8) >= 1
+    entered, done = threading.Event(), threading.Event()
+
+    def elsewhere():
+        with counted_rows(other):
+            entered.set()
+            done.wait(60)
+
+    thread = threading.Thread(target=elsewhere)
+    with counted_rows(mine):
+        y = checkpoint(layer, x, use_reentrant=False)
+        thread.start()
+        entered.wait(60)
+        try:
+            (y * mine[:, None]).sum().backward()
+        finally:
+            done.set()
+            thread.join()
+    torch.testing.assert_close(layer.weight.grad, x[:1].expand(3, 4))
+
+
+def test_what_a_layer_can_not_do_is_told():
+    layer = SketchedLinear(4, 3, ratio=0.5, report=True)
+    layer.storage = torch.int8
+    with pytest.raises(ValueError, match="`report` would take the rounding"):
+        layer(torch.randn(8, 4))
+    parts = torch.nested.nested_tensor([torch.randn(3, 4), torch.randn(5, 4)], layout=torch.jagged)
+    layer = SketchedLinear(4, 3, ratio=0.5)
+    with pytest.raises(TypeError, match=r"one dense tensor.*`values\(\)`"):
+        layer(parts)
+    assert layer(parts.values()).shape == (8, 3)
+    assert layer.eval()(parts).is_nested
