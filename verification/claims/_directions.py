@@ -227,7 +227,7 @@ CLAIMS = (
     ),
     Claim(
         "certified-step",
-        "steps below the limit of one second-order Taylor pass lower every quadratic",
+        "steps below the certified limit lower every quadratic",
         "own addition",
         _beyond,
         0,
