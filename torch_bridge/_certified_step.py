@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from odecore.errors import NonfiniteGradientError
+from torch_bridge._numbers import is_number
 
 __all__ = ["StepCertificate", "certified_step"]
 
@@ -112,8 +113,8 @@ def certified_step(
     >>> found.limit, found.step, found.decreases.tolist()
     (2.0, 1.0, [9.0, 4.0])
     """
-    if not 0 < largest < float("inf"):
-        raise ValueError(f"`largest` must be positive and finite, got {largest}")
+    if not is_number(largest) or not 0 < largest < float("inf"):
+        raise ValueError(f"`largest` must be positive and finite, got {largest!r}")
     x, d, spec = _aligned(parameters, direction)
 
     def along(h: Tensor | float) -> list[Tensor]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from odecore.directions import equiangular_weights
 from odecore.solve import Event, Trajectory, solve_ivp
 from torch_bridge._listed import checked_losses
+from torch_bridge._numbers import is_number
 from torch_bridge._objective_rows import differentiated, gramian_of
 from torch_bridge._objectives import Scaling
 
@@ -83,10 +84,10 @@ def descent_flow(
     >>> found.status.name, [round(float(v), 2) for v in found.y[-1]]
     ('EVENT', [0.0, 0.01])
     """
-    if not 0 < worst_cosine < 1:
-        raise ValueError(f"`worst_cosine` must be in (0, 1), got {worst_cosine}")
-    if not duration > 0:
-        raise ValueError(f"`duration` must be positive, got {duration}")
+    if not is_number(worst_cosine) or not 0 < worst_cosine < 1:
+        raise ValueError(f"`worst_cosine` must be in (0, 1), got {worst_cosine!r}")
+    if not is_number(duration) or not duration > 0:
+        raise ValueError(f"`duration` must be positive, got {duration!r}")
     if not isinstance(y0, Tensor) or not y0.is_floating_point():
         found = y0.dtype if isinstance(y0, Tensor) else type(y0).__name__
         raise TypeError(f"`y0` must be a real tensor, got {found}")

@@ -16,6 +16,8 @@ from torch_bridge import (
     SwitchedSolver,
     TimeBatchNorm,
     adapt_steps,
+    certified_step,
+    descent_flow,
     normalization,
     solver_consistency,
 )
@@ -48,6 +50,9 @@ def drawn(probabilities):
     ("make", "name"),
     [
         (lambda x: attack(eps=x), "eps"),
+        (lambda x: certified_step(torch.square, X[0], X[0], largest=x), "largest"),
+        (lambda x: descent_flow(torch.square, X, x), "duration"),
+        (lambda x: descent_flow(torch.square, X, 1.0, worst_cosine=x), "worst_cosine"),
         (lambda x: Accuracy(1, 2).interval(x), "level"),
         (lambda x: Accuracy(x, 2), "correct"),
         (lambda x: adapted(target=x), "target"),
