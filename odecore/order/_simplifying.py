@@ -102,14 +102,19 @@ def _abscissae(A: Sequence[Row]) -> list[Any]:
     return [sum(row, Fraction(0)) for row in A]
 
 
+def _powers(c: Row, k: int) -> list[Any]:
+    """c^k, where 0^0 = 1 in any ring: SymPy's fields have none."""
+    return [x**k if k else Fraction(1) for x in c]
+
+
 def _quadrature(A: Sequence[Row], b: Row, k: int, sign: int) -> list[Any]:
-    terms = zip(b, _abscissae(A), strict=True)
-    return [sum((w * c ** (k - 1) for w, c in terms), Fraction(0)) + Fraction(sign, k)]
+    terms = zip(b, _powers(_abscissae(A), k - 1), strict=True)
+    return [sum((w * x for w, x in terms), Fraction(0)) + Fraction(sign, k)]
 
 
 def _stages(A: Sequence[Row], b: Row, k: int, sign: int) -> list[Any]:
     c = _abscissae(A)
-    powers = [x ** (k - 1) for x in c]
+    powers = _powers(c, k - 1)
     return [
         sum((a * x for a, x in zip(row, powers, strict=True)), Fraction(0))
         + ci**k * Fraction(sign, k)
@@ -120,7 +125,7 @@ def _stages(A: Sequence[Row], b: Row, k: int, sign: int) -> list[Any]:
 def _adjoint_stages(A: Sequence[Row], b: Row, k: int, sign: int) -> list[Any]:
     """sum_i b_i c_i^(k-1) a_ij + b_j c_j^k / k - b_j / k."""
     c = _abscissae(A)
-    scaled = [w * x ** (k - 1) for w, x in zip(b, c, strict=True)]
+    scaled = [w * x for w, x in zip(b, _powers(c, k - 1), strict=True)]
     return [
         sum((w * row[j] for w, row in zip(scaled, A, strict=True)), Fraction(0))
         + b[j] * c[j] ** k * Fraction(1, k)
