@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from odecore.order._enumeration import whole_number
 from odecore.order._method import ExactMethod, RungeKuttaMethod, exact_method
 
 __all__ = ["SimplifyingAssumptions", "simplifying_assumptions", "stage_order"]
@@ -54,6 +55,8 @@ def simplifying_assumptions(
     ------
     ValueError
         If `limit` is less than 1.
+    TypeError
+        If it is no int.
 
     Examples
     --------
@@ -61,7 +64,7 @@ def simplifying_assumptions(
     >>> simplifying_assumptions(tableau("classic"))
     SimplifyingAssumptions(B=4, C=1, D=1)
     """
-    known = exact_method(method)
+    known, limit = exact_method(method), whole_number(limit, "`limit`")
     if limit < 1:
         raise ValueError(f"`limit` must be at least 1, got {limit}")
     return SimplifyingAssumptions(
