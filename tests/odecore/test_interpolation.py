@@ -198,6 +198,8 @@ def test_the_tail_of_an_exact_interpolant_is_zero():
     assert float(coefficient_tail([2.0, 2.0])) == 0
     assert float(coefficient_tail([1.0, 2.0, 3.0])) < 1e-15
     assert float(coefficient_tail(np.zeros((5, 0)))) == 0
+    for shape in ((5, 0), (5, 2)):  # a size is a real number
+        assert coefficient_tail(np.zeros(shape, dtype=np.complex64)).dtype == np.float32
 
 
 def test_nodes_and_weights_must_match():
