@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from odecore.tableaux import ButcherTableau
-from odecore.testing._step import Step, precision, state
+from odecore.testing._step import Step, precision, require_step, state
 
 __all__ = ["deduce_tableau"]
 
@@ -47,6 +47,8 @@ def deduce_tableau(
         If the step is not explicit Runge-Kutta: if the times at which f is called are not the row
         sums, if it never calls f, or if on a nonlinear problem it does not do as the tableau does;
         if it returns anything but a state, or rounds it to single precision.
+    TypeError
+        If `step` is not callable.
 
     Notes
     -----
@@ -61,6 +63,7 @@ def deduce_tableau(
     >>> deduce_tableau(code).A == kutta.A
     True
     """
+    require_step(step)
     calls = 0
 
     def counted(t: Any, y: Any) -> Any:

@@ -478,6 +478,18 @@ def test_what_has_no_tableau_is_told_why(step, message):
         deduce_tableau(step)
 
 
+@pytest.mark.parametrize("wrong", [tableau("classic"), "rk4", None])
+def test_steps_are_functions(wrong):
+    for ask in (
+        deduce_tableau,
+        measure_order,
+        lambda step: assert_order(step, 4),
+        lambda step: tree_residuals(step, 4),
+    ):
+        with pytest.raises(TypeError, match=rf"got {type(wrong).__name__}; the order of a tableau"):
+            ask(wrong)
+
+
 def test_a_step_that_remembers_is_told_so():
     class Cached:
         last = None
