@@ -131,6 +131,8 @@ def _unread(
     """With the vectors where b is, and nothing read."""
     # All arrays keep their shapes, so that a compiler makes one program for all passes.
     flat = xp.reshape(b, (-1,))
+    size = xp.max(xp.abs(flat))  # squares of it may leave the range of single precision
+    flat = _over(flat, size, xp)
     norm = xp.linalg.vector_norm(flat)
     rounding = 10 * float(limits(b).eps)
     real, units = (
@@ -150,7 +152,7 @@ def _unread(
         q = _over(w, left, xp)
         V = V + units[:, k : k + 1] * q
     y, residual = _least_squares(xp.stack(columns, axis=1), norm, rounding, real, xp)
-    x = _combined(y, V[:max_size, :], xp)
+    x = size * _combined(y, V[:max_size, :], xp)
     return xp.reshape(x, b.shape), _over(residual, norm, xp), max_size
 
 
