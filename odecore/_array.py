@@ -228,10 +228,12 @@ def on_host(array: Any, /) -> np.ndarray:
 
 
 def as_float64(array: Any, label: str, /) -> np.ndarray:
-    """Copy a real array of any library to the host as float64; TypeError if it is complex."""
+    """Copy real numbers of any library to the host as float64; TypeError for what is none."""
     if is_torch_array(array):
         array = array.detach().cpu()
         array = array.resolve_conj().numpy() if array.is_complex() else array.double().numpy()
+    if not hasattr(array, "dtype") or getattr(array.dtype, "kind", "f") in "OSU":
+        require_real(array, label)
     if np.iscomplexobj(array):
         raise TypeError(f"`{label}` must be real, got complex numbers; view them as real pairs")
     return np.array(array, dtype=np.float64)

@@ -39,7 +39,7 @@ def gmres(
     -------
     x : array
     residual : float or 0-d array
-        Norm of b - product(x), relative to b.
+        Norm of b - product(x), relative to b; not less than the rounding of x makes it.
     int
         Products that were computed.
 
@@ -106,8 +106,10 @@ def _on_host(
         if not isfinite(left):
             return b * 0, inf, k
         basis[k] = w / left
-    weights = np.array(triangle.solution()) * norm
-    return _like(weights @ V, b, xp), triangle.residual, k
+    weights = np.array(triangle.solution())
+    # Of an operator that is singular to rounding the weights are so large that their own is left.
+    least = rounding / 10 * float(np.abs(weights) @ triangle.lengths)
+    return _like(weights * norm @ V, b, xp), hypot(triangle.residual, least), k
 
 
 def _real(x: Any) -> np.ndarray:
@@ -131,6 +133,8 @@ def _unread(
     """With the vectors where b is, and nothing read."""
     # All arrays keep their shapes, so that a compiler makes one program for all passes.
     flat = xp.reshape(b, (-1,))
+    size = xp.max(xp.abs(flat))  # squares of it may leave the range of single precision
+    flat = _over(flat, size, xp)
     norm = xp.linalg.vector_norm(flat)
     rounding = 10 * float(limits(b).eps)
     real, units = (
@@ -150,7 +154,7 @@ def _unread(
         q = _over(w, left, xp)
         V = V + units[:, k : k + 1] * q
     y, residual = _least_squares(xp.stack(columns, axis=1), norm, rounding, real, xp)
-    x = _combined(y, V[:max_size, :], xp)
+    x = size * _combined(y, V[:max_size, :], xp)
     return xp.reshape(x, b.shape), _over(residual, norm, xp), max_size
 
 
@@ -183,6 +187,11 @@ class _Triangle:
     @property
     def residual(self) -> float:
         return abs(self.right[-1])
+
+    @property
+    def lengths(self) -> list[float]:
+        """Those of the images of the basis."""
+        return [hypot(*column) for column in self.columns]
 
     def solution(self) -> list[float]:
         """Back substitution; a column that is zero adds nothing."""

@@ -32,7 +32,7 @@ def gramian(jacobian: Any, /) -> NDArray[np.float64]:
     ValueError
         If it is not a matrix with at least one row.
     TypeError
-        If it is complex.
+        If it holds anything but real numbers.
 
     Notes
     -----

@@ -17,6 +17,18 @@ def _sign(number: Any) -> int:
     return int(number > 0) - int(number < 0)
 
 
+def _sign_at(polynomial: Polynomial, x: Any) -> int:
+    """Sign of p(x); at n/d of d^degree p(n/d), an integer where the coefficients are integers."""
+    coefficients = polynomial.coefficients
+    if not isinstance(x, int | Fraction) or any(type(a) is not int for a in coefficients):
+        return _sign(polynomial(x))
+    value, power = 0, 1
+    for a in reversed(coefficients):
+        value = value * x.numerator + a * power
+        power *= x.denominator
+    return _sign(value)
+
+
 def sturm_sequence(polynomial: Polynomial, /) -> tuple[Polynomial, ...]:
     """The polynomial, its derivative, and their negated remainders, each up to a positive factor.
 
@@ -81,7 +93,7 @@ def _at(chain: tuple[Polynomial, ...], x: Any, side: int) -> int:
     """Sign variations at x, or at infinity of the given side for x = None."""
     if x is None:
         return _variations([_sign(p.leading) * side**p.degree for p in chain])
-    return _variations([_sign(p(x)) for p in chain])
+    return _variations([_sign_at(p, x) for p in chain])
 
 
 def count_roots(polynomial: Polynomial, low: Any = None, high: Any = None, /) -> int:
@@ -155,9 +167,9 @@ def isolate_roots(
     while todo:
         a, b = todo.pop()
         inside = _at(chain, a, -1) - _at(chain, b, 1) if a < b else 0
-        if inside == 1 and free(b) == 0:
+        if inside == 1 and _sign_at(free, b) == 0:
             found.append((b, b))
-        elif inside == 1 and free(a) != 0:
+        elif inside == 1 and _sign_at(free, a) != 0:
             found.append((a, b))
         elif inside:
             middle = (a + b) / Fraction(2)
@@ -193,15 +205,15 @@ def refine_root(
     if low is None or high is None:
         raise ValueError(f"`bracket` must be finite, got {bracket}; isolate_roots gives brackets")
     free = _exact(polynomial).squarefree()
-    below = _sign(free(low))
-    if (below == 0 and low < high) or below * _sign(free(high)) > 0:
+    below = _sign_at(free, low)
+    if (below == 0 and low < high) or below * _sign_at(free, high) > 0:
         raise ValueError(
             f"`bracket` must hold one root in (a, b] and none at a, got ({low}, {high}), where "
             f"{polynomial} has no change of sign; isolate_roots gives brackets"
         )
     while high - low > width:
         middle = (low + high) / Fraction(2)
-        sign = _sign(free(middle))
+        sign = _sign_at(free, middle)
         if sign == 0:
             return middle, middle
         low, high = (middle, high) if sign == below else (low, middle)

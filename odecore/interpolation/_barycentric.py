@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from odecore._array import as_state, constant_like, is_readable, namespace
+from odecore._array import as_state, constant_like, is_readable, namespace, require_real
 from odecore.interpolation._nodes import (
     chebyshev_points,
     host_points,
@@ -54,15 +54,13 @@ def barycentric_weights(n: int, /, *, kind: int = 2) -> NDArray[np.float64]:
     return weights
 
 
-def lagrange_rows(
-    x: ArrayLike, nodes: NDArray[np.float64], weights: NDArray[np.float64], /
-) -> NDArray[np.float64]:
+def lagrange_rows(x: ArrayLike, nodes: ArrayLike, weights: ArrayLike, /) -> NDArray[np.float64]:
     """Values of all Lagrange polynomials at x: the rows that turn node values into values at x.
 
     Parameters
     ----------
     x : float or (k,) array_like
-    nodes, weights : (m,) ndarray
+    nodes, weights : (m,) array_like
 
     Returns
     -------
@@ -73,16 +71,25 @@ def lagrange_rows(
     Raises
     ------
     ValueError
-        If nodes and weights do not match, or there are none.
+        If nodes and weights do not match, or there are none, or their terms cancel at an x.
     TypeError
-        If x holds anything but real numbers, is traced, elsewhere, or requires a gradient.
+        If one of them holds anything but real numbers, or x is traced, elsewhere, or requires a
+        gradient.
     """
     points = host_points(x)
-    if np.shape(nodes) != np.shape(weights) or np.ndim(nodes) != 1 or not len(nodes):
+    require_real(nodes, "nodes")
+    require_real(weights, "weights")
+    if np.shape(nodes) != np.shape(weights) or np.ndim(nodes) != 1 or not np.size(nodes):
         raise ValueError(
             "`nodes` and `weights` must be one-dimensional, of one length and not empty, got "
             f"shapes {np.shape(nodes)} and {np.shape(weights)}"
         )
+    return _rows(points, np.asarray(nodes, np.float64), np.asarray(weights, np.float64))
+
+
+def _rows(
+    points: NDArray[np.float64], nodes: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
     difference = points[..., None] - nodes
     distance = np.abs(difference)
     smallest = distance.min(axis=-1, keepdims=True)
@@ -94,7 +101,13 @@ def lagrange_rows(
         smallest = np.where(smallest == 0, 1.0, smallest)
     # Times the smallest distance: a reciprocal may overflow, a quotient of at most 1 does not.
     terms = weights * (smallest / difference)
-    rows: NDArray[np.float64] = terms / terms.sum(axis=-1, keepdims=True)
+    total = terms.sum(axis=-1, keepdims=True)
+    if not total.all():
+        raise ValueError(
+            f"the terms w_j / (x - x_j) cancel at x = {points[total[..., 0] == 0]}, so `weights` "
+            "are not those of the `nodes`, 1 / prod_k (x_j - x_k), or nodes coincide"
+        )
+    rows: NDArray[np.float64] = terms / total
     return rows
 
 
@@ -160,11 +173,13 @@ class Interpolant:
         """
         points = host_points(x)
         low, high = sorted(self.interval)
-        # The last stage of a step, t + c h, may leave the interval by the rounding of c and t.
+        # The last stage of a step, t + c h, may leave the interval by the rounding of c and t; that
+        # can be many lengths of a short interval, so that it is read at the end.
         slack = 1e-12 * (high - low) + 4 * np.finfo(np.float64).eps * max(abs(low), abs(high))
-        if not np.all((points >= low - slack) & (points <= high + slack)):
+        inside = np.minimum(np.maximum(points, low), high)
+        if not np.all(np.abs(points - inside) <= slack):
             raise ValueError(f"`x` must lie in the interval [{low}, {high}], got {x!r}")
-        rows = lagrange_rows(points, self.nodes, self.__dict__["_weights"])
+        rows = _rows(inside, self.nodes, self.__dict__["_weights"])
         if rows.ndim == 1 and not is_readable(self.values):
             # On an accelerator the copy of a row would make the host wait; scalars ride along.
             terms = enumerate(rows.tolist())

@@ -16,7 +16,6 @@ from odecore.interpolation._nodes import require_count
 __all__ = ["differentiation_matrix", "integration_matrix"]
 
 
-@lru_cache(maxsize=64, typed=True)
 def differentiation_matrix(m: int, /) -> NDArray[np.float64]:
     """Matrix from values at the points of the second kind to the interpolant's derivatives there.
 
@@ -43,6 +42,11 @@ def differentiation_matrix(m: int, /) -> NDArray[np.float64]:
     (2003).
     """
     require_count(m, 2)
+    return _differentiation(int(m))
+
+
+@lru_cache(maxsize=64)
+def _differentiation(m: int) -> NDArray[np.float64]:
     k = np.arange(m)
     total, apart = k[:, None] + k, k[:, None] - k
     angle = np.pi / (2 * m - 2)
@@ -56,7 +60,6 @@ def differentiation_matrix(m: int, /) -> NDArray[np.float64]:
     return matrix
 
 
-@lru_cache(maxsize=64, typed=True)
 def integration_matrix(
     m: int, /, from_end: Literal["first", "last"] = "first"
 ) -> NDArray[np.float64]:
@@ -87,8 +90,13 @@ def integration_matrix(
     Numer. Math. 2 (1960).
     """
     require_count(m, 2)
-    if from_end not in ("first", "last"):
+    if not isinstance(from_end, str) or from_end not in ("first", "last"):
         raise ValueError(f'`from_end` must be "first" or "last", got {from_end!r}')
+    return _integration(int(m), from_end)
+
+
+@lru_cache(maxsize=64)
+def _integration(m: int, from_end: str) -> NDArray[np.float64]:
     j = np.arange(m + 1)
     # The row of cosines at the first point is T_j(-1): subtracting it starts the integral there.
     chebyshev = np.cos(np.pi * np.outer(np.arange(m)[::-1], j) / (m - 1))

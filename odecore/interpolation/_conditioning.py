@@ -94,7 +94,7 @@ def coefficient_tail(values: Any, /) -> Any:
     require_nodes(values)
     xp = namespace(values)
     if 0 in values.shape:
-        return xp.zeros((), dtype=values.dtype, device=device(values))
+        return xp.zeros((), dtype=xp.abs(values).dtype, device=device(values))
     last = 2 if values.shape[0] >= 5 else 1
     if is_readable(values) and not tracks(values):  # small operations cost less there
         host = np.abs(chebyshev_coefficients(on_host(values)))

@@ -13,7 +13,6 @@ from odecore.interpolation._nodes import require_count
 __all__ = ["clenshaw_curtis_weights"]
 
 
-@lru_cache(maxsize=64, typed=True)
 def clenshaw_curtis_weights(m: int, /) -> NDArray[np.float64]:
     """Weights w_k with sum_k w_k g(x_k) the integral over [-1, 1] of the interpolant of g.
 
@@ -39,6 +38,11 @@ def clenshaw_curtis_weights(m: int, /) -> NDArray[np.float64]:
     Review 50 (2008).
     """
     require_count(m, 2)
+    return _weights(int(m))
+
+
+@lru_cache(maxsize=64)
+def _weights(m: int) -> NDArray[np.float64]:
     even = np.arange(0, m, 2)
     weights: NDArray[np.float64] = (2 / (1 - even.astype(float) ** 2)) @ coefficient_matrix(m)[even]
     weights.flags.writeable = False

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
-from odecore.order._enumeration import rooted_trees
+from odecore.order._enumeration import rooted_trees, whole_number
 from odecore.order._method import ExactMethod, RungeKuttaMethod, exact_method
 from odecore.order._rooted_tree import RootedTree
 from odecore.order._weights import elementary_weights, over_integers, stage_weights
@@ -48,7 +48,8 @@ def order_condition_residuals(method: RungeKuttaMethod, order: int, /) -> dict[R
         If `order` is out of range, a coefficient is not finite, `uncertainty` is negative, or
         shapes disagree.
     TypeError
-        If a coefficient is neither a real number whose exact value is known nor a ring element.
+        If a coefficient is neither a real number whose exact value is known nor a ring element, or
+        `order` is no int.
 
     Notes
     -----
@@ -137,9 +138,11 @@ def order_of_accuracy(
     ------
     ValueError
         If all conditions up to `max_order` hold, so that the order is not decided.
+    TypeError
+        If `max_order` is no int.
     """
     known = exact_method(method, weights=weights)
-    require_order(max_order, "`max_order`")
+    max_order = require_order(max_order, "`max_order`")
     for p, held in enumerate(_held_by_order(known, max_order), start=1):
         if not held:
             return p - 1
@@ -177,14 +180,16 @@ def reach(known: ExactMethod, trees: Sequence[RootedTree]) -> list[Any]:
 
 def trees_up_to(order: int) -> list[RootedTree]:
     """All trees with up to this many vertices, a number in range."""
-    require_order(order, "`order`")
+    order = require_order(order, "`order`")
     return [tree for n in range(1, order + 1) for tree in rooted_trees(n)]
 
 
-def require_order(order: int, label: str) -> None:
-    """Refuse an order that is out of range."""
+def require_order(order: int, label: str) -> int:
+    """The order as an int; refuse one that is out of range."""
+    order = whole_number(order, label)
     if not 1 <= order <= MAX_ORDER:
         raise ValueError(
             f"{label} must be at least 1 and at most {MAX_ORDER} (53,272 conditions, and three "
             f"times as many for each further order), got {order}"
         )
+    return order

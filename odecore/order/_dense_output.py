@@ -37,7 +37,7 @@ def dense_output_residuals(
     Raises
     ------
     TypeError
-        If a weight is no Polynomial.
+        If a weight is no Polynomial, or an order no int.
     ValueError
         If `order` is out of range, or there is not one weight for each stage.
 
@@ -82,7 +82,7 @@ def dense_output_order(
     Raises
     ------
     TypeError
-        If a weight is no Polynomial.
+        If a weight is no Polynomial, or an order no int.
     ValueError
         If all conditions up to `max_order` hold, so that the order is not decided.
 
@@ -92,7 +92,7 @@ def dense_output_order(
     >>> dense_output_order(tableau("euler"), [Polynomial((0, 1))])
     1
     """
-    require_order(max_order, "`max_order`")
+    max_order = require_order(max_order, "`max_order`")
     powers = _powers(method, weights, max_order)
     for p in range(1, max_order + 1):
         trees = rooted_trees(p)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from functools import cache
+from operator import index
+from typing import Any
 
 from odecore.order._rooted_tree import RootedTree, trees_of
 
-__all__ = ["rooted_trees"]
+__all__ = ["rooted_trees", "whole_number"]
 
 MAX_ORDER = 18  # 1,721,159 trees; each further order has about three times as many
 
 
-@cache
 def rooted_trees(order: int, /) -> tuple[RootedTree, ...]:
     """List the rooted trees with a given number of vertices.
 
@@ -45,19 +46,31 @@ def rooted_trees(order: int, /) -> tuple[RootedTree, ...]:
     >>> [str(tree) for tree in rooted_trees(3)]
     ['[[•]]', '[••]']
     """
-    if not isinstance(order, int):
-        raise TypeError(f"`order` is a number of vertices, an int; got {order!r}")
+    order = whole_number(order, "`order`")
     if not 1 <= order <= MAX_ORDER:
         raise ValueError(
             f"`order` is a number of vertices, at least 1 and at most {MAX_ORDER} (there are "
             f"1,721,159 trees of order 18, and three times as many of the next); got {order}"
         )
+    return _trees(order)
+
+
+def whole_number(value: Any, label: str, /) -> int:
+    """An int of Python's or NumPy's, as Python's; TypeError for anything else, 3.0 too."""
+    try:
+        return index(value)
+    except TypeError:
+        raise TypeError(f"{label} must be an int, got {value!r}") from None
+
+
+@cache
+def _trees(order: int) -> tuple[RootedTree, ...]:
     if order == 1:
         return (RootedTree(),)
     children: list[tuple[RootedTree, ...]] = []
     for size in range(order - 1, 0, -1):  # of the first child
-        rests = [tree.children for tree in rooted_trees(order - size)]
-        heads = list(zip(rooted_trees(size), strict=True))
+        rests = [tree.children for tree in _trees(order - size)]
+        heads = list(zip(_trees(size), strict=True))
         if 2 * size >= order:  # the children in the rests are all smaller
             children += [head + rest for head in heads for rest in rests]
             continue

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from odecore.order._enumeration import whole_number
 from odecore.order._method import ExactMethod, RungeKuttaMethod, exact_method
 
 __all__ = ["SimplifyingAssumptions", "simplifying_assumptions", "stage_order"]
@@ -54,6 +55,8 @@ def simplifying_assumptions(
     ------
     ValueError
         If `limit` is less than 1.
+    TypeError
+        If it is no int.
 
     Examples
     --------
@@ -61,7 +64,7 @@ def simplifying_assumptions(
     >>> simplifying_assumptions(tableau("classic"))
     SimplifyingAssumptions(B=4, C=1, D=1)
     """
-    known = exact_method(method)
+    known, limit = exact_method(method), whole_number(limit, "`limit`")
     if limit < 1:
         raise ValueError(f"`limit` must be at least 1, got {limit}")
     return SimplifyingAssumptions(
@@ -102,14 +105,19 @@ def _abscissae(A: Sequence[Row]) -> list[Any]:
     return [sum(row, Fraction(0)) for row in A]
 
 
+def _powers(c: Row, k: int) -> list[Any]:
+    """c^k, where 0^0 = 1 in any ring: SymPy's fields have none."""
+    return [x**k if k else Fraction(1) for x in c]
+
+
 def _quadrature(A: Sequence[Row], b: Row, k: int, sign: int) -> list[Any]:
-    terms = zip(b, _abscissae(A), strict=True)
-    return [sum((w * c ** (k - 1) for w, c in terms), Fraction(0)) + Fraction(sign, k)]
+    terms = zip(b, _powers(_abscissae(A), k - 1), strict=True)
+    return [sum((w * x for w, x in terms), Fraction(0)) + Fraction(sign, k)]
 
 
 def _stages(A: Sequence[Row], b: Row, k: int, sign: int) -> list[Any]:
     c = _abscissae(A)
-    powers = [x ** (k - 1) for x in c]
+    powers = _powers(c, k - 1)
     return [
         sum((a * x for a, x in zip(row, powers, strict=True)), Fraction(0))
         + ci**k * Fraction(sign, k)
@@ -120,7 +128,7 @@ def _stages(A: Sequence[Row], b: Row, k: int, sign: int) -> list[Any]:
 def _adjoint_stages(A: Sequence[Row], b: Row, k: int, sign: int) -> list[Any]:
     """sum_i b_i c_i^(k-1) a_ij + b_j c_j^k / k - b_j / k."""
     c = _abscissae(A)
-    scaled = [w * x ** (k - 1) for w, x in zip(b, c, strict=True)]
+    scaled = [w * x for w, x in zip(b, _powers(c, k - 1), strict=True)]
     return [
         sum((w * row[j] for w, row in zip(scaled, A, strict=True)), Fraction(0))
         + b[j] * c[j] ** k * Fraction(1, k)

@@ -34,7 +34,7 @@ class StabilityFunction:
     stages : pair of arrays, optional
         A and b of an explicit method in floats.
     radii : pair of Polynomial, optional
-        How far each coefficient of P and Q may be off, for an implicit method known as decimals.
+        How far each coefficient of P and Q may be off, for a method known as decimals.
     """
 
     numerator: Coefficients
@@ -78,10 +78,10 @@ def stability_function(method: ButcherTableau | Family, /) -> StabilityFunction:
     -------
     StabilityFunction
         R(z) = det(I - zA + z 1 b^T) / det(I - zA); one step for y' = lambda y multiplies y by
-        R(h lambda). Common factors of P and Q are kept. For an explicit method that is known as
-        decimals the coefficients up to its order are 1/k!, as they are for the method meant: else
-        rounding would destroy its imaginary interval. For an implicit one the coefficients that
-        are no larger than what rounding can make them are zero, and `radii` tells this size.
+        R(h lambda). Common factors of P and Q are kept. For a method that is known as decimals the
+        coefficients that are no larger than what rounding can make them are zero, and `radii` tells
+        this size; for an explicit one those up to its order are 1/k!, as they are for the method
+        meant: else rounding would destroy its imaginary interval.
 
     Raises
     ------
@@ -124,17 +124,30 @@ def stability_function(method: ButcherTableau | Family, /) -> StabilityFunction:
 
 def _of_explicit(method: ButcherTableau | Family) -> StabilityFunction:
     """R(z) = 1 + sum over k of z^k b^T A^(k-1) 1."""
-    powers = [Fraction(1)] * method.stages
-    P: list[Any] = [Fraction(1)]
-    for _ in range(method.stages):
-        P.append(_inner(method.b, powers))
-        powers = [_inner(row, powers) for row in method.A]
+    P = _moments(method.A, method.b)
     if isinstance(method, Family):
         return StabilityFunction(_trimmed(P), (Fraction(1),))
-    if method.uncertainty and method.order:
-        known = [Fraction(1, factorial(k)) for k in range(method.order + 1)]
-        P[: len(known)] = known
-    return StabilityFunction(_trimmed(P), (Fraction(1),), as_floats(method))
+    if not method.uncertainty:
+        return StabilityFunction(_trimmed(P), (Fraction(1),), as_floats(method))
+    sizes = [[abs(a) for a in row] for row in (*method.A, method.b)]
+    largest = [[a + method.uncertainty if a else a for a in row] for row in sizes]
+    high, low = (_moments(rows[:-1], rows[-1]) for rows in (largest, sizes))
+    off = [a - b for a, b in zip(high, low, strict=True)]
+    for k in range((method.order or 0) + 1):
+        P[k], off[k] = Fraction(1, factorial(k)), Fraction(0)
+    radii = Polynomial(off), Polynomial(())
+    kept = without_rounding(Polynomial(P), radii[0]).coefficients
+    return StabilityFunction(kept, (Fraction(1),), as_floats(method), radii)
+
+
+def _moments(A: Sequence[Sequence[Any]], b: Sequence[Any]) -> list[Any]:
+    """1, and b^T A^(k-1) 1 for k = 1, ..., s."""
+    powers = [Fraction(1)] * len(b)
+    found: list[Any] = [Fraction(1)]
+    for _ in b:
+        found.append(_inner(b, powers))
+        powers = [_inner(row, powers) for row in A]
+    return found
 
 
 def _inner(p: Sequence[Any], q: Sequence[Any]) -> Any:

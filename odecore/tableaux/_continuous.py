@@ -35,7 +35,7 @@ class ContinuousExtension:
         Each extra stage: theta at which f is evaluated, and the weights of the polynomial through
         what comes before it in the basis that gives the state there.
     order : int
-        Local error O(h^(order + 1)).
+        Local error O(h^(order + 1)), or that of the step where it is of a lower power.
     """
 
     weights: np.ndarray
@@ -78,6 +78,11 @@ def continuous_extension(
     -------
     ContinuousExtension
 
+    Raises
+    ------
+    TypeError
+        If `method` is no Coefficients, such as a tableau, whose `coefficients` are.
+
     Notes
     -----
     Where the stages suffice, their weights solve the order conditions of Hairer, Norsett, Wanner I,
@@ -91,6 +96,11 @@ def continuous_extension(
     more than 8 times as large, as for dormand_prince87, one more round is made, and two where it
     is more than 64 times as large, as for bosh5 and verner87.
     """
+    if not isinstance(method, Coefficients):
+        raise TypeError(
+            f"`method` must be Coefficients, got {type(method).__name__}; take the `coefficients` "
+            "of a ButcherTableau, or those of a family by odecore.tableaux.coefficients_at"
+        )
     wanted = max(3, (method.order or 4) - 1)
     numbers = tuple(x for row in (*method.A, method.b, method.c or ()) for x in row)
     if all(isinstance(x, float) for x in numbers):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from odecore.testing._problems import PROBLEMS, InitialValueProblem
-from odecore.testing._step import Step, precision, state
+from odecore.testing._step import Step, precision, require_step, state
 
 __all__ = ["LARGE", "OrderReport", "measure_order", "observe"]
 
@@ -98,7 +98,7 @@ def measure_order(
     Raises
     ------
     TypeError
-        If `problem` is none.
+        If `problem` is none, or `step` is not callable.
     ValueError
         If fewer than three runs are left to count, or the step returns no state.
     """
@@ -121,6 +121,7 @@ def observe(
     step: Step, problem: InitialValueProblem, *, coarsest: int = 2, levels: int = 22
 ) -> OrderReport:
     """Do as `measure_order`, with order nan where the runs that count are too few."""
+    require_step(step)
     if levels < 3 or coarsest < 1:
         raise ValueError(f"need `levels` >= 3 and `coarsest` >= 1, got {levels} and {coarsest}")
     t0, t1 = problem.t_span

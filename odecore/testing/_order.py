@@ -11,7 +11,7 @@ import numpy as np
 from odecore.order import RootedTree
 from odecore.testing._measure import LARGE, OrderReport, observe
 from odecore.testing._problems import PROBLEMS, InitialValueProblem
-from odecore.testing._step import Step
+from odecore.testing._step import Step, require_step
 from odecore.testing._trees import MAX_ORDER, tree_residuals, tree_roundings, valid_order
 
 __all__ = ["assert_order"]
@@ -73,7 +73,7 @@ def assert_order(
         If it is not decided: with the reason, the remedy and the table. Also if the step chooses
         steps of its own, as an adaptive solver does: then h is not what refines.
     TypeError
-        If order is no integer, or `problems` hold anything but problems.
+        If `step` is not callable, order no integer, or `problems` hold anything but problems.
 
     Examples
     --------
@@ -85,6 +85,7 @@ def assert_order(
     Traceback (most recent call last):
     AssertionError: order 3 is claimed, but the conditions of these trees fail: [[•]] ...
     """
+    require_step(step)
     order = valid_order(order, most=MAX_ORDER - bool(exactly) if runge_kutta else inf)
     problems = _valid_problems(problems)
     if not 0 <= slack < inf:

@@ -7,9 +7,18 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Step", "precision", "state"]
+__all__ = ["Step", "precision", "require_step", "state"]
 
 Step = Callable[[Callable[[Any, Any], Any], float, Any, float], Any]
+
+
+def require_step(step: Any) -> None:
+    """Refuse what is not called, such as the tableau of a method, whose order needs no steps."""
+    if not callable(step):
+        raise TypeError(
+            f"`step` must be a function step(f, t, y, h) to the state at t + h, got "
+            f"{type(step).__name__}; the order of a tableau is odecore.order.order_of_accuracy"
+        )
 
 
 def state(found: Any, shape: tuple[int, ...], numbers: str = "real") -> Any:

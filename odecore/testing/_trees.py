@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from odecore.order import RootedTree, rooted_trees
-from odecore.testing._step import Step, state
+from odecore.testing._step import Step, require_step, state
 
 __all__ = ["MAX_ORDER", "tree_problem", "tree_residuals", "tree_roundings", "valid_order"]
 
@@ -114,6 +114,8 @@ def tree_residuals(step: Step, order: int, /) -> dict[RootedTree, float]:
     ------
     ValueError
         If the step returns another shape, or not numbers: it starts at t = 0, y = 0 with h = 1.
+    TypeError
+        If it is not callable.
 
     Examples
     --------
@@ -121,6 +123,7 @@ def tree_residuals(step: Step, order: int, /) -> dict[RootedTree, float]:
     >>> {str(tree): float(r) for tree, r in tree_residuals(euler, 2).items()}
     {'•': 0.0, '[•]': -0.5}
     """
+    require_step(step)
     trees, f = tree_problem(order)
     return _largest(trees, _residuals(step, f, trees, 0.0, 1.0))
 

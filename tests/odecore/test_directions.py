@@ -211,6 +211,18 @@ def test_bad_input_is_refused(call, message):
         call()
 
 
+@pytest.mark.parametrize("found", [[[1.0, 2.0], [3.0]], [["1", "0"], ["0", "1"]], [[None]], "1"])
+def test_what_holds_no_numbers_is_refused_by_name(found):
+    for ask, label in (
+        (gramian, "jacobian"),
+        (equiangular_weights, "gramian"),
+        (min_norm_weights, "gramian"),
+        (pareto_stationarity, "gramian"),
+    ):
+        with pytest.raises(TypeError, match=f"`{label}` must be a real number, or an array of th"):
+            ask(found)
+
+
 def test_complex_jacobians_are_refused():
     with pytest.raises(TypeError, match="real"):
         gramian(np.array([[1j, 1.0]]))

@@ -23,6 +23,7 @@ from odecore.exact import (
     sign_on_interval,
     sturm_sequence,
 )
+from odecore.exact._roots import _sign_at
 
 F = Fraction
 X = Polynomial((0, 1))
@@ -33,6 +34,13 @@ radicands = st.sampled_from([2, 3, 5, 6, 7, 15, 21])
 @st.composite
 def quadratics(draw, radicand=None):
     return QuadraticNumber(draw(rationals), draw(rationals), radicand or draw(radicands))
+
+
+@given(st.lists(st.integers(-50, 50) | rationals), rationals | quadratics(3) | st.integers(-9, 9))
+def test_signs_found_in_integers_are_those_of_the_values(coefficients, x):
+    first = Polynomial(coefficients)
+    for p in (first, first.primitive(), first * first, first - first(x)):
+        assert _sign_at(p, x) == (p(x) > 0) - (p(x) < 0)
 
 
 same_field = radicands.flatmap(lambda d: st.tuples(*[quadratics(d)] * 3))

@@ -39,7 +39,7 @@ from odecore.families import (
     rkc1,
     rkc2,
 )
-from odecore.order import dense_output_order, order_of_accuracy
+from odecore.order import dense_output_order, order_of_accuracy, simplifying_assumptions
 from odecore.stability import stability_function
 from odecore.tableaux import coefficients_at, tableau, tableau_at
 
@@ -50,6 +50,14 @@ FAMILIES = (
 )  # fmt: skip
 each_family = pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
 fractions = st.fractions(-3, 3, max_denominator=12)
+
+
+@each_family
+def test_simplifying_assumptions_are_those_of_its_members(family):
+    found = simplifying_assumptions(family, limit=6)
+    point = {name: F(k + 2, 5 * k + 7) for k, name in enumerate(family.parameters)}
+    member = simplifying_assumptions(tableau_at(family, **point), limit=6)
+    assert (found.B, found.C, found.D) == (member.B, member.C, member.D)
 
 
 @each_family

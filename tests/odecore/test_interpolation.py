@@ -198,6 +198,8 @@ def test_the_tail_of_an_exact_interpolant_is_zero():
     assert float(coefficient_tail([2.0, 2.0])) == 0
     assert float(coefficient_tail([1.0, 2.0, 3.0])) < 1e-15
     assert float(coefficient_tail(np.zeros((5, 0)))) == 0
+    for shape in ((5, 0), (5, 2)):  # a size is a real number
+        assert coefficient_tail(np.zeros(shape, dtype=np.complex64)).dtype == np.float32
 
 
 def test_nodes_and_weights_must_match():
@@ -205,6 +207,13 @@ def test_nodes_and_weights_must_match():
         lagrange_rows(0.1, chebyshev_points(4), barycentric_weights(5))
     with pytest.raises(ValueError, match="not empty"):
         lagrange_rows(0.1, np.array([]), np.array([]))
+    with pytest.raises(ValueError, match=r"cancel at x = \[0.5\], so `weights` are not those of"):
+        lagrange_rows([0.1, 0.5], [0.0, 1.0], [1.0, 1.0])
+    with pytest.raises(ValueError, match="or nodes coincide"):
+        lagrange_rows(0.5, [0.0, 0.0], [1.0, -1.0])
+    for nodes, weights, label in (([0, 1j], [1, -1], "nodes"), ([0, 1], ["1", "-1"], "weights")):
+        with pytest.raises(TypeError, match=f"`{label}` must be a real number"):
+            lagrange_rows(0.5, nodes, weights)
 
 
 @pytest.mark.parametrize(
@@ -229,6 +238,15 @@ def test_rows_sum_to_one_where_nodes_are_next_to_each_other_or_coincide(m, start
     assert np.all((rows == 0).sum(axis=1) == m - 1)
     ends = Interpolant(np.arange(float(m)), (start, start + width))
     assert (float(ends(start)), float(ends(start + width))) == (0, m - 1)
+
+
+@kinds
+@given(st.floats(1e-3, 1e5), st.integers(1, 40), st.integers(3, 30))
+def test_beside_a_short_interval_the_value_is_that_of_its_end(kind, start, units, m):
+    last = start + units * np.spacing(start)
+    found = Interpolant(np.cos(np.arange(m)), (start, last), kind)
+    beside = np.nextafter([start, last], [-np.inf, np.inf])
+    np.testing.assert_array_equal(found(beside), found([start, last]))
 
 
 def test_narrow_intervals_are_interpolated_as_others():

@@ -424,8 +424,12 @@ two = np.ones(2)
     [
         (lambda: differentiation_matrix(1), ValueError, "at least 2"),
         (lambda: differentiation_matrix(3.0), ValueError, "got n = 3.0"),
+        (lambda: differentiation_matrix([3]), ValueError, r"got n = \[3\]"),
         (lambda: integration_matrix(1), ValueError, "at least 2"),
         (lambda: integration_matrix(3, "left"), ValueError, "got 'left'"),
+        (lambda: integration_matrix(3, ["first"]), ValueError, r"got \['first'\]"),
+        (lambda: integration_matrix(3, np.zeros(2)), ValueError, r"got array"),
+        (lambda: clenshaw_curtis_weights([3]), ValueError, r"got n = \[3\]"),
         (lambda: PiecewiseHermite([0, 0], two), ValueError, "strictly increasing"),
         (lambda: PiecewiseHermite([0, 1, 0], np.ones(3)), ValueError, "strictly increasing"),
         (lambda: PiecewiseHermite([0, np.inf], two), ValueError, "finite"),

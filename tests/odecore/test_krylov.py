@@ -21,6 +21,16 @@ def test_solution_of_a_dense_system(xp, dtype, array, eps, rng, reads):
     assert x.dtype == right.dtype
 
 
+@pytest.mark.parametrize("reads", [True, False])
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_squares_of_the_right_side_may_leave_single_precision(xp, array, rng, reads, size):
+    A, b = np.eye(6) + 0.2 * rng.standard_normal((6, 6)), rng.standard_normal(6)
+    matrix, right = (xp.astype(array(values), xp.float32) for values in (A, size * b))
+    x, residual, _ = gmres(lambda v: xp.matmul(matrix, v), right, 1e-6, 6, reads)
+    np.testing.assert_allclose(np.asarray(x) / size, np.linalg.solve(A, b), atol=1e-4)
+    assert 0 <= float(residual) < 1e-5
+
+
 @settings(max_examples=30)
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 10**6), st.booleans())
 def test_the_residual_is_the_one_reported(n, size, seed, complex_):
@@ -67,6 +77,15 @@ def test_a_singular_operator_is_seen_in_the_residual():
     A = np.diag([1.0, 1.0, 0.0])
     _, residual, _ = gmres(lambda v: A @ v, np.ones(3), 1e-10, 3)
     assert residual == pytest.approx(3**-0.5)
+
+
+@pytest.mark.parametrize("n", [2, 3, 6, 12])
+def test_what_is_singular_to_rounding_is_never_said_to_be_solved(n, rng):
+    for _ in range(300):
+        A, b = rng.standard_normal((n, n)), rng.standard_normal(n)
+        A[-1] = rng.standard_normal(n - 1) @ A[:-1]
+        x, residual, _ = gmres(lambda v, A=A: A @ v, b, 0.0, n)
+        assert residual >= 0.01 * np.linalg.norm(b - A @ x) / np.linalg.norm(b)
 
 
 def test_values_are_not_read_on_a_device_without_any():

@@ -1,6 +1,7 @@
 """Rooted trees and order conditions."""
 
 import math
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -8,13 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from odecore.exact import Polynomial
 from odecore.order import (
     RootedTree,
+    dense_output_order,
+    dense_output_residuals,
     elementary_weights,
+    error_coefficients,
+    failing_trees,
     order_condition_residuals,
     order_of_accuracy,
     principal_error,
     rooted_trees,
+    simplifying_assumptions,
 )
 from odecore.tableaux import ButcherTableau, tableau
 
@@ -83,6 +90,24 @@ def test_orders_below_one_are_refused(order):
         rooted_trees(order)
     with pytest.raises(ValueError, match="at least 1"):
         order_condition_residuals(tableau("euler"), order)
+
+
+@pytest.mark.parametrize("order", [3.0, "3", [3], None])
+def test_orders_are_ints_of_python_or_numpy(order):
+    euler, theta = tableau("euler"), [Polynomial((0, 1))]
+    for ask in (
+        rooted_trees,
+        lambda order: order_condition_residuals(euler, order),
+        lambda order: failing_trees(euler, order),
+        lambda order: error_coefficients(euler, order),
+        lambda order: order_of_accuracy(euler, max_order=order),
+        lambda order: dense_output_order(euler, theta, max_order=order),
+        lambda order: dense_output_residuals(euler, theta, order),
+        lambda order: simplifying_assumptions(euler, limit=order),
+    ):
+        with pytest.raises(TypeError, match=rf"must be an int, got {re.escape(repr(order))}"):
+            ask(order)
+        assert ask(np.int64(3)) == ask(3)
 
 
 def test_weights_of_bushes_and_paths(rng):

@@ -362,6 +362,39 @@ def test_gauss_methods_known_as_decimals_keep_all_amplitudes(name, exact):
     assert not linear_stability(tableau(name)).E
 
 
+def as_decimals(method):
+    """The method as it is printed with 15 digits after the point."""
+    unit = 10**15
+    rows = [[F(round(float(a) * unit), unit) for a in row] for row in (*method.A, method.b)]
+    return ButcherTableau(rows[:-1], rows[-1], order=method.order, uncertainty=F(1, unit))
+
+
+@pytest.mark.parametrize("name", [n for n in SMALL if tableau(n).is_explicit])
+def test_decimals_of_an_explicit_method_keep_its_properties_on_the_axes(name):
+    exact, rough = tableau(name), as_decimals(tableau(name))
+    assert dispersion_order(rough) == dispersion_order(exact)
+    assert dissipation_order(rough) == dissipation_order(exact)
+    for interval in (real_interval, imaginary_interval):
+        assert interval(rough).length == pytest.approx(interval(exact).length, rel=1e-6, abs=0)
+
+
+def test_what_decimals_that_are_taken_as_exact_lose():
+    # |R(iy)| of Merson's method is 1 - y^8/3456: of y^6 only rounding is left.
+    exact, rough = tableau("merson"), as_decimals(tableau("merson"))
+    wrong = dataclasses.replace(
+        rough, uncertainty=F(1, 10**30), b=(*rough.b[:-1], 1 - sum(rough.b[:-1]))
+    )
+    assert imaginary_interval(exact).length == pytest.approx(math.sqrt(12))
+    assert (dissipation_order(exact), dissipation_order(wrong)) == (7, 5)
+
+
+def test_a_linear_order_beyond_the_order_is_not_lost_to_decimals():
+    # z^4 of kcl_32_4_2r is 1/24 to its 26 digits, and R that of the classic method.
+    found = stability_function(tableau("kcl_32_4_2r"))
+    assert float(found.numerator[4]) == 1 / 24
+    assert dissipation_order(tableau("kcl_32_4_2r")) == dissipation_order(tableau("classic")) == 5
+
+
 def test_what_is_larger_than_rounding_stays():
     # Weights of gauss2 moved by 1e-12: that shows if they are known to 20 places, not to 11.
     exact = tableau("gauss2")

@@ -435,6 +435,23 @@ def test_coefficients_that_are_no_fractions_stay_decimals(rng):
         assert 0.99e-14 * largest < found.uncertainty < 1e-12 * largest
 
 
+def test_methods_that_amplify_errors_are_read_off_too(rng):
+    # Of 16 stages with coefficients up to 3 or up to 50, none of which is a good method.
+    for largest in (3, 50):
+        rows = [rng.integers(-largest, largest + 1, i) for i in range(17)]
+        A = [[Fraction(int(a)) for a in row] for row in rows[:16]]
+        b = [Fraction(int(w)) for w in rows[16]]
+        b[0] += 1 - sum(b)
+        step = steps_at(*([list(map(float, row)) for row in A], list(map(float, b))))
+        found = deduce_tableau(step)
+        assert ([row[:i] for i, row in enumerate(found.A)], found.b) == (
+            list(map(tuple, A)),
+            tuple(b),
+        )
+        with pytest.raises(ValueError, match="no explicit Runge-Kutta"):
+            deduce_tableau(lambda f, t, y, h, step=step: step(f, t, y, h) + 1e-5 * h * (1 - h) * y)
+
+
 def test_large_fractions_are_found():
     A, b = RK4.formula(Fraction(3, 10), Fraction(301, 1000))
     floats = [[float(a) for a in row] for row in (*A, b)]
@@ -459,6 +476,18 @@ def test_large_fractions_are_found():
 def test_what_has_no_tableau_is_told_why(step, message):
     with pytest.raises(ValueError, match=message):
         deduce_tableau(step)
+
+
+@pytest.mark.parametrize("wrong", [tableau("classic"), "rk4", None])
+def test_steps_are_functions(wrong):
+    for ask in (
+        deduce_tableau,
+        measure_order,
+        lambda step: assert_order(step, 4),
+        lambda step: tree_residuals(step, 4),
+    ):
+        with pytest.raises(TypeError, match=rf"got {type(wrong).__name__}; the order of a tableau"):
+            ask(wrong)
 
 
 def test_a_step_that_remembers_is_told_so():

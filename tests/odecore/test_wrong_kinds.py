@@ -8,7 +8,7 @@ from odecore.exact import Polynomial
 from odecore.families import RK2, RK3, RK4, chart, charts, cubic_dense_output, prove_order
 from odecore.order import dense_output_order, dense_output_residuals
 from odecore.stability import atlas, optimize, parametric_stability, plot_region, stability_function
-from odecore.tableaux import coefficients_at, tableau, tableau_at
+from odecore.tableaux import coefficients_at, continuous_extension, tableau, tableau_at
 from odecore.testing import family_members
 
 F = Fraction
@@ -51,6 +51,13 @@ def test_a_method_is_asked_for():
         TypeError, match=r"take that of a member, which odecore.tableaux.tableau_at"
     ):
         stability_function(RK3)(1.0)
+
+
+@pytest.mark.parametrize("wrong", ["dopri5", tableau("dopri5"), RK2])
+def test_a_continuous_extension_is_of_coefficients(wrong):
+    # Of a tableau's Fractions it took more evaluations than of the same numbers as floats.
+    with pytest.raises(TypeError, match=r"must be Coefficients, got \w+; take the `coefficients`"):
+        continuous_extension(wrong)
 
 
 def test_weights_of_dense_output_are_polynomials():
