@@ -12,7 +12,7 @@ from typing import Any
 from odecore.tableaux._json import tableau_from_record
 from odecore.tableaux._tableau import ButcherTableau
 
-__all__ = ["catalogue", "tableau"]
+__all__ = ["catalogue", "known_elsewhere", "tableau"]
 
 _KINDS = (
     "one_step", "pairs", "strong_stability", "low_storage", "diagonally_implicit", "fully_implicit",
@@ -81,6 +81,15 @@ _TORCHDIFFEQ = {
 }
 
 
+def known_elsewhere(name: Any, /) -> str:
+    """What SciPy's or torchdiffeq's method of this name is here; empty for others."""
+    scipys, theirs = _SCIPY.get(str(name).upper()), _TORCHDIFFEQ.get(str(name).lower())
+    if scipys is not None:
+        return f"the method nearest to SciPy's is {scipys!r}"
+    books = ", and that of most books 'classic'" if theirs == "three_eighths" else ""
+    return "" if theirs is None else f"torchdiffeq's is {theirs!r} here{books}"
+
+
 def tableau(name: str, /) -> ButcherTableau:
     """Look a method up by name.
 
@@ -102,13 +111,9 @@ def tableau(name: str, /) -> ButcherTableau:
     """
     methods = catalogue()
     if not isinstance(name, str) or name not in methods:
-        scipys = _SCIPY.get(str(name).upper())
-        if scipys is not None:
-            raise ValueError(f"no method {name!r}; the method nearest to SciPy's is {scipys!r}")
-        theirs = _TORCHDIFFEQ.get(str(name).lower())
-        if theirs is not None:
-            books = ", and that of most books 'classic'" if theirs == "three_eighths" else ""
-            raise ValueError(f"no method {name!r}; torchdiffeq's is {theirs!r} here{books}")
+        elsewhere = known_elsewhere(name)
+        if elsewhere:
+            raise ValueError(f"no method {name!r}; {elsewhere}")
         near = get_close_matches(str(name).lower(), methods, n=3)
         known = f"did you mean {' or '.join(map(repr, near))}?" if near else ""
         raise ValueError(
