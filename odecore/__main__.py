@@ -34,7 +34,6 @@ from odecore.tableaux import (
     tableau_from_json,
     tableau_to_json,
 )
-from odecore.tableaux._catalogue import known_elsewhere
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -144,8 +143,6 @@ def _unknown(name: str, command: str) -> ValueError:
     )
     near = [known[key] for key in get_close_matches(name.upper(), known, n=2)]
     hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
-    if command != "family" and known_elsewhere(name):
-        hint = f"{known_elsewhere(name)}; "
     kind = "family" if command == "family" else "method or family"
     return ValueError(f"no {kind} {name!r}: {hint}`python -m odecore {command} list` shows all")
 

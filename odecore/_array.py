@@ -186,7 +186,7 @@ def _move_torch_by_floats(y: Any, h: float, terms: Terms, stages: Sequence[Any])
                 moved.add_(stages[j], alpha=weight * h)
     except RuntimeError:  # as above
         return _move(y, h, terms, stages, writes=False)
-    return moved
+    return y if moved is None else moved
 
 
 def combiner(like: Any, /) -> Combine:

@@ -12,7 +12,7 @@ from typing import Any
 from odecore.tableaux._json import tableau_from_record
 from odecore.tableaux._tableau import ButcherTableau
 
-__all__ = ["catalogue", "known_elsewhere", "tableau"]
+__all__ = ["catalogue", "tableau"]
 
 _KINDS = (
     "one_step", "pairs", "strong_stability", "low_storage", "diagonally_implicit", "fully_implicit",
@@ -81,7 +81,7 @@ _TORCHDIFFEQ = {
 }
 
 
-def known_elsewhere(name: Any, /) -> str:
+def _known_elsewhere(name: Any, /) -> str:
     """What SciPy's or torchdiffeq's method of this name is here; empty for others."""
     scipys, theirs = _SCIPY.get(str(name).upper()), _TORCHDIFFEQ.get(str(name).lower())
     if scipys is not None:
@@ -111,7 +111,7 @@ def tableau(name: str, /) -> ButcherTableau:
     """
     methods = catalogue()
     if not isinstance(name, str) or name not in methods:
-        elsewhere = known_elsewhere(name)
+        elsewhere = _known_elsewhere(name)
         if elsewhere:
             raise ValueError(f"no method {name!r}; {elsewhere}")
         near = get_close_matches(str(name).lower(), methods, n=3)

@@ -377,7 +377,8 @@ def test_the_min_norm_point_is_the_shortest(J):
     d = J.T @ found.multipliers
     # Optimal if no gradient has a smaller product with d than d itself (Wolfe's criterion).
     slack = (d @ d - J @ d) / (n * n.min())
-    assert slack.max() < 1e-10
+    rounding = np.finfo(float).eps * n.max() / n.min()  # of d, a sum of gradients that may cancel
+    assert slack.max() < 1e-10 + 4 * rounding
     assert found.length <= n.min() * (1 + 1e-12)
 
 

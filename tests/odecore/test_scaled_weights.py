@@ -136,3 +136,13 @@ def test_coefficients_of_one_object_serve_many_solves():
         y = solve_ivp(lambda t, y: -y * y, (0, 1), y0, steps=2, method=method).y[-1]
         gradients.append(torch.autograd.grad(y.sum(), entries(method)))
     assert gradients[0] == gradients[1]
+
+
+def test_a_row_of_zeros_leaves_the_state(xp):
+    y = xp.asarray([1.0, 2.0])
+    method = Coefficients(((), (0.0,)), (0.0, 1.0), c=(0.0, 0.5))
+    found = solve_ivp(lambda t, y: y * (1 + t), (0.0, 1.0), y, method=method, steps=2)
+    wanted = y * (1 + 0.5 * 1.25) * (1 + 0.5 * 1.75)
+    assert xp.all(found.y[-1, ...] == wanted)
+    method = Coefficients(((),), (0.0,))
+    assert xp.all(solve_ivp(lambda t, y: y, (0.0, 1.0), y, method=method, steps=3).y == y)
