@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 from warnings import catch_warnings, filterwarnings, warn
 
@@ -67,6 +67,7 @@ def compiled_kernels(
     norm = layout.tensor_norm(user_norm) or _root_mean_square
     history = history_of(func)
     history.begin(func)
+    with_norm = partial(attempted, func, user_norm=user_norm)
 
     def leap(
         fun: Any, law: StepControl, tolerances: Any, y: Tensor, slope: Any, numbers: list[float],
@@ -81,9 +82,7 @@ def compiled_kernels(
         if outputs is not None:
             times = torch.tensor(outputs, dtype=torch.float64, device=y.device)
             recorded = times, torch.tensor(weights, dtype=y.dtype.to_real(), device=y.device)
-        return attempted(
-            func, _leap, fun, method, law, norm, y, known, *given, *recorded, user_norm=user_norm
-        )
+        return with_norm(_leap, fun, method, law, norm, y, known, *given, *recorded)
 
     def chunk(fun: Any, times: Sequence[Any], y: Tensor, slope: Tensor | None) -> Any:
         known = slope if method.last_stage_is_first else None
@@ -104,8 +103,7 @@ def compiled_kernels(
         fun: Any, t: Any, y: Tensor, h: Any, slope: Any, t_new: Any, tolerances: Any
     ) -> Attempt | None:
         tol = None if tolerances is None else _tensors(tolerances, y)
-        times = _stacked([t, t_new])
-        found = attempted(func, _step, fun, method, norm, times, y, slope, tol, user_norm=user_norm)
+        found = with_norm(_step, fun, method, norm, _stacked([t, t_new]), y, slope, tol)
         if found is None:
             return None
         y_new, ratio, *stages = found

@@ -9,7 +9,7 @@ from typing import Any
 
 from odecore._array import limits, namespace
 
-__all__ = ["budget", "within"]
+__all__ = ["budget", "bytes_of", "within"]
 
 
 def budget(memory: Any) -> int | None:
@@ -34,13 +34,18 @@ def budget(memory: Any) -> int | None:
     )
 
 
+def bytes_of(y: Any) -> int:
+    """Those of an array's numbers."""
+    parts = 2 if namespace(y).isdtype(y.dtype, "complex floating") else 1
+    size: int = prod(y.shape) * parts * int(limits(y).bits) // 8
+    return size
+
+
 def within(memory: int | None, panels: list[Any]) -> list[Any]:
     """Panels without every second node, until they are within a budget, if any, in bytes."""
     if memory is None:
         return panels
-    like = panels[0].values
-    size = prod(like.shape[1:]) * limits(like).bits // 8
-    size *= 2 if namespace(like).isdtype(like.dtype, "complex floating") else 1
+    size = bytes_of(panels[0].values[0, ...])
     while (total := size * sum(panel.values.shape[0] for panel in panels)) > memory:
         if any(panel.values.shape[0] % 2 == 0 or panel.values.shape[0] < 3 for panel in panels):
             raise ValueError(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from math import comb, prod
+from math import comb
 from typing import Any
 
-from odecore._array import constant, limits, namespace, own
+from odecore._array import constant, namespace, own
 from odecore._times import are_floats, read_times
-from odecore.adjoint._budget import budget
+from odecore.adjoint._budget import budget, bytes_of
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize
 from odecore.adjoint._one_array import one_array
@@ -153,8 +153,7 @@ def _capacity(given: float | None, y: Any) -> int | None:
     memory = budget(given)
     if memory is None:
         return None
-    parts = 2 if namespace(y).isdtype(y.dtype, "complex floating") else 1
-    size: int = max(1, prod(y.shape) * parts * int(limits(y).bits) // 8)
+    size = max(1, bytes_of(y))
     if memory < 2 * size:
         raise ValueError(
             f"`memory` must hold at least 2 states of {size} bytes, got {memory}: give more, or "

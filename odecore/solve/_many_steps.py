@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from odecore.solve._march import March
     from odecore.solve._plan import Plan
 
-__all__ = ["begins_compiled", "leap_to", "take_given"]
+__all__ = ["begins_compiled", "leap_to", "record", "take_given"]
 
 FEW = 8  # outputs
 
@@ -122,16 +122,22 @@ def take_given(march: March, position: int) -> int:
         return 0
     stops, states, march.slope, evaluations = made
     for stop, y in zip(stops[-len(states) :], states, strict=True):
-        waited = plan.outputs[march.waiting : march.waiting + 1] == [stop.t]
-        march.waiting += waited
-        if plan.every_step or stop.recorded or waited:
-            march.recorded.append((stop.t, y))
+        record(march, stop, y)
     march.t, march.y = stops[-1].t, states[-1]
     march.counts["accepted"] += len(stops)
     march.counts["evaluations"] += evaluations
     if plan.report is not None:
         plan.report(march.t)
     return len(stops)
+
+
+def record(march: March, stop: Stop, y: Any) -> None:
+    """Record the state at a stop, if it is to be."""
+    plan = march.plan
+    waited = plan.outputs[march.waiting : march.waiting + 1] == [stop.t]
+    march.waiting += waited
+    if plan.every_step or stop.recorded or waited:
+        march.recorded.append((stop.t, y))
 
 
 _Made = tuple[Sequence[Stop], Sequence[Any], Any, int]  # the last states, f there, evaluations

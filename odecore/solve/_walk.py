@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from odecore._times import are_floats
 from odecore.solve._controllers import GivenSteps
 from odecore.solve._explicit_step import ExplicitStep
+from odecore.solve._many_steps import record
 from odecore.solve._problem import Stop
 
 if TYPE_CHECKING:
@@ -42,17 +43,13 @@ def walk(march: March, position: int) -> int:
     if hasattr(plan.fun, "as_times") and are_floats(times):
         times = plan.fun.as_times(times)
     t, y, slope, length = march.t, march.y, march.slope, len(step.rows) + 1
-    outputs = plan.outputs
     for k, stop in enumerate(stops):
         stages = [] if slope is None else [slope]
         y = step.advance(plan.fun, times[k * length : (k + 1) * length], y, stop.t - t, stages)
         march.counts["evaluations"] += length - (slope is not None)
         slope = stages[-1] if step.last_is_first else None
         t = stop.t
-        waited = march.waiting < len(outputs) and outputs[march.waiting] == t
-        march.waiting += waited
-        if waited or stop.recorded or plan.every_step:
-            march.recorded.append((t, y))
+        record(march, stop, y)
         if plan.report is not None:
             plan.report(t)
     march.t, march.y, march.slope = t, y, slope
