@@ -113,8 +113,10 @@ def compiled_kernels(
             ratio=ratio,
         )  # fmt: skip
 
-    def begins() -> bool:  # gradients show in the first evaluation, and errors of `func`
-        return not torch.is_grad_enabled() and history_of(func).compiled[_leap] > 0
+    def begins(adaptive: bool) -> bool:  # gradients show in the first evaluation, errors of `func`
+        if not adaptive and method.last_stage_is_first:  # whose run is another with a slope
+            return False
+        return not torch.is_grad_enabled() and history.compiled[_leap if adaptive else _run] > 0
 
     outputs = OUTPUTS * method.last_stage_is_first
     return Kernels(step, leap, begins, chunk, CHUNK, run, MOST, outputs)
@@ -291,5 +293,11 @@ def _stacked(times: Sequence[Any]) -> Tensor:
 
 
 def _tensors(tolerances: tuple[Any, Any], y: Tensor) -> tuple[Tensor, Tensor]:
-    rtol, atol = (torch.as_tensor(x, dtype=y.dtype.to_real(), device=y.device) for x in tolerances)
+    dtype, device = y.dtype.to_real(), y.device
+    rtol, atol = (
+        torch.scalar_tensor(x, dtype=dtype, device=device)  # in less time than by the other
+        if isinstance(x, float)
+        else torch.as_tensor(x, dtype=dtype, device=device)
+        for x in tolerances
+    )
     return rtol, atol

@@ -72,15 +72,15 @@ def tolerance_scale(y: Any, rtol: Any, atol: Any, xp: Any = None) -> Any:
 def starting_scale(y: Any, rtol: Any, atol: Any, xp: Any = None) -> Any:
     """The same to guess a first step with: infinite where it is zero, and nothing is asked of y."""
     xp = namespace(y) if xp is None else xp
-    scale = rtol * xp.abs(y) + atol
-    return xp.where(scale > 0, scale, xp.full_like(scale, inf))
+    return _off_zero(rtol * xp.abs(y) + atol, atol, xp, inf)
 
 
-def _off_zero(scale: Any, atol: Any, xp: Any) -> Any:
+def _off_zero(scale: Any, atol: Any, xp: Any, instead: float | None = None) -> Any:
+    """The scale with something else, by default the least normal number, where it is zero."""
     tiny = float(xp.finfo(scale.dtype).smallest_normal)
     if isinstance(atol, float) and atol >= tiny:
         return scale
-    return xp.where(scale > 0, scale, xp.full_like(scale, tiny))
+    return xp.where(scale > 0, scale, xp.full_like(scale, tiny if instead is None else instead))
 
 
 def error_ratio(

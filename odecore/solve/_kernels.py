@@ -28,8 +28,9 @@ class Kernels:
         `leap(fun, law, tolerances, y, slope, numbers, outputs, weights)` gives what `adaptive_leap`
         does; the last two, on the host, are None where nothing is to be recorded on the way.
     begins : callable, optional
-        `begins()` says whether `leap` also makes the first evaluation and chooses the first step,
-        where it gets no slope and a step of 0. If it attempts none then, the library finds out why.
+        `begins(adaptive)` says whether `leap`, or `run` for given steps, also makes the first
+        evaluation, where it gets no slope. `leap` then gets a step of 0 and chooses the first one;
+        if it attempts none, the library finds out why.
     chunk : callable, optional
         `chunk(fun, times, y, slope)` gives what `given_steps` does.
     length : int, optional
@@ -46,7 +47,7 @@ class Kernels:
 
     step: Callable[..., Attempt | None] | None = None
     leap: Callable[..., Any] | None = None
-    begins: Callable[[], bool] | None = None
+    begins: Callable[[bool], bool] | None = None
     chunk: Callable[..., Any] | None = None
     length: int = 8
     run: Callable[..., Any] | None = None

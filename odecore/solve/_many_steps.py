@@ -21,11 +21,13 @@ FEW = 8  # outputs
 
 
 def begins_compiled(plan: Plan) -> bool:
-    """Whether the first of the compiled adaptive steps also finds its own size."""
-    begins = plan.kernels.begins
-    if begins is None or plan.first_step is not None or len(plan.stops) > 1:
-        return False
-    return _leaps(plan) and begins()
+    """Whether compiled steps make the first evaluation, and adaptive ones choose the first step."""
+    begins, adaptive = plan.kernels.begins, isinstance(plan.controller, AdaptiveSteps)
+    if adaptive:
+        many = _leaps(plan) and plan.first_step is None and len(plan.stops) == 1
+    else:
+        many = plan.kernels.run is not None and plan.passes_steps and not plan.every_step
+    return many and begins is not None and begins(adaptive)
 
 
 def _leaps(plan: Plan) -> bool:

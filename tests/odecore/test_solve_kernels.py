@@ -61,10 +61,10 @@ def kernels_of(method, y0, calls=None, begins=False, runs=None):
         reuses, n = coefficients.last_stage_is_first, len(times) - 1
         filled, count = np.asarray([*times, *[times[-1]] * 3]), np.asarray([n])
         found = given_run(python_loop, fun, coefficients, filled, count, y, slope, xp)
-        return *found, n * (len(coefficients.b) - reuses)
+        return *found, n * (len(coefficients.b) - reuses) + (reuses and slope is None)
 
-    outputs = 12 * coefficients.last_stage_is_first
-    return Kernels(leap=leap, chunk=chunk, begins=lambda: begins, outputs=outputs, run=runs and run)
+    outputs, run = 12 * coefficients.last_stage_is_first, runs and run
+    return Kernels(leap=leap, chunk=chunk, begins=lambda _: begins, outputs=outputs, run=run)
 
 
 @pytest.mark.parametrize("controller", ["I", "PI", "PID"])
@@ -154,13 +154,13 @@ def test_a_run_begins_with_or_without_the_slope(method):
         assert slope is same is None
 
 
-@pytest.mark.parametrize("runs", [None, True])
+@pytest.mark.parametrize(("runs", "begins"), [(None, False), (True, False), (True, True)])
 @pytest.mark.parametrize("method", ["classic", "dopri5", "euler"])
 @pytest.mark.parametrize("grid", [np.linspace(0, 1, 41), np.linspace(0, 1, 20) ** 2])
-def test_many_given_steps_are_the_steps(method, grid, runs):
+def test_many_given_steps_are_the_steps(method, grid, runs, begins):
     fun, y0, _ = PROBLEMS["van der Pol"]
     calls = []
-    kernels = kernels_of(method, y0, calls, runs=runs)
+    kernels = kernels_of(method, y0, calls, begins, runs)
     for t_eval in ([1.0], [grid[3], grid[8], 1.0], [0.5 * grid[9] + 0.5 * grid[10], 1.0], grid):
         options = {"method": method, "grid": grid.tolist(), "t_eval": t_eval}
         plain = solve_ivp(fun, (0.0, 1.0), y0, **options)
@@ -172,6 +172,8 @@ def test_many_given_steps_are_the_steps(method, grid, runs):
         assert chunks.t.tolist() == plain.t.tolist()
         np.testing.assert_allclose(chunks.y, plain.y, rtol=1e-12)
         assert chunks.statistics.accepted == plain.statistics.accepted
+        if begins and len(t_eval) == 1:  # nothing is evaluated in vain
+            assert chunks.statistics == plain.statistics
 
 
 @pytest.mark.parametrize("method", ["fehlberg45", "dopri5"])
