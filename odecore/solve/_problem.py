@@ -55,9 +55,14 @@ def output_times(t_span: Sequence[Any], t_eval: Any) -> tuple[list[Any], Any]:
         If there are fewer than two, if one is not finite, if they do not move strictly in one
         direction, or if `t_eval` leaves `t_span`, or has other ends where they are not read.
     """
-    span = read_times(t_span, "t_span")
+    shape = tuple(getattr(t_span, "shape", (2,)))
+    span = read_times(t_span, "t_span") if len(shape) == 1 else []
     if len(span) != 2:
-        raise ValueError(f"`t_span` must hold the first and the last time, got {len(span)} entries")
+        found = f"shape {shape}" if hasattr(t_span, "shape") else f"{len(span)} entries"
+        raise ValueError(
+            f"`t_span` must hold the first and the last time, got {found}; the arguments come in "
+            "SciPy's order, the function, `t_span`, `y0`"
+        )
     require_monotone(span)
     times = span
     if t_eval is not None:

@@ -305,7 +305,7 @@ BAD_INPUT = {
     "zero length": (((1, 1), one), {}, ValueError, "strictly increasing"),
     "infinite time": (((0, np.inf), one), {}, ValueError, "must be finite"),
     "NaN time": (((0, np.nan), one), {"t_eval": None}, ValueError, "must be finite"),
-    "two-dimensional times": ((np.zeros((2, 1)), one), {}, ValueError, "one-dimensional"),
+    "two-dimensional times": ((np.zeros((2, 1)), one), {}, ValueError, r"shape \(2, 1\); the arguments come in SciPy's order"),
     "empty t_eval": (((0, 1), one), {"t_eval": []}, ValueError, "at least one time"),
     "not monotone": (((0, 1), one), {"t_eval": [0, 0.6, 0.5]}, ValueError, "strictly increasing"),
     "repeated": (((0, 1), one), {"t_eval": [0, 0.5, 0.5]}, ValueError, "entries 1 and 2"),
