@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 __all__ = ["is_watched", "unwatched"]
@@ -16,10 +17,11 @@ __all__ = ["is_watched", "unwatched"]
 def unwatched() -> AbstractContextManager[None]:
     """Context in which autograd keeps what it saves, whatever hooks there are around.
 
-    Within torch.func, which takes no hooks, it does nothing.
+    Within torch.func, which takes no hooks, it does nothing. What is saved loses its history, which
+    autograd puts back: a value of the graph would hold the graph, which holds it.
     """
     possible = torch._C._autograd._saved_tensors_hooks_is_enabled()
-    return saved_tensors_hooks(lambda x: x, lambda x: x) if possible else nullcontext()
+    return saved_tensors_hooks(Tensor.detach, lambda x: x) if possible else nullcontext()
 
 
 def is_watched() -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from odecore.adjoint import Panel, Pull, node_by_node
 from torch_bridge._hooks import hooks_suspended
+from torch_bridge._saved import SavedStorages
 
 __all__ = ["Products", "leaves_of", "serves_once"]
 
@@ -105,18 +106,9 @@ class Products:
 
     def bytes_saved(self, panel: Panel) -> int:
         """What autograd keeps of one evaluation of the field, in bytes."""
-        storages: dict[int, int] = {}
-
-        def keep(x: Tensor) -> Tensor:
-            storage = x.untyped_storage()
-            storages[storage.data_ptr()] = storage.nbytes()
-            return x
-
-        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        with torch.enable_grad(), SavedStorages(self.tensors) as saved:
             self.field(panel.start, panel.values[0].detach().requires_grad_())
-        for p in self.tensors:
-            storages.pop(p.untyped_storage().data_ptr(), None)
-        return sum(storages.values())
+        return saved.bytes
 
     def _one_by_one(self, t: Tensor, y: Tensor) -> tuple[Tensor, Pull]:
         self.looks_always = True
