@@ -224,7 +224,7 @@ class NeuralODE(nn.Module):
         """Look at the right-hand side once in each mode."""
         if self.check == "off" or self.training in self._checked:
             return
-        times = torch.tensor(self.t[:1], dtype=torch.float64) if t is None else t
+        times = torch.tensor(self.t[:1], dtype=torch.float64, device="cpu") if t is None else t
         if not can_be_checked(self.func, times, y0):
             return
         report = check_rhs(self.func, times[0], y0)

@@ -92,7 +92,7 @@ def compiled_kernels(
         if _differentiated(y, slope):
             return None
         filled = _on_host([*times, *[times[-1]] * (MOST + 1 - len(times))])
-        count = torch.tensor([len(times) - 1])
+        count = torch.tensor([len(times) - 1], device="cpu")
         reuses = method.last_stage_is_first
         known = slope.contiguous() if reuses and slope is not None else None
         found = attempted(func, _run, fun, method, filled, count, y.contiguous(), known)
@@ -282,7 +282,7 @@ def _differentiated(*tensors: Tensor | None) -> bool:
 
 
 def _on_host(numbers: Sequence[float]) -> Tensor:
-    return torch.tensor(numbers, dtype=torch.float64)
+    return torch.tensor(numbers, dtype=torch.float64, device="cpu")
 
 
 def _stacked(times: Sequence[Any]) -> Tensor:

@@ -39,8 +39,10 @@ def compiled_adjoint(
         t: Tensor, y: Tensor, end: Tensor, length: float, tolerances: Any, rules: Rules
     ) -> AtOnce | None:
         given = (
-            torch.tensor(length, dtype=torch.float64),
-            tuple(torch.as_tensor(x, dtype=end.dtype.to_real()) for x in tolerances),
+            torch.tensor(length, dtype=torch.float64, device="cpu"),
+            tuple(
+                torch.as_tensor(x, dtype=end.dtype.to_real(), device=end.device) for x in tolerances
+            ),
         )
         found = None
         for passes in PASSES:

@@ -278,7 +278,7 @@ def order_of(model: nn.Module, given: float | None = None) -> float:
         solver = block.solver
         if isinstance(solver, nn.Module):
             with evaluating(block), torch.no_grad():
-                methods = solver(torch.zeros(()))
+                methods = solver(torch.zeros((), device="cpu"))
         else:
             methods = solver_of(solver, {"steps": 1}, 1e-6, 1e-6, Newton).method
         for method in methods if type(methods) is tuple else (methods,):  # of an ensemble

@@ -294,7 +294,8 @@ class EquiangularDescent:
             rows.synchronize()
         values = self._averaged(losses)
         bad = [i for i, value in enumerate(values) if not value.isfinite()]
-        if bad or not marked(torch.zeros(1, 1).double(), rows.gradients).isfinite():
+        size = marked(torch.zeros(1, 1, dtype=torch.float64, device="cpu"), rows.gradients)
+        if bad or not size.isfinite():
             bad = bad or list(range(len(values)))
             raise NonfiniteGradientError(
                 "losses and gradients must be finite in all evaluations of a step; those of "

@@ -148,7 +148,7 @@ def sketch_generator(device: torch.device) -> torch.Generator | None:
     """
     if inside_transform() or device.type == "meta":
         return None
-    number = torch.randint(2**62, ())
+    number = torch.randint(2**62, (), device="cpu")
     if isinstance(number, FakeTensor):
         return None
     seed = int(number)

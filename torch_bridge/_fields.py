@@ -119,7 +119,7 @@ def as_field(
         return value
 
     def as_times(times: list[float]) -> Sequence[Tensor]:
-        return torch.tensor(times, dtype=torch.float64).to(dtype).unbind()
+        return torch.tensor(times, dtype=torch.float64, device="cpu").to(dtype).unbind()
 
     field.refuses_reuse = True  # type: ignore[attr-defined]
     if device.type == "cpu" and not transformed:  # elsewhere a copy would wait
@@ -137,7 +137,7 @@ def require_state(y0: Any) -> None:
 
 def constant_times(times: Sequence[float]) -> Tensor:
     """Times that stay numbers for `torch.export`, which knows no values of tensors."""
-    t = torch.tensor(times, dtype=torch.float64)
+    t = torch.tensor(times, dtype=torch.float64, device="cpu")
     t.constants = list(times)  # type: ignore[attr-defined]
     return t
 

@@ -136,7 +136,7 @@ class Solver:
     def tolerance(self) -> float:
         """Relative size of the errors that the solve allows; a guess for given steps."""
         rtol = self.options.get("rtol", 1e-4)
-        return float(torch.as_tensor(rtol).max())
+        return float(torch.as_tensor(rtol, device="cpu").max())
 
     def grid(self, func: Any, y0: Any, t: Tensor, times: list[Any]) -> list[float] | None:
         """The ends of given steps, where the options determine them."""
@@ -266,7 +266,7 @@ def _adaptive(chosen: Any, options: dict[str, Any], own: dict[str, Any]) -> Solv
         )
     for theirs, ours in (("step_t", "step_at"), ("jump_t", "jump_at")):
         if options.get(theirs) is not None:
-            own[ours] = torch.atleast_1d(torch.as_tensor(options[theirs]).detach()).tolist()
+            own[ours] = torch.atleast_1d(torch.as_tensor(options[theirs], device="cpu")).tolist()
     for name in ("first_step", "min_step", "max_step"):
         if options.get(name) is not None:
             own[name] = float(options[name])

@@ -45,7 +45,7 @@ def rounding_unit(
     def moved(y: Any) -> Any:
         if get_ident() != thread or not isinstance(y, Tensor) or not y.is_floating_point():
             return y
-        z = torch.randn(y.shape[1:], generator=generator, dtype=torch.float64)
+        z = torch.randn(y.shape[1:], generator=generator, dtype=torch.float64, device="cpu")
         return y * (1 + UNITS * max(eps, torch.finfo(y.dtype).eps) * z).to(y)
 
     blocks = [module for module in model.modules() if isinstance(module, NeuralODE)]

@@ -129,7 +129,7 @@ class _SketchedProduct(torch.autograd.Function):
                     ctx.meter.add(rows, Y, product, estimate)
             weight_grad = product.view(shape).to(dtype)
             if not torch.compiler.is_compiling():  # which refuses second derivatives itself
-                anchor = torch.empty(0, requires_grad=True)
+                anchor = weight_grad.new_empty(0, requires_grad=True)
                 weight_grad = once_only(weight_grad, anchor, NO_SECOND_DERIVATIVE)
         if needs_bias:
             bias_grad = Y.sum(0).to(bias_dtype)

@@ -109,7 +109,7 @@ class Layout:
     def tensor_norm(self, norm: Callable[[Any], Any] | None) -> Callable[[Tensor], Any] | None:
         """The same norms with values that are tensors; None for the root mean square of all."""
         if norm is not None:
-            return lambda error: torch.as_tensor(norm(self.state(error)))
+            return lambda error: torch.as_tensor(norm(self.state(error)), device=error.device)
         if self.shapes is None or not any(shape.numel() for shape in self.shapes):
             return None
         return lambda error: torch.stack(

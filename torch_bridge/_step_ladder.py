@@ -92,7 +92,8 @@ def ladder_bound(
     finest = steps * 2 ** len(changes)
     largest = _largest(torch.stack(flat).abs().amax(0))
     most = eps**0.5 * torch.where(torch.isfinite(largest), largest, 0.0).max()
-    unit = torch.maximum(eps * largest, torch.as_tensor(unit).to(largest).clamp(max=most))
+    known = torch.as_tensor(unit, dtype=largest.dtype, device=largest.device)
+    unit = torch.maximum(eps * largest, known.clamp(max=most))
     alike = max(ROUNDING * finest**0.5, STAGNATION * finest) * unit
     steady = (last >= FASTEST_TAIL * before) & (last <= alike)
     floor = torch.where(steady, alike, ROUNDING * finest**0.5 * unit)

@@ -114,7 +114,7 @@ def _classes() -> tuple[type, type]:
         def forward(self, gramian: Tensor, /) -> Tensor:
             _require_real_floating(gramian, "Gramian")
             found = equiangular_weights(gramian, scaling=self.scaling, on_zero=self.on_zero)
-            return torch.as_tensor(found.weights).to(gramian)
+            return torch.as_tensor(found.weights, dtype=gramian.dtype, device=gramian.device)
 
         def __repr__(self) -> str:
             return f"EDMWeighting(scaling={self.scaling!r}, on_zero={self.on_zero!r})"

@@ -54,7 +54,7 @@ def odeint_dense(
     ValueError, TypeError, odecore.errors.SolveError
         As `odeint`.
     """
-    ends = torch.tensor([float(t0), float(t1)], dtype=torch.float64)
+    ends = torch.tensor([float(t0), float(t1)], dtype=torch.float64, device="cpu")
     problem = prepare(func, y0, ends, rtol, atol, method, options)
     if problem.solver.method is None:
         raise ValueError("SciPy's solvers have no dense output here; choose another method")

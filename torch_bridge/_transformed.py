@@ -69,7 +69,7 @@ def transformed(
     named = tensors_of(func) if isinstance(func, nn.Module) else {}
     if len(t) == 1:
         return layout.state(only_output(vector, t))
-    times = torch.tensor(read_times(t), dtype=torch.float64)
+    times = torch.tensor(read_times(t), dtype=torch.float64, device="cpu")
     wanted = [_is_differentiated(x) for x in named.values()]
 
     def bound(tensors: Iterable[Tensor]) -> _Bound:
