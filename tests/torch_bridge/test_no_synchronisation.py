@@ -109,3 +109,15 @@ def test_a_scalar_state_with_times_of_another_precision(solve):
     y = solve(lambda t, y: y * t, y0, t, method="rk4", **more)
     assert y.dtype == torch.float32
     y.sum().backward()
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("dopri5", None), ("kvaerno43", None), ("kvaerno43", {"step_size": 0.25})],
+)
+@pytest.mark.parametrize("solve", [odeint, odeint_adjoint], ids=["odeint", "adjoint"])
+def test_steps_that_need_values_are_refused_with_those_that_do_not(solve, method, options):
+    y0, t = torch.empty(3, 8, device="meta"), torch.linspace(0, 1, 3)
+    with pytest.raises(ValueError, match="meta device, which have none: give an explicit method"):
+        solve(model(), y0, t, method=method, options=options)
+    assert solve(model(), y0, t, method="dopri5", options={"steps": 4}).shape == (3, 3, 8)
