@@ -40,8 +40,8 @@ __all__ = ["ADJOINTS", "odeint_adjoint"]
 ADJOINTS = ("restored", "reversed", "discrete")
 
 NO_SECOND_DERIVATIVE = (
-    "a gradient from an adjoint can not be differentiated again; use `odeint`, whose steps can be "
-    "differentiated any number of times"
+    "a gradient from an adjoint can not be differentiated again; use `odeint`, or in a NeuralODE "
+    'adjoint="direct", where explicit steps can be differentiated any number of times'
 )
 NO_BATCHES = (
     "the adjoint is solved for one gradient at a time, not for a batch, as `is_grads_batched` and "
