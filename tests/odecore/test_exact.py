@@ -195,6 +195,30 @@ def test_signs_on_intervals(case, low, high):
     assert sign_on_interval(polynomial, low, high) == expected
 
 
+def test_roots_where_intervals_are_halved_and_at_their_ends():
+    polynomial = X * (X - 1) * (2 * X - 1) * (4 * X - 1) ** 2 * (X * X + F(1, 10**9))
+    assert isolate_roots(polynomial, 0, 1) == ((F(1, 4),) * 2, (F(1, 2),) * 2, (F(1),) * 2)
+    assert isolate_roots(polynomial, F(1, 4), F(1, 2)) == ((F(1, 2),) * 2,)
+    assert isolate_roots(polynomial, 1, 2) == isolate_roots(polynomial, 1, 1) == ()
+
+
+def test_roots_that_are_closer_than_any_recursion_is_deep():
+    gap = F(1, 2**3000)
+    first, second = isolate_roots((3 * X - 1) * (3 * X - 1 - gap))
+    assert first[0] < F(1, 3) <= first[1] <= second[0] < F(1, 3) + gap / 3 <= second[1]
+
+
+@given(with_roots(), with_roots())
+def test_common_factors_are_those_of_common_roots(one, other):
+    (p, roots), (q, others) = one, other
+    common = p.squarefree().gcd(q.squarefree())
+    for root in {*roots, *others}:
+        assert (common(root) == 0) == (root in roots and root in others)
+    big = Polynomial((2**61 - 1, 2**61))  # a prime that divides a coefficient decides nothing
+    assert (p * big).gcd(q * big).degree == p.gcd(q).degree + 1
+    assert (p * (2**61 - 1) * X).gcd(X * X).degree == 1 + (p(0) == 0)
+
+
 def test_roots_over_a_quadratic_field():
     root = QuadraticNumber.sqrt(2)
     polynomial = (X - root) * (X + root) * (X - 1)
