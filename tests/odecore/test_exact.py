@@ -238,6 +238,22 @@ def test_polynomial_arithmetic(case, other):
     assert divmod(p * q, (p * q).gcd(q))[1] == Polynomial(())
 
 
+def test_numbers_of_sympy_are_exact_where_they_are_of_a_quadratic_field():
+    import sympy as sp
+
+    root = sp.sqrt(5)
+    values = [sp.Integer(3), sp.Rational(2, 7), root, 1 - root / 12, (root - 1) * (root + 2) / 3]
+    values += [(root - 1) * (root + 1)]
+    for value in (*values, sp.sqrt(sp.Rational(3, 7)), sp.cos(sp.pi / 6), sp.sqrt(12)):
+        assert sp.sympify(str(exact_number(value))) == sp.expand(value)
+    others = [root + sp.sqrt(2), sp.root(5, 3), sp.sqrt(-5), sp.pi, sp.Symbol("x"), sp.nan, sp.oo]
+    for value in (*others, sp.Float(0.5), 0.5 * root, sp.sqrt(root)):
+        with pytest.raises(TypeError, match="an exact number is"):
+            exact_number(value)
+    with pytest.raises(ValueError, match="squarefree, from 2 to"):
+        exact_number(sp.sqrt(10**12 + 39))
+
+
 def test_the_zero_polynomial_has_no_sturm_sequence():
     with pytest.raises(ValueError, match="every number as a root"):
         sturm_sequence(Polynomial(()))
