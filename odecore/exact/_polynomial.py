@@ -89,7 +89,8 @@ class Polynomial:
     def __mul__(self, other: Any) -> Polynomial:
         if not isinstance(other, Polynomial):
             return Polynomial([a * other for a in self.coefficients])
-        if not (_is_rational(self) and _is_rational(other)):
+        kinds = {type(a) for p in (self, other) for a in p.coefficients}
+        if kinds not in ({Fraction}, {int, Fraction}):
             return Polynomial(_products(self.coefficients, other.coefficients))
         (these, divisor), (those, other_divisor) = _cleared(self), _cleared(other)
         divisor *= other_divisor

@@ -195,6 +195,13 @@ def test_signs_on_intervals(case, low, high):
     assert sign_on_interval(polynomial, low, high) == expected
 
 
+def test_products_of_integers_are_integers_and_those_of_fractions_are_fractions():
+    whole, halves = Polynomial((1, 2)), Polynomial((F(1, 2), F(4)))
+    assert {type(a) for a in (whole * whole).coefficients} == {int}
+    assert (whole * halves).coefficients == (F(1, 2), F(5), F(8))
+    assert {type(a) for a in (whole * halves).coefficients} == {F}
+
+
 def test_roots_where_intervals_are_halved_and_at_their_ends():
     polynomial = X * (X - 1) * (2 * X - 1) * (4 * X - 1) ** 2 * (X * X + F(1, 10**9))
     assert isolate_roots(polynomial, 0, 1) == ((F(1, 4),) * 2, (F(1, 2),) * 2, (F(1),) * 2)
