@@ -207,7 +207,7 @@ def odeint_adjoint(
         if chosen == "discrete":
             return Discrete(setting, memory)
         if not collocates or memory is not None:  # beyond the budget it makes steps
-            require_inside(setting.backward)
+            require_inside(setting.backward, collocates)
         compiles = compile and problem.y0.numel() > 0
         return Restored(setting, nodes, memory, collocates, compiles)
 

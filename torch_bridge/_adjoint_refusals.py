@@ -86,14 +86,16 @@ def abscissae_outside(solver: Solver) -> list[float]:
     return method.abscissae_outside if isinstance(method, Coefficients) else []
 
 
-def require_inside(backward: Solver) -> None:
-    """Refuse steps along an interpolant that leave it."""
+def require_inside(backward: Solver, collocates: bool) -> None:
+    """Refuse steps along an interpolant that leave it; `collocates` says that a budget asks so."""
     outside = abscissae_outside(backward)
     if outside:
+        why = "steps are made where `memory` is not enough for collocation, and " * collocates
         raise ValueError(
-            f"the backward method evaluates outside its steps, at c = {outside}, where the "
-            "trajectory is not known; give an `adjoint_method` with abscissae in [0, 1], or "
-            "adjoint='discrete'"
+            f"{why}the backward method evaluates outside its steps, at c = {outside}, where the "
+            "trajectory is not known; give an `adjoint_method` with abscissae in [0, 1], such as "
+            "'dopri5' or 'kvaerno43', or adjoint='discrete'"
+            f"{', or leave `memory` out' * collocates}"
         )
 
 
