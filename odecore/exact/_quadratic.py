@@ -265,7 +265,7 @@ def exact_number(value: Any, /) -> Fraction | QuadraticNumber:
 
 
 def _of_sympy(value: Any) -> Any:
-    """A + b sqrt(d) of SymPy as a QuadraticNumber; what is none as it is."""
+    """A number a + b sqrt(d) of SymPy as a QuadraticNumber; others as they are."""
     rational, rest = value.expand().as_coeff_Add()
     if rest == 0:
         return rational
