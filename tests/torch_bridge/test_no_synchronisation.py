@@ -20,6 +20,7 @@ from torch_bridge import (
     TrainableSolver,
     odeint,
     odeint_adjoint,
+    odeint_event,
 )
 
 
@@ -121,3 +122,11 @@ def test_steps_that_need_values_are_refused_with_those_that_do_not(solve, method
     with pytest.raises(ValueError, match="meta device, which have none: give an explicit method"):
         solve(model(), y0, t, method=method, options=options)
     assert solve(model(), y0, t, method="dopri5", options={"steps": 4}).shape == (3, 3, 8)
+
+
+def test_events_and_other_solvers_that_need_values_are_refused():
+    y0, t = torch.empty(3, 8, device="meta"), torch.linspace(0, 1, 3)
+    with pytest.raises(ValueError, match="events and SciPy's solvers read values"):
+        odeint(model(), y0, t, method="scipy_solver")
+    with pytest.raises(ValueError, match="events and SciPy's solvers read values"):
+        odeint_event(model(), y0, t[0], event_fn=lambda t, y: y.sum() - 1)
