@@ -29,6 +29,7 @@ from odecore.order import (
 from odecore.tableaux import (
     ButcherTableau,
     catalogue,
+    known_elsewhere,
     tableau,
     tableau_at,
     tableau_from_json,
@@ -143,6 +144,8 @@ def _unknown(name: str, command: str) -> ValueError:
     )
     near = [known[key] for key in get_close_matches(name.upper(), known, n=2)]
     hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+    if command != "family" and known_elsewhere(name):
+        hint = f"{known_elsewhere(name)}; "
     kind = "family" if command == "family" else "method or family"
     return ValueError(f"no {kind} {name!r}: {hint}`python -m odecore {command} list` shows all")
 

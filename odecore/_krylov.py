@@ -39,7 +39,8 @@ def gmres(
     -------
     x : array
     residual : float or 0-d array
-        Norm of b - product(x), relative to b; not less than the rounding of x makes it.
+        Norm of b - product(x), relative to b; not less than the rounding of x makes it. Of
+        operators that are singular to rounding it is a bound, several times what is left.
     int
         Products that were computed.
 
@@ -209,13 +210,16 @@ def _least_squares(H: Any, norm: Any, rounding: float, units: Any, xp: Any) -> t
     n = H.shape[1]
     Q, R = xp.linalg.qr(H)
     # A column that is one of those before, or zero, gets no weight.
-    least = rounding * xp.linalg.vector_norm(H, axis=0)
+    lengths = xp.linalg.vector_norm(H, axis=0)
     diagonal = xp.abs(xp.linalg.diagonal(R))
-    missing = xp.where(diagonal > least, xp.zeros_like(diagonal), xp.ones_like(diagonal))
+    missing = xp.where(
+        diagonal > rounding * lengths, xp.zeros_like(diagonal), xp.ones_like(diagonal)
+    )
     R = R + missing * units[:n, :n]
     e = norm * units[:, 0]
     y = xp.linalg.solve(R, ((1 - missing) * xp.matmul(Q.T, e))[:, None])[:, 0]
-    return y, xp.linalg.vector_norm(e - xp.matmul(H, y))
+    least = rounding / 10 * xp.sum(xp.abs(y) * lengths)
+    return y, xp.hypot(xp.linalg.vector_norm(e - xp.matmul(H, y)), least)
 
 
 def _over(x: Any, length: Any, xp: Any) -> Any:

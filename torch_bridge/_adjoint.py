@@ -15,6 +15,7 @@ from torch_bridge._adjoint_refusals import (
     abscissae_outside,
     refuse_shards,
     refuse_unused,
+    require_equal_steps,
     require_inside,
     require_methods,
     warn_of_callbacks,
@@ -40,8 +41,8 @@ __all__ = ["ADJOINTS", "odeint_adjoint"]
 ADJOINTS = ("restored", "reversed", "discrete")
 
 NO_SECOND_DERIVATIVE = (
-    "a gradient from an adjoint can not be differentiated again; use `odeint`, whose steps can be "
-    "differentiated any number of times"
+    "a gradient from an adjoint can not be differentiated again; use `odeint`, or in a NeuralODE "
+    'adjoint="direct", where explicit steps can be differentiated any number of times'
 )
 NO_BATCHES = (
     "the adjoint is solved for one gradient at a time, not for a batch, as `is_grads_batched` and "
@@ -199,13 +200,14 @@ def odeint_adjoint(
         require_methods(*([] if by_scipy else [problem.solver]), setting.backward)
         collocates = chosen == "restored" and _collocates(setting, **given)
         warn_of_callbacks(func, chosen, problem.solver, collocates)
+        require_equal_steps(chosen, problem.solver, setting.backward)
         if chosen == "reversed":
             refuse_shards(setting.parameters)
             return Reversed(setting)
         if chosen == "discrete":
             return Discrete(setting, memory)
         if not collocates or memory is not None:  # beyond the budget it makes steps
-            require_inside(setting.backward)
+            require_inside(setting.backward, collocates)
         compiles = compile and problem.y0.numel() > 0
         return Restored(setting, nodes, memory, collocates, compiles)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from numbers import Integral
 from typing import Any
 
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ __all__ = [
     "refuse_shards",
     "refuse_unused",
     "refuse_wrappers",
+    "require_equal_steps",
     "require_inside",
     "require_methods",
     "warn_of_callbacks",
@@ -66,20 +68,34 @@ def require_methods(*solvers: Solver) -> None:
             raise ValueError(TRAINED)
 
 
+def require_equal_steps(adjoint: str, forward: Solver, backward: Solver) -> None:
+    """Refuse a number of steps for each interval, which only the discrete adjoint has."""
+    both = {"restored": [forward, backward], "reversed": [backward], "discrete": []}
+    for solver in both[adjoint]:
+        steps = solver.options.get("steps", 1)
+        if not isinstance(steps, Integral):
+            raise ValueError(
+                f"`steps` must be one int with adjoint={adjoint!r}, got {steps!r}: give one, or "
+                "a `grid_constructor`, or take adjoint='discrete'"
+            )
+
+
 def abscissae_outside(solver: Solver) -> list[float]:
     """The c of a Runge-Kutta method that are outside of [0, 1], where no interpolant is."""
     method = solver.method
     return method.abscissae_outside if isinstance(method, Coefficients) else []
 
 
-def require_inside(backward: Solver) -> None:
-    """Refuse steps along an interpolant that leave it."""
+def require_inside(backward: Solver, collocates: bool) -> None:
+    """Refuse steps along an interpolant that leave it; `collocates` says that a budget asks so."""
     outside = abscissae_outside(backward)
     if outside:
+        why = "steps are made where `memory` is not enough for collocation, and " * collocates
         raise ValueError(
-            f"the backward method evaluates outside its steps, at c = {outside}, where the "
-            "trajectory is not known; give an `adjoint_method` with abscissae in [0, 1], or "
-            "adjoint='discrete'"
+            f"{why}the backward method evaluates outside its steps, at c = {outside}, where the "
+            "trajectory is not known; give an `adjoint_method` with abscissae in [0, 1], such as "
+            "'dopri5' or 'kvaerno43', or adjoint='discrete'"
+            f"{', or leave `memory` out' * collocates}"
         )
 
 

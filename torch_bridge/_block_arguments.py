@@ -15,7 +15,7 @@ from odecore.tableaux import ButcherTableau, Coefficients
 from torch_bridge._adjoint_refusals import TRAINED, require_methods
 from torch_bridge._certifier import Certifier
 from torch_bridge._methods import ADAMS, Solver, is_adaptive, solver_of
-from torch_bridge._numbers import several_numbers
+from torch_bridge._numbers import are_numbers, several_numbers
 from torch_bridge._unknown_options import require_choice
 
 __all__ = [
@@ -82,7 +82,10 @@ def _checked_solver(solver: Any, steps: Any, rtol: Any, atol: Any) -> Solver | N
         )
     if steps is None and not is_adaptive(solver):
         raise ValueError("this solver takes fixed steps; give `steps`, their number")
-    given = [name for name, x in (("rtol", rtol), ("atol", atol)) if x is not None]
+    given = {name: x for name, x in (("rtol", rtol), ("atol", atol)) if x is not None}
+    for name, value in given.items():
+        if not are_numbers(value):
+            raise TypeError(f"`{name}` must be a number, or several for the state, got {value!r}")
     if given and steps is not None and not (isinstance(solver, str) and solver in ADAMS):
         raise ValueError(
             f"{', '.join(given)} have no effect in {steps} given steps: leave them out, or give "

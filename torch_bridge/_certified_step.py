@@ -69,7 +69,8 @@ def certified_step(
     losses : callable
         From parameters like those given to m scalar tensors, or one of shape (m,); of a module,
         by `torch.func.functional_call`. It must give the same losses each time, and second
-        derivatives; sketched layers have them in evaluation mode.
+        derivatives; sketched layers have them in evaluation mode, and a `NeuralODE` with
+        adjoint="direct" and an explicit method.
     parameters : Tensor, or sequence or dict of Tensor
         Where the step starts.
     direction : like `parameters`, optional

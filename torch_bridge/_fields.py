@@ -27,7 +27,7 @@ __all__ = [
     "is_batched",
     "is_plain",
     "read_times",
-    "refusing_vmap",
+    "refusing_unread",
     "require_state",
     "times_of",
 ]
@@ -195,11 +195,18 @@ def read_times(t: Tensor) -> list[float]:
 
 
 @contextmanager
-def refusing_vmap() -> Iterator[None]:
-    """Raise ValueError, with the remedies, where torch.vmap maps over what is read in a solve."""
+def refusing_unread() -> Iterator[None]:
+    """Raise ValueError, with the remedies, where torch.vmap maps over what is read in a solve, or
+    where tensors on the meta device have no values.
+    """
     try:
         yield
     except RuntimeError as error:
+        if "meta tensor" in str(error).lower():
+            raise ValueError(
+                "events and SciPy's solvers read values, got tensors on the meta device, which "
+                "have none: give an explicit method `steps` or `step_size` there, and no events"
+            ) from error
         if not (inside_torch_func() and str(error).startswith("vmap: It looks like you're")):
             raise
         raise ValueError(

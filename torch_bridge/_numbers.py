@@ -6,14 +6,25 @@ from collections.abc import Iterable
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
-__all__ = ["is_number", "require_whole", "several_numbers"]
+__all__ = ["are_numbers", "is_number", "require_whole", "several_numbers"]
 
 
 def is_number(value: Any) -> bool:
     """Whether this is one real number, of Python, NumPy or torch."""
     return isinstance(value, Real) or (isinstance(value, Tensor) and not value.ndim)
+
+
+def are_numbers(values: Any) -> bool:
+    """Whether this is a real number, or a list, tuple or array of such, nested as may be."""
+    if isinstance(values, list | tuple):
+        return all(map(are_numbers, values))
+    if isinstance(values, Tensor):
+        return not values.is_complex()
+    is_array = isinstance(values, np.ndarray) and values.dtype.kind in "biuf"
+    return is_number(values) or is_array
 
 
 def several_numbers(label: str, values: Any) -> tuple[float, ...]:

@@ -15,7 +15,7 @@ from odecore.tableaux import Coefficients
 from torch_bridge._callbacks import observer_of, warn_uncalled
 from torch_bridge._compiled import compiled_kernels
 from torch_bridge._events import moved_to_event, until_event
-from torch_bridge._fields import as_field, inside_transform, refusing_vmap, times_of
+from torch_bridge._fields import as_field, inside_transform, refusing_unread, times_of
 from torch_bridge._jacobian import newton_of
 from torch_bridge._methods import Method, Solver, is_implicit, solver_of
 from torch_bridge._once import IMPLICIT, first_only
@@ -132,7 +132,7 @@ def odeint(
     torch.Size([3, 2])
     """
     problem = prepare(func, y0, t, rtol, atol, method, options, compile)
-    with one_solve(), refusing_vmap():
+    with one_solve(), refusing_unread():
         return problem.until(event_fn) if event_fn is not None else problem.outputs()
 
 
@@ -313,7 +313,7 @@ def odeint_event(
     layout = layout_of(y0)
     vector = layout.vector(y0)
     field = as_field(func, vector, layout=layout)
-    with one_solve(), refusing_vmap():
+    with one_solve(), refusing_unread():
         start = shifted_start(vector, first, field)
         event_t, solution = odeint_interface(
             func, layout.state(start), t.detach(), event_fn=event_fn, **kwargs

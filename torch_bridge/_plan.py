@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from torch_bridge._converted import exact_for_now
@@ -124,7 +125,8 @@ def plan(
         Left as it is, gradients, buffers, modes and random numbers included, but for what its own
         hooks do in the backward pass; other leaves keep their gradients too. Its `torch.nn.Linear`
         and `torch.nn.Conv2d` layers of kernel size 1 are considered, subclasses are not. Layers
-        that an earlier plan has sketched are planned anew, as the exact ones that they were.
+        that an earlier plan has sketched are planned anew, as the exact ones that they were. What
+        is compiled runs as it was written.
     batch : Tensor, tuple, list or mapping
         It is passed to the model: as it is, unpacked, or as keywords.
     budget : float, optional
@@ -178,7 +180,8 @@ def plan(
     if not isinstance(model, nn.Module):
         raise TypeError(f"`model` must be a torch.nn.Module, got {type(model).__name__}")
     _require_choice(budget, noise, sketch, units)
-    with exact_for_now(model):
+    # Compiled programs would not show their layers.
+    with exact_for_now(model), torch.compiler.set_stance("force_eager"):
         layers, reasons = _candidates(model)
         step = watched_step(model, layers, lambda: _loss(model, batch, loss), batch)
     groups, more = groups_of(step, sketch, centred, units)

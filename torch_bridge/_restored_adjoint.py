@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -104,12 +105,9 @@ class Restored:
 
     def warn_of_gradients(self, found: Gradients) -> None:
         """Warn if they do not resolve the adjoint, or the integrand of the parameters."""
+        rounds = partial(found.is_rounding, self.setting.problem.y0, self.setting.parameters)
         self._warn(float(found.tail), ADJOINT, KINKS)
-        quadrature = float(found.quadrature)
-        if quadrature > self._limit() and not found.is_rounding(
-            self.setting.problem.y0, self.setting.parameters
-        ):
-            self._warn(quadrature, QUADRATURE, KINKS)
+        self._warn(float(found.quadrature), QUADRATURE, KINKS, unless=rounds)
 
     def _limit(self) -> float:
         """The relative error above which a user is warned."""
@@ -117,9 +115,11 @@ class Restored:
         rounding = max(100 * torch.finfo(problem.y0.dtype).eps, self.setting.autocast.rounding)
         return max(10 * problem.solver.tolerance, rounding)
 
-    def _warn(self, size: float, what: str, *remedies: str) -> None:
+    def _warn(
+        self, size: float, what: str, *remedies: str, unless: Callable[[], bool] = lambda: False
+    ) -> None:
         problem, limit = self.setting.problem, self._limit()
-        if size > limit:
+        if size > limit and not unless():
             more = ["raise `nodes`"] * (self.nodes is not None)
             more += ["raise `memory`"] * (self.memory is not None)
             more += ["add output times" if problem.solver.adaptive else "take smaller steps"]

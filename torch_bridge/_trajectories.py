@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from odecore.solve import Newton, Trajectory, as_events, solve_ivp
-from torch_bridge._fields import as_field, read_times, refusing_vmap
+from torch_bridge._fields import as_field, read_times, refusing_unread
 from torch_bridge._jacobian import newton_of
 from torch_bridge._methods import Method, is_implicit
 from torch_bridge._odeint import prepare
@@ -59,7 +59,7 @@ def odeint_dense(
     if problem.solver.method is None:
         raise ValueError("SciPy's solvers have no dense output here; choose another method")
     arguments = problem.arguments()
-    with one_solve(), refusing_vmap():
+    with one_solve(), refusing_unread():
         found = solve_ivp(problem.field, problem.times, problem.y0, dense=True, **arguments)
 
     def solution(t: Any) -> Any:
@@ -125,7 +125,7 @@ def solve(
         newton = options.setdefault("newton", own)
         if isinstance(newton, Newton) and newton.differentiate is None:
             options["newton"] = replace(newton, differentiate=own.differentiate)
-    with one_solve(), refusing_vmap():
+    with one_solve(), refusing_unread():
         found = solve_ivp(field if layout.shapes is None else user_field, t_span, y0, **options)
     if not implicit:
         return found

@@ -19,7 +19,7 @@ __all__ = ["NO_FORWARD_MODE", "transformed"]
 
 NO_FORWARD_MODE = (
     "an adjoint has no derivatives in forward mode, as jvp, jacfwd and hessian ask for: use "
-    "`odeint`, or jacrev"
+    '`odeint`, in a NeuralODE adjoint="direct", or jacrev'
 )
 
 

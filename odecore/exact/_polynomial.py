@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import zip_longest
-from math import gcd
+from math import gcd, lcm
 from numbers import Complex, Number
 from typing import Any
 
 __all__ = ["Polynomial"]
+
+PRIME = 2**61 - 1
 
 
 @dataclass(frozen=True)
@@ -87,12 +89,12 @@ class Polynomial:
     def __mul__(self, other: Any) -> Polynomial:
         if not isinstance(other, Polynomial):
             return Polynomial([a * other for a in self.coefficients])
-        product: list[Any] = [0] * max(0, self.degree + other.degree + 1)
-        for i, a in enumerate(self.coefficients):
-            if a:
-                for j, b in enumerate(other.coefficients):
-                    product[i + j] += a * b
-        return Polynomial(product)
+        kinds = {type(a) for p in (self, other) for a in p.coefficients}
+        if kinds not in ({Fraction}, {int, Fraction}):
+            return Polynomial(_products(self.coefficients, other.coefficients))
+        (these, divisor), (those, other_divisor) = _cleared(self), _cleared(other)
+        divisor *= other_divisor
+        return Polynomial([Fraction(a, divisor) for a in _products(these, those)])
 
     __rmul__ = __mul__
 
@@ -130,18 +132,17 @@ class Polynomial:
 
     def primitive(self) -> Polynomial:
         """A positive multiple with coefficients of small size: coprime integers if rational."""
-        if not all(isinstance(a, int | Fraction) for a in self.coefficients):
+        if not _is_rational(self):
             return self / abs(self.leading) if self else self
-        common = 1
-        for a in self.coefficients:
-            common = common * a.denominator // gcd(common, a.denominator)
-        integers = [a.numerator * (common // a.denominator) for a in self.coefficients]
+        integers, _ = _cleared(self)
         content = gcd(*integers) or 1
         return Polynomial([a // content for a in integers])
 
     def gcd(self, other: Polynomial, /) -> Polynomial:
         """A greatest common divisor, up to a unit."""
         a, b = self.primitive(), other.primitive()
+        if _are_coprime(a, b):
+            return Polynomial((1,))
         while b:
             a, b = b, divmod(a, b)[1].primitive()
         return a
@@ -161,6 +162,47 @@ class Polynomial:
 
         terms = [term(k, a) for k, a in reversed(list(enumerate(self.coefficients))) if a]
         return " + ".join(terms).replace("+ -", "- ") or "0"
+
+
+def _is_rational(p: Polynomial) -> bool:
+    return all(isinstance(a, int | Fraction) for a in p.coefficients)
+
+
+def _products(these: Sequence[Any], those: Sequence[Any]) -> list[Any]:
+    """Coefficients of the product of two polynomials."""
+    found: list[Any] = [0] * max(0, len(these) + len(those) - 1)
+    for i, a in enumerate(these):
+        if a:
+            for j, b in enumerate(those):
+                found[i + j] += a * b
+    return found
+
+
+def _cleared(p: Polynomial) -> tuple[list[int], int]:
+    """Integers and their common divisor, of rational coefficients."""
+    common = lcm(*(a.denominator for a in p.coefficients))
+    return [a.numerator * (common // a.denominator) for a in p.coefficients], common
+
+
+def _are_coprime(a: Polynomial, b: Polynomial) -> bool:
+    """Whether a prime shows that they have no common factor; False proves nothing.
+
+    The degree of the greatest common divisor does not fall modulo a prime that does not divide the
+    leading coefficients.
+    """
+    if not (_is_rational(a) and _is_rational(b) and a.leading % PRIME and b.leading % PRIME):
+        return False
+    first, second = ([c % PRIME for c in p.coefficients] for p in (a, b))
+    while len(second) > 1:
+        inverse = pow(second[-1], -1, PRIME)
+        while len(first) >= len(second):
+            factor, shift = first.pop() * inverse % PRIME, len(first) - len(second) + 1
+            for j, c in enumerate(second[:-1]):
+                first[shift + j] = (first[shift + j] - factor * c) % PRIME
+        while first and first[-1] == 0:
+            first.pop()
+        first, second = second, first
+    return bool(second)
 
 
 def _coefficient(value: Any) -> Any:

@@ -233,7 +233,7 @@ def exact_number(value: Any, /) -> Fraction | QuadraticNumber:
 
     Parameters
     ----------
-    value : rational number of any library, or QuadraticNumber
+    value : rational number of any library, QuadraticNumber, or SymPy's a + b sqrt(d)
         NumPy's integers are rational too, but overflow; what is returned is made of Python's.
 
     Raises
@@ -248,17 +248,33 @@ def exact_number(value: Any, /) -> Fraction | QuadraticNumber:
     """
     if type(value) is Fraction and type(value.numerator) is type(value.denominator) is int:
         return value
+    if hasattr(value, "as_coeff_Add"):
+        value = _of_sympy(value)
     if isinstance(value, QuadraticNumber):
         if value.irrational:
             return value
         value = value.rational
     if not isinstance(value, Rational):
         raise TypeError(
-            f"an exact number is an int, Fraction or QuadraticNumber, got {value!r} of type "
+            "an exact number is an int, Fraction, QuadraticNumber or a + b*sqrt(d) of SymPy, got "
+            f"{value!r} of type "
             f"{type(value).__name__}; write it as a Fraction, say Fraction(1, 3)"
         )
     rational = _rational(value)
     return rational if isinstance(rational, Fraction) else Fraction(rational)
+
+
+def _of_sympy(value: Any) -> Any:
+    """A number a + b sqrt(d) of SymPy as a QuadraticNumber; others as they are."""
+    rational, rest = value.expand().as_coeff_Add()
+    if rest == 0:
+        return rational
+    factor, root = rest.as_coeff_Mul()
+    square = root**2
+    is_rational = all(isinstance(part, Rational) for part in (rational, factor, square))
+    if not is_rational or square < 0:
+        return value
+    return QuadraticNumber(rational, factor, int(square))
 
 
 def _rational(number: Any) -> int | Fraction:

@@ -84,19 +84,20 @@ def lagrange_rows(x: ArrayLike, nodes: ArrayLike, weights: ArrayLike, /) -> NDAr
             "`nodes` and `weights` must be one-dimensional, of one length and not empty, got "
             f"shapes {np.shape(nodes)} and {np.shape(weights)}"
         )
-    return _rows(points, np.asarray(nodes, np.float64), np.asarray(weights, np.float64))
+    difference = points[..., None] - np.asarray(nodes, np.float64)
+    return _rows(points, difference, np.asarray(weights, np.float64))
 
 
 def _rows(
-    points: NDArray[np.float64], nodes: NDArray[np.float64], weights: NDArray[np.float64]
+    points: NDArray[np.float64], difference: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    difference = points[..., None] - nodes
+    """Rows for points with these differences from the nodes."""
     distance = np.abs(difference)
     smallest = distance.min(axis=-1, keepdims=True)
     if not smallest.all():
         last = distance[..., -1:] == 0
-        nearest = np.where(last, len(nodes) - 1, distance.argmin(axis=-1, keepdims=True))
-        unit = np.where(np.arange(len(nodes)) == nearest, 1.0, np.inf)
+        nearest = np.where(last, len(weights) - 1, distance.argmin(axis=-1, keepdims=True))
+        unit = np.where(np.arange(len(weights)) == nearest, 1.0, np.inf)
         difference = np.where(smallest == 0, unit, difference)
         smallest = np.where(smallest == 0, 1.0, smallest)
     # Times the smallest distance: a reciprocal may overflow, a quotient of at most 1 does not.
@@ -129,6 +130,11 @@ class Interpolant:
     TypeError
         If the values are not floating-point numbers.
 
+    Notes
+    -----
+    The rounding of values is amplified by at most `lebesgue_constant`, also on intervals of fewer
+    floats than nodes: at a float that is a node after rounding the value is that of this node.
+
     Examples
     --------
     >>> import numpy as np
@@ -153,6 +159,11 @@ class Interpolant:
                 "rescale the variable"
             )
         object.__setattr__(self, "_nodes", nodes)
+        # From the end next to zero on, nodes are not rounded to the few floats of a short interval.
+        start, end = map(float, self.interval)
+        origin = min(start, end, key=abs) if (start > 0) == (end > 0) else 0.0
+        offsets = chebyshev_points(m, kind=self.kind, interval=(start - origin, end - origin))
+        object.__setattr__(self, "_offsets", (origin, offsets))
         object.__setattr__(self, "_weights", barycentric_weights(m, kind=self.kind))
 
     @property
@@ -179,7 +190,10 @@ class Interpolant:
         inside = np.minimum(np.maximum(points, low), high)
         if not np.all(np.abs(points - inside) <= slack):
             raise ValueError(f"`x` must lie in the interval [{low}, {high}], got {x!r}")
-        rows = _rows(inside, self.nodes, self.__dict__["_weights"])
+        origin, offsets = self.__dict__["_offsets"]
+        difference = (inside - origin)[..., None] - offsets
+        difference[inside[..., None] == self.nodes] = 0.0
+        rows = _rows(inside, difference, self.__dict__["_weights"])
         if rows.ndim == 1 and not is_readable(self.values):
             # On an accelerator the copy of a row would make the host wait; scalars ride along.
             terms = enumerate(rows.tolist())

@@ -76,7 +76,7 @@ def locate_typo(method: RungeKuttaMethod, order: int, /) -> tuple[Typo, ...]:
     With one entry a + x, each residual is a polynomial in x; the change sought is a common root of
     all. Conditions are used in increasing order, so that most candidates fail at once. A root is
     found exactly over the rationals; over a quadratic field where the polynomials have a common
-    factor of degree one; for rough coefficients by Sturm isolation, from the condition of least
+    factor of degree one; for rough coefficients by isolated roots, from the condition of least
     degree in x that is no rounding error, and then tested with the same bounds as the order.
 
     Examples

@@ -43,8 +43,10 @@ def variance(sketch: Sketch, X: Any, Y: Any, /) -> Any:
     Exact up to rounding. Both matrices are scaled by powers of two first, so nothing but the
     result can overflow. In float32 it does from about 3e38, and is 0 below about 1e-45, as when
     the entries of both factors are 1e-15: compare by the scale-free `alignment`, or pass float64.
-    Inside it is float64, also for float32, so that no term is lost beside a larger one; where there
-    is none, as in jax by default, terms below about 1e-45 ||X||^2 ||Y||^2 are.
+    Inside it is float64, also for float32, so that no term is lost beside a larger one. Where there
+    is none, as in jax by default, the error is up to 5 eps ||X||^2 ||Y||^2: a variance below that,
+    as of a few of many rows that are nearly the same, has no right digit. Set jax_enable_x64 there,
+    or pass NumPy arrays.
 
     Derivatives with respect to X and Y come from the array library for sketches that do not look
     at the data; `ImportanceRows`, `PoissonRows` and `WinnerTakeAllRows` have none.

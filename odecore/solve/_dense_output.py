@@ -10,7 +10,7 @@ from typing import Any
 from odecore._array import Combine, as_float64, combiner, namespace, tracks
 from odecore.errors import NewtonFailedError
 from odecore.solve._explicit_step import Attempt, checked_stage
-from odecore.solve._tracing import explaining_tracing
+from odecore.solve._tracing import explaining_reads
 from odecore.tableaux import ContinuousExtension
 
 __all__ = ["DenseOutput", "DenseStep", "UnsolvedInsideError", "again", "polynomial", "unchanged"]
@@ -175,7 +175,7 @@ class DenseOutput:
         """
         if tracks(t):
             raise TypeError("`t` is read, and gets no gradient: give `t.detach()`")
-        with explaining_tracing():
+        with explaining_reads():
             times = as_float64(t, "t")
         if times.ndim > 1:
             raise ValueError(f"`t` must be a time or a sequence of times, got shape {times.shape}")

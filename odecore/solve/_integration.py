@@ -38,7 +38,7 @@ from odecore.solve._progress import reporter
 from odecore.solve._reuse import refusing_reuse
 from odecore.solve._scipy_words import refuse_unknown
 from odecore.solve._states import Structure, is_structured
-from odecore.solve._tracing import explaining_tracing
+from odecore.solve._tracing import explaining_reads
 from odecore.solve._trajectory import Trajectory
 from odecore.tableaux import ButcherTableau, Coefficients
 
@@ -187,7 +187,7 @@ def solve_ivp(
     >>> bool(abs(solution.y[-1, 0] - np.exp(-1)) < 1e-8), solution.status.name
     (True, 'SUCCESS')
     """
-    with explaining_tracing():
+    with explaining_reads():
         refuse_unknown(unknown, tuple(solve_ivp.__kwdefaults__ or ()))
         _require_kinds(newton, kernels, dense, norm, observe)
         problem = _problem(fun, y0, as_events(events), rtol, atol, norm, bool(dense))

@@ -13,7 +13,7 @@ from odecore.solve._controllers import StepControl
 from odecore.solve._options import adaptive_steps, as_method, extension_of
 from odecore.solve._problem import output_times, require_attempts
 from odecore.solve._progress import reporter
-from odecore.solve._tracing import explaining_tracing
+from odecore.solve._tracing import explaining_reads
 from odecore.solve._trajectory import Trajectory
 from odecore.tableaux import ButcherTableau, Coefficients
 
@@ -91,7 +91,7 @@ def solve_per_sample(
     >>> found.status.name, bool(found.samples.accepted[1] > 3 * found.samples.accepted[0])
     ('SUCCESS', True)
     """
-    with explaining_tracing():
+    with explaining_reads():
         coefficients, y = as_method(method), as_state(y0, "y0")
         if not y.shape:
             raise ValueError("`y0` must have a first axis of samples, got a single number")

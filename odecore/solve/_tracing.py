@@ -1,4 +1,4 @@
-"""What may not be read under jax's transformations, in words of the solver."""
+"""What may not be read, as jax traces it or it has no values, in words of the solver."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from odecore._array import is_readable
 
-__all__ = ["explaining_tracing", "is_tracing", "require_read"]
+__all__ = ["explaining_reads", "is_tracing", "require_read"]
 
 JAXS = {"ConcretizationTypeError", "TracerArrayConversionError", "TracerIntegerConversionError"}
 
@@ -19,8 +19,8 @@ def is_tracing(error: Exception) -> bool:
 
 
 @contextmanager
-def explaining_tracing() -> Iterator[None]:
-    """Say what to do where jax does not let values be read."""
+def explaining_reads() -> Iterator[None]:
+    """Say what to do where values may not be read: jax traces them, or torch's meta has none."""
     try:
         yield
     except TypeError as error:
@@ -31,6 +31,14 @@ def explaining_tracing() -> Iterator[None]:
             "options are read, which jax's transformations (jit, grad, vmap) do not allow, or "
             "`fun` reads them: give `steps` to an explicit method of `solve_ivp`, and no events, "
             "or take `odecore.solve.adaptive_leap`, whose loop jax compiles"
+        ) from error
+    except RuntimeError as error:
+        if "meta tensor" not in str(error).lower():
+            raise
+        raise ValueError(
+            "adaptive steps, Newton's method and events read values, or the right-hand side does, "
+            "got tensors on the meta device, which have none: give an explicit method `steps` or "
+            "`step_size` there, and no events"
         ) from error
 
 

@@ -122,8 +122,7 @@ def _mirrored(p: Polynomial) -> Polynomial:
 def _first_loss(*factors: Polynomial) -> Any:
     """Bracket of the first x >= 0 after which the product is negative; or 0.0, or inf.
 
-    The factors have no common root: each is isolated by itself, for a Sturm sequence of the
-    product would be much longer.
+    The factors have no common root: each is isolated by itself, at half the degree.
     """
     if not all(factors):
         return inf

@@ -36,7 +36,7 @@ class Optimum:
         Of the squared principal error; zero in the interior of the box.
     polynomials : dict
         For an exact optimum: from parameter to a polynomial that it is the root of, and for which
-        the root was isolated by Sturm's theorem; empty for a numerical one.
+        the root was isolated exactly; empty for a numerical one.
     """
 
     parameters: dict[str, float]

@@ -1,6 +1,6 @@
 """One Runge-Kutta method as numbers: exact tableaux, coefficient sets for arrays, a catalogue."""
 
-from odecore.tableaux._catalogue import catalogue, tableau
+from odecore.tableaux._catalogue import catalogue, known_elsewhere, tableau
 from odecore.tableaux._coefficients import Coefficients
 from odecore.tableaux._continuous import (
     CHORD,
@@ -21,6 +21,7 @@ __all__ = [
     "coefficients_at",
     "continuous_extension",
     "hermite_extension",
+    "known_elsewhere",
     "tableau",
     "tableau_at",
     "tableau_from_json",

@@ -12,7 +12,7 @@ from typing import Any
 from odecore.tableaux._json import tableau_from_record
 from odecore.tableaux._tableau import ButcherTableau
 
-__all__ = ["catalogue", "tableau"]
+__all__ = ["catalogue", "known_elsewhere", "tableau"]
 
 _KINDS = (
     "one_step", "pairs", "strong_stability", "low_storage", "diagonally_implicit", "fully_implicit",
@@ -81,8 +81,24 @@ _TORCHDIFFEQ = {
 }
 
 
-def _known_elsewhere(name: Any, /) -> str:
-    """What SciPy's or torchdiffeq's method of this name is here; empty for others."""
+def known_elsewhere(name: Any, /) -> str:
+    """What SciPy's or torchdiffeq's method of this name is called here, as words of an error.
+
+    Parameters
+    ----------
+    name : str
+        In capital or small letters.
+
+    Returns
+    -------
+    str
+        Empty for names that neither has, or that mean the same here.
+
+    Examples
+    --------
+    >>> known_elsewhere("RK45"), known_elsewhere("gl6"), known_elsewhere("euler")
+    ("the method nearest to SciPy's is 'dopri5'", "torchdiffeq's is 'gauss3' here", '')
+    """
     scipys, theirs = _SCIPY.get(str(name).upper()), _TORCHDIFFEQ.get(str(name).lower())
     if scipys is not None:
         return f"the method nearest to SciPy's is {scipys!r}"
@@ -111,7 +127,7 @@ def tableau(name: str, /) -> ButcherTableau:
     """
     methods = catalogue()
     if not isinstance(name, str) or name not in methods:
-        elsewhere = _known_elsewhere(name)
+        elsewhere = known_elsewhere(name)
         if elsewhere:
             raise ValueError(f"no method {name!r}; {elsewhere}")
         near = get_close_matches(str(name).lower(), methods, n=3)

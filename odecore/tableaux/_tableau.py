@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
-from numbers import Integral, Rational
+from numbers import Integral
 from typing import Any
 
 from odecore.exact import QuadraticNumber, exact_number
@@ -195,13 +195,16 @@ def _order(order: Any, label: str) -> int | None:
 
 def _exact(values: Iterable[Any], label: str) -> tuple[Number, ...]:
     """Fractions, also of Decimals, and irrational QuadraticNumbers; anything else is refused."""
-    values = tuple(Fraction(v) if isinstance(v, Decimal) and v.is_finite() else v for v in values)
+    found = []
     for value in values:
-        if not isinstance(value, Rational | QuadraticNumber):
+        is_decimal = isinstance(value, Decimal) and value.is_finite()
+        try:
+            found.append(exact_number(Fraction(value) if is_decimal else value))
+        except TypeError as error:
             raise TypeError(
-                f"the entries of `{label}` must be exact, int, Fraction, Decimal or "
-                f"QuadraticNumber; got {value!r} of type {type(value).__name__}; write it as a "
-                "Fraction, say Fraction(1, 3), with a root by QuadraticNumber.sqrt(3), or text by "
-                "odecore.exact.parse_number"
-            )
-    return tuple(map(exact_number, values))
+                f"the entries of `{label}` must be exact, int, Fraction, Decimal, QuadraticNumber, "
+                f"or SymPy's a + b*sqrt(d); got {value!r} of type {type(value).__name__}; write it "
+                "as a Fraction, say Fraction(1, 3), with a root by QuadraticNumber.sqrt(3), or "
+                "text by odecore.exact.parse_number"
+            ) from error
+    return tuple(found)

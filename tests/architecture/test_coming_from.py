@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from odecore.solve import solve_ivp
-from odecore.tableaux import catalogue, tableau
+from odecore.tableaux import ButcherTableau, catalogue, tableau
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -144,6 +144,10 @@ def test_nodepy():
     theirs, ours = rk.loadRKM("RK44"), tableau("classic")
     assert theirs.order(mode="exact") == 4
     np.testing.assert_array_equal(np.array(theirs.b, dtype=float), np.array(ours.b, dtype=float))
+    for name, catalogued in {"RK44": "classic", "GL3": "gauss3", "RadauIIA3": "radau_iia3"}.items():
+        theirs = rk.loadRKM(name)
+        found, ours = ButcherTableau(theirs.A.tolist(), theirs.b.tolist()), tableau(catalogued)
+        assert (found.A, found.b) == (ours.A, ours.b)
 
 
 def test_torchjd():

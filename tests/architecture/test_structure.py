@@ -31,7 +31,9 @@ MAY_IMPORT = {
     "__main__": {"exact", "order", "families", "tableaux", "stability"},
 }
 EXACT = ("exact", "order", "families")
-EXACT_MATH = {f"math.{name}" for name in ("comb", "factorial", "gcd", "isqrt", "prod")} | {"math"}
+EXACT_MATH = {f"math.{name}" for name in ("comb", "factorial", "gcd", "isqrt", "lcm", "prod")} | {
+    "math"
+}
 MODULES = sorted((ROOT / "odecore").rglob("*.py"))
 BRIDGE = sorted((ROOT / "torch_bridge").glob("*.py"))
 

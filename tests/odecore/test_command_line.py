@@ -78,6 +78,12 @@ def test_plots(capsys, tmp_path):
     ("arguments", "message"),
     [
         (("order", "dorpi5"), "did you mean 'dopri5'"),
+        (
+            ("order", "RK45"),
+            "no method or family 'RK45': the method nearest to SciPy's is 'dopri5'; ",
+        ),
+        (("tableau", "dopri8"), "torchdiffeq's is 'dormand_prince87' here; "),
+        (("stability", "DOP853"), "nearest to SciPy's is 'dop853'; "),
         (("family", "RK5"), "did you mean 'RK"),
         (("tableau", "RK4"), "choose a member with --at u=... v=..."),
         (("tableau", "RK4", "--at", "u"), "--at takes name=value"),

@@ -195,6 +195,37 @@ def test_signs_on_intervals(case, low, high):
     assert sign_on_interval(polynomial, low, high) == expected
 
 
+def test_products_of_integers_are_integers_and_those_of_fractions_are_fractions():
+    whole, halves = Polynomial((1, 2)), Polynomial((F(1, 2), F(4)))
+    assert {type(a) for a in (whole * whole).coefficients} == {int}
+    assert (whole * halves).coefficients == (F(1, 2), F(5), F(8))
+    assert {type(a) for a in (whole * halves).coefficients} == {F}
+
+
+def test_roots_where_intervals_are_halved_and_at_their_ends():
+    polynomial = X * (X - 1) * (2 * X - 1) * (4 * X - 1) ** 2 * (X * X + F(1, 10**9))
+    assert isolate_roots(polynomial, 0, 1) == ((F(1, 4),) * 2, (F(1, 2),) * 2, (F(1),) * 2)
+    assert isolate_roots(polynomial, F(1, 4), F(1, 2)) == ((F(1, 2),) * 2,)
+    assert isolate_roots(polynomial, 1, 2) == isolate_roots(polynomial, 1, 1) == ()
+
+
+def test_roots_that_are_closer_than_any_recursion_is_deep():
+    gap = F(1, 2**3000)
+    first, second = isolate_roots((3 * X - 1) * (3 * X - 1 - gap))
+    assert first[0] < F(1, 3) <= first[1] <= second[0] < F(1, 3) + gap / 3 <= second[1]
+
+
+@given(with_roots(), with_roots())
+def test_common_factors_are_those_of_common_roots(one, other):
+    (p, roots), (q, others) = one, other
+    common = p.squarefree().gcd(q.squarefree())
+    for root in {*roots, *others}:
+        assert (common(root) == 0) == (root in roots and root in others)
+    big = Polynomial((2**61 - 1, 2**61))  # a prime that divides a coefficient decides nothing
+    assert (p * big).gcd(q * big).degree == p.gcd(q).degree + 1
+    assert (p * (2**61 - 1) * X).gcd(X * X).degree == 1 + (p(0) == 0)
+
+
 def test_roots_over_a_quadratic_field():
     root = QuadraticNumber.sqrt(2)
     polynomial = (X - root) * (X + root) * (X - 1)
@@ -212,6 +243,22 @@ def test_polynomial_arithmetic(case, other):
     assert (p * q)(F(2, 3)) == p(F(2, 3)) * q(F(2, 3))
     assert (p * q).derivative() == p.derivative() * q + p * q.derivative()
     assert divmod(p * q, (p * q).gcd(q))[1] == Polynomial(())
+
+
+def test_numbers_of_sympy_are_exact_where_they_are_of_a_quadratic_field():
+    import sympy as sp
+
+    root = sp.sqrt(5)
+    values = [sp.Integer(3), sp.Rational(2, 7), root, 1 - root / 12, (root - 1) * (root + 2) / 3]
+    values += [(root - 1) * (root + 1)]
+    for value in (*values, sp.sqrt(sp.Rational(3, 7)), sp.cos(sp.pi / 6), sp.sqrt(12)):
+        assert sp.sympify(str(exact_number(value))) == sp.expand(value)
+    others = [root + sp.sqrt(2), sp.root(5, 3), sp.sqrt(-5), sp.pi, sp.Symbol("x"), sp.nan, sp.oo]
+    for value in (*others, sp.Float(0.5), 0.5 * root, sp.sqrt(root)):
+        with pytest.raises(TypeError, match="an exact number is"):
+            exact_number(value)
+    with pytest.raises(ValueError, match="squarefree, from 2 to"):
+        exact_number(sp.sqrt(10**12 + 39))
 
 
 def test_the_zero_polynomial_has_no_sturm_sequence():

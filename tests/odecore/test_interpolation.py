@@ -249,6 +249,17 @@ def test_beside_a_short_interval_the_value_is_that_of_its_end(kind, start, units
     np.testing.assert_array_equal(found(beside), found([start, last]))
 
 
+@kinds
+@given(st.floats(1e-290, 1e5), st.integers(2, 300), st.integers(3, 40), st.booleans())
+def test_rounding_of_values_is_amplified_as_on_long_intervals(kind, start, units, m, negative):
+    floats = start + np.arange(units + 1) * np.spacing(abs(start))
+    ends = (-floats[-1], -floats[0]) if negative else (floats[0], floats[-1])
+    rows = Interpolant(np.eye(m), ends, kind)(-floats if negative else floats)
+    weights = barycentric_weights(m, kind=kind)
+    most = lebesgue_constant(chebyshev_points(m, kind=kind), weights)
+    assert np.abs(rows).sum(axis=1).max() <= (1 + 1e-9) * most
+
+
 def test_narrow_intervals_are_interpolated_as_others():
     nodes = chebyshev_points(9)
     x = np.linspace(0, 1, 11)

@@ -558,3 +558,21 @@ def test_scores_of_products_need_as_many_rows():
     for rows in (1, 5):  # one row would be broadcast
         with pytest.raises(ValueError, match=f"same number of rows, got 6 and {rows}"):
             row_products(X, X[:rows])
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-2, 1e-5])
+@pytest.mark.parametrize("sketch", [UniformRows(12), ImportanceRows(12), CountSketch(12)], ids=str)
+def test_without_double_precision_a_variance_is_right_to_rounding_of_the_whole(sketch, spread, rng):
+    jax = pytest.importorskip("jax")
+    X, Y = (
+        (1 + spread * rng.standard_normal((64, k))).astype(np.float32) for k in (6, 3)
+    )  # rows that are nearly the same
+    exact = float(variance(sketch, X.astype(np.float64), Y.astype(np.float64)))
+    whole = 2**-23 * float((X.astype(np.float64) ** 2).sum() * (Y.astype(np.float64) ** 2).sum())
+    with jax.enable_x64(False):
+        found = float(variance(sketch, jax.numpy.asarray(X), jax.numpy.asarray(Y)))
+    assert abs(found - exact) <= 5 * whole
+    assert float(variance(sketch, X, Y)) == pytest.approx(exact, rel=1e-6)
+    if spread == 1e-5 and not isinstance(sketch, CountSketch):  # below that, no digit is right
+        assert exact < 1e-3 * whole
+        assert abs(found - exact) > exact / 2

@@ -82,8 +82,7 @@ def test_intervals_against_a_scan(name):
                 assert np.any(np.abs(R(axis * beyond)) > 1 + 1e-13)
 
 
-def test_the_real_interval_needs_sturm_sequences_of_degree_s_only(monkeypatch):
-    # Of Q^2 - P^2 for the 16 stages of verner98, over a quadratic field, one takes a minute.
+def test_the_real_interval_needs_roots_of_polynomials_of_degree_s_only(monkeypatch):
     degrees = []
 
     def isolate(polynomial, *ends):
@@ -93,6 +92,17 @@ def test_the_real_interval_needs_sturm_sequences_of_degree_s_only(monkeypatch):
     monkeypatch.setattr("odecore.stability._intervals.isolate_roots", isolate)
     assert real_interval(tableau("dopri5")).length == pytest.approx(3.3065678, rel=1e-6)
     assert degrees == [6, 6]
+
+
+@pytest.mark.parametrize("s", [2, 5, 12, 24])
+def test_damped_chebyshev_methods_end_where_the_argument_of_the_polynomial_does(s):
+    w0 = 1 + Fraction(1, 20 * s * s)
+    T, D = [Fraction(1), w0], [Fraction(0), Fraction(1)]  # Chebyshev's, and their derivatives
+    for _ in range(s - 1):
+        T, D = [*T, 2 * w0 * T[-1] - T[-2]], [*D, 2 * T[-1] + 2 * w0 * D[-1] - D[-2]]
+    end = 2 * w0 * D[s] / T[s]  # R(z) = T_s(w0 + w1 z) / T_s(w0), w1 = T_s(w0) / T_s'(w0)
+    found = real_interval(tableau_at(rkc1(s), epsilon=Fraction(1, 20))).bracket
+    assert found[0] <= end <= found[1]
 
 
 @pytest.mark.parametrize("s", [2, 3, 6, 9])

@@ -41,7 +41,7 @@ def test_a_tableau_is_valid_once_built():
     [
         (((0.5,),), (1,), TypeError, "must be exact"),
         ((("1/2",),), (1,), TypeError, "must be exact.*parse_number"),
-        (((sympy.sqrt(3),),), (1,), TypeError, r"QuadraticNumber.sqrt\(3\)"),
+        (((sympy.root(3, 3),),), (1,), TypeError, r"QuadraticNumber.sqrt\(3\)"),
         (((Decimal("nan"),),), (1,), TypeError, "must be exact"),
         (((0, 0),), (1,), ValueError, "rows of length 1"),
         (((), (HALF,)), (0, HALF, HALF), ValueError, "must have 3 rows"),
@@ -52,6 +52,14 @@ def test_a_tableau_is_valid_once_built():
 def test_invalid_tableaux_are_refused(A, b, error, message):
     with pytest.raises(error, match=message):
         ButcherTableau(A, b)
+
+
+def test_square_roots_of_sympy_are_exact():
+    root, ours = sympy.sqrt(3), tableau("gauss2")
+    A = ((F(1, 4), (3 - 2 * root) / 12), ((3 + 2 * root) / 12, sympy.Rational(1, 4)))
+    assert ButcherTableau(A, (HALF, HALF)).A == ours.A
+    with pytest.raises(ValueError, match="must lie in one quadratic field"):
+        ButcherTableau(((root, 0), (sympy.sqrt(2), 0)), (HALF, HALF))
 
 
 def test_decimals_are_the_fractions_that_they_spell():

@@ -63,6 +63,18 @@ def test_steps_along_an_interpolant_are_refused(options):
         gradients(odeint_adjoint, method="kvaerno54", **options)
 
 
+def test_a_budget_names_itself_and_the_remedies_work():
+    of_budget = r"where `memory` is not enough .*'dopri5' or 'kvaerno43', .* or leave `memory` out"
+    with pytest.raises(ValueError, match=of_budget):
+        gradients(odeint_adjoint, method="kvaerno54", memory=10**6)
+    wanted = gradients(odeint, rtol=1e-10, atol=1e-10)
+    remedies = [{"adjoint_method": "dopri5"}, {"adjoint_method": "kvaerno43"}]
+    for options in (*remedies, {"adjoint": "discrete"}):
+        options |= {"method": "kvaerno54", "memory": 10**6, "rtol": 1e-6, "atol": 1e-6}
+        for x, y in zip(gradients(odeint_adjoint, **options), wanted, strict=True):
+            torch.testing.assert_close(x, y, rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("u", [1.5, -0.5])
 def test_given_steps_collocate(u):
     options = {"method": coefficients_at(RK2, u=u), "options": {"steps": 16}}

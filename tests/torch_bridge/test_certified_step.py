@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from odecore.errors import NonfiniteGradientError
-from torch_bridge import SketchedLinear, certified_step, equiangular_backward, odeint
+from torch_bridge import (
+    DenseField,
+    NeuralODE,
+    SketchedLinear,
+    certified_step,
+    equiangular_backward,
+    odeint,
+)
 
 
 def quadratics(seed, m, n):
@@ -293,3 +300,19 @@ def test_without_gradients_the_step_is_the_same(mode):
     with mode():
         found = certified_step(losses, torch.ones(2), torch.ones(2), largest=10.0)
     assert (found.limit, found.rates.tolist(), found.curvatures.tolist()) == (2, [4, 8], [4, 8])
+
+
+@pytest.mark.parametrize("adjoint", ["restored", "reversed", "discrete"])
+def test_of_a_block_with_an_adjoint_the_argument_to_change_is_named(adjoint):
+    block = NeuralODE(DenseField(2, 4), solver="rk4", steps=3, adjoint=adjoint)
+    parameters, x = dict(block.named_parameters()), torch.randn(5, 2)
+
+    def losses(p):
+        y = torch.func.functional_call(block, p, (x,))
+        return [y.square().mean(), (y - 1).square().mean()]
+
+    equiangular_backward(losses(parameters), block.parameters())
+    with pytest.raises(RuntimeError, match='in a NeuralODE adjoint="direct"'):
+        certified_step(losses, parameters, largest=1.0)
+    block.adjoint = "direct"
+    assert certified_step(losses, parameters, largest=1.0).step > 0

@@ -20,6 +20,7 @@ from torch_bridge import (
     TrainableSolver,
     odeint,
     odeint_adjoint,
+    odeint_event,
 )
 
 
@@ -109,3 +110,23 @@ def test_a_scalar_state_with_times_of_another_precision(solve):
     y = solve(lambda t, y: y * t, y0, t, method="rk4", **more)
     assert y.dtype == torch.float32
     y.sum().backward()
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("dopri5", None), ("kvaerno43", None), ("kvaerno43", {"step_size": 0.25})],
+)
+@pytest.mark.parametrize("solve", [odeint, odeint_adjoint], ids=["odeint", "adjoint"])
+def test_steps_that_need_values_are_refused_with_those_that_do_not(solve, method, options):
+    y0, t = torch.empty(3, 8, device="meta"), torch.linspace(0, 1, 3)
+    with pytest.raises(ValueError, match="meta device, which have none: give an explicit method"):
+        solve(model(), y0, t, method=method, options=options)
+    assert solve(model(), y0, t, method="dopri5", options={"steps": 4}).shape == (3, 3, 8)
+
+
+def test_events_and_other_solvers_that_need_values_are_refused():
+    y0, t = torch.empty(3, 8, device="meta"), torch.linspace(0, 1, 3)
+    with pytest.raises(ValueError, match="events and SciPy's solvers read values"):
+        odeint(model(), y0, t, method="scipy_solver")
+    with pytest.raises(ValueError, match="events and SciPy's solvers read values"):
+        odeint_event(model(), y0, t[0], event_fn=lambda t, y: y.sum() - 1)

@@ -616,3 +616,23 @@ def test_plans_do_not_depend_on_the_unit_of_the_loss(unit, options):
     for one, other in zip(planned(1.0), planned(unit), strict=True):
         assert (one.name, one.ratio, one.reason) == (other.name, other.ratio, other.reason)
         assert one.noise == pytest.approx(other.noise, rel=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated")  # torch of itself
+def test_a_compiled_model_that_has_run_is_planned_like_the_model_inside():
+    model = nn.Sequential(nn.Linear(8, 32), nn.GELU(), nn.Linear(32, 32))
+    x, options = torch.randn(64, 8), {"budget": 0.7, "loss": lambda y, x: y.square().mean()}
+    exact = plan(model, x, **options).layers
+    compiled = torch.compile(model, backend="aot_eager")
+    compiled(x).sum().backward()
+    found = plan(compiled, x, **options)
+    assert [(one.ratio, one.reason) for one in found.layers] == [
+        (one.ratio, one.reason) for one in exact
+    ]
+    apply(found)
+    gradients = []
+    for _ in range(2):  # two draws
+        compiled.zero_grad()
+        compiled(x).sum().backward()
+        gradients.append(model[2].weight.grad.clone())
+    assert not torch.equal(*gradients)

@@ -253,6 +253,10 @@ def test_what_an_adjoint_would_ignore_is_refused_at_once(adjoint):
         ({"t": (0.0, float("nan"))}, ValueError, "finite times"),
         ({"rtol": -1.0}, ValueError, "`rtol` must be finite and not negative"),
         ({"rtol": 2.0}, ValueError, "0 <= rtol < 1"),
+        ({"rtol": "1e-3"}, TypeError, "`rtol` must be a number, .* got '1e-3'"),
+        ({"rtol": 1e-3j}, TypeError, "`rtol` must be a number"),
+        ({"atol": {"a": 1e-3}}, TypeError, "`atol` must be a number"),
+        ({"atol": [1e-3, "1e-3"]}, TypeError, "`atol` must be a number"),
         ({"rtol": 0.0, "atol": 0.0}, ValueError, "must be positive"),
         ({"adjoint": "restored", "nodes": 1}, ValueError, "`nodes` must be an int of at least 2"),
         ({"adjoint": "restored", "certificate": -1.0}, ValueError, "`limit` must be positive"),
@@ -282,6 +286,8 @@ def test_solver_and_steps_are_set_as_they_are_made():
         block.steps = None
     with pytest.raises(ValueError, match="`steps` must be a positive int, got 0"):
         block.steps = 0
+    with pytest.raises(TypeError, match="`rtol` must be a number"):
+        block.rtol = "1e-3"
     assert (block.solver, block.steps) == ("euler", 3)
     block.solver = "dopri5"
     block.steps = None
