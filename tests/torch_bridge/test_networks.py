@@ -47,7 +47,7 @@ def test_every_choice_trains_all_parameters(choice, activation):
 @pytest.mark.parametrize("dimensions", [0, 1, 2, 3])
 @pytest.mark.parametrize("network", [ODENet4, ODENet10])
 def test_dimensions_and_layers(network, dimensions):
-    model = network(2, 3, width=4, dimensions=dimensions, check="raise")
+    model = network(2, 3, width=8, dimensions=dimensions, check="raise")
     assert model(torch.randn(5, 2, *[7, 6, 5][:dimensions])).shape == (5, 3)
     kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
     layers = [m for name, m in model.named_modules() if isinstance(m, kinds)]
