@@ -34,7 +34,8 @@ class TimeBatchNorm(nn.Module):
     intervals : int, optional
         M. Solves keep their order where steps do not cross these times inside.
     span : (float, float), optional
-        First and last time, increasing.
+        First and last time, increasing: those of the solve, or wider for a method, given or drawn,
+        whose stages lie outside of its steps.
     momentum : float, optional
         eta in (0, 1].
     eps : float, optional
@@ -69,7 +70,8 @@ class TimeBatchNorm(nn.Module):
     last time. Likewise the variances, which are the unbiased ones, as in torch. Derivatives by t
     are, at a time of the grid, those to its right, at the last one to its left. Inside torch.func
     nothing is recorded, since functions there have no side effects; a compiler leaves its graph
-    here in training.
+    here in training. After an average of weights `torch.optim.swa_utils.update_bn` does not know
+    these statistics: run batches through the averaged model in training mode, under `no_grad`.
 
     Examples
     --------
@@ -163,7 +165,7 @@ class TimeBatchNorm(nn.Module):
             if not start - slack <= time <= end + slack:
                 raise ValueError(
                     f"the time {time:.6g} is outside of the span {self.span} of TimeBatchNorm; "
-                    "give it the `span` of the solve"
+                    "give it the `span` of the solve, wider where stages lie outside of their steps"
                 )
             if not _has_derivative(t):  # the same on the host, in a tenth of the time
                 s = min(max((time - start) * rate, 0.0), float(last))

@@ -82,6 +82,26 @@ def test_the_time_reaches_the_statistics_over_the_span_of_the_solve():
     assert int(norm.num_batches_tracked) == 1
 
 
+def test_drawn_stages_outside_of_their_steps_want_a_wider_span():
+    generator = torch.Generator().manual_seed(0)
+    wild = {"width": 0.2, "distribution": "cauchy", "bound": 3, "generator": generator}
+    options = {
+        "width": 8, "dimensions": 0, "ode": "time batch", "steps": 1,
+        "solver": SmoothedSolver(RK2, {"u": Fraction(2, 3)}, **wild),
+    }  # fmt: skip
+    x = torch.randn(5, 2)
+    with pytest.raises(ValueError, match=r"span \(0.0, 1.0\) of .* wider where stages lie outside"):
+        trained(ODENet4(2, 3, **options), x)
+    model = ODENet4(2, 3, span=(-2, 3), **options)
+    trained(model, x)
+    assert model.blocks[0].func.norm1.span == (-2, 3)
+
+
+def trained(model, x):
+    for _ in range(50):
+        model(x)
+
+
 @pytest.mark.parametrize("place", ["first", "residual"])
 def test_no_time_outside_of_ode_blocks(place):
     with pytest.raises(ValueError, match="outside of them there is no time"):
