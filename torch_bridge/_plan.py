@@ -121,10 +121,11 @@ def plan(
     Parameters
     ----------
     model : Module
-        Left as it is, gradients, buffers, modes and random numbers included, but for what its own
-        hooks do in the backward pass; other leaves keep their gradients too. Its `torch.nn.Linear`
-        and `torch.nn.Conv2d` layers of kernel size 1 are considered, subclasses are not. Layers
-        that an earlier plan has sketched are planned anew, as the exact ones that they were.
+        Left as it is, gradients, buffers, attributes, modes, draws of solvers and random numbers
+        included, but for what its own hooks do in the backward pass; other leaves keep their
+        gradients too. Its `torch.nn.Linear` and `torch.nn.Conv2d` layers of kernel size 1 are
+        considered, subclasses are not. Layers that an earlier plan has sketched are planned anew,
+        as the exact ones that they were.
     batch : Tensor, tuple, list or mapping
         It is passed to the model: as it is, unpacked, or as keywords.
     budget : float, optional
