@@ -19,6 +19,7 @@ from torch_bridge._layer_groups import (
     mean_noise,
 )
 from torch_bridge._layer_step import watched_step
+from torch_bridge._numbers import is_number
 from torch_bridge._sketched_module import SketchedModule
 from torch_bridge._unknown_options import nearest
 
@@ -267,7 +268,7 @@ def _require_choice(budget: float | None, noise: float | None, sketch: str, unit
     if (budget is None) == (noise is None):
         raise ValueError("give one of `budget` and `noise`; the other follows from it")
     for name, value in (("budget", budget), ("noise", noise)):
-        if value is not None and not 0 < value < inf:
+        if value is not None and not (is_number(value) and 0 < value < inf):
             raise ValueError(f"`{name}` must be a positive number, got {value!r}")
     if sketch not in PLANNED:
         hint = nearest(sketch, PLANNED) or ": others keep dense matrices, larger than they save"

@@ -153,9 +153,13 @@ class TimeBatchNorm(nn.Module):
 
         At a time of the grid their derivatives are those to its right, at the last to its left.
         """
-        if not isinstance(t, Tensor) or t.ndim:
-            found = f"shape {tuple(t.shape)}" if isinstance(t, Tensor) else type(t).__name__
-            raise ValueError(f"`t` must be a 0-d tensor, the time of the whole batch; got {found}")
+        if not isinstance(t, Tensor) or t.ndim or not t.is_floating_point():
+            tensor = isinstance(t, Tensor)
+            found = f"shape {tuple(t.shape)}, {t.dtype}" if tensor else type(t).__name__
+            raise ValueError(
+                "`t` must be a 0-d floating-point tensor, the time of the whole batch, which one "
+                f"pass for all solvers of an ensemble (`batched`) does not give; got {found}"
+            )
         start, end = self.span
         last, like = self.intervals, self.running_mean
         rate = last / (end - start)

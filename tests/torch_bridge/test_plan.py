@@ -572,6 +572,7 @@ def total(y, x):
         (lambda: plan(TINY, X, loss=total), "give one of `budget` and `noise`"),
         (lambda: plan(TINY, X, loss=total, budget=0.5, noise=1), "give one of"),
         (lambda: plan(TINY, X, loss=total, budget=-1), "positive number, got -1"),
+        (lambda: plan(TINY, X, loss=total, noise="0.1"), "`noise` .* positive number, got '0.1'"),
         (lambda: plan(TINY, X, loss=total, noise=float("nan")), "positive number, got nan"),
         (lambda: plan(TINY, X, loss=total, budget=0.01), "below what one row for each layer"),
         (
