@@ -193,7 +193,7 @@ def _differences(
         RightHandSideFinding(
             kind,
             where,
-            f"its value changes by {change:.0%} {between}",
+            f"its value changes by {100 * change:.3g}% {between}",
             _remedy(func, where, PURE if training else "make the two modes agree"),
         )
         for where, change in calls.parted(training=training) or [("", size)]

@@ -294,6 +294,8 @@ def test_noise_beside_large_entries_is_found(dtype, large, where):
     report = check_rhs(lambda t, y: scale + next(noise) * small, 0.0, y.to(dtype))
     assert kinds(report) == {("outputs differ", "")}
     assert "changes by 20%" in str(report)  # 1 and 1.25
+    moves = itertools.cycle([1.0, 1.0001])
+    assert "changes by 0.01%" in str(check_rhs(lambda t, y: next(moves) * y, 0.0, y))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
