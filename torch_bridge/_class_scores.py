@@ -7,7 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["classes_of", "has_class", "labels_of", "margin_of"]
+__all__ = ["classes_of", "has_class", "labels_of", "margin_of", "require_scores"]
+
+
+def require_scores(output: Any) -> Tensor:
+    """Raise TypeError for what a model returns unless it is one tensor of real numbers."""
+    if not isinstance(output, Tensor) or not output.is_floating_point() or not output.ndim:
+        tensor = isinstance(output, Tensor)
+        found = f"{tuple(output.shape)}, {output.dtype}" if tensor else type(output).__name__
+        raise TypeError(
+            "the model must return logits, one floating-point tensor with a row for each sample, "
+            f"got {found}: put it into a Module that picks them, as output[0] or output.logits"
+        )
+    return output
 
 
 def classes_of(output: Tensor) -> Tensor:
@@ -43,11 +55,19 @@ def labels_of(y: Any, output: Tensor) -> Tensor:
     """Class numbers (n,) for scores of n samples."""
     scores = _scores(output)
     classes = 2 if scores.ndim == 1 else scores.shape[1]
-    labels = torch.as_tensor(y, device=output.device).reshape(-1)
+    try:
+        given = torch.as_tensor(y, device=output.device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TypeError(
+            f"labels must be class numbers, got a {type(y).__name__} that is no tensor ({error}): "
+            "number the classes from 0"
+        ) from error
+    labels = given.reshape(-1)
     if len(labels) != len(output) or (labels != labels.long()).any() or (labels < 0).any():
+        least = f", the smallest {labels.min().item()}" if labels.numel() else ""
         raise ValueError(
             f"labels must be {len(output)} class numbers from 0, one for each sample, got a "
-            f"tensor of shape {tuple(torch.as_tensor(y).shape)} and dtype {labels.dtype}"
+            f"tensor of shape {tuple(given.shape)} and dtype {given.dtype}{least}"
         )
     if (labels >= classes).any():
         raise ValueError(

@@ -27,6 +27,7 @@ from odecore.solve import (
 from odecore.tableaux import Coefficients
 from torch_bridge._compile_history import History, history_of
 from torch_bridge._inductor import inductor
+from torch_bridge._one_solve import own_program
 from torch_bridge._states import Layout
 
 __all__ = ["attempted", "compiled_kernels"]
@@ -211,7 +212,7 @@ def attempted(
         return None
     before = counters["stats"]["unique_graphs"]
     try:
-        with catch_warnings():
+        with catch_warnings(), own_program():
             warnings.filters[:0] = _quiet()
             found = _compiled(function, history.hooks)(*arguments)
     except (TorchDynamoException, FailOnRecompileLimitHit) as error:

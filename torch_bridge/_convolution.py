@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -59,11 +60,12 @@ class SketchedConv2d(SketchedModule, nn.Conv2d):
         dtype: torch.dtype | None = None,
     ) -> None:
         require_options(ratio, sketch, storage)
+        both = tuple(stride) if isinstance(stride, tuple | list) else (stride, stride)
+        if len(both) != 2 or not all(isinstance(n, Integral) and n >= 1 for n in both):
+            raise ValueError(f"`stride` must be positive, an int or a pair of int, got {stride!r}")
         super().__init__(
-            in_channels, out_channels, 1, stride=stride, bias=bias, device=device, dtype=dtype
+            in_channels, out_channels, 1, stride=both, bias=bias, device=device, dtype=dtype
         )
-        if min(self.stride) < 1:
-            raise ValueError(f"`stride` must be positive, got {stride!r}")
         self.sketching(ratio, sketch, centred, storage, report)
 
     def forward(self, input: Tensor, rows: RowSketch | None = None) -> Tensor:

@@ -62,7 +62,8 @@ class EquiangularDescent:
         As for `equiangular_backward`. With a scaler, `step` also steps and updates the scaler.
     report : bool, optional
         Find `expected`, and with a closure `decrease`; takes a copy of the parameters. The same on
-        all processes, which average the losses too.
+        all processes, which average the losses too. The evaluation for `decrease` draws random
+        numbers and solvers and moves statistics as any does, and the training goes on from there.
 
     Notes
     -----

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from odecore.tableaux import Coefficients
+from torch_bridge._class_scores import require_scores
 from torch_bridge._solver_set import SolverSet, checked_weights, coefficients_of
 from torch_bridge._states import layout_of
 
@@ -134,7 +135,8 @@ class ModelEnsemble(nn.Module):
     Raises
     ------
     TypeError
-        For no models, or what is no Module.
+        For no models, or what is no Module, and when called, for outputs that are not one tensor of
+        real numbers.
     ValueError
         For weights that are none, and when called, for logits of a single class.
 
@@ -172,7 +174,7 @@ class ModelEnsemble(nn.Module):
 
 def log_mean_probability(logits: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     """Return log sum_i w_i softmax(logits_i) over classes, axis 1."""
-    for y in logits:
+    for y in map(require_scores, logits):
         if y.ndim < 2 or y.shape[1] < 2:
             raise ValueError(
                 "models must return logits of at least two classes, (batch, classes, ...), got "

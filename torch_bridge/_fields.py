@@ -127,12 +127,14 @@ def as_field(
     return field
 
 
-def require_state(y0: Any) -> None:
+def require_state(y0: Any, label: str = "y0") -> None:
     """Raise TypeError unless y0 is a floating-point tensor."""
     if not isinstance(y0, Tensor):
-        raise TypeError(f"`y0` must be a tensor, got {type(y0).__name__}")
+        raise TypeError(f"`{label}` must be a tensor, got {type(y0).__name__}")
     if not (y0.is_floating_point() or y0.is_complex()):
-        raise TypeError(f"`y0` must hold floating-point numbers, got {y0.dtype}; use y0.float()")
+        raise TypeError(
+            f"`{label}` must hold floating-point numbers, got {y0.dtype}; use {label}.float()"
+        )
 
 
 def constant_times(times: Sequence[float]) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from torch_bridge._counted_rows import counted
 from torch_bridge._leaves import reached
+from torch_bridge._right_hand_side_state import keep_attributes
 from torch_bridge._saved import SavedStorages, storage_of
 from torch_bridge._sketched_product import as_rows, rows_in
 
@@ -80,8 +81,8 @@ def watched_step(
 ) -> Step:
     """Run a forward and a backward pass, and leave the model as it was.
 
-    Gradients, also of other leaves, buffers, modes and torch's random numbers are put back; what
-    hooks of the backward pass do, such as optimizers that step there, is not.
+    Gradients, also of other leaves, buffers, attributes, modes and torch's random numbers are put
+    back; what hooks of the backward pass do, such as optimizers that step there, is not.
     """
     watch = _Watch()
     if torch.is_inference_mode_enabled():
@@ -196,6 +197,7 @@ def _undone(model: nn.Module) -> Iterator[None]:
         for name, buffer in module._buffers.items()
         if buffer is not None
     ]
+    put_back = keep_attributes(dict(model.named_modules()))
     devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
     with torch.random.fork_rng([d.index for d in devices]), _gradients_kept(model.parameters()):
         try:
@@ -208,3 +210,4 @@ def _undone(model: nn.Module) -> Iterator[None]:
             with torch.no_grad():
                 for module, name, buffer, value in buffers:
                     module._buffers[name] = buffer.copy_(value)
+            put_back()

@@ -130,6 +130,7 @@ class _Network(nn.Module, ABC):
         activation: str = "post",
         groups: int = 4,
         intervals: int = 8,
+        span: tuple[float, float] | None = None,
         solver: Any = "euler",
         steps: int | None = 8,
         **block: Any,
@@ -148,7 +149,8 @@ class _Network(nn.Module, ABC):
         self._ode: dict[str, Any] = {"choice": ode, **self._shared}
         if _pair(ode)[0] == "time batch":
             times = times_of_block(block.get("t", (0.0, 1.0)))
-            self._ode |= {"intervals": intervals, "span": (min(times), max(times))}
+            span = (min(times), max(times)) if span is None else span
+            self._ode |= {"intervals": intervals, "span": span}
         self._block = {"solver": solver, "steps": steps, **block}
         self.blocks, width = self._blocks(width)
         self.head = nn.Linear(width, classes)
@@ -183,8 +185,9 @@ class ODENet4(_Network):
         Order in the blocks.
     groups : int, optional
         For "group".
-    intervals : int, optional
-        Of `TimeBatchNorm`, for "time batch".
+    intervals, span : optional
+        Of `TimeBatchNorm`, for "time batch"; the span is by default that of the block's times, and
+        must be wider for stages outside of their steps, as a `SmoothedSolver` may draw them.
     solver, steps, **block
         As for `NeuralODE`; by default eight steps of Euler.
 
@@ -214,7 +217,8 @@ class ODENet10(_Network):
 
     Parameters
     ----------
-    inputs, classes, width, dimensions, first, ode, activation, groups, intervals, solver, steps
+    inputs, classes, width, dimensions, first, ode, activation, groups, intervals, span : optional
+    solver, steps : optional
         As for `ODENet4`. The second residual block doubles the width, with stride 2.
     residual : str or (str, str), optional
         Normalization of the residual blocks.

@@ -43,8 +43,8 @@ def normalization(
     Raises
     ------
     ValueError
-        For another name, groups that do not divide the channels, unknown dimensions, or options
-        that nobody or that layer does not have.
+        For another name, groups that do not divide the channels, groups of a single number, unknown
+        dimensions, or options that nobody or that layer does not have.
     """
     if name not in NORMALIZATIONS:
         raise ValueError(f"`name` must be one of {', '.join(NORMALIZATIONS)}, got {name!r}")
@@ -62,11 +62,14 @@ def normalization(
         return (nn.BatchNorm1d, nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)[dimensions](
             channels
         )
-    if name == "instance" and not dimensions:
-        raise ValueError("'instance' needs axes after the channels: of one number nothing is left")
     groups = {"layer": 1, "instance": channels}.get(name, groups)
     if channels % groups:
         raise ValueError(f"`groups` must divide the {channels} channels, got {groups}")
+    if groups == channels and not dimensions:
+        raise ValueError(
+            f"{name!r} with {groups} groups of {channels} channels needs axes after these, and "
+            "`dimensions`, their number: of one number nothing is left; take fewer groups"
+        )
     return nn.GroupNorm(groups, channels)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
-__all__ = ["current_solve", "one_solve", "untraced"]
+__all__ = ["current_solve", "in_own_program", "one_solve", "own_program", "untraced"]
 
 _thread = threading.local()
 
@@ -94,3 +95,18 @@ def current_solve() -> one_solve | None:
     """The solve that is running in this thread."""
     found: one_solve | None = getattr(_thread, "solve", None)
     return found
+
+
+@contextmanager
+def own_program() -> Iterator[None]:
+    """Context in which a program of this library runs, or is traced: one part of a solve."""
+    _thread.own_program = True
+    try:
+        yield
+    finally:
+        _thread.own_program = False
+
+
+def in_own_program() -> bool:
+    """Whether one of this library runs in this thread; compilers watch the answer."""
+    return getattr(_thread, "own_program", False)

@@ -20,6 +20,7 @@ from torch_bridge._layer_groups import (
     mean_noise,
 )
 from torch_bridge._layer_step import watched_step
+from torch_bridge._numbers import is_number
 from torch_bridge._sketched_module import SketchedModule
 from torch_bridge._unknown_options import nearest
 
@@ -122,11 +123,11 @@ def plan(
     Parameters
     ----------
     model : Module
-        Left as it is, gradients, buffers, modes and random numbers included, but for what its own
-        hooks do in the backward pass; other leaves keep their gradients too. Its `torch.nn.Linear`
-        and `torch.nn.Conv2d` layers of kernel size 1 are considered, subclasses are not. Layers
-        that an earlier plan has sketched are planned anew, as the exact ones that they were. What
-        is compiled runs as it was written.
+        Left as it is, gradients, buffers, attributes, modes, draws of solvers and random numbers
+        included, but for what its own hooks do in the backward pass; other leaves keep their
+        gradients too. Its `torch.nn.Linear` and `torch.nn.Conv2d` layers of kernel size 1 are
+        considered, subclasses are not. Layers that an earlier plan has sketched are planned anew,
+        as the exact ones that they were. What is compiled runs as it was written.
     batch : Tensor, tuple, list or mapping
         It is passed to the model: as it is, unpacked, or as keywords.
     budget : float, optional
@@ -269,7 +270,7 @@ def _require_choice(budget: float | None, noise: float | None, sketch: str, unit
     if (budget is None) == (noise is None):
         raise ValueError("give one of `budget` and `noise`; the other follows from it")
     for name, value in (("budget", budget), ("noise", noise)):
-        if value is not None and not 0 < value < inf:
+        if value is not None and not (is_number(value) and 0 < value < inf):
             raise ValueError(f"`{name}` must be a positive number, got {value!r}")
     if sketch not in PLANNED:
         hint = nearest(sketch, PLANNED) or ": others keep dense matrices, larger than they save"

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import _len_torch_dispatch_stack
 
 from odecore.errors import RightHandSideError, RightHandSideWarning
 from torch_bridge._draws import in_backward
-from torch_bridge._fields import inside_transform
+from torch_bridge._fields import inside_transform, require_state
 from torch_bridge._leaves import hides_leaves
 from torch_bridge._products import leaves_of
 from torch_bridge._right_hand_side_calls import Calls, deviation
@@ -122,7 +122,10 @@ def check_rhs(func: Any, t: Any, y: Any, /) -> RightHandSideReport:
     Raises
     ------
     TypeError
-        If func can not be called with two arguments, or y holds no tensor.
+        If func can not be called with two arguments, y holds no tensor of floating-point numbers,
+        or the value none of its structure.
+    ValueError
+        For a value of another shape than y.
 
     Notes
     -----
@@ -147,8 +150,11 @@ def check_rhs(func: Any, t: Any, y: Any, /) -> RightHandSideReport:
     tensors = y if isinstance(y, tuple) else (y,)
     if not tensors or not all(isinstance(x, Tensor) for x in tensors):
         raise TypeError(f"`y` must be a tensor or a tuple of tensors, got {type(y).__name__}")
+    for x in tensors:
+        require_state(x, "y")
     with Calls(func, t, y) as calls:
         first = calls.value()
+        _require_like(first, y)
         found = [
             RightHandSideFinding("state changed", where, detail, _remedy(func, where, PURE))
             for where, detail in calls.changed()
@@ -158,6 +164,23 @@ def check_rhs(func: Any, t: Any, y: Any, /) -> RightHandSideReport:
         elif calls.in_training and (size := deviation(first, calls.value(training=False))) > 0:
             found += _differences(func, calls, size, training=False)
     return RightHandSideReport((*found, *_dead(func, first)), tuple(calls.left))
+
+
+def _require_like(value: Any, y: Any) -> None:
+    """Raise an error for a value that has not the structure and the shapes of the state."""
+    parts, states = (z if isinstance(z, tuple | list) else (z,) for z in (value, y))
+    if isinstance(value, Tensor) != isinstance(y, Tensor) or len(parts) != len(states):
+        wanted = "a tensor" if isinstance(y, Tensor) else f"a tuple of {len(states)} tensors"
+        raise TypeError(
+            f"`func` must return {wanted} like the state, got {type(value).__name__}; make one of "
+            "it, say with torch.full_like(y, 1.0) or torch.stack"
+        )
+    for part, state in zip(parts, states, strict=True):
+        if not isinstance(part, Tensor) or part.shape != state.shape:
+            found = tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__
+            raise ValueError(
+                f"`func` must return the shape of the state, {tuple(state.shape)}, got {found}"
+            )
 
 
 def _differences(
@@ -170,7 +193,7 @@ def _differences(
         RightHandSideFinding(
             kind,
             where,
-            f"its value changes by {change:.0%} {between}",
+            f"its value changes by {100 * change:.3g}% {between}",
             _remedy(func, where, PURE if training else "make the two modes agree"),
         )
         for where, change in calls.parted(training=training) or [("", size)]
@@ -179,9 +202,7 @@ def _differences(
 
 def _dead(func: Any, value: Any) -> list[RightHandSideFinding]:
     parts = value if isinstance(value, tuple | list) else (value,)
-    if not isinstance(func, nn.Module) or not all(isinstance(part, Tensor) for part in parts):
-        return []  # no value of a right-hand side is what a solve refuses itself
-    if hides_leaves(parts):
+    if not isinstance(func, nn.Module) or hides_leaves(parts):
         return []
     alive = {id(leaf) for part in parts for leaf in leaves_of(part)}
     return [

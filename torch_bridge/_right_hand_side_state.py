@@ -1,4 +1,4 @@
-"""What the modules of a right-hand side hold besides buffers, kept and put back."""
+"""What modules hold besides buffers, kept and put back."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_bridge._attack import Attack, Expectation
-from torch_bridge._class_scores import classes_of, has_class, labels_of
+from torch_bridge._class_scores import classes_of, has_class, labels_of, require_scores
 from torch_bridge._evaluation import evaluating, require_module, require_values
 from torch_bridge._numbers import is_number, require_whole
 from torch_bridge._solver_draws import beside_training
@@ -244,7 +244,7 @@ def _correct(model: nn.Module, x: Tensor, y: Tensor, batch: int) -> Tensor:
     require_whole(batch=batch)
     require_values(model, x, y)
     with evaluating(model), torch.no_grad():
-        output = torch.cat([model(some) for some in x.split(batch)])
+        output = torch.cat([require_scores(model(some)) for some in x.split(batch)])
     return (classes_of(output) == labels_of(y, output)) & has_class(output)
 
 

@@ -42,6 +42,7 @@ def rounding_unit(
     """
     generator, thread = torch.Generator(), get_ident()
 
+    @torch.compiler.disable  # compilers do not know the thread
     def moved(y: Any) -> Any:
         if get_ident() != thread or not isinstance(y, Tensor) or not y.is_floating_point():
             return y

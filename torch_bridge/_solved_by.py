@@ -5,6 +5,7 @@ from __future__ import annotations
 from numbers import Integral
 from typing import Any
 
+import torch
 from torch import nn
 
 from torch_bridge._blocks import NeuralODE
@@ -71,15 +72,14 @@ class SolvedBy(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Call the model."""
         blocks = _blocks_of(self.model)
-        before = [block.replaced for block in blocks]
+        before = _replaced(blocks)
         try:
-            for block, (solver, refine) in zip(blocks, before, strict=True):
-                chosen = solver if self.solver is None else self.solver
-                block.replaced = (chosen, refine * self.refine)
+            given = self.solver
+            chosen = [(s if given is None else given, n * self.refine) for s, n in before]
+            _replace(blocks, chosen)
             return self.model(*args, **kwargs)
         finally:
-            for block, value in zip(blocks, before, strict=True):
-                block.replaced = value
+            _replace(blocks, before)
 
     def extra_repr(self) -> str:
         """Show what is not a submodule."""
@@ -90,3 +90,14 @@ class SolvedBy(nn.Module):
 
 def _blocks_of(model: nn.Module) -> list[NeuralODE]:
     return [module for module in model.modules() if isinstance(module, NeuralODE)]
+
+
+@torch.compiler.disable  # compilers do not know the thread
+def _replaced(blocks: list[NeuralODE]) -> list[tuple[Any, int]]:
+    return [block.replaced for block in blocks]
+
+
+@torch.compiler.disable
+def _replace(blocks: list[NeuralODE], values: list[tuple[Any, int]]) -> None:
+    for block, value in zip(blocks, values, strict=True):
+        block.replaced = value

@@ -172,7 +172,14 @@ def _next_name() -> int:
 
 @contextmanager
 def drawing(model: nn.Module) -> Iterator[None]:
-    """Let the solvers of a model draw in evaluation as well, for the body of a `with`."""
+    """Let the solvers of a model draw in evaluation as well, for the body of a `with`.
+
+    Raises
+    ------
+    TypeError
+        For a model that is no Module.
+    """
+    require_module(model)
     solvers = [m for m in model.modules() if isinstance(m, DrawnSolver)]
     before = [solver.draws_in_evaluation for solver in solvers]
     try:

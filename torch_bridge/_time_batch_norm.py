@@ -34,7 +34,8 @@ class TimeBatchNorm(nn.Module):
     intervals : int, optional
         M. Solves keep their order where steps do not cross these times inside.
     span : (float, float), optional
-        First and last time, increasing.
+        First and last time, increasing: those of the solve, or wider for a method, given or drawn,
+        whose stages lie outside of its steps.
     momentum : float, optional
         eta in (0, 1].
     eps : float, optional
@@ -69,7 +70,8 @@ class TimeBatchNorm(nn.Module):
     last time. Likewise the variances, which are the unbiased ones, as in torch. Derivatives by t
     are, at a time of the grid, those to its right, at the last one to its left. Inside torch.func
     nothing is recorded, since functions there have no side effects; a compiler leaves its graph
-    here in training.
+    here in training. After an average of weights `torch.optim.swa_utils.update_bn` does not know
+    these statistics: run batches through the averaged model in training mode, under `no_grad`.
 
     Examples
     --------
@@ -151,9 +153,13 @@ class TimeBatchNorm(nn.Module):
 
         At a time of the grid their derivatives are those to its right, at the last to its left.
         """
-        if not isinstance(t, Tensor) or t.ndim:
-            found = f"shape {tuple(t.shape)}" if isinstance(t, Tensor) else type(t).__name__
-            raise ValueError(f"`t` must be a 0-d tensor, the time of the whole batch; got {found}")
+        if not isinstance(t, Tensor) or t.ndim or not t.is_floating_point():
+            tensor = isinstance(t, Tensor)
+            found = f"shape {tuple(t.shape)}, {t.dtype}" if tensor else type(t).__name__
+            raise ValueError(
+                "`t` must be a 0-d floating-point tensor, the time of the whole batch, which one "
+                f"pass for all solvers of an ensemble (`batched`) does not give; got {found}"
+            )
         start, end = self.span
         last, like = self.intervals, self.running_mean
         rate = last / (end - start)
@@ -163,7 +169,7 @@ class TimeBatchNorm(nn.Module):
             if not start - slack <= time <= end + slack:
                 raise ValueError(
                     f"the time {time:.6g} is outside of the span {self.span} of TimeBatchNorm; "
-                    "give it the `span` of the solve"
+                    "give it the `span` of the solve, wider where stages lie outside of their steps"
                 )
             if not _has_derivative(t):  # the same on the host, in a tenth of the time
                 s = min(max((time - start) * rate, 0.0), float(last))

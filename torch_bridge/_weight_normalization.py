@@ -12,7 +12,7 @@ from torch.nn.utils.parametrizations import _SpectralNorm
 from torch.nn.utils.parametrize import ParametrizationList
 
 from torch_bridge._fields import inside_transform
-from torch_bridge._one_solve import current_solve, one_solve
+from torch_bridge._one_solve import current_solve, in_own_program, one_solve
 
 __all__ = ["WEIGHT_NORMALIZATIONS", "weight_normalization"]
 
@@ -55,9 +55,11 @@ def weight_normalization(module: Layer, name: str) -> Layer:
     at each call: two solves of the same batch agree exactly, and the backward pass sees the weights
     of the forward one, also where both normalizations stand on one layer, and after a
     `load_state_dict`. Two sums of the weight tell a change, since fused optimizers leave no other
-    trace; on an accelerator this waits for the device, once a solve. In torch.func and in compiled
-    functions it stays. A checkpoint belongs around a solve: inside a right-hand side, where only
-    the first of its regions would compute the weight, torch refuses it.
+    trace; on an accelerator this waits for the device, once a solve. A compiler leaves its graph
+    here in training. Functions of torch.func have no side effects: there the powers stay, so that a
+    training by `torch.func.grad` must call the layer once after each step. A checkpoint belongs
+    around a solve: inside a right-hand side, where only the first of its regions would compute the
+    weight, torch refuses it.
 
     Examples
     --------
@@ -104,6 +106,9 @@ class _Frozen(ParametrizationList):
     def forward(self) -> Tensor:
         """The weight."""
         powers = [one for one in self if isinstance(one, _SpectralNorm)]
+        compiling = torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting()
+        if powers and self.training and compiling and not in_own_program():
+            return self._uncompiled()
         for one in powers:
             one.training = False
         if inside_transform():
@@ -113,6 +118,13 @@ class _Frozen(ParametrizationList):
         if powers and self.training and (solve is None or solve.records):
             self._iterate_if_changed(powers, tensors, solve)
         return super().forward() if solve is None else solve.once(self, tensors, super().forward)
+
+    @torch.compiler.disable(
+        reason="values of a spectrally normalized weight tell whether it has changed since its "
+        "last power iteration; leave fullgraph=True out, or compile in evaluation"
+    )
+    def _uncompiled(self) -> Tensor:
+        return self.forward()
 
     def _iterate_if_changed(
         self, powers: list[Any], tensors: tuple[Tensor, ...], solve: one_solve | None

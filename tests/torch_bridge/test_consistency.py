@@ -886,3 +886,16 @@ def test_an_order_that_is_lost_with_the_outputs_is_not_hidden_by_rounding(last):
     assert "rounding" not in str(report)
     still = solver_consistency(lambda x, n: x, [torch.ones(9, 2)], steps=8, order=4)
     assert "hidden by rounding" in str(still)  # the twin
+
+
+def test_compiled_models_are_compared_without_a_warning_of_the_compiler():
+    torch.manual_seed(0)
+    block = NeuralODE(DenseField(2, 8), solver="rk4", steps=4)
+    model, x = nn.Sequential(nn.Linear(2, 2), block), torch.randn(20, 2)
+    torch._dynamo.utils.warn_once_cache.clear()
+    compiled = torch.compile(model, backend="eager")
+    plain, found = (solver_consistency(each, [x]) for each in (model, compiled))
+    assert found.changes == pytest.approx(plain.changes, rel=0.2)
+    torch.compiler.reset()
+    euler = torch.compile(SolvedBy(model, "euler"), backend="eager")
+    assert torch.equal(euler(x), SolvedBy(model, "euler")(x))

@@ -1,6 +1,7 @@
 """Plans of sketches: what a step keeps, what is predicted is what is measured, nothing else moves."""
 
 import copy
+from fractions import Fraction
 
 import pytest
 import torch
@@ -8,11 +9,14 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from odecore.families import RK2
 from odecore.sketching import UniformRows, minibatch_variance, variance
 from torch_bridge import (
+    DenseField,
     NeuralODE,
     SketchedConv2d,
     SketchedLinear,
+    SmoothedSolver,
     apply,
     counted_rows,
     plan,
@@ -20,6 +24,7 @@ from torch_bridge import (
     saved_bytes,
     share_sketch,
     sketch_rows,
+    weight_normalization,
 )
 
 
@@ -184,6 +189,44 @@ def test_a_model_is_left_as_it_was():
         plan(model, torch.randn(30, 6), noise=1.0, loss=lambda y, x: {}["none"])
     assert not model.linear._forward_hooks
     assert not model.training
+
+
+class Counting(nn.Module):
+    """Remembers its calls, outside of buffers."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls, self.sizes, self.generator = 0, [], torch.Generator().manual_seed(0)
+
+    def forward(self, x):
+        self.calls += 1
+        self.sizes.append(len(x))
+        return x + 0.1 * torch.randn(x.shape, generator=self.generator)
+
+
+def test_a_training_goes_on_as_without_a_plan():
+    torch.manual_seed(0)
+    solver = SmoothedSolver(RK2, {"u": Fraction(2, 3)}, width=0.1, radius=Fraction(1, 5))
+    block = NeuralODE(DenseField(6, 8), solver=solver, steps=2)
+    stem = weight_normalization(nn.Linear(6, 6), "spectral")
+    model = nn.Sequential(stem, Counting(), block, nn.Linear(6, 8), nn.GELU(), nn.Linear(8, 3))
+    twin, x, losses = copy.deepcopy(model), torch.randn(30, 6), []
+    for one in (model, twin):
+        torch.manual_seed(1)
+        optimizer = torch.optim.Adam(one.parameters(), 1e-2)
+        losses.append([])
+        for k in range(4):
+            if one is model and k:
+                found = plan(model, x, noise=1.0, loss=lambda y, x: y.square().sum())
+                assert any(layer.ratio is not None for layer in found.layers)
+            loss = one(x).square().sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses[-1].append(loss.item())
+    assert losses[0] == losses[1]
+    assert model[1].calls == 4
+    assert model[1].sizes == [30] * 4
 
 
 @pytest.mark.parametrize("given", [None, 2.0])
@@ -529,6 +572,7 @@ def total(y, x):
         (lambda: plan(TINY, X, loss=total), "give one of `budget` and `noise`"),
         (lambda: plan(TINY, X, loss=total, budget=0.5, noise=1), "give one of"),
         (lambda: plan(TINY, X, loss=total, budget=-1), "positive number, got -1"),
+        (lambda: plan(TINY, X, loss=total, noise="0.1"), "`noise` .* positive number, got '0.1'"),
         (lambda: plan(TINY, X, loss=total, noise=float("nan")), "positive number, got nan"),
         (lambda: plan(TINY, X, loss=total, budget=0.01), "below what one row for each layer"),
         (

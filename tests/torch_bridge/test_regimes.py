@@ -626,3 +626,11 @@ def test_a_single_logit_has_no_mean_probability(shape):
 
     with pytest.raises(ValueError, match="at least two classes"):
         ModelEnsemble([One(), One()])(torch.ones(4, 2))
+
+
+def test_drawing_is_of_modules():
+    with (
+        pytest.raises(TypeError, match="`model` must be a Module, got function"),
+        drawing(lambda x: x),
+    ):
+        pass

@@ -294,6 +294,8 @@ def test_noise_beside_large_entries_is_found(dtype, large, where):
     report = check_rhs(lambda t, y: scale + next(noise) * small, 0.0, y.to(dtype))
     assert kinds(report) == {("outputs differ", "")}
     assert "changes by 20%" in str(report)  # 1 and 1.25
+    moves = itertools.cycle([1.0, 1.0001])
+    assert "changes by 0.01%" in str(check_rhs(lambda t, y: next(moves) * y, 0.0, y))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
@@ -316,10 +318,10 @@ def test_sums_in_any_order_are_no_difference(dtype):
 
 def test_infinite_values_that_stay_are_no_difference():
     steady, moves = torch.tensor([torch.inf, 1.0]), itertools.cycle([0.0, 1e-7])
-    assert check_rhs(lambda t, y: steady + next(moves), 0.0, y)
+    assert check_rhs(lambda t, y: steady + next(moves), 0.0, torch.zeros(2))
     moves = itertools.cycle([0.0, torch.inf])
     assert not check_rhs(lambda t, y: 0 * y + next(moves), 0.0, y)
-    assert not check_rhs(lambda t, y: steady + next(moves), 0.0, y)
+    assert not check_rhs(lambda t, y: steady + next(moves), 0.0, torch.zeros(2))
 
 
 def test_bad_arguments():
@@ -517,3 +519,20 @@ def test_a_block_made_in_inference_mode_is_solved_without_a_check():
     with torch.inference_mode():
         block = NeuralODE(DenseField(3, 8), solver="rk4", steps=2).eval()
         assert block(torch.randn(5, 3)).shape == (5, 3)
+
+
+@pytest.mark.parametrize(
+    ("func", "state", "error", "message"),
+    [
+        (lambda t, y: None, y, TypeError, "a tensor like the state, got NoneType"),
+        (lambda t, y: (y, y), y, TypeError, "a tensor like the state, got tuple"),
+        (lambda t, y: y[:1], y, ValueError, r"the shape of the state, .* got \(1, "),
+        (lambda t, y: y[0], (y, y), TypeError, "a tuple of 2 tensors like the state, got Tensor"),
+        (lambda t, y: (y[0], 1.0), (y, y), ValueError, "the shape of the state, .* got float"),
+        (lambda t, y: y, y.long(), TypeError, r"`y` must hold floating-point .* y.float\(\)"),
+    ],
+)
+def test_values_that_are_not_like_the_state_are_refused(func, state, error, message):
+    with pytest.raises(error, match=message):
+        check_rhs(func, 0.0, state)
+    assert check_rhs(lambda t, y: [-part for part in y], 0.0, (y, y))

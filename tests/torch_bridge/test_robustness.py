@@ -25,7 +25,7 @@ from torch_bridge import (
     robustness,
     transfer,
 )
-from torch_bridge._class_scores import classes_of
+from torch_bridge._class_scores import classes_of, labels_of
 from verification.attacks import pgd
 
 EPS = 0.1
@@ -556,6 +556,35 @@ def test_accuracy_of_one_logit_and_of_broken_scores():
         robustness(Scores(lambda x: x), x, labels + 1, attack)
     with pytest.raises(ValueError, match="must be \\(n, classes\\)"):
         robustness(Scores(lambda x: x[:, :, None]), x, labels, attack)
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [lambda x: (x, x), lambda x: {"logits": x}, lambda x: x + 0j, lambda x: x.argmax(1), lambda x: x.sum()],
+    ids=["tuple", "dict", "complex", "classes", "scalar"],
+)  # fmt: skip
+def test_outputs_that_are_no_logits_are_refused(shown):
+    x, y = torch.rand(8, 3), torch.randint(0, 3, (8,))
+    attack, model = Attack(lambda model, x, y: x + EPS, EPS), Scores(shown)
+    with pytest.raises(TypeError, match=r"must return logits, one floating-point tensor .* got"):
+        robustness(model, x, y, attack)
+    with pytest.raises(TypeError, match="must return logits"):
+        transfer({"one": Scores(lambda x: x), "other": model}, x, y, attack)
+    with pytest.raises(TypeError, match="must return logits"):
+        ModelEnsemble([Scores(lambda x: x), model])(x)
+
+
+@pytest.mark.parametrize(
+    ("labels", "error", "message"),
+    [
+        (["cat", "dog"], TypeError, "class numbers, got a list that is no tensor"),
+        ([0, -3], ValueError, "2 class numbers from 0, .* the smallest -3"),
+        ([[1, 0, 0], [0, 1, 0]], ValueError, r"2 class numbers from 0, .* shape \(2, 3\)"),
+    ],
+)
+def test_labels_that_are_no_class_numbers_are_refused(labels, error, message):
+    with pytest.raises(error, match=message):
+        labels_of(labels, torch.rand(2, 3))
 
 
 def test_masked_logits_have_gradients_in_ensembles():

@@ -460,8 +460,10 @@ def test_channels_and_strides_that_do_not_fit_are_refused():
     for layer in (nn.Conv2d(4, 3, 1), SketchedConv2d(4, 3)):
         with pytest.raises(RuntimeError, match="to have 4 channels, but got 3 channels"):
             layer(torch.randn(1, 3, 5, 5))
-    for stride in (0, (1, 0), -1):
-        with pytest.raises(ValueError, match="`stride` must be positive, got"):
+    for stride in (0, (1, 0), -1, "2", (1, 2, 3), 1.0):
+        with pytest.raises(
+            ValueError, match="`stride` must be positive, an int or a pair of int, got"
+        ):
             SketchedConv2d(4, 3, stride=stride)
 
 

@@ -384,6 +384,9 @@ def test_bad_normalization_options_are_refused():
         normalization("group", 8, groups=3)
     with pytest.raises(ValueError, match="`dimensions` must be"):
         normalization("batch", 8, dimensions=4)
+    with pytest.raises(ValueError, match=r"4 groups of 4 channels .* one number nothing is left"):
+        DenseField(3, 4, "group")  # its value would not depend on its state
+    assert normalization("group", 4, dimensions=1).num_groups == 4
     with pytest.raises(ValueError, match="intervals: options of 'time batch', not of 'layer'"):
         normalization("layer", 8, intervals=3)
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.autograd import forward_ad
+from torch.optim.swa_utils import AveragedModel, update_bn
 from torch.utils.checkpoint import checkpoint
 
 from odecore.errors import RightHandSideWarning
@@ -345,8 +346,25 @@ def test_bad_times():
     layer = TimeBatchNorm(3).eval()
     with pytest.raises(ValueError, match="outside of the span"):
         layer(torch.tensor(1.5), torch.randn(4, 3))
-    with pytest.raises(ValueError, match="0-d tensor"):
-        layer(torch.rand(4), torch.randn(4, 3))
-    with pytest.raises(ValueError, match="0-d tensor"):
-        layer(0.5, torch.randn(4, 3))
+    for t in (torch.rand(4), 0.5, torch.tensor(1)):
+        with pytest.raises(ValueError, match="0-d floating-point tensor"):
+            layer(t, torch.randn(4, 3))
     layer(torch.tensor(1 + 1e-7), torch.randn(4, 3))
+
+
+def test_averaged_weights_get_their_statistics_from_batches_in_training_mode():
+    torch.manual_seed(0)
+    field = DenseField(3, 8, "time batch", intervals=2)
+    averaged = AveragedModel(NeuralODE(field, solver="midpoint", steps=2))
+    x = torch.randn(500, 3) + 1
+    with torch.no_grad():
+        own = averaged(x)
+        for norm in (m for m in averaged.modules() if isinstance(m, TimeBatchNorm)):
+            norm.running_mean.zero_()
+        update_bn([x] * 50, averaged)  # knows torch's own layers only
+        before = (averaged.eval()(x) - own).abs().max()
+        averaged.train()
+        for _ in range(round(10 / norm.momentum)):
+            averaged(x)
+        after = (averaged.eval()(x) - own).abs().max()
+    assert before > 5 * after
