@@ -15,7 +15,6 @@ from torch_bridge._adjoint_refusals import (
     abscissae_outside,
     refuse_shards,
     refuse_unused,
-    require_equal_steps,
     require_inside,
     require_methods,
     warn_of_callbacks,
@@ -200,7 +199,6 @@ def odeint_adjoint(
         require_methods(*([] if by_scipy else [problem.solver]), setting.backward)
         collocates = chosen == "restored" and _collocates(setting, **given)
         warn_of_callbacks(func, chosen, problem.solver, collocates)
-        require_equal_steps(chosen, problem.solver, setting.backward)
         if chosen == "reversed":
             refuse_shards(setting.parameters)
             return Reversed(setting)

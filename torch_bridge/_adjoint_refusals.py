@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from numbers import Integral
 from typing import Any
 
 from torch import Tensor, nn
@@ -20,7 +19,6 @@ __all__ = [
     "refuse_shards",
     "refuse_unused",
     "refuse_wrappers",
-    "require_equal_steps",
     "require_inside",
     "require_methods",
     "warn_of_callbacks",
@@ -66,18 +64,6 @@ def require_methods(*solvers: Solver) -> None:
         entries = (*method.b, *(a for row in method.A for a in row))
         if any(isinstance(x, Tensor) and x.requires_grad for x in entries):
             raise ValueError(TRAINED)
-
-
-def require_equal_steps(adjoint: str, forward: Solver, backward: Solver) -> None:
-    """Refuse a number of steps for each interval, which only the discrete adjoint has."""
-    both = {"restored": [forward, backward], "reversed": [backward], "discrete": []}
-    for solver in both[adjoint]:
-        steps = solver.options.get("steps", 1)
-        if not isinstance(steps, Integral):
-            raise ValueError(
-                f"`steps` must be one int with adjoint={adjoint!r}, got {steps!r}: give one, or "
-                "a `grid_constructor`, or take adjoint='discrete'"
-            )
 
 
 def abscissae_outside(solver: Solver) -> list[float]:

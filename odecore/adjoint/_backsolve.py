@@ -11,7 +11,7 @@ from odecore.adjoint._backward_options import require_backward_options
 from odecore.adjoint._drift import Watch
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize, checked
-from odecore.adjoint._step_ends import require_count, step_ends
+from odecore.adjoint._step_ends import step_ends
 from odecore.adjoint._sweep import product
 from odecore.adjoint._unit import in_their_unit, observing
 from odecore.solve import Statistics, solve_ivp
@@ -98,8 +98,6 @@ def backsolve(
             f"{len(times)} times and {len(states)} states"
         )
     require_monotone(times)
-    if steps is not None:
-        require_count(steps)
 
     linearize = checked(linearize)
     field = _augmented(linearize, parameters)

@@ -11,15 +11,7 @@ from typing import Any
 from odecore._array import is_readable
 from odecore._times import read_times
 
-__all__ = [
-    "MAX_STEPS",
-    "equal_steps",
-    "landing_grid",
-    "require_count",
-    "require_one_way",
-    "slack",
-    "step_ends",
-]
+__all__ = ["MAX_STEPS", "equal_steps", "landing_grid", "require_one_way", "slack", "step_ends"]
 
 MAX_STEPS = 100_000  # where `max_steps` of `solve_ivp` is not given
 
@@ -56,15 +48,6 @@ def require_one_way(steps: Any, step_size: Any, grid: Any) -> None:
         raise ValueError(f"give one of `steps`, `step_size` and `grid`, got {' and '.join(given)}")
 
 
-def require_count(steps: Any) -> None:
-    """Raise ValueError unless `steps` is one number, for every interval."""
-    if not isinstance(steps, Integral) or steps is True or int(steps) < 1:
-        raise ValueError(
-            f"`steps` must be a positive int, the same in each interval, got {steps!r}: give the "
-            "ends of others as a `grid`"
-        )
-
-
 def landing_grid(times: Sequence[float], steps: Any, step_size: Any, most: int) -> list[float]:
     """Equal steps in each interval, which land on all times."""
     grid = [times[0]]
@@ -85,7 +68,8 @@ def equal_steps(steps: Any, step_size: Any, length: Any, most: int) -> list[floa
             raise ValueError(f"`step_size` must be a positive finite number, got {step_size!r}")
         share = abs(float(length)) / float(step_size) * (1 - 1e-12)
         steps = max(1, ceil(min(share, most + 1)))
-    require_count(steps)
+    if not isinstance(steps, Integral) or steps is True or int(steps) < 1:
+        raise ValueError(f"`steps` must be a positive int, got {steps!r}")
     if int(steps) > most:
         raise ValueError(
             f"{'`steps`' if step_size is None else '`step_size`'} asks for more than `max_steps` = "

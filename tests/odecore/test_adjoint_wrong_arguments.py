@@ -281,19 +281,6 @@ def test_a_batch_is_a_number_of_nodes(batch):
         along_panels(restored, batch=batch, **LINEAR)(linear(np, A)[1], W)
 
 
-def test_steps_of_each_interval_are_a_grid():
-    fun, linearize = linear(np, A)
-    _, panels = record_panels(fun, TIMES, Y0)
-    states = [Y0] * len(TIMES)
-    for call in (
-        lambda: record_panels(fun, TIMES, Y0, steps=[2, 3]),
-        lambda: restored(linearize, panels, W, steps=[2, 3]),
-        lambda: backsolve(linearize, TIMES, states, W, steps=[2, 3]),
-    ):
-        with pytest.raises(ValueError, match=r"same in each interval, got \[2, 3\].*`grid`"):
-            call()
-
-
 @pytest.mark.parametrize("steps", [{"steps": 10**12}, {"step_size": 1e-12}, {"step_size": 1e-320}])
 def test_too_many_steps_are_refused_before_they_are_listed(steps):
     fun, linearize = linear(np, A)

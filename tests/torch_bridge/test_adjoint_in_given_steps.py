@@ -293,23 +293,6 @@ def test_steps_of_each_interval(steps, own):
     torch.testing.assert_close(*found, rtol=1e-13, atol=0)
 
 
-@pytest.mark.parametrize("own", ["options", "adjoint_options"])
-@pytest.mark.parametrize("adjoint", ["restored", "reversed"])
-def test_steps_of_each_interval_are_refused_with_what_has_them(adjoint, own):
-    y0, t = torch.ones(2, requires_grad=True), torch.tensor([0.0, 1.0, 2.0])
-    given = {"options": {"steps": 2}, own: {"steps": [1, 3]}}
-    message = f"must be one int with adjoint='{adjoint}', got .* `grid_constructor`.*'discrete'"
-    with pytest.raises(ValueError, match=message):
-        odeint_adjoint(
-            lambda t, y: -y, y0, t, method="rk4", adjoint=adjoint, adjoint_params=(), **given
-        )
-    if adjoint == "reversed":  # which makes no use of the forward steps
-        given = {"options": {"steps": [1, 3]}, "adjoint_options": {"steps": 4}}
-        assert odeint_adjoint(
-            lambda t, y: -y, y0, t, method="rk4", adjoint=adjoint, adjoint_params=(), **given
-        ).requires_grad
-
-
 def test_ends_of_single_precision_steps_are_output_times():
     t = torch.linspace(0, 1, 11)
     solver = solver_of("rk4", {"step_size": 0.05}, 1e-7, 1e-9, Newton)
