@@ -13,6 +13,7 @@ from odecore.errors import MaxStepsError
 from odecore.solve import Event, Status, solve_ivp
 from torch_bridge._once import first_only, once_only
 from torch_bridge._own_derivatives import unwatched
+from torch_bridge._parametrized import cached_apart
 
 __all__ = ["moved_to_event", "solved_again", "until_event"]
 
@@ -60,7 +61,7 @@ def until_event(
             f"an event needs a finite time to start from, and a direction, got {times}"
         )
     direction = 1.0 if forward else -1.0
-    with torch.no_grad():
+    with torch.no_grad(), cached_apart():
         signs = _signs(function(_time(start, y0), y0.detach()), start)
     if bool((signs == 0).any()):
         return start, y0
@@ -115,7 +116,7 @@ class _Search:
         self.undefined: dict[Any, int] = {}  # times, and the first entry that is NaN there
 
     def value(self, t: Any, y: Tensor) -> Tensor:
-        with torch.no_grad():
+        with torch.no_grad(), cached_apart():
             values = self.function(_time(t, y), y.detach()) * self.signs
             least = torch.min(values)
         if isnan(least):
@@ -193,7 +194,7 @@ def solved_again(
 
     A gradient of the time raises RuntimeError.
     """
-    with torch.no_grad():
+    with torch.no_grad(), cached_apart():
         time, _ = find(func, y0, t, event_fn=event)
     ends = [t[0], time]
     if ends[0] == time:

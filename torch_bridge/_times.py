@@ -12,6 +12,7 @@ from torch.autograd import forward_ad
 from odecore.tableaux import tableau
 from torch_bridge._fields import inside_torch_func, nested_passes
 from torch_bridge._once import once_only
+from torch_bridge._parametrized import cached_apart
 
 __all__ = ["only_output", "shifted", "shifted_outputs", "shifted_start"]
 
@@ -28,7 +29,7 @@ def shifted_start(y0: Tensor, t: Tensor, field: Callable[[Any, Any], Any]) -> Te
         return y0
     if _order(t) > 1:
         return _stepped(y0, t[0], -1, field)
-    with torch.no_grad():
+    with torch.no_grad(), cached_apart():
         slope = field(t[0].detach(), y0.detach())
     return _Shifted.apply(y0, t[0].to(y0.dtype.to_real()), -slope)
 
@@ -52,7 +53,7 @@ def shifted(y: Tensor, t: Tensor, field: Callable[[Any, Any], Any]) -> Tensor:
         return torch.stack([shifted(*pair, field) for pair in pairs]) if len(t) else y
     if _order(t) > 1:
         return _stepped(y, t, 1, field)
-    with torch.no_grad():
+    with torch.no_grad(), cached_apart():
         slope = field(t.detach(), y.detach())
     return _Shifted.apply(y, t.to(y.dtype.to_real()), slope)
 
