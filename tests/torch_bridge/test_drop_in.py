@@ -424,6 +424,33 @@ def test_dense_output_with_gradients():
     assert float(fixed(0.55)[0]) == pytest.approx(1 - 9.81 * 0.55**2 / 2, abs=1e-12)
 
 
+def test_dense_output_moves_with_its_first_time():
+    y0 = torch.tensor([0.7, -0.3], dtype=D)
+    field = lambda t, y: torch.cos(3 * t) * y  # noqa: E731
+    exact = lambda t0, t: y0 * torch.exp((torch.sin(3 * t) - torch.sin(3 * t0)) / 3)  # noqa: E731
+    t0, t = (torch.tensor(x, dtype=D, requires_grad=True) for x in (0.2, [0.5, 1.1]))
+    for wrapped in (t0, t0.reshape(1)):
+        found = odeint_dense(field, y0, wrapped, 2.0, rtol=1e-9, atol=1e-9)(t)
+        ours = torch.autograd.grad(found[0].sum() - 2 * found[1].sum(), (t0, t))
+        true = exact(t0, t[:, None])
+        theirs = torch.autograd.grad(true[0].sum() - 2 * true[1].sum(), (t0, t))
+        torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-8)
+    found = torch.func.jacrev(lambda t0: odeint_dense(field, y0, t0, 2.0)(1.0))(t0.detach())
+    assert found.shape == (2,)
+    with pytest.raises(TypeError, match="`t1` must be one time"):
+        odeint_dense(field, y0, 0.0, torch.tensor([1.0, 2.0]))
+
+
+@pytest.mark.parametrize("name", ["t_span", "t_eval", "step_at", "jump_at"])
+def test_times_that_are_read_refuse_a_gradient(name):
+    times = torch.tensor([0.0, 1.0], dtype=D, requires_grad=True)
+    for given in (times, list(times), (0.0, times[1] * 1)):
+        options = {name: given} if name != "t_span" else {}
+        span = given if name == "t_span" else (0.0, 1.0)
+        with pytest.raises(TypeError, match=f"`{name}` is read, and gets no gradient"):
+            solve(lambda t, y: -y, span, torch.ones(2, dtype=D), **options)
+
+
 def test_solve_returns_the_trajectory():
     stiff = lambda t, y: -1000 * (y - torch.cos(t))  # noqa: E731
     found = solve(stiff, (0, 1), torch.zeros(2, dtype=D), method="kvaerno43", rtol=1e-6)
