@@ -637,6 +637,20 @@ def test_even_and_odd_numbers_of_nodes_do_not_warn_falsely(nodes):
         gradients(func, y0, T, nodes=0)
 
 
+class Checkpointed(Field):
+    def forward(self, t, y):
+        return torch.utils.checkpoint.checkpoint(super().forward, t, y, use_reentrant=False)
+
+
+@pytest.mark.parametrize("adjoint", [None, "restored", "reversed", "discrete"])
+@pytest.mark.parametrize("options", [{}, {"method": "rk4", "options": {"steps": 20}}], ids=str)
+@pytest.mark.parametrize("more", [{}, {"certificate": 1e-2}], ids=str)
+def test_a_checkpoint_inside_of_the_function(adjoint, options, more):
+    y0 = torch.randn(3, 4, generator=torch.Generator().manual_seed(2), dtype=D)
+    found = gradients(Checkpointed(), y0, T, adjoint=adjoint, **options, **more)
+    torch.testing.assert_close(found, exact(Field(), y0, T), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("reentrant", [False, True])
 @pytest.mark.parametrize("adjoint", KINDS)
 def test_under_checkpoint(adjoint, reentrant):
