@@ -11,6 +11,7 @@ from torch import Tensor
 
 from odecore.errors import MaxStepsError
 from odecore.solve import Event, Status, solve_ivp
+from torch_bridge._fields import inside_torch_func
 from torch_bridge._once import first_only, once_only
 from torch_bridge._own_derivatives import unwatched
 from torch_bridge._parametrized import cached_apart
@@ -167,13 +168,7 @@ def moved_to_event(
     """
     if not torch.is_grad_enabled():
         return t, y
-    with torch.enable_grad(), unwatched():
-        t0, y0 = t.detach().requires_grad_(), y.detach().requires_grad_()
-        values = function(t0, y0).reshape(-1)
-        active = int(values.detach().abs().argmin())
-        partial_t = partial_y = None
-        if values.requires_grad:
-            partial_t, partial_y = torch.autograd.grad(values[active], (t0, y0), allow_unused=True)
+    active, partial_t, partial_y = _partials(function, t.detach(), y.detach())
     slope = field(t.detach(), y.detach()).detach()
     rate = torch.zeros((), dtype=t.dtype, device=t.device) if partial_t is None else partial_t
     if partial_y is not None:
@@ -185,6 +180,26 @@ def moved_to_event(
         moved = t - ((g - g.detach()) / rate.detach()).to(t.dtype)
         moved = first_only(moved, NO_SECOND_DERIVATIVE)
     return moved, y + slope * (moved - moved.detach()).to(y.dtype)
+
+
+def _partials(
+    function: Callable[[Any, Tensor], Tensor], t: Tensor, y: Tensor
+) -> tuple[int, Tensor | None, Tensor | None]:
+    """Which of the values is at the event, and its partial derivatives, None for zero."""
+    if inside_torch_func():  # where a leaf may not be made
+        values, pull = torch.func.vjp(lambda t, y: function(t, y).reshape(-1), t, y)
+        active = int(values.abs().argmin())
+        one = torch.zeros_like(values)
+        one[active] = 1.0
+        return active, *pull(one)
+    with torch.enable_grad(), unwatched():
+        t0, y0 = t.requires_grad_(), y.requires_grad_()
+        values = function(t0, y0).reshape(-1)
+        active = int(values.detach().abs().argmin())
+        if not values.requires_grad:
+            return active, None, None
+        found = torch.autograd.grad(values[active], (t0, y0), allow_unused=True)
+    return active, *found
 
 
 def solved_again(

@@ -108,13 +108,14 @@ class _Shifted(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         y, t, slope = inputs
+        ctx.set_materialize_grads(False)  # a tangent that is none depends on nothing
         ctx.save_for_backward(t, slope, y if ctx.needs_input_grad[0] else None)
-        ctx.save_for_forward(t, slope)
+        ctx.save_for_forward(t, slope, y)
 
     @staticmethod
-    def backward(ctx: Any, y_grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, y_grad: Tensor | None) -> tuple[Tensor | None, ...]:
         t, slope, y = ctx.saved_tensors
-        if not ctx.needs_input_grad[1]:
+        if y_grad is None or not ctx.needs_input_grad[1]:
             return y_grad, None, None
         # Autograd conjugates: for complex states the real part of conj(slope) y_grad.
         t_grad = (slope.conj() * y_grad).real if slope.is_complex() else slope * y_grad
@@ -124,6 +125,8 @@ class _Shifted(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, y_tangent: Any, t_tangent: Any, _: Any) -> Tensor:
-        _, slope = ctx.saved_tensors
-        tangent = torch.zeros_like(slope) if y_tangent is None else y_tangent
-        return tangent if t_tangent is None else tangent + slope * t_tangent
+        t, slope, y = ctx.saved_tensors
+        if t_tangent is None:
+            return y_tangent.clone()
+        moved = once_only(slope * t_tangent, (t, y), NO_SECOND_DERIVATIVE)
+        return moved if y_tangent is None else y_tangent + moved
