@@ -132,7 +132,7 @@ class Setting:
         if backward.step_size is None and backward.grid_constructor is None:
             return None
         if not self.own_steps:
-            return problem.solver.grid(problem.func, problem.given, problem.t, problem.times)
+            return problem.grid
         ends = set(problem.panel_options().get("jump_at", ()) if backward.perturb else ())
         for k, (start, end) in enumerate(pairwise(problem.times)):
             backwards = problem.t[[k + 1, k]], [end, start]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -150,15 +150,19 @@ class Prepared:
     times: list[Any]
     solver: Solver
 
+    @cached_property
+    def grid(self) -> list[float] | None:
+        """The ends of given steps, where the options determine them: asked for once."""
+        return self.solver.grid(self.func, self.given, self.t, self.times)
+
     def arguments(self, interpolation: str = "full") -> dict[str, Any]:
         """Keyword arguments of `solve_ivp`, with an interpolation where the user chose none."""
-        found = self.solver.arguments(self.func, self.given, self.t, self.times, interpolation)
+        found = self.solver.arguments(self.times, self.grid, interpolation)
         return {**found, "observe": self.observer()}
 
     def panel_options(self) -> dict[str, Any]:
         """Keyword arguments of `odecore.adjoint.record_panels`."""
-        grid = self.solver.grid(self.func, self.given, self.t, self.times)
-        found = self.solver.panel_options(self.times, grid)
+        found = self.solver.panel_options(self.times, self.grid)
         if self.solver.per_interval is not None:  # one solve goes through all intervals
             found["max_steps"] = self.solver.per_interval * max(1, len(self.times) - 1)
         return {**found, "observe": self.observer()}
@@ -198,7 +202,7 @@ class Prepared:
             raise ValueError("SciPy's solvers do not look for events here; choose another method")
         start = shifted_start(self.y0, self.t, self.field)
         endless = replace(self.solver, step_size=None, grid_constructor=None)  # no grid to the end
-        arguments = endless.arguments(self.func, self.given, self.t, self.times, "full")
+        arguments = endless.arguments(self.times, None, "full")
         time, y = until_event(
             self.field,
             self.layout.function(event_fn),
