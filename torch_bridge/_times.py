@@ -30,7 +30,7 @@ def shifted_start(y0: Tensor, t: Tensor, field: Callable[[Any, Any], Any]) -> Te
     if _order(t) > 1:
         return _stepped(y0, t[0], -1, field)
     with torch.no_grad(), cached_apart():
-        slope = field(t[0].detach(), y0.detach())
+        slope = field(t[0].detach(), y0.detach()).detach()
     return _Shifted.apply(y0, t[0].to(y0.dtype.to_real()), -slope)
 
 
@@ -54,7 +54,7 @@ def shifted(y: Tensor, t: Tensor, field: Callable[[Any, Any], Any]) -> Tensor:
     if _order(t) > 1:
         return _stepped(y, t, 1, field)
     with torch.no_grad(), cached_apart():
-        slope = field(t.detach(), y.detach())
+        slope = field(t.detach(), y.detach()).detach()
     return _Shifted.apply(y, t.to(y.dtype.to_real()), slope)
 
 

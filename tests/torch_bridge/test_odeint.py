@@ -911,6 +911,15 @@ class TestReverseOverForward:
             with pytest.raises(RuntimeError, match=f"{what} can not be differentiated again"):
                 torch.autograd.grad(first, y0)
 
+    def test_parameters_alone_may_be_differentiated(self, forward):
+        def end(rate):
+            t = torch.tensor([0.1, 1.0], dtype=torch.float64)
+            return odeint(lambda t, y: -rate * y, self.y0, t, rtol=1e-9, atol=1e-9)[-1].sum()
+
+        rate = torch.tensor(0.7, dtype=torch.float64)
+        wanted = -0.9 * (self.y0 * torch.exp(-0.9 * rate)).sum()
+        torch.testing.assert_close(forward(end, rate), wanted, rtol=1e-6, atol=1e-7)
+
     def test_is_right_through_states_of_explicit_methods(self, forward):
         y0 = self.y0.clone().requires_grad_()
 
