@@ -120,3 +120,22 @@ def test_cached_weights_keep_their_gradient_under_torch_func():
     with parametrize.cached():
         found = torch.func.grad(loss)(parameters)
     torch.testing.assert_close(found, expected)
+
+
+def test_no_cached_weight_outlives_its_context():
+    """Not even one that another thread has left, while a solve was going on here."""
+    flow, y0 = Flow(), torch.ones(2, 3, dtype=torch.float64)
+    cached = parametrize.cached()
+
+    def func(t, y):
+        if t == 0.0:  # as if it were in another thread
+            cached.__exit__(None, None, None)
+        return flow(t, y)
+
+    cached.__enter__()
+    before = flow.layer.weight
+    odeint_adjoint(func, y0, T, adjoint_params=(), method="euler", options={"steps": 3})
+    with torch.no_grad():
+        flow.layer.parametrizations.weight.original.add_(1.0)
+    with parametrize.cached():
+        assert (flow.layer.weight > before).all()
