@@ -7,7 +7,7 @@ from itertools import pairwise
 from math import isfinite
 from typing import Any
 
-from odecore._array import constant, is_readable
+from odecore._array import constant, is_readable, tracks
 
 __all__ = ["are_floats", "read_times", "require_monotone"]
 
@@ -38,7 +38,7 @@ def read_times(times: Any, label: str) -> list[Any]:
     Raises
     ------
     TypeError
-        For what is no sequence of times, as text.
+        For what is no sequence of times, as text, and for times that are to have gradients.
     ValueError
         If an array is not one-dimensional, or an int above all floats.
     """
@@ -49,17 +49,26 @@ def read_times(times: Any, label: str) -> list[Any]:
             )
         if not is_readable(times):
             return [times[i] for i in range(times.shape[0])]
+        if tracks(times):
+            raise _without_gradient(label)
     try:
         if isinstance(times, str | bytes | Mapping | Set):  # of characters, keys, or in any order
             raise TypeError(type(times).__name__)
         times = list(times)
-        return times if {*map(type, times)} <= {float} else [_float(t) for t in times]
+        found = times if {*map(type, times)} <= {float} else [_float(t) for t in times]
     except OverflowError as error:
         raise ValueError(
             f"`{label}` must hold finite times, got an int above all floats"
         ) from error
     except (TypeError, ValueError) as error:
         raise TypeError(f"`{label}` must be a sequence of times, got {times!r}") from error
+    if found is not times and any(map(tracks, times)):
+        raise _without_gradient(label)
+    return found
+
+
+def _without_gradient(label: str) -> TypeError:
+    return TypeError(f"`{label}` is read, and gets no gradient: give detached times")
 
 
 def _float(t: Any) -> Any:

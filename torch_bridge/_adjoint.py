@@ -25,7 +25,7 @@ from torch_bridge._captured import field_later, parameters_of
 from torch_bridge._certifier import Certifier
 from torch_bridge._events import solved_again
 from torch_bridge._fields import Autocast, inside_torch_func, inside_transform, is_batched
-from torch_bridge._methods import Method
+from torch_bridge._methods import Method, is_implicit
 from torch_bridge._odeint import Prepared, odeint, prepare
 from torch_bridge._once import once_only
 from torch_bridge._one_solve import one_solve, untraced
@@ -45,7 +45,8 @@ NO_SECOND_DERIVATIVE = (
 )
 NO_BATCHES = (
     "the adjoint is solved for one gradient at a time, not for a batch, as `is_grads_batched` and "
-    "`vectorize` ask for: use torch.func.jacrev, leave them out, or take adjoint='discrete'"
+    "`vectorize` ask for: use torch.func.jacrev, leave them out, or take adjoint='discrete' with "
+    "an explicit method"
 )
 
 
@@ -254,7 +255,8 @@ class _Solve(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, y_grad: Tensor, *_: Any) -> tuple[Any, ...]:
         kind, setting = ctx.kind, ctx.kind.setting
-        if is_batched(y_grad) and not isinstance(kind, Discrete):
+        explicit = isinstance(kind, Discrete) and not is_implicit(setting.problem.solver.method)
+        if is_batched(y_grad) and not explicit:
             raise RuntimeError(NO_BATCHES)
         empty, *tensors = ctx.saved_tensors  # unpacking also checks that nothing was overwritten
         saved = tensors[: len(tensors) - len(setting.parameters)]

@@ -37,9 +37,8 @@ def _steps_are_few(problem: Prepared) -> bool:
     if not all(isinstance(t, float) for t in times):
         return False
     steps, intervals = solver.options.get("steps"), len(times) - 1
-    grid = solver.grid(problem.func, problem.given, problem.t, times)
-    if grid is not None:
-        count, lands = len(grid) - 1, set(times) <= set(grid)
+    if problem.grid is not None:
+        count, lands = len(problem.grid) - 1, set(times) <= set(problem.grid)
     else:  # where these are no numbers, the solve says so
         each = steps if isinstance(steps, list | tuple) else [steps] * intervals
         lands = all(isinstance(n, Integral) for n in each)

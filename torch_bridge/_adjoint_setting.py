@@ -19,6 +19,7 @@ from torch_bridge._held import held_by
 from torch_bridge._methods import Solver
 from torch_bridge._modes import Mode, in_modes, modes_of
 from torch_bridge._odeint import Prepared
+from torch_bridge._parametrized import cached_apart
 from torch_bridge._products import Products
 from torch_bridge._redrawn import generator_states, warn_of_draws
 
@@ -50,7 +51,7 @@ class Setting:
         """Context that remembers, at its end, what `func` may read and what it has drawn."""
         device = self.problem.y0.device
         before = generator_states(device)
-        with unrecorded():
+        with unrecorded(), cached_apart():
             yield
         after = generator_states(device)
         self.drawn[:] = after if after != before else []
@@ -65,7 +66,7 @@ class Setting:
         Raises ChangedTensorError if `func` reads what has been changed since, and warns if it draws
         other random numbers.
         """
-        with in_modes(self.modes):
+        with in_modes(self.modes), cached_apart(kept=False):
             self._refuse_changes()
             device = self.problem.y0.device
             before = generator_states(device) if self.drawn else []
@@ -131,7 +132,7 @@ class Setting:
         if backward.step_size is None and backward.grid_constructor is None:
             return None
         if not self.own_steps:
-            return problem.solver.grid(problem.func, problem.given, problem.t, problem.times)
+            return problem.grid
         ends = set(problem.panel_options().get("jump_at", ()) if backward.perturb else ())
         for k, (start, end) in enumerate(pairwise(problem.times)):
             backwards = problem.t[[k + 1, k]], [end, start]

@@ -67,9 +67,20 @@ def _tolerance(problem: Prepared, name: str, given: Any, default: Any) -> Any:
     """One number, or a tensor that broadcasts against the state."""
     label, like = name if given is None else f"adjoint_{name}", problem.y0
     value = default if given is None else problem.layout.tolerance(given, label, like)
+    rule = f"`{label}` must be finite and not negative, got {value!r}"
     if isinstance(value, Real):
+        if not 0 <= value < float("inf"):
+            raise ValueError(rule)
         return value
-    value = torch.as_tensor(value, dtype=like.dtype.to_real(), device=like.device)
+    try:
+        found = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        found = None
+    if found is None or found.is_complex():
+        raise TypeError(f"`{label}` must be a real number, or a tensor of them, got {value!r}")
+    if found.requires_grad:
+        raise ValueError(f"`{label}` must not require a gradient; detach it")
+    value = found.to(like.device, like.dtype.to_real())
     try:
         fits = torch.broadcast_shapes(value.shape, like.shape) == like.shape
     except RuntimeError:
@@ -80,5 +91,5 @@ def _tolerance(problem: Prepared, name: str, given: Any, default: Any) -> Any:
             f"{tuple(like.shape)}, got shape {tuple(value.shape)}"
         )
     if value.is_cpu and not bool(((value >= 0) & value.isfinite()).all()):
-        raise ValueError(f"`{label}` must be finite and not negative, got {value!r}")
+        raise ValueError(rule)
     return value

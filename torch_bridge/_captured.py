@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from torch_bridge._fields import Autocast, as_field
 from torch_bridge._states import Layout
@@ -36,9 +37,22 @@ def field_later(
 
 
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers, by name."""
+    """Parameters and buffers, by name.
+
+    Raises
+    ------
+    ValueError
+        If one has no shape yet.
+    """
     parameters = module.named_parameters(remove_duplicate=False)
-    return {**dict(parameters), **dict(module.named_buffers(remove_duplicate=False))}
+    found = {**dict(parameters), **dict(module.named_buffers(remove_duplicate=False))}
+    lazy = [name for name, x in found.items() if is_lazy(x)]
+    if lazy:
+        raise ValueError(
+            f"an adjoint needs the parameters of `func`, and {lazy[0]!r} gets its shape at the "
+            "first call: call `func(t[0], y0)` once before the solve"
+        )
+    return found
 
 
 def parameters_of(func: Any, adjoint_params: Iterable[Tensor] | None) -> tuple[Tensor, ...]:

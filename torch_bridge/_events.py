@@ -11,8 +11,10 @@ from torch import Tensor
 
 from odecore.errors import MaxStepsError
 from odecore.solve import Event, Status, solve_ivp
+from torch_bridge._fields import inside_torch_func
 from torch_bridge._once import first_only, once_only
 from torch_bridge._own_derivatives import unwatched
+from torch_bridge._parametrized import cached_apart
 
 __all__ = ["moved_to_event", "solved_again", "until_event"]
 
@@ -60,7 +62,7 @@ def until_event(
             f"an event needs a finite time to start from, and a direction, got {times}"
         )
     direction = 1.0 if forward else -1.0
-    with torch.no_grad():
+    with torch.no_grad(), cached_apart():
         signs = _signs(function(_time(start, y0), y0.detach()), start)
     if bool((signs == 0).any()):
         return start, y0
@@ -115,7 +117,7 @@ class _Search:
         self.undefined: dict[Any, int] = {}  # times, and the first entry that is NaN there
 
     def value(self, t: Any, y: Tensor) -> Tensor:
-        with torch.no_grad():
+        with torch.no_grad(), cached_apart():
             values = self.function(_time(t, y), y.detach()) * self.signs
             least = torch.min(values)
         if isnan(least):
@@ -166,13 +168,7 @@ def moved_to_event(
     """
     if not torch.is_grad_enabled():
         return t, y
-    with torch.enable_grad(), unwatched():
-        t0, y0 = t.detach().requires_grad_(), y.detach().requires_grad_()
-        values = function(t0, y0).reshape(-1)
-        active = int(values.detach().abs().argmin())
-        partial_t = partial_y = None
-        if values.requires_grad:
-            partial_t, partial_y = torch.autograd.grad(values[active], (t0, y0), allow_unused=True)
+    active, partial_t, partial_y = _partials(function, t.detach(), y.detach())
     slope = field(t.detach(), y.detach()).detach()
     rate = torch.zeros((), dtype=t.dtype, device=t.device) if partial_t is None else partial_t
     if partial_y is not None:
@@ -186,6 +182,26 @@ def moved_to_event(
     return moved, y + slope * (moved - moved.detach()).to(y.dtype)
 
 
+def _partials(
+    function: Callable[[Any, Tensor], Tensor], t: Tensor, y: Tensor
+) -> tuple[int, Tensor | None, Tensor | None]:
+    """Which of the values is at the event, and its partial derivatives, None for zero."""
+    if inside_torch_func():  # where a leaf may not be made
+        values, pull = torch.func.vjp(lambda t, y: function(t, y).reshape(-1), t, y)
+        active = int(values.abs().argmin())
+        one = torch.zeros_like(values)
+        one[active] = 1.0
+        return active, *pull(one)
+    with torch.enable_grad(), unwatched():
+        t0, y0 = t.requires_grad_(), y.requires_grad_()
+        values = function(t0, y0).reshape(-1)
+        active = int(values.detach().abs().argmin())
+        if not values.requires_grad:
+            return active, None, None
+        found = torch.autograd.grad(values[active], (t0, y0), allow_unused=True)
+    return active, *found
+
+
 def solved_again(
     find: Callable[..., Any], solve: Callable[..., Any], func: Any, y0: Any, t: Tensor, event: Any
 ) -> tuple[Tensor, Any]:
@@ -193,7 +209,7 @@ def solved_again(
 
     A gradient of the time raises RuntimeError.
     """
-    with torch.no_grad():
+    with torch.no_grad(), cached_apart():
         time, _ = find(func, y0, t, event_fn=event)
     ends = [t[0], time]
     if ends[0] == time:

@@ -7,8 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from odecore.solve import Newton
+from torch_bridge._fields import inside_torch_func
 from torch_bridge._implicit_stages import differentiated_stages
 from torch_bridge._own_derivatives import is_watched, unwatched
 
@@ -18,11 +20,24 @@ __all__ = ["newton_of"]
 def newton_of(field: Callable[[Any, Any], Any], y0: Tensor) -> Newton:
     """Newton's method with the derivatives that autograd finds.
 
-    A Jacobian of many entries, say of a batch, would be large and mostly zero: there are products.
+    A Jacobian of many entries, say of a batch, would be large and mostly zero: there are products,
+    but under torch.func and in forward mode, whose values GMRES can not have.
+
+    Raises
+    ------
+    ValueError
+        There, for a state that is too large for matrices.
     """
     entries = y0.numel() * (2 if y0.is_complex() else 1)
     if not Newton().direct(entries):
-        return Newton(differentiate=differentiated_stages)
+        if not inside_torch_func() and forward_ad._current_level < 0:
+            return Newton(differentiate=differentiated_stages)
+        if not Newton().may_change(entries):
+            raise ValueError(
+                "under torch.func and in forward mode implicit methods form matrices, which a "
+                f"state of {entries} entries is too large for: use torch.autograd, or "
+                "`odeint_adjoint`, or an explicit method"
+            )
 
     def jacobian(t: Any, y: Tensor) -> Tensor:
         shape, is_complex = y.shape, y.is_complex()

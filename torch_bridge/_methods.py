@@ -101,7 +101,7 @@ class Solver:
         return "steps" not in self.options
 
     def arguments(
-        self, func: Any, y0: Any, t: Tensor, times: list[Any], interpolation: str
+        self, times: list[Any], grid: list[float] | None, interpolation: str
     ) -> dict[str, Any]:
         """Keyword arguments of `solve_ivp`, with an interpolation where the user chose none."""
         arguments = {"method": self.method, **self.options}
@@ -111,7 +111,6 @@ class Solver:
             arguments["max_steps"] = self.per_interval * (len(times) - 1)
         elif not self.adaptive:
             arguments["max_steps"] = MOST_GIVEN
-        grid = self.grid(func, y0, t, times)
         if grid is not None:
             arguments["grid"] = grid
         if self.perturb:

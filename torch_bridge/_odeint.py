@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -73,10 +73,11 @@ def odeint(
         be torch.float64. Fixed steps: none, so that t is the grid; `step_size` or
         `grid_constructor(func, y0, t)`, with outputs between the steps by `interp`, "linear"
         (torchdiffeq's default, of second order only), "cubic" or "full"; or `steps`, equal ones
-        between output times, which land on them. `perturb` evaluates just beside the ends of steps;
-        `check_finite`, whether to look for NaN in the result (default: on the CPU, where it is
-        free). Implicit methods: `max_iters`; Adams: also `max_order` (12). All:
-        `max_num_steps`, attempts in each interval of t; `norm`, which only adaptive steps use.
+        between output times, which land on them, or a list with a number for each interval.
+        `perturb` evaluates just beside the ends of steps; `check_finite`, whether to look for NaN
+        in the result (default: on the CPU, where it is free). Implicit methods: `max_iters`;
+        Adams: also `max_order` (12). All: `max_num_steps`, attempts in each interval of t; `norm`,
+        which only adaptive steps use.
         "scipy_solver": `solver` and SciPy's `min_step`, `max_step`, `first_step`.
     event_fn : callable, optional
         `event_fn(t, y)`, a tensor: the solve ends where the first of its entries changes its sign.
@@ -149,15 +150,19 @@ class Prepared:
     times: list[Any]
     solver: Solver
 
+    @cached_property
+    def grid(self) -> list[float] | None:
+        """The ends of given steps, where the options determine them: asked for once."""
+        return self.solver.grid(self.func, self.given, self.t, self.times)
+
     def arguments(self, interpolation: str = "full") -> dict[str, Any]:
         """Keyword arguments of `solve_ivp`, with an interpolation where the user chose none."""
-        found = self.solver.arguments(self.func, self.given, self.t, self.times, interpolation)
+        found = self.solver.arguments(self.times, self.grid, interpolation)
         return {**found, "observe": self.observer()}
 
     def panel_options(self) -> dict[str, Any]:
         """Keyword arguments of `odecore.adjoint.record_panels`."""
-        grid = self.solver.grid(self.func, self.given, self.t, self.times)
-        found = self.solver.panel_options(self.times, grid)
+        found = self.solver.panel_options(self.times, self.grid)
         if self.solver.per_interval is not None:  # one solve goes through all intervals
             found["max_steps"] = self.solver.per_interval * max(1, len(self.times) - 1)
         return {**found, "observe": self.observer()}
@@ -197,7 +202,7 @@ class Prepared:
             raise ValueError("SciPy's solvers do not look for events here; choose another method")
         start = shifted_start(self.y0, self.t, self.field)
         endless = replace(self.solver, step_size=None, grid_constructor=None)  # no grid to the end
-        arguments = endless.arguments(self.func, self.given, self.t, self.times, "full")
+        arguments = endless.arguments(self.times, None, "full")
         time, y = until_event(
             self.field,
             self.layout.function(event_fn),

@@ -52,15 +52,17 @@ class _First(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         y, ctx.reason = inputs
+        ctx.set_materialize_grads(False)  # a tangent that is none depends on nothing
         ctx.save_for_backward(y)
+        ctx.save_for_forward(y)
 
     @staticmethod
-    def backward(ctx: Any, y_grad: Tensor) -> tuple[Tensor, None]:
-        return once_only(y_grad, *ctx.saved_tensors, ctx.reason), None
+    def backward(ctx: Any, y_grad: Tensor | None) -> tuple[Tensor | None, None]:
+        return (None if y_grad is None else once_only(y_grad, *ctx.saved_tensors, ctx.reason)), None
 
     @staticmethod
     def jvp(ctx: Any, y_tangent: Tensor, _: Any) -> Tensor:
-        return y_tangent.clone()
+        return once_only(y_tangent.clone(), *ctx.saved_tensors, ctx.reason)
 
 
 class _Once(torch.autograd.Function):

@@ -94,7 +94,7 @@ class Products:
             return self._one_by_one(t, y)
         if _unlisted(value, (y, *self.tensors)):
             self.look(t[0], y[0])
-        return value.detach(), self._pull(evaluate, value, y)
+        return value.detach(), self._pull_of_nodes(self._pull(evaluate, value, y), t, y)
 
     def look(self, t: Any, y: Tensor) -> None:
         """Look for gradients that would be lost: leaves that come again are not func's own."""
@@ -114,6 +114,25 @@ class Products:
         self.looks_always = True
         found: tuple[Tensor, Pull] = node_by_node(self.point)(t, y.detach())
         return found
+
+    def _pull_of_nodes(self, at_once: Pull, t: Tensor, y: Tensor) -> Pull:
+        """The pull of all nodes at once, or one by one from where it fails.
+
+        A checkpoint inside of the field repeats it in the pull, where torch.vmap has ended.
+        """
+        pulls = [at_once]
+
+        def pull(a: Tensor, parameters: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
+            try:
+                return pulls[-1](a, parameters)
+            except RuntimeError:
+                if len(pulls) > 1:
+                    raise
+            self.traced = None
+            pulls.append(self._one_by_one(t, y)[1])
+            return pulls[-1](a, parameters)
+
+        return pull
 
     def _pull(self, evaluate: Callable[[], Tensor], value: Tensor, y: Tensor) -> Pull:
         whole = [value]

@@ -104,7 +104,7 @@ class Discrete:
             problem.field, problem.times, y0, memory=self.memory, **problem.panel_options()
         )
         self.made[:] = [replace(record, states=())]
-        return trajectory.y, *(x.view_as(x) for x in record.states)  # the first may be y0
+        return trajectory.y, *record.states
 
     def panels(self, saved: Sequence[Tensor]) -> list[Panel]:
         """The trajectory again, at nodes."""

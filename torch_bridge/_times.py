@@ -12,6 +12,7 @@ from torch.autograd import forward_ad
 from odecore.tableaux import tableau
 from torch_bridge._fields import inside_torch_func, nested_passes
 from torch_bridge._once import once_only
+from torch_bridge._parametrized import cached_apart
 
 __all__ = ["only_output", "shifted", "shifted_outputs", "shifted_start"]
 
@@ -28,8 +29,8 @@ def shifted_start(y0: Tensor, t: Tensor, field: Callable[[Any, Any], Any]) -> Te
         return y0
     if _order(t) > 1:
         return _stepped(y0, t[0], -1, field)
-    with torch.no_grad():
-        slope = field(t[0].detach(), y0.detach())
+    with torch.no_grad(), cached_apart():
+        slope = field(t[0].detach(), y0.detach()).detach()
     return _Shifted.apply(y0, t[0].to(y0.dtype.to_real()), -slope)
 
 
@@ -52,8 +53,8 @@ def shifted(y: Tensor, t: Tensor, field: Callable[[Any, Any], Any]) -> Tensor:
         return torch.stack([shifted(*pair, field) for pair in pairs]) if len(t) else y
     if _order(t) > 1:
         return _stepped(y, t, 1, field)
-    with torch.no_grad():
-        slope = field(t.detach(), y.detach())
+    with torch.no_grad(), cached_apart():
+        slope = field(t.detach(), y.detach()).detach()
     return _Shifted.apply(y, t.to(y.dtype.to_real()), slope)
 
 
@@ -107,13 +108,14 @@ class _Shifted(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         y, t, slope = inputs
+        ctx.set_materialize_grads(False)  # a tangent that is none depends on nothing
         ctx.save_for_backward(t, slope, y if ctx.needs_input_grad[0] else None)
-        ctx.save_for_forward(t, slope)
+        ctx.save_for_forward(t, slope, y)
 
     @staticmethod
-    def backward(ctx: Any, y_grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, y_grad: Tensor | None) -> tuple[Tensor | None, ...]:
         t, slope, y = ctx.saved_tensors
-        if not ctx.needs_input_grad[1]:
+        if y_grad is None or not ctx.needs_input_grad[1]:
             return y_grad, None, None
         # Autograd conjugates: for complex states the real part of conj(slope) y_grad.
         t_grad = (slope.conj() * y_grad).real if slope.is_complex() else slope * y_grad
@@ -123,6 +125,8 @@ class _Shifted(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: Any, y_tangent: Any, t_tangent: Any, _: Any) -> Tensor:
-        _, slope = ctx.saved_tensors
-        tangent = torch.zeros_like(slope) if y_tangent is None else y_tangent
-        return tangent if t_tangent is None else tangent + slope * t_tangent
+        t, slope, y = ctx.saved_tensors
+        if t_tangent is None:
+            return y_tangent.clone()
+        moved = once_only(slope * t_tangent, (t, y), NO_SECOND_DERIVATIVE)
+        return moved if y_tangent is None else y_tangent + moved

@@ -17,7 +17,7 @@ from torch_bridge._odeint import prepare
 from torch_bridge._once import IMPLICIT, first_only
 from torch_bridge._one_solve import one_solve, untraced
 from torch_bridge._states import layout_of
-from torch_bridge._times import shifted
+from torch_bridge._times import shifted, shifted_start
 
 __all__ = ["odeint_dense", "solve"]
 
@@ -40,7 +40,8 @@ def odeint_dense(
     ----------
     func, y0, rtol, atol, method, options
         As for `odeint`.
-    t0, t1 : float or 0-d Tensor
+    t0, t1 : float or Tensor
+        First and last time. The first may require a gradient, the flow's.
 
     Returns
     -------
@@ -54,13 +55,17 @@ def odeint_dense(
     ValueError, TypeError, odecore.errors.SolveError
         As `odeint`.
     """
-    ends = torch.tensor([float(t0), float(t1)], dtype=torch.float64, device="cpu")
+    numbers = [_number("t0", t0), _number("t1", t1)]
+    ends = torch.tensor(numbers, dtype=torch.float64, device="cpu")
     problem = prepare(func, y0, ends, rtol, atol, method, options)
     if problem.solver.method is None:
         raise ValueError("SciPy's solvers have no dense output here; choose another method")
     arguments = problem.arguments()
     with one_solve(), refusing_unread():
-        found = solve_ivp(problem.field, problem.times, problem.y0, dense=True, **arguments)
+        start = problem.y0
+        if isinstance(t0, Tensor):
+            start = shifted_start(start, t0.reshape(1), problem.field)
+        found = solve_ivp(problem.field, problem.times, start, dense=True, **arguments)
 
     def solution(t: Any) -> Any:
         times = read_times(t) if isinstance(t, Tensor) else t
@@ -70,6 +75,15 @@ def odeint_dense(
         return problem.layout.state(y)
 
     return solution
+
+
+def _number(label: str, t: Any) -> float:
+    """A time, also below the transformations of torch.func."""
+    if not isinstance(t, Tensor):
+        return float(t)
+    if t.numel() != 1:
+        raise TypeError(f"`{label}` must be one time, got a tensor of shape {tuple(t.shape)}")
+    return float(read_times(t.reshape(1))[0])
 
 
 @untraced
@@ -83,7 +97,7 @@ def solve(
     func : callable
         `func(t, y)` with t a 0-d tensor, and y a tensor or a tuple of tensors.
     t_span : (2,) sequence
-        First and last time.
+        First and last time; times are read, and get no gradients here.
     y0 : Tensor or tuple of Tensor
     **options
         All those of `solve_ivp`: `method`, `t_eval`, `events`, `dense`, ... Implicit methods take

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from torch_bridge._captured import tensors_of
 from torch_bridge._fields import as_field, read_times
+from torch_bridge._parametrized import cached_apart
 from torch_bridge._signature import check_function
 from torch_bridge._states import layout_of
 from torch_bridge._times import only_output, shifted_outputs, shifted_start
@@ -81,7 +82,8 @@ def transformed(
         return make(bound(leaves), layout.state(y0.detach()), times, parameters)
 
     constant = bound(x.detach() for x in named.values())
-    _refuse_lost(as_field(constant, vector, layout=layout)(t[0].detach(), vector.detach()))
+    with cached_apart():
+        _refuse_lost(as_field(constant, vector, layout=layout)(t[0].detach(), vector.detach()))
     start = shifted_start(vector, t, field)
     y = _Forward.apply(_Solve(solver, gradients, wanted, reason), start, *named.values())
     return layout.state(shifted_outputs(y, vector, t, field))

@@ -11,7 +11,7 @@ from odecore.adjoint._backward_options import require_backward_options
 from odecore.adjoint._drift import Watch
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize, checked
-from odecore.adjoint._step_ends import step_ends
+from odecore.adjoint._step_ends import MAX_STEPS, landing_grid, require_one_way, step_ends
 from odecore.adjoint._sweep import product
 from odecore.adjoint._unit import in_their_unit, observing
 from odecore.solve import Statistics, solve_ivp
@@ -29,7 +29,7 @@ def backsolve(
     parameters: Sequence[Any] = (),
     seminorm: bool = False,
     norm: Callable[[Any], Any] | None = None,
-    steps: int | None = None,
+    steps: int | Sequence[int] | None = None,
     step_size: float | None = None,
     grid: Sequence[float] | None = None,
     **options: Any,
@@ -54,8 +54,8 @@ def backsolve(
     norm : callable, optional
         From the tuple (y, a, gradients...) of errors in units of the tolerance to a number; by
         default the largest root mean square of these.
-    steps : int, optional
-        Equal steps in each interval.
+    steps : int or sequence of int, optional
+        Equal steps in each interval, or for each of them, in forward order.
     step_size : float, optional
         The largest of equal steps.
     grid : sequence of float, optional
@@ -98,6 +98,7 @@ def backsolve(
             f"{len(times)} times and {len(states)} states"
         )
     require_monotone(times)
+    require_one_way(steps, step_size, grid)
 
     linearize = checked(linearize)
     field = _augmented(linearize, parameters)
@@ -107,6 +108,9 @@ def backsolve(
 
     xp = namespace(states[0])
     adaptive = steps is None and step_size is None and grid is None
+    if isinstance(steps, Sequence):
+        most = options.get("max_steps", MAX_STEPS)
+        grid, steps = landing_grid(times, steps, step_size, most), None
     if seminorm:
         norm = _of_state_and_adjoint
     options = {"steps": steps, "step_size": step_size, "norm": norm, **options}

@@ -8,7 +8,7 @@ from itertools import pairwise
 from math import comb
 from typing import Any
 
-from odecore._array import constant, namespace, own
+from odecore._array import constant, copied, namespace
 from odecore._times import are_floats, read_times
 from odecore.adjoint._budget import budget, bytes_of
 from odecore.adjoint._gradients import Gradients
@@ -106,7 +106,7 @@ def record_steps(
     if options.get("jump_at") is not None:
         options["jump_at"] = _floats(options["jump_at"], "jump_at")
         jumps = frozenset(options["jump_at"])
-    y0 = own(one_array(y0))
+    y0 = copied(one_array(y0))
     kept = _Kept(_capacity(memory, y0), options.pop("observe", None))
     span = (outputs[0], outputs[-1])
     trajectory = solve_ivp(fun, span, y0, t_eval=outputs, observe=kept.observe, **options)

@@ -100,7 +100,7 @@ def record_panels(
     rtol: Any = None,
     atol: Any = None,
     norm: Callable[[Any], Any] | None = None,
-    steps: int | None = None,
+    steps: int | Sequence[int] | None = None,
     step_size: float | None = None,
     inside: bool = False,
     **options: Any,
@@ -126,8 +126,9 @@ def record_panels(
     rtol, atol, norm : optional
         Of adaptive steps and of the choice of nodes; by default 1e-6, 1e-9 and the root mean
         square. In given steps of the choice of nodes only, and by default as said there.
-    steps : int, optional
-        Equal steps in each interval between output times, instead of adaptive ones.
+    steps : int or sequence of int, optional
+        Equal steps in each interval between output times, or for each of them, instead of adaptive
+        ones.
     step_size : float, optional
         The largest of equal steps.
     inside : bool, optional

@@ -61,9 +61,9 @@ def restored(
         so many evaluations of f save.
     **options
         Further options of `solve_ivp`, but for events, dense output, `t_eval` and `throw`: method,
-        tolerances; `steps` for each interval between output times, or `grid`, the ends of all
-        steps, to which those of the panels are added; `step_size`, `first_step`, `min_step`,
-        `max_step`, `step_at` and `jump_at` in units of t.
+        tolerances; `steps` for each interval between output times, one int or several in forward
+        order, or `grid`, the ends of all steps, to which those of the panels are added;
+        `step_size`, `first_step`, `min_step`, `max_step`, `step_at` and `jump_at` in units of t.
 
     Returns
     -------
@@ -110,9 +110,12 @@ def restored(
 
 
 def _of_intervals(panels: Sequence[Panel], options: dict[str, Any]) -> dict[str, Any]:
-    """The options, with the ends of the equal steps of an interval that is several panels."""
+    """The options, with the ends of the equal steps of an interval that is several panels, and of
+    steps that are others in each.
+    """
     equal = {k: options.get(k) for k in ("steps", "step_size")}
-    whole = all(panel.is_last for panel in panels)
+    several = isinstance(equal["steps"], Sequence)
+    whole = all(panel.is_last for panel in panels) and not several
     if whole or all(value is None for value in equal.values()):
         return options
     ends = [panels[0].start, *(panel.end for panel in panels if panel.is_last)]

@@ -49,10 +49,16 @@ def require_one_way(steps: Any, step_size: Any, grid: Any) -> None:
 
 
 def landing_grid(times: Sequence[float], steps: Any, step_size: Any, most: int) -> list[float]:
-    """Equal steps in each interval, which land on all times."""
-    grid = [times[0]]
-    for a, b in pairwise(times):
-        grid += [a + (b - a) * x for x in equal_steps(steps, step_size, b - a, most)[1:-1]] + [b]
+    """Equal steps in each interval, which land on all times; `steps` may be one for each."""
+    grid, intervals = [times[0]], list(pairwise(times))
+    counts = list(steps) if isinstance(steps, Sequence) else [steps] * len(intervals)
+    if len(counts) != len(intervals):
+        raise ValueError(
+            f"`steps` must be one int or one for each of the {len(intervals)} intervals between "
+            f"output times, got {len(counts)}"
+        )
+    for (a, b), n in zip(intervals, counts, strict=True):
+        grid += [a + (b - a) * x for x in equal_steps(n, step_size, b - a, most)[1:-1]] + [b]
     return grid
 
 

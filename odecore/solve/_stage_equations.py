@@ -78,8 +78,10 @@ class StageEquations:
         """Slopes k_i = f(t_i, base_i + h sum_j A_ij k_j); none where Newton's method fails."""
         xp = namespace(self.start)
         s, n = len(times), self.start.shape[0]
-        if n == 0:
-            return [self.y] * s  # nothing to solve for
+        if n == 0:  # nothing to solve for
+            self.evaluations += s
+            pairs = zip(times, bases, strict=True)
+            return [checked_stage(self.fun(t, base), self.y) for t, base in pairs]
         flat = [self._pack(constant(base)) for base in bases]
         direct = self.matrices or self.options.direct(s * n)
         coupling = self.h * constant_like(A, self.start)  # (s, s)

@@ -26,7 +26,15 @@ def test_gradients_of_a_linear_problem(seminorm, xp, dtype, array, eps):
     np.testing.assert_allclose(float(found.times[0]), -y0 @ A @ Y0, atol=max(1e-6, 500 * eps))
 
 
-@pytest.mark.parametrize("options", [{"method": "classic", "steps": 60}, {"step_size": 0.02}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"method": "classic", "steps": 60},
+        {"steps": [30, 60]},
+        {"step_size": 0.02},
+    ],
+    ids=str,
+)
 def test_given_steps(options):
     field, linearize = linear(np, A)
     states = solve_ivp(field, (0.0, 1.5), Y0, t_eval=TIMES, rtol=1e-10, atol=1e-10).y

@@ -2,6 +2,7 @@
 
 import math
 import weakref
+from contextlib import suppress
 from functools import cache
 from itertools import pairwise
 
@@ -360,15 +361,16 @@ def test_budgets_count_bytes_of_the_state_as_it_is(xp, dtype, array):
     assert record.capacity == 5
 
 
-def test_a_record_may_be_used_again_and_owns_its_first_state():
-    field, linearize = linear(np, A)
-    y0 = Y0.copy()
+def test_a_record_may_be_used_again_and_owns_its_first_state(xp, array):
+    field, linearize = linear(xp, array(A))
+    y0, cotangents = array(Y0), [array(w) for w in W]
     _, record = record_steps(field, TIMES, y0, method="classic", steps=20, memory=24 * 6)
-    first = discrete(linearize, record, W)
-    y0[:] = 17.0
-    again = discrete(linearize, record, W)
-    np.testing.assert_array_equal(first.y0, again.y0)
-    np.testing.assert_array_equal(first.parameters[0], again.parameters[0])
+    first = discrete(linearize, record, cotangents)
+    with suppress(TypeError):  # of jax, whose arrays do not change
+        y0[:] = 17.0
+    again = discrete(linearize, record, cotangents)
+    np.testing.assert_array_equal(np.asarray(first.y0), np.asarray(again.y0))
+    np.testing.assert_array_equal(np.asarray(first.parameters[0]), np.asarray(again.parameters[0]))
 
 
 def test_buffers_that_are_used_again_do_no_harm():

@@ -219,6 +219,40 @@ def test_equal_steps_of_an_interval_are_not_those_of_each_of_its_panels():
     assert func.calls - forward < 1.3 * 4 * 100
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"adjoint": "restored"},
+        {"adjoint": "restored", "nodes": 17},
+        {"adjoint": "restored", "memory": 10**6},
+        {"adjoint": "reversed"},
+        {"adjoint": "discrete"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_steps_of_their_own_in_each_interval(more, sign):
+    t = sign * torch.tensor([0.0, 0.2, 1.5, 2.0], dtype=D)
+    options = {"method": "rk4", "options": {"steps": [3, 60, 25]}}
+    y0 = torch.tensor([0.5, -0.2], dtype=D, requires_grad=True)
+    rate = torch.tensor(0.7, dtype=D, requires_grad=True)
+
+    def func(t, y):
+        return -rate * y**2 * torch.cos(t)
+
+    def gradient(solve, **more):
+        return torch.autograd.grad(solve(func, y0, t, **options, **more).sum(), (y0, rate))
+
+    wanted = gradient(odeint)
+    found = gradient(odeint_adjoint, adjoint_params=(rate,), **more)
+    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=1e-8)
+    for wrong, message in (([3, 60], "each of the 3 intervals"), ([3, 0, 2], "positive int")):
+        options["options"] = {"steps": wrong}
+        with pytest.raises(ValueError, match=message):
+            gradient(odeint_adjoint, adjoint_params=(rate,), **more)
+
+
 @pytest.mark.parametrize("adjoint", ["restored", "reversed", "discrete"])
 def test_outputs_between_steps_and_a_last_step_of_rounding(adjoint):
     t = torch.tensor([1e5, 1e5 + 0.033, 1e5 + 0.1], dtype=D)  # seven steps of 0.1 / 7 end beyond

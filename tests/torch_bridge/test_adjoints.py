@@ -637,6 +637,20 @@ def test_even_and_odd_numbers_of_nodes_do_not_warn_falsely(nodes):
         gradients(func, y0, T, nodes=0)
 
 
+class Checkpointed(Field):
+    def forward(self, t, y):
+        return torch.utils.checkpoint.checkpoint(super().forward, t, y, use_reentrant=False)
+
+
+@pytest.mark.parametrize("adjoint", [None, "restored", "reversed", "discrete"])
+@pytest.mark.parametrize("options", [{}, {"method": "rk4", "options": {"steps": 20}}], ids=str)
+@pytest.mark.parametrize("more", [{}, {"certificate": 1e-2}], ids=str)
+def test_a_checkpoint_inside_of_the_function(adjoint, options, more):
+    y0 = torch.randn(3, 4, generator=torch.Generator().manual_seed(2), dtype=D)
+    found = gradients(Checkpointed(), y0, T, adjoint=adjoint, **options, **more)
+    torch.testing.assert_close(found, exact(Field(), y0, T), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("reentrant", [False, True])
 @pytest.mark.parametrize("adjoint", KINDS)
 def test_under_checkpoint(adjoint, reentrant):
@@ -780,3 +794,38 @@ def test_a_norm_is_not_used_in_given_steps():
     y = odeint_adjoint(func, torch.ones(3), t, **STEPS, **REVERSED, **backward)
     y[-1].sum().backward()
     assert func.inner.weight.grad is not None
+
+
+@pytest.mark.parametrize("adjoint", KINDS)
+def test_parameters_without_a_shape_are_refused(adjoint):
+    func, y0 = nn.Module(), torch.ones(2, 3, dtype=D)
+    func.inner = nn.LazyLinear(3, dtype=D)
+    func.forward = lambda t, y: func.inner(y)
+    with pytest.raises(ValueError, match=r"'inner\.weight' gets its shape at the first call"):
+        odeint_adjoint(func, y0, T, adjoint=adjoint)
+    with pytest.raises(ValueError, match=r"'inner\.weight' gets its shape at the first call"):
+        torch.func.grad(lambda y: odeint_adjoint(func, y, T, adjoint=adjoint).sum())(y0)
+    func(T[0], y0)
+    odeint_adjoint(func, y0, T, adjoint=adjoint).sum().backward()
+    assert func.inner.weight.grad.shape == (3, 3)
+
+
+@pytest.mark.parametrize("name", ["adjoint_rtol", "adjoint_atol"])
+@pytest.mark.parametrize(
+    ("value", "error", "message"),
+    [
+        (1e-6j, TypeError, "must be a real number"),
+        (torch.tensor(1e-6j), TypeError, "must be a real number"),
+        ({"a": 1e-6}, TypeError, "must be a real number"),
+        (object(), TypeError, "must be a real number"),
+        ("1e-6", TypeError, "must be a number"),
+        (-1e-6, ValueError, "must be finite and not negative"),
+        (float("nan"), ValueError, "must be finite and not negative"),
+        (torch.tensor(-1.0), ValueError, "must be finite and not negative"),
+        (torch.tensor(1e-6, requires_grad=True), ValueError, "must not require a gradient"),
+    ],
+    ids=str,
+)
+def test_backward_tolerances_are_told_by_name(name, value, error, message):
+    with pytest.raises(error, match=f"`{name}` {message}"):
+        odeint_adjoint(Field(), torch.ones(4, dtype=D), T, **{name: value})

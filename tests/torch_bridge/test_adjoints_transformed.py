@@ -199,3 +199,6 @@ def test_what_an_adjoint_can_not_do_is_refused_by_name(adjoint):
     else:
         with pytest.raises(RuntimeError, match="jacrev"):
             torch.autograd.grad(solve(start), start, several, is_grads_batched=True)
+    implicit = odeint_adjoint(func, start, T, adjoint=adjoint, method="gl4")[-1]
+    with pytest.raises(RuntimeError, match="with an explicit method"):
+        torch.autograd.grad(implicit, start, several, is_grads_batched=True)

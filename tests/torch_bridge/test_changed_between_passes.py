@@ -87,6 +87,24 @@ def test_what_func_only_writes_may_change(adjoint):
     torch.testing.assert_close(func.w.grad, wanted.w.grad)
 
 
+@pytest.mark.parametrize("adjoint", [None, *KINDS])
+@pytest.mark.parametrize("method", ["rk4", "gl4", "dopri5"])
+def test_the_first_state_is_the_callers(adjoint, method):
+    func = Decay()
+
+    def solved(y0):
+        return odeint_adjoint(func, y0, T, method=method, adjoint=adjoint)[-1].square().sum()
+
+    wanted = torch.autograd.grad(solved(torch.ones(3, dtype=D)), func.w)
+    y0 = torch.ones(3, dtype=D)
+    loss = solved(y0)
+    y0.mul_(5)
+    assert torch.autograd.grad(loss, func.w) == wanted
+    with torch.inference_mode():
+        encoded = torch.ones(3, dtype=D)
+    assert torch.autograd.grad(solved(encoded), func.w) == wanted
+
+
 def test_deep_modules_and_tuples_of_states():
     deep = Decay()
     for _ in range(7):

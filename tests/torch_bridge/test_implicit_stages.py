@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint
 
 from odecore.solve import Newton, solve_ivp
@@ -169,3 +170,40 @@ def test_what_is_refused():
     newton = Newton(linear_solver="krylov")
     with pytest.raises(ValueError, match=r"torch_bridge\.odeint"):
         solve_ivp(lambda t, y: -y, (0, 1), y0, method="implicit_euler", steps=1, newton=newton)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
+@pytest.mark.parametrize("method", ["gl4", "sdirk2", "kvaerno43"])
+def test_large_states_under_torch_func_and_in_forward_mode(method):
+    func, y0 = DenseField(3, 4).double(), torch.randn(140, 3, dtype=torch.float64)
+    t = torch.tensor([0.0, 0.5], dtype=torch.float64)
+    adaptive = method == "kvaerno43"
+    options = {"rtol": 1e-8} if adaptive else {"options": {"steps": 2}}
+
+    def end(y):
+        return odeint(func, y, t, method=method, **options)[-1].square().sum()
+
+    start = y0.clone().requires_grad_()
+    (wanted,) = torch.autograd.grad(end(start), start)
+    torch.testing.assert_close(torch.func.grad(end)(y0), wanted, rtol=1e-6, atol=1e-8)
+    along = torch.func.jvp(end, (y0,), (torch.ones_like(y0),))[1]
+    torch.testing.assert_close(along, wanted.sum(), rtol=1e-6, atol=1e-8)
+    with forward_ad.dual_level():
+        found = end(forward_ad.make_dual(y0, torch.ones_like(y0)))
+        along = forward_ad.unpack_dual(found).tangent
+    torch.testing.assert_close(along, wanted.sum(), rtol=1e-6, atol=1e-8)
+    with pytest.raises(ValueError, match="a state of 4200 entries is too large for"):
+        torch.func.grad(end)(y0.repeat(10, 1))
+
+
+@pytest.mark.parametrize("method", ["gl4", "radauIIA5", "sdirk2", "implicit_euler", "kvaerno43"])
+@pytest.mark.parametrize("shape", [(0, 3), (4, 0)])
+def test_an_empty_batch_has_gradients_that_are_zero(method, shape):
+    """As DistributedDataParallel needs them on a rank without samples."""
+    shift = torch.ones((), dtype=torch.float64, requires_grad=True)
+    y0 = torch.zeros(shape, dtype=torch.float64, requires_grad=True)
+    y = odeint(lambda t, y: shift - y, y0, TIMES, method=method)
+    assert y.shape == (3, *shape)
+    at_y0, at_shift = torch.autograd.grad(y.sum(), (y0, shift))
+    assert at_y0.shape == shape
+    assert at_shift == 0

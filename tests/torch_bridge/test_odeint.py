@@ -8,12 +8,21 @@ from itertools import product
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from odecore import errors
 from odecore.families import RK4
 from odecore.tableaux import coefficients_at, tableau
-from torch_bridge import DenseField, NeuralODE, odeint, odeint_adjoint, odeint_dense, solve
+from torch_bridge import (
+    DenseField,
+    NeuralODE,
+    odeint,
+    odeint_adjoint,
+    odeint_dense,
+    odeint_event,
+    solve,
+)
 
 both = pytest.mark.parametrize("solve", [odeint, odeint_adjoint], ids=["odeint", "adjoint"])
 TIMES = torch.tensor([0.0, 0.3, 0.8, 1.1], dtype=torch.float64)
@@ -857,6 +866,70 @@ def test_times_and_states_have_second_derivatives_under_torch_func(passes):
     torch.testing.assert_close(
         third, torch.func.jacrev(outer(inner(by_formula)))(s), rtol=1e-6, atol=1e-6
     )
+
+
+def forward_by_torch_func(function, x):
+    return torch.func.jvp(function, (x,), (torch.ones_like(x),))[1]
+
+
+def forward_by_dual_numbers(function, x):
+    with forward_ad.dual_level():
+        return forward_ad.unpack_dual(function(forward_ad.make_dual(x, torch.ones_like(x)))).tangent
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")
+@pytest.mark.parametrize("forward", [forward_by_torch_func, forward_by_dual_numbers])
+class TestReverseOverForward:
+    """Second derivatives by autograd's backward pass through a derivative in forward mode."""
+
+    y0 = torch.tensor([0.5, -0.3], dtype=torch.float64)
+    t = torch.tensor([0.1, 0.6, 1.0], dtype=torch.float64)
+
+    def field(self, t, y):
+        return -(y**2) * torch.cos(t)
+
+    def test_is_refused_where_it_would_be_wrong(self, forward):
+        def event(y):
+            found = odeint_event(
+                self.field, y, self.t[0], event_fn=lambda t, y: y[0] - 0.4, rtol=1e-8, atol=1e-8
+            )
+            return found[0] + found[1][-1].sum()
+
+        def implicit(y):
+            return odeint(self.field, y, self.t, method="gl4")[-1].sum()
+
+        def times(t):
+            return odeint(self.field, y0, t, method="rk4")[-1].sum()
+
+        y0 = self.y0.clone().requires_grad_()
+        for function, x, what in (
+            (event, y0, "event's time"),
+            (implicit, y0, "implicit method"),
+            (times, self.t, "respect to times"),
+        ):
+            first = forward(function, x)
+            with pytest.raises(RuntimeError, match=f"{what} can not be differentiated again"):
+                torch.autograd.grad(first, y0)
+
+    def test_parameters_alone_may_be_differentiated(self, forward):
+        def end(rate):
+            t = torch.tensor([0.1, 1.0], dtype=torch.float64)
+            return odeint(lambda t, y: -rate * y, self.y0, t, rtol=1e-9, atol=1e-9)[-1].sum()
+
+        rate = torch.tensor(0.7, dtype=torch.float64)
+        wanted = -0.9 * (self.y0 * torch.exp(-0.9 * rate)).sum()
+        torch.testing.assert_close(forward(end, rate), wanted, rtol=1e-6, atol=1e-7)
+
+    def test_is_right_through_states_of_explicit_methods(self, forward):
+        y0 = self.y0.clone().requires_grad_()
+
+        def end(y):
+            t = torch.tensor([0.1, 1.0], dtype=torch.float64)  # made inside, and not differentiated
+            return odeint(self.field, y, t, rtol=1e-9, atol=1e-9)[-1].sum()
+
+        found = torch.autograd.grad(forward(end, y0), y0)[0]
+        c = math.sin(1.0) - math.sin(0.1)  # y = y0 / (1 + c y0)
+        torch.testing.assert_close(found, -2 * c / (1 + c * self.y0) ** 3, rtol=1e-6, atol=1e-7)
 
 
 def test_more_derivatives_of_times_than_a_step_has_are_refused():
