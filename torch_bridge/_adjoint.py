@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -85,9 +85,10 @@ def odeint_adjoint(
     adjoint_method : str, ButcherTableau or Coefficients, optional
         "collocation" solves the adjoint equation at all nodes of a panel at once, by evaluating
         func there in one batch (torch.vmap where it can), instead of stepping through it; it is
-        the default of adaptive solves on the CPU, and of methods that evaluate outside their steps.
-        A method as for `odeint` makes steps; the default of fixed steps, on other devices, and with
-        `adjoint_options`, is `method`.
+        the default of adaptive solves on the CPU for states of up to 64 KiB, times the number of
+        output times in a panel, and of methods that evaluate outside their steps. A method as for
+        `odeint` makes steps; the default of larger states, where these are faster and keep less, of
+        fixed steps, on other devices, and with `adjoint_options`, is `method`.
     adjoint_options : mapping, optional
         Options of the steps; by default those of the forward solve.
     adjoint_params : iterable of Tensor, optional
@@ -101,8 +102,9 @@ def odeint_adjoint(
     memory : int or infinity, optional
         A budget in bytes for the backward pass: for the states at the nodes, of which there are
         fewer if need be, and for what func saves at nodes that are evaluated together. Where that
-        is beyond the budget, the adjoint equation is stepped through. A certificate evaluates all
-        nodes of a panel together in any case.
+        is beyond the budget, the adjoint equation is stepped through. By default nodes of states
+        above 64 KiB are evaluated in groups of about 1 MiB. A certificate evaluates all nodes of a
+        panel together in any case.
     adjoint : {"restored", "reversed", "discrete"}, optional
         "restored": the state comes from an interpolant of the forward solve. "reversed": it is
         integrated backwards, as in torchdiffeq, which drifts, and raises DriftError where it runs
@@ -198,15 +200,15 @@ def odeint_adjoint(
         chosen = adjoint or default_adjoint(problem, of_restored)
         by_scipy = problem.solver.method is None and chosen == "reversed" and not certificate
         require_methods(*([] if by_scipy else [problem.solver]), setting.backward)
-        collocates = chosen == "restored" and _collocates(setting, **given)
-        warn_of_callbacks(func, chosen, problem.solver, collocates)
+        collocates = _collocated(setting, **given) if chosen == "restored" else "none"
+        warn_of_callbacks(func, chosen, problem.solver, collocates != "none")
         if chosen == "reversed":
             refuse_shards(setting.parameters)
             return Reversed(setting)
         if chosen == "discrete":
             return Discrete(setting, memory)
-        if not collocates or memory is not None:  # beyond the budget it makes steps
-            require_inside(setting.backward, collocates)
+        if collocates == "none" or memory is not None:  # beyond the budget it makes steps
+            require_inside(setting.backward, collocates != "none")
         compiles = compile and problem.y0.numel() > 0
         return Restored(setting, nodes, memory, collocates, compiles)
 
@@ -325,14 +327,16 @@ def _setting(
     return Setting(problem, later, backward, parameters, autocast, backward_options, own)
 
 
-def _collocates(
+def _collocated(
     setting: Setting, *, adjoint_method: Method, adjoint_options: Any, **_: Any
-) -> bool:
-    """Whether the restored adjoint is solved at all nodes at once."""
+) -> Literal["all", "small", "none"]:
+    """For which states the restored adjoint is solved at all nodes at once."""
     problem = setting.problem
     if adjoint_method is not None or adjoint_options is not None:
-        return adjoint_method == "collocation"
+        return "all" if adjoint_method == "collocation" else "none"
     if problem.observer("_adjoint") is not None:
-        return False
+        return "none"
+    if abscissae_outside(problem.solver):
+        return "all"
     by_tolerance = problem.solver.adaptive and problem.y0.device.type == "cpu"
-    return by_tolerance or bool(abscissae_outside(problem.solver))
+    return "small" if by_tolerance else "none"

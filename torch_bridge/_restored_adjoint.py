@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import accumulate
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -27,25 +27,29 @@ QUADRATURE = (
 )
 KINKS = "where the function has kinks (ReLU) give it a smooth activation"
 
+SMALL = 2**16  # bytes of a state; collocation is slower than steps for larger ones
+TOGETHER = 16  # small states
+
 
 @dataclass(frozen=True)
 class Restored:
     """Saves the states at the nodes; `made` holds the panels without them, and their numbers.
 
-    `compiles` says whether the collocated adjoint is compiled.
+    `collocates` says for which states the adjoint is collocated, and `compiles` whether that is
+    compiled.
     """
 
     setting: Setting
     nodes: int | None
     memory: int | None
-    collocates: bool
+    collocates: Literal["all", "small", "none"]
     compiles: bool = False
     made: list[tuple[Panel, int]] = field(default_factory=list)
 
     @property
     def inside(self) -> bool:
         """Whether output times may be inside of panels."""
-        return self.collocates and self.nodes is None
+        return self.collocates != "none" and self.nodes is None
 
     def record(self, y0: Tensor) -> tuple[Tensor, ...]:
         """Solve forward: the states at output times, and those to be saved."""
@@ -74,10 +78,8 @@ class Restored:
         setting, panels = self.setting, self.panels(saved)
         products = setting.products(saved[0])
         wanted: dict[str, Any] = {"parameters": bool(setting.parameters)}
-        batch = None
-        if self.memory is not None:
-            batch = max(1, self.memory // max(1, products.bytes_saved(panels[-1])))
-        if self.collocates and (batch is None or batch >= max(m for _, m in self.made)):
+        batch = self._together(products, panels, len(cotangents) - 1)
+        if self.collocates != "none" and batch is None:
             wanted.update(setting.accuracy)
             if self.compiles:
                 products.look(panels[-1].start, panels[-1].values[0])
@@ -90,6 +92,17 @@ class Restored:
             products.point, panels, cotangents, linearize_nodes=products.nodes, batch=batch,
             **wanted,
         )  # fmt: skip
+
+    def _together(self, products: Any, panels: list[Panel], intervals: int) -> int | None:
+        """How many nodes are evaluated together; None for all of a panel."""
+        y = panels[-1].values[0]
+        size = y.numel() * y.element_size()
+        # Steps begin anew at each output, and collocated panels do not.
+        small = size <= SMALL * max(1, intervals // len(panels)) or self.collocates == "all"
+        if self.memory is None:
+            return None if small else max(1, TOGETHER * SMALL // size)
+        batch = max(1, self.memory // max(1, products.bytes_saved(panels[-1])))
+        return None if small and batch >= max(m for _, m in self.made) else batch
 
     def warn_of_trajectory(self, saved: Sequence[Tensor]) -> None:
         """Warn if the nodes do not resolve the trajectory."""

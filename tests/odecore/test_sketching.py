@@ -561,7 +561,9 @@ def test_scores_of_products_need_as_many_rows():
 
 
 @pytest.mark.parametrize("spread", [1.0, 1e-2, 1e-5])
-@pytest.mark.parametrize("sketch", [UniformRows(12), ImportanceRows(12), CountSketch(12)], ids=str)
+@pytest.mark.parametrize(
+    "sketch", [UniformRows(12), ImportanceRows(12), CountSketch(12)], ids=lambda s: type(s).__name__
+)
 def test_without_double_precision_a_variance_is_right_to_rounding_of_the_whole(sketch, spread, rng):
     jax = pytest.importorskip("jax")
     X, Y = (

@@ -1,0 +1,86 @@
+"""Small states are collocated, larger ones stepped through in groups of nodes: one gradient."""
+
+import pytest
+import torch
+from torch import nn
+
+from torch_bridge import _restored_adjoint, odeint, odeint_adjoint
+
+SMALL = _restored_adjoint.SMALL
+
+
+class Rotation(nn.Module):
+    def __init__(self, dtype):
+        super().__init__()
+        self.matrix = nn.Parameter(torch.tensor([[-0.1, 1.0], [-1.0, -0.1]], dtype=dtype))
+
+    def forward(self, t, y):
+        return torch.tanh(y @ self.matrix) + torch.cos(t)
+
+
+def state(size, dtype):
+    """Of so many bytes."""
+    n = size // torch.empty((), dtype=dtype).element_size()
+    return torch.linspace(-1, 1, n, dtype=dtype).reshape(-1, 2)
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """Which of the two solved backwards, and in which groups of nodes."""
+    found = []
+
+    def watched(name):
+        solve = getattr(_restored_adjoint, name)
+
+        def watching(*arguments, **options):
+            found.append((name, options.get("batch")))
+            return solve(*arguments, **options)
+
+        monkeypatch.setattr(_restored_adjoint, name, watching)
+
+    watched("collocated")
+    watched("restored")
+    return found
+
+
+def gradients(solve, y, times, **options):
+    field = Rotation(y.dtype)
+    y = y.clone().requires_grad_()
+    solution = solve(field, y, torch.linspace(0, 1, times, dtype=y.dtype), **options)
+    weights = torch.linspace(-1, 1, solution.numel(), dtype=y.dtype).reshape(solution.shape)
+    return torch.autograd.grad((weights * solution).sum(), [y, field.matrix])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("size", "options", "way"),
+    [
+        (SMALL, {}, ("collocated", None)),
+        (SMALL + 16, {}, ("restored", 15)),
+        (4 * SMALL, {}, ("restored", 4)),
+        (32 * SMALL, {}, ("restored", 1)),
+        (32 * SMALL, {"adjoint_method": "collocation"}, ("collocated", None)),
+        (32 * SMALL, {"memory": float("inf")}, ("restored", 1)),
+        (SMALL, {"memory": 10**9}, ("collocated", None)),
+        (32 * SMALL, {"method": "kvaerno54", "rtol": 1e-3, "atol": 1e-3}, ("collocated", None)),
+        (32, {"adjoint_method": "dopri5"}, ("restored", None)),
+        (32 * SMALL, {"adjoint_method": "dopri5"}, ("restored", 1)),
+    ],
+)
+def test_the_size_of_a_state_decides(seen, dtype, size, options, way):
+    tolerances = {"rtol": 1e-5, "atol": 1e-5} | options
+    found = gradients(odeint_adjoint, state(size, dtype), 2, adjoint="restored", **tolerances)
+    assert seen == [way]
+    exact = gradients(odeint, state(size, dtype), 2, rtol=1e-6, atol=1e-6)
+    for g, e in zip(found, exact, strict=True):
+        error = torch.linalg.vector_norm(g - e) / torch.linalg.vector_norm(e)
+        assert error < 50 * tolerances["rtol"]
+
+
+def test_many_output_times_are_collocated_for_larger_states(seen):
+    y = state(4 * SMALL, torch.float64)
+    found = gradients(odeint_adjoint, y, 33, rtol=1e-6, atol=1e-6)
+    assert seen == [("collocated", None)]
+    exact = gradients(odeint, y, 33, rtol=1e-7, atol=1e-7)
+    for g, e in zip(found, exact, strict=True):
+        assert torch.linalg.vector_norm(g - e) < 2e-5 * torch.linalg.vector_norm(e)
