@@ -817,7 +817,7 @@ def test_parameters_without_a_shape_are_refused(adjoint):
         (1e-6j, TypeError, "must be a real number"),
         (torch.tensor(1e-6j), TypeError, "must be a real number"),
         ({"a": 1e-6}, TypeError, "must be a real number"),
-        (object(), TypeError, "must be a real number"),
+        (len, TypeError, "must be a real number"),
         ("1e-6", TypeError, "must be a number"),
         (-1e-6, ValueError, "must be finite and not negative"),
         (float("nan"), ValueError, "must be finite and not negative"),

@@ -44,7 +44,7 @@ WAYS: dict[str, Way] = {
     "reversed": _adjoint(adjoint="reversed"),
     "reversed, seminorm": _adjoint(adjoint="reversed", adjoint_options={"norm": "seminorm"}),
     "restored, stepping": _adjoint(adjoint_method="dopri5", adjoint_options={}),
-    "restored, collocated": _adjoint(),
+    "restored, collocated": _adjoint(adjoint_method="collocation"),
 }
 
 
