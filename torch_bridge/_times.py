@@ -126,7 +126,8 @@ class _Shifted(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: Any, y_tangent: Any, t_tangent: Any, _: Any) -> Tensor:
         t, slope, y = ctx.saved_tensors
-        if t_tangent is None:
-            return y_tangent.clone()
+        if t_tangent is None:  # the tangent of y moves with the time as well
+            still = torch.zeros_like(y_tangent)
+            return y_tangent + once_only(still, (t,), NO_SECOND_DERIVATIVE)
         moved = once_only(slope * t_tangent, (t, y), NO_SECOND_DERIVATIVE)
         return moved if y_tangent is None else y_tangent + moved

@@ -159,10 +159,13 @@ class Interpolant:
                 "rescale the variable"
             )
         object.__setattr__(self, "_nodes", nodes)
-        # From the end next to zero on, nodes are not rounded to the few floats of a short interval.
         start, end = map(float, self.interval)
-        origin = min(start, end, key=abs) if (start > 0) == (end > 0) else 0.0
-        offsets = chebyshev_points(m, kind=self.kind, interval=(start - origin, end - origin))
+        origin, offsets = 0.0, nodes
+        if abs(end - start) <= 1024 * m * m * np.spacing(max(abs(start), abs(end))):
+            # Rounded to the few floats of a short interval nodes would not fit their weights: they
+            # are kept from the end next to zero on.
+            origin = min(start, end, key=abs) if (start > 0) == (end > 0) else 0.0
+            offsets = chebyshev_points(m, kind=self.kind, interval=(start - origin, end - origin))
         object.__setattr__(self, "_offsets", (origin, offsets))
         object.__setattr__(self, "_weights", barycentric_weights(m, kind=self.kind))
 

@@ -260,6 +260,17 @@ def test_rounding_of_values_is_amplified_as_on_long_intervals(kind, start, units
     assert np.abs(rows).sum(axis=1).max() <= (1 + 1e-9) * most
 
 
+@kinds
+@pytest.mark.parametrize("interval", [(100.0, 101.0), (-1e6, -1e6 + 1e-2), (1e9, 1e9 + 8.0)])
+def test_far_from_zero_values_belong_to_the_rounded_nodes(kind, interval):
+    found = Interpolant(np.zeros(25), interval, kind)
+    unit = 2.0 ** -round(np.log2(interval[1] - interval[0]))
+    linear = [(x - interval[0]) * unit for x in found.nodes]  # exact
+    found = Interpolant(np.array(linear), interval, kind)
+    x = np.linspace(*interval, 101)[1:-1]
+    np.testing.assert_allclose(found(x), (x - interval[0]) * unit, rtol=0, atol=3e-15)
+
+
 def test_narrow_intervals_are_interpolated_as_others():
     nodes = chebyshev_points(9)
     x = np.linspace(0, 1, 11)

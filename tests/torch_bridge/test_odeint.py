@@ -911,6 +911,24 @@ class TestReverseOverForward:
             with pytest.raises(RuntimeError, match=f"{what} can not be differentiated again"):
                 torch.autograd.grad(first, y0)
 
+    def test_times_that_do_not_move_forward_are_right_or_refused(self, forward):
+        t, y0 = self.t.clone().requires_grad_(), self.y0.clone().requires_grad_()
+
+        def end(y):
+            return odeint(self.field, y, t, rtol=1e-9, atol=1e-9)[-1].sum()
+
+        first, c = forward(end, y0), math.sin(1.0) - math.sin(0.1)
+        if forward is forward_by_torch_func:
+            moves = (2 * self.y0 / (1 + c * self.y0) ** 3).sum() * torch.cos(self.t)
+            found = torch.autograd.grad(first, t, retain_graph=True)[0]
+            signs = torch.tensor([1.0, 0.0, -1.0], dtype=torch.float64)
+            torch.testing.assert_close(found, signs * moves, rtol=1e-6, atol=1e-7)
+        else:
+            with pytest.raises(RuntimeError, match="respect to times can not be differentiated"):
+                torch.autograd.grad(first, t, retain_graph=True)
+        found = torch.autograd.grad(first, y0)[0]
+        torch.testing.assert_close(found, -2 * c / (1 + c * self.y0) ** 3, rtol=1e-6, atol=1e-7)
+
     def test_parameters_alone_may_be_differentiated(self, forward):
         def end(rate):
             t = torch.tensor([0.1, 1.0], dtype=torch.float64)
