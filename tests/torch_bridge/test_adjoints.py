@@ -858,3 +858,15 @@ def test_parameters_that_get_no_shape_are_refused(adjoint):
 def test_backward_tolerances_are_told_by_name(name, value, error, message):
     with pytest.raises(error, match=f"`{name}` {message}"):
         odeint_adjoint(Field(), torch.ones(4, dtype=D), T, **{name: value})
+
+
+@pytest.mark.parametrize(("name", "largest"), [("adjoint_rtol", 1e-3), ("adjoint_atol", 1e40)])
+def test_lists_of_backward_tolerances_keep_the_digits_of_the_state(name, largest):
+    func, found, values = Field(), [], [largest, 1e-9, 1e-8, 1e-7]
+    for given in (values, tuple(values), torch.tensor(values, dtype=D)):
+        y0 = torch.ones(4, dtype=D, requires_grad=True)
+        with torch.device("meta"):
+            y = odeint_adjoint(func, y0, T, adjoint="reversed", **{name: given})
+        found.append(torch.autograd.grad(y.sum(), y0)[0])
+    assert torch.equal(found[0], found[2])
+    assert torch.equal(found[1], found[2])
