@@ -7,7 +7,7 @@ from itertools import pairwise
 from math import isfinite
 from typing import Any
 
-from odecore._array import constant, is_readable, tracks
+from odecore._array import constant, is_readable, records
 
 __all__ = ["are_floats", "read_times", "require_monotone"]
 
@@ -38,7 +38,8 @@ def read_times(times: Any, label: str) -> list[Any]:
     Raises
     ------
     TypeError
-        For what is no sequence of times, as text, and for times that are to have gradients.
+        For what is no sequence of times, as text, and for times that are read and whose gradients
+        would be recorded.
     ValueError
         If an array is not one-dimensional, or an int above all floats.
     """
@@ -49,7 +50,7 @@ def read_times(times: Any, label: str) -> list[Any]:
             )
         if not is_readable(times):
             return [times[i] for i in range(times.shape[0])]
-        if tracks(times):
+        if records(times):
             raise _without_gradient(label)
     try:
         if isinstance(times, str | bytes | Mapping | Set):  # of characters, keys, or in any order
@@ -62,7 +63,7 @@ def read_times(times: Any, label: str) -> list[Any]:
         ) from error
     except (TypeError, ValueError) as error:
         raise TypeError(f"`{label}` must be a sequence of times, got {times!r}") from error
-    if found is not times and any(map(tracks, times)):
+    if found is not times and any(records(t) and is_readable(t) for t in times):
         raise _without_gradient(label)
     return found
 

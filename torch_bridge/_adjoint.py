@@ -21,7 +21,7 @@ from torch_bridge._adjoint_refusals import (
 )
 from torch_bridge._adjoint_setting import Setting
 from torch_bridge._backward_solver import backward_solver, without_norm
-from torch_bridge._captured import field_later, parameters_of
+from torch_bridge._captured import field_later, give_shapes, parameters_of
 from torch_bridge._certifier import Certifier
 from torch_bridge._events import solved_again
 from torch_bridge._fields import Autocast, inside_torch_func, inside_transform, is_batched
@@ -158,6 +158,7 @@ def odeint_adjoint(
     of the forward pass. Of modules and changed tensors those are noticed that `func` holds, closes
     over or names; what it reaches otherwise, attributes bound to other tensors, and values written
     through `.data` are not. Nor are draws from other random generators than torch's global ones.
+    Lazy parameters get their shapes first, by one more evaluation, as by a dry run of torch's.
 
     With `event_fn` the event is found first, and the solve is made again up to it: twice the
     evaluations, and the memory of an adjoint. Gradients of the state are those for the time held as
@@ -320,8 +321,10 @@ def _setting(
         adjoint_options,
     )
     autocast = Autocast.current(problem.y0.device)
-    later = field_later(problem.func, problem.layout, autocast)
+    first_call = partial(problem.field, problem.times[0], problem.y0)
+    later = field_later(problem.func, problem.layout, autocast, first_call)
     parameters = parameters_of(problem.func, adjoint_params)
+    give_shapes([("adjoint_params", p) for p in parameters], first_call)
     own = adjoint_options is not None
     backward_options = dict(adjoint_options if own else without_norm(options))
     return Setting(problem, later, backward, parameters, autocast, backward_options, own)

@@ -7,6 +7,7 @@ from numbers import Real
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from odecore.solve import Newton
 from torch_bridge._methods import Method, Solver, require_mapping, solver_of
@@ -72,8 +73,10 @@ def _tolerance(problem: Prepared, name: str, given: Any, default: Any) -> Any:
         if not 0 <= value < float("inf"):
             raise ValueError(rule)
         return value
+    found, dtype = value, None if hasattr(value, "dtype") else torch.float64
     try:
-        found = torch.as_tensor(value)
+        if not isinstance(value, Tensor):
+            found = torch.as_tensor(value, dtype=dtype, device="cpu")
     except (TypeError, ValueError, RuntimeError):
         found = None
     if found is None or found.is_complex():

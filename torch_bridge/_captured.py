@@ -10,21 +10,27 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from torch_bridge._fields import Autocast, as_field
+from torch_bridge._parametrized import cached_apart
 from torch_bridge._states import Layout
 
-__all__ = ["field_later", "parameters_of", "tensors_of"]
+__all__ = ["field_later", "give_shapes", "parameters_of", "tensors_of"]
 
 
 def field_later(
-    func: Callable[[Any, Any], Any], layout: Layout, autocast: Autocast
+    func: Callable[[Any, Any], Any],
+    layout: Layout,
+    autocast: Autocast,
+    call: Callable[[], Any],
 ) -> Callable[[Tensor], Callable[[Any, Any], Any]]:
     """Remember parameters and autocast state for a backward pass, which may run without them.
 
+    `call` evaluates `func` once, where lazy parameters have no shape yet.
     `torch.func.functional_call` has put a module's own parameters back by then.
     """
     if not isinstance(func, nn.Module):
         return lambda like: as_field(func, like, autocast, layout)
     kept = tensors_of(func)
+    give_shapes(kept.items(), call)
 
     def pinned(t: Tensor, y: Any) -> Any:
         return torch.func.functional_call(func, kept, (t, y), tie_weights=False)
@@ -37,22 +43,29 @@ def field_later(
 
 
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers, by name.
+    """Parameters and buffers, by name."""
+    parameters = module.named_parameters(remove_duplicate=False)
+    return {**dict(parameters), **dict(module.named_buffers(remove_duplicate=False))}
+
+
+def give_shapes(named: Iterable[tuple[str, Tensor]], call: Callable[[], Any] | None = None) -> None:
+    """Let lazy parameters and buffers get their shapes, by one call as in torch's dry runs.
 
     Raises
     ------
     ValueError
-        If one has no shape yet.
+        If one has no shape afterwards.
     """
-    parameters = module.named_parameters(remove_duplicate=False)
-    found = {**dict(parameters), **dict(module.named_buffers(remove_duplicate=False))}
-    lazy = [name for name, x in found.items() if is_lazy(x)]
-    if lazy:
-        raise ValueError(
-            f"an adjoint needs the parameters of `func`, and {lazy[0]!r} gets its shape at the "
-            "first call: call `func(t[0], y0)` once before the solve"
-        )
-    return found
+    lazy = [(name, x) for name, x in named if is_lazy(x)]
+    if lazy and call is not None:
+        with torch.no_grad(), cached_apart():
+            call()
+    for name, x in lazy:
+        if is_lazy(x):  # materialized in place otherwise
+            raise ValueError(
+                f"an adjoint needs the parameters of `func`, and {name!r} has no shape yet: call "
+                "its module once before the solve"
+            )
 
 
 def parameters_of(func: Any, adjoint_params: Iterable[Tensor] | None) -> tuple[Tensor, ...]:

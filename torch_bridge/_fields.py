@@ -29,6 +29,7 @@ __all__ = [
     "read_times",
     "refusing_unread",
     "require_state",
+    "require_times",
     "times_of",
 ]
 
@@ -144,17 +145,8 @@ def constant_times(times: Sequence[float]) -> Tensor:
     return t
 
 
-def times_of(t: Any, y0: Tensor, *, needed: bool) -> list[Any]:
-    """Output times as floats, or as unread 0-d tensors where that would wait for a device.
-
-    Parameters
-    ----------
-    t : (n,) Tensor
-    y0 : Tensor
-        Its device and precision are those of unread times.
-    needed : bool
-        Whether the values are needed, so that times on an accelerator are read, once.
-    """
+def require_times(t: Any) -> None:
+    """Raise TypeError or ValueError unless t is a row of times, at least one."""
     if not isinstance(t, Tensor) or t.ndim != 1 or not t.is_floating_point():
         found = (
             f"{t.dtype} of shape {tuple(t.shape)}" if isinstance(t, Tensor) else type(t).__name__
@@ -165,6 +157,19 @@ def times_of(t: Any, y0: Tensor, *, needed: bool) -> list[Any]:
         )
     if len(t) < 1:
         raise ValueError("`t` must hold at least one time, that of y0; got none")
+
+
+def times_of(t: Tensor, y0: Tensor, *, needed: bool) -> list[Any]:
+    """Output times as floats, or as unread 0-d tensors where that would wait for a device.
+
+    Parameters
+    ----------
+    t : (n,) Tensor
+    y0 : Tensor
+        Its device and precision are those of unread times.
+    needed : bool
+        Whether the values are needed, so that times on an accelerator are read, once.
+    """
     if torch.compiler.is_exporting():
         if not hasattr(t, "constants"):
             raise ValueError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,15 +13,17 @@ from odecore.solve import Newton
 from torch_bridge._fields import inside_torch_func
 from torch_bridge._implicit_stages import differentiated_stages
 from torch_bridge._own_derivatives import is_watched, unwatched
+from torch_bridge._parametrized import cached_apart
 
 __all__ = ["newton_of"]
 
 
-def newton_of(field: Callable[[Any, Any], Any], y0: Tensor) -> Newton:
-    """Newton's method with the derivatives that autograd finds.
+def newton_of(field: Callable[[Any, Any], Any], y0: Tensor, times: Sequence[Any]) -> Newton:
+    """Newton's method with the derivatives that autograd finds, for a solve through these times.
 
     A Jacobian of many entries, say of a batch, would be large and mostly zero: there are products,
-    but under torch.func and in forward mode, whose values GMRES can not have.
+    but for what torch.func or forward mode transforms, whose values GMRES can not have. The first
+    value of the field says, where one of them is active, whether that goes for the solve.
 
     Raises
     ------
@@ -30,7 +32,7 @@ def newton_of(field: Callable[[Any, Any], Any], y0: Tensor) -> Newton:
     """
     entries = y0.numel() * (2 if y0.is_complex() else 1)
     if not Newton().direct(entries):
-        if not inside_torch_func() and forward_ad._current_level < 0:
+        if not _begins_transformed(field, y0, times):
             return Newton(differentiate=differentiated_stages)
         if not Newton().may_change(entries):
             raise ValueError(
@@ -61,3 +63,18 @@ def newton_of(field: Callable[[Any, Any], Any], y0: Tensor) -> Newton:
                 return torch.autograd.functional.jacobian(flat, start).detach()
 
     return Newton(jacobian=jacobian, differentiate=differentiated_stages)
+
+
+def _begins_transformed(field: Callable[[Any, Any], Any], y0: Tensor, times: Sequence[Any]) -> bool:
+    if not inside_torch_func() and forward_ad._current_level < 0:
+        return False
+    with torch.no_grad(), cached_apart():
+        return any(map(_is_transformed, (times[0], y0, field(times[0], y0))))
+
+
+def _is_transformed(x: Any) -> bool:
+    """Whether torch.func maps over or differentiates a tensor, or it has a tangent."""
+    if not isinstance(x, Tensor):
+        return False
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(x)
+    return wrapped or forward_ad.unpack_dual(x).tangent is not None

@@ -15,7 +15,13 @@ from odecore.tableaux import Coefficients
 from torch_bridge._callbacks import observer_of, warn_uncalled
 from torch_bridge._compiled import compiled_kernels
 from torch_bridge._events import moved_to_event, until_event
-from torch_bridge._fields import as_field, inside_transform, refusing_unread, times_of
+from torch_bridge._fields import (
+    as_field,
+    inside_transform,
+    refusing_unread,
+    require_times,
+    times_of,
+)
 from torch_bridge._jacobian import newton_of
 from torch_bridge._methods import Method, Solver, is_implicit, solver_of
 from torch_bridge._once import IMPLICIT, first_only
@@ -234,12 +240,13 @@ def prepare(
     layout = layout_of(y0)
     vector = layout.vector(y0)
     field = as_field(func, vector, layout=layout)
+    require_times(t)
     solver = solver_of(
         method,
         options,
         layout.tolerance(rtol, "rtol", vector),
         layout.tolerance(atol, "atol", vector),
-        partial(newton_of, field, vector),
+        partial(newton_of, field, vector, t),
     )
     if torch.compiler.is_exporting() and (solver.adaptive or is_implicit(solver.method)):
         raise ValueError(

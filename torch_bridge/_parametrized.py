@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,6 +10,23 @@ from typing import Any
 from torch.nn.utils import parametrize
 
 __all__ = ["cached_apart"]
+
+_thread = threading.local()
+
+
+class _Cache(dict[Any, Any]):
+    """torch's cache, but for threads that have one of their own."""
+
+    def get(self, key: Any, default: Any = None) -> Any:
+        own = getattr(_thread, "cache", None)
+        return super().get(key, default) if own is None else own.get(key, default)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        own = getattr(_thread, "cache", None)
+        if own is None:
+            super().__setitem__(key, value)
+        else:
+            own[key] = value
 
 
 class _Forgetting(dict[Any, Any]):
@@ -18,14 +36,18 @@ class _Forgetting(dict[Any, Any]):
 
 @contextmanager
 def cached_apart(*, kept: bool = True) -> Iterator[None]:
-    """Context in which the cache of parametrized weights is another, or keeps none, unless `kept`.
+    """Context in which this thread has another cache of parametrized weights, or none if not kept.
 
     A weight that is made where no gradients are recorded has none, and torch would give that one
     to whatever reads it next, where they are recorded. Whether there is a cache is left alone: it
-    is a count, which other threads change as well.
+    is a count, which other threads change as well. Where they leave and enter `cached()` meanwhile,
+    torch's new cache is for all threads.
     """
-    before, parametrize._cache = parametrize._cache, {} if kept else _Forgetting()
+    if not isinstance(parametrize._cache, _Cache):
+        parametrize._cache = _Cache(parametrize._cache)
+    before = getattr(_thread, "cache", None)
+    _thread.cache = {} if kept else _Forgetting()
     try:
         yield
     finally:
-        parametrize._cache = before if parametrize._cache_enabled else {}
+        _thread.cache = before

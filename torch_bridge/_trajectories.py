@@ -135,7 +135,7 @@ def solve(
     method = options.get("method", "dopri5")
     implicit = is_implicit(method)
     if implicit:
-        own = newton_of(field, vector)
+        own = newton_of(field, vector, t_span)
         newton = options.setdefault("newton", own)
         if isinstance(newton, Newton) and newton.differentiate is None:
             options["newton"] = replace(newton, differentiate=own.differentiate)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torch_bridge._captured import tensors_of
+from torch_bridge._captured import give_shapes, tensors_of
 from torch_bridge._fields import as_field, read_times
 from torch_bridge._parametrized import cached_apart
 from torch_bridge._signature import check_function
@@ -68,6 +68,7 @@ def transformed(
     vector = layout.vector(y0)
     field = as_field(func, vector, layout=layout)
     named = tensors_of(func) if isinstance(func, nn.Module) else {}
+    give_shapes(named.items())
     if len(t) == 1:
         return layout.state(only_output(vector, t))
     times = torch.tensor(read_times(t), dtype=torch.float64, device="cpu")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from odecore._array import Combine, as_float64, combiner, namespace, tracks
+from odecore._array import Combine, as_float64, combiner, namespace, records
 from odecore.errors import NewtonFailedError
 from odecore.solve._explicit_step import Attempt, checked_stage
 from odecore.solve._tracing import explaining_reads
@@ -173,7 +173,7 @@ class DenseOutput:
         NewtonFailedError
             If an implicit step can not be made to a time inside an accepted one.
         """
-        if tracks(t):
+        if records(t):
             raise TypeError("`t` is read, and gets no gradient: give `t.detach()`")
         with explaining_reads():
             times = as_float64(t, "t")

@@ -796,18 +796,47 @@ def test_a_norm_is_not_used_in_given_steps():
     assert func.inner.weight.grad is not None
 
 
+class Lazy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner, self.outer = nn.LazyLinear(4, dtype=D), nn.LazyLinear(3, dtype=D)
+
+    def forward(self, t, y):
+        return self.outer(torch.tanh(self.inner(y)))
+
+
 @pytest.mark.parametrize("adjoint", KINDS)
-def test_parameters_without_a_shape_are_refused(adjoint):
-    func, y0 = nn.Module(), torch.ones(2, 3, dtype=D)
-    func.inner = nn.LazyLinear(3, dtype=D)
-    func.forward = lambda t, y: func.inner(y)
-    with pytest.raises(ValueError, match=r"'inner\.weight' gets its shape at the first call"):
-        odeint_adjoint(func, y0, T, adjoint=adjoint)
-    with pytest.raises(ValueError, match=r"'inner\.weight' gets its shape at the first call"):
+@pytest.mark.parametrize("dry", [None, torch.no_grad, nullcontext])
+@pytest.mark.parametrize("as_module", [True, False])
+def test_lazy_modules_are_trained_from_the_first_call(adjoint, dry, as_module):
+    func, same, y0 = Lazy(), Lazy(), torch.ones(2, 3, dtype=D)
+
+    def solve(lazy):
+        given, own = (lazy, None) if as_module else (lazy.forward, lazy.parameters())
+        return odeint_adjoint(given, y0, T, adjoint=adjoint, adjoint_params=own, **STEPS)
+
+    if dry is not None:
+        with dry():
+            solve(func)
+    y = solve(func)
+    same(T[0], y0)
+    same.load_state_dict(func.state_dict())
+    for states, module in ((y, func), (solve(same), same)):
+        states.square().sum().backward()
+        assert module.inner.weight.grad.count_nonzero() == 12
+    for p, q in zip(func.parameters(), same.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad)
+
+
+@pytest.mark.parametrize("adjoint", KINDS)
+def test_parameters_that_get_no_shape_are_refused(adjoint):
+    func, y0 = Lazy(), torch.ones(2, 3, dtype=D)
+    message = r"'inner\.weight' has no shape yet"
+    with pytest.raises(ValueError, match=message):
         torch.func.grad(lambda y: odeint_adjoint(func, y, T, adjoint=adjoint).sum())(y0)
-    func(T[0], y0)
-    odeint_adjoint(func, y0, T, adjoint=adjoint).sum().backward()
-    assert func.inner.weight.grad.shape == (3, 3)
+    func.forward = lambda t, y: -y
+    with pytest.raises(ValueError, match=message):
+        odeint_adjoint(func, y0, T, adjoint=adjoint)
 
 
 @pytest.mark.parametrize("name", ["adjoint_rtol", "adjoint_atol"])
@@ -829,3 +858,15 @@ def test_parameters_without_a_shape_are_refused(adjoint):
 def test_backward_tolerances_are_told_by_name(name, value, error, message):
     with pytest.raises(error, match=f"`{name}` {message}"):
         odeint_adjoint(Field(), torch.ones(4, dtype=D), T, **{name: value})
+
+
+@pytest.mark.parametrize(("name", "largest"), [("adjoint_rtol", 1e-3), ("adjoint_atol", 1e40)])
+def test_lists_of_backward_tolerances_keep_the_digits_of_the_state(name, largest):
+    func, found, values = Field(), [], [largest, 1e-9, 1e-8, 1e-7]
+    for given in (values, tuple(values), torch.tensor(values, dtype=D)):
+        y0 = torch.ones(4, dtype=D, requires_grad=True)
+        with torch.device("meta"):
+            y = odeint_adjoint(func, y0, T, adjoint="reversed", **{name: given})
+        found.append(torch.autograd.grad(y.sum(), y0)[0])
+    assert torch.equal(found[0], found[2])
+    assert torch.equal(found[1], found[2])

@@ -467,6 +467,19 @@ def test_times_that_are_read_refuse_a_gradient(name):
         span = given if name == "t_span" else (0.0, 1.0)
         with pytest.raises(TypeError, match=f"`{name}` is read, and gets no gradient"):
             solve(lambda t, y: -y, span, torch.ones(2, dtype=D), **options)
+        for unrecorded in (torch.no_grad(), torch.inference_mode()):
+            with unrecorded:
+                found = solve(lambda t, y: -y, span, torch.ones(2, dtype=D), dense=True, **options)
+                assert torch.allclose(found.y[-1], torch.exp(-times[1]))
+                assert torch.allclose(found.dense(times)[-1], torch.exp(-times[1]))
+
+
+def test_times_without_values_are_not_read():
+    times = torch.tensor([0.0, 1.0], dtype=D, requires_grad=True, device="meta")
+    for given in (times, list(times)):
+        y0 = torch.ones(2, dtype=D, device="meta")
+        found = solve(lambda t, y: -y, given, y0, method="classic", steps=2)
+        assert found.y.shape == (3, 2)
 
 
 def test_solve_returns_the_trajectory():

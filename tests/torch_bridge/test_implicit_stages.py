@@ -207,3 +207,23 @@ def test_an_empty_batch_has_gradients_that_are_zero(method, shape):
     at_y0, at_shift = torch.autograd.grad(y.sum(), (y0, shift))
     assert at_y0.shape == shape
     assert at_shift == 0
+
+
+def test_constants_are_solved_without_matrices_where_others_are_transformed():
+    big, w = torch.ones(5000, dtype=torch.float64), torch.ones(2, dtype=torch.float64)
+    t = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    weight = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
+
+    def end(w=1.0):
+        steps = {"method": "implicit_euler", "options": {"steps": 2}}
+        return odeint(lambda t, y: -w * y, big, t, **steps)[-1].mean()
+
+    torch.testing.assert_close(torch.func.vmap(lambda x: x * end())(w), w * 4 / 9)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(w[0], w[1])
+        found = forward_ad.unpack_dual(dual * end(weight))
+        with pytest.raises(ValueError, match="a state of 5000 entries is too large for"):
+            end(dual)
+    torch.testing.assert_close(found.tangent, w[0] * 4 / 9)
+    (found,) = torch.autograd.grad(found.primal, weight)
+    torch.testing.assert_close(found, -w[0] * 8 / 27)

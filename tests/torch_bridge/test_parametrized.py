@@ -1,5 +1,8 @@
 """Weights that `torch.nn.utils.parametrize.cached` keeps: with their gradients, in every solve."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
 import pytest
 import torch
 from torch import nn
@@ -139,3 +142,27 @@ def test_no_cached_weight_outlives_its_context():
         flow.layer.parametrizations.weight.original.add_(1.0)
     with parametrize.cached():
         assert (flow.layer.weight > before).all()
+
+
+def test_solves_in_two_threads_leave_cached_weights_their_gradient():
+    flow, y0 = Flow(), torch.ones(2, 3, dtype=torch.float64)
+    first, second, first_left = Event(), Event(), Event()
+
+    def solve(inside, goes_on):
+        def func(t, y):
+            value = flow(t, y)
+            if t == 0.0:
+                inside.set()
+                assert goes_on.wait(60)
+            return value
+
+        odeint_adjoint(func, y0, T, adjoint_params=(), method="euler", options={"steps": 3})
+
+    with parametrize.cached(), ThreadPoolExecutor(2) as threads:
+        one = threads.submit(solve, first, second)
+        assert first.wait(60)
+        other = threads.submit(solve, second, first_left)
+        one.result()
+        first_left.set()
+        other.result()
+        assert flow.layer.weight.requires_grad
