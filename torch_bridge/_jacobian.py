@@ -22,8 +22,8 @@ def newton_of(field: Callable[[Any, Any], Any], y0: Tensor, times: Sequence[Any]
     """Newton's method with the derivatives that autograd finds, for a solve through these times.
 
     A Jacobian of many entries, say of a batch, would be large and mostly zero: there are products,
-    but for what torch.func or forward mode transforms, whose values GMRES can not have. The first
-    value of the field says, where one of them is active, whether that goes for the solve.
+    but for what torch.func transforms, whose values GMRES can not have, as the first value of the
+    field says, and in forward mode.
 
     Raises
     ------
@@ -66,15 +66,14 @@ def newton_of(field: Callable[[Any, Any], Any], y0: Tensor, times: Sequence[Any]
 
 
 def _begins_transformed(field: Callable[[Any, Any], Any], y0: Tensor, times: Sequence[Any]) -> bool:
-    if not inside_torch_func() and forward_ad._current_level < 0:
+    if forward_ad._current_level >= 0:  # a tangent that comes later would be lost in products
+        return True
+    if not inside_torch_func():
         return False
     with torch.no_grad(), cached_apart():
         return any(map(_is_transformed, (times[0], y0, field(times[0], y0))))
 
 
 def _is_transformed(x: Any) -> bool:
-    """Whether torch.func maps over or differentiates a tensor, or it has a tangent."""
-    if not isinstance(x, Tensor):
-        return False
-    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(x)
-    return wrapped or forward_ad.unpack_dual(x).tangent is not None
+    """Whether torch.func maps over or differentiates a tensor."""
+    return isinstance(x, Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(x)

@@ -209,21 +209,28 @@ def test_an_empty_batch_has_gradients_that_are_zero(method, shape):
     assert at_shift == 0
 
 
-def test_constants_are_solved_without_matrices_where_others_are_transformed():
+def test_constants_are_solved_without_matrices_where_others_are_mapped():
     big, w = torch.ones(5000, dtype=torch.float64), torch.ones(2, dtype=torch.float64)
     t = torch.tensor([0.0, 1.0], dtype=torch.float64)
-    weight = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
 
     def end(w=1.0):
         steps = {"method": "implicit_euler", "options": {"steps": 2}}
         return odeint(lambda t, y: -w * y, big, t, **steps)[-1].mean()
 
     torch.testing.assert_close(torch.func.vmap(lambda x: x * end())(w), w * 4 / 9)
+    with pytest.raises(ValueError, match="a state of 5000 entries is too large for"):
+        torch.func.vmap(end)(w)
+
+
+def test_a_tangent_that_comes_later_is_not_lost():
+    big, t = torch.ones(450, dtype=torch.float64), torch.tensor([0.0, 1.0], dtype=torch.float64)
     with forward_ad.dual_level():
-        dual = forward_ad.make_dual(w[0], w[1])
-        found = forward_ad.unpack_dual(dual * end(weight))
-        with pytest.raises(ValueError, match="a state of 5000 entries is too large for"):
-            end(dual)
-    torch.testing.assert_close(found.tangent, w[0] * 4 / 9)
-    (found,) = torch.autograd.grad(found.primal, weight)
-    torch.testing.assert_close(found, -w[0] * 8 / 27)
+        w = forward_ad.make_dual(torch.tensor(1.0, dtype=torch.float64), torch.ones(()).double())
+
+        def func(t, y):
+            return -y if t < 0.6 else -w * y
+
+        y = odeint(func, big, t, method="implicit_euler", options={"steps": 2})[-1]
+        tangent = forward_ad.unpack_dual(y.mean()).tangent
+    # y = 1 / (1.5 (1 + w / 2)) by a step before 0.6 and one after it
+    torch.testing.assert_close(tangent, torch.tensor(-0.5 / 1.5**3, dtype=torch.float64))
