@@ -63,8 +63,12 @@ def labels_of(y: Any, output: Tensor) -> Tensor:
             "number the classes from 0"
         ) from error
     labels = given.reshape(-1)
-    if len(labels) != len(output) or (labels != labels.long()).any() or (labels < 0).any():
-        least = f", the smallest {labels.min().item()}" if labels.numel() else ""
+    if not given.is_floating_point() and not given.is_complex():
+        labels = labels.long()  # as torch compares no uint16
+    negative = labels.real[labels.real < 0]
+    whole = not given.is_complex() and not (labels != labels.long()).any()
+    if len(labels) != len(output) or not whole or len(negative):
+        least = f", the smallest {negative.min().item()}" if len(negative) else ""
         raise ValueError(
             f"labels must be {len(output)} class numbers from 0, one for each sample, got a "
             f"tensor of shape {tuple(given.shape)} and dtype {given.dtype}{least}"

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from odecore.solve import refusing_reuse
+from odecore.solve import explaining_reads, refusing_reuse
 from torch_bridge._signature import check_function
 
 if TYPE_CHECKING:
@@ -202,18 +202,14 @@ def read_times(t: Tensor) -> list[float]:
 
 
 @contextmanager
-def refusing_unread() -> Iterator[None]:
+def refusing_unread(y0: Tensor) -> Iterator[None]:
     """Raise ValueError, with the remedies, where torch.vmap maps over what is read in a solve, or
-    where tensors on the meta device have no values.
+    where the state is on the meta device and has no values.
     """
     try:
-        yield
+        with explaining_reads(y0):
+            yield
     except RuntimeError as error:
-        if "meta tensor" in str(error).lower():
-            raise ValueError(
-                "events and SciPy's solvers read values, got tensors on the meta device, which "
-                "have none: give an explicit method `steps` or `step_size` there, and no events"
-            ) from error
         if not (inside_torch_func() and str(error).startswith("vmap: It looks like you're")):
             raise
         raise ValueError(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from torch_bridge._counted_rows import counted
 from torch_bridge._leaves import reached
-from torch_bridge._right_hand_side_state import keep_attributes
+from torch_bridge._right_hand_side_state import Kept, keep_attributes
 from torch_bridge._saved import SavedStorages, storage_of
 from torch_bridge._sketched_product import as_rows, rows_in
 
@@ -192,7 +192,7 @@ def _undone(model: nn.Module) -> Iterator[None]:
     """Train mode for now, if the model is not; afterwards all is as before."""
     modes = {module: module.training for module in model.modules()}
     buffers = [
-        (module, name, buffer, buffer.detach().clone())
+        (module, name, Kept(buffer))
         for module in model.modules()
         for name, buffer in module._buffers.items()
         if buffer is not None
@@ -207,7 +207,7 @@ def _undone(model: nn.Module) -> Iterator[None]:
         finally:
             for module, mode in modes.items():
                 module.training = mode
-            with torch.no_grad():
-                for module, name, buffer, value in buffers:
-                    module._buffers[name] = buffer.copy_(value)
+            for module, name, kept in buffers:
+                module._buffers[name] = kept.tensor
+                kept.put_back()
             put_back()

@@ -150,7 +150,9 @@ class _Network(nn.Module, ABC):
         if _pair(ode)[0] == "time batch":
             times = times_of_block(block.get("t", (0.0, 1.0)))
             span = (min(times), max(times)) if span is None else span
-            self._ode |= {"intervals": intervals, "span": span}
+            self._ode["intervals"] = intervals
+        if span is not None:  # which blocks without time-aware statistics refuse
+            self._ode["span"] = span
         self._block = {"solver": solver, "steps": steps, **block}
         self.blocks, width = self._blocks(width)
         self.head = nn.Linear(width, classes)
@@ -187,7 +189,8 @@ class ODENet4(_Network):
         For "group".
     intervals, span : optional
         Of `TimeBatchNorm`, for "time batch"; the span is by default that of the block's times, and
-        must be wider for stages outside of their steps, as a `SmoothedSolver` may draw them.
+        must be wider for stages outside of their steps, as a `SmoothedSolver` may draw them. A span
+        is refused with other normalizations.
     solver, steps, **block
         As for `NeuralODE`; by default eight steps of Euler.
 
@@ -217,8 +220,9 @@ class ODENet10(_Network):
 
     Parameters
     ----------
-    inputs, classes, width, dimensions, first, ode, activation, groups, intervals, span : optional
-    solver, steps : optional
+    inputs, classes : int
+        Channels of the input, and number of logits.
+    width, dimensions, first, ode, activation, groups, intervals, span, solver, steps : optional
         As for `ODENet4`. The second residual block doubles the width, with stride 2.
     residual : str or (str, str), optional
         Normalization of the residual blocks.

@@ -139,7 +139,7 @@ def odeint(
     torch.Size([3, 2])
     """
     problem = prepare(func, y0, t, rtol, atol, method, options, compile)
-    with one_solve(), refusing_unread():
+    with one_solve(), refusing_unread(problem.y0):
         return problem.until(event_fn) if event_fn is not None else problem.outputs()
 
 
@@ -325,7 +325,7 @@ def odeint_event(
     layout = layout_of(y0)
     vector = layout.vector(y0)
     field = as_field(func, vector, layout=layout)
-    with one_solve(), refusing_unread():
+    with one_solve(), refusing_unread(vector):
         start = shifted_start(vector, first, field)
         event_t, solution = odeint_interface(
             func, layout.state(start), t.detach(), event_fn=event_fn, **kwargs

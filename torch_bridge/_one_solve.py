@@ -100,11 +100,12 @@ def current_solve() -> one_solve | None:
 @contextmanager
 def own_program() -> Iterator[None]:
     """Context in which a program of this library runs, or is traced: one part of a solve."""
+    outer = in_own_program()
     _thread.own_program = True
     try:
         yield
     finally:
-        _thread.own_program = False
+        _thread.own_program = outer
 
 
 def in_own_program() -> bool:

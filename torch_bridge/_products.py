@@ -116,7 +116,7 @@ class Products:
         return found
 
     def _pull_of_nodes(self, at_once: Pull, t: Tensor, y: Tensor) -> Pull:
-        """The pull of all nodes at once, or one by one from where it fails.
+        """The pull of all nodes at once, or one by one from where torch.vmap is missed.
 
         A checkpoint inside of the field repeats it in the pull, where torch.vmap has ended.
         """
@@ -125,8 +125,8 @@ class Products:
         def pull(a: Tensor, parameters: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
             try:
                 return pulls[-1](a, parameters)
-            except RuntimeError:
-                if len(pulls) > 1:
+            except RuntimeError as error:
+                if len(pulls) > 1 or not _left_vmap(error):
                     raise
             self.traced = None
             pulls.append(self._one_by_one(t, y)[1])
@@ -194,6 +194,11 @@ def _pull_back(
     return tuple(
         torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)
     )
+
+
+def _left_vmap(error: RuntimeError) -> bool:
+    """Whether tensors of torch.vmap met an operation after its end; torch has no type for it."""
+    return "vmap" in str(error) or "functorch" in str(error)
 
 
 def serves_once(error: RuntimeError) -> bool:

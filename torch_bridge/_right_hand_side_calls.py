@@ -8,9 +8,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from torch_bridge._dense_parts import dense_parts
 from torch_bridge._one_solve import one_solve
 from torch_bridge._own_derivatives import unwatched
-from torch_bridge._right_hand_side_state import keep_attributes
+from torch_bridge._right_hand_side_state import Kept, joined, keep_attributes
 from torch_bridge._time_batch_norm import TimeBatchNorm
 
 __all__ = ["Calls", "deviation"]
@@ -31,7 +32,7 @@ class Calls:
     def __enter__(self) -> Self:
         named = self.modules.items()
         self.buffers = {
-            (path, name): (buffer, buffer.detach().clone())
+            (path, name): Kept(buffer)
             for path, module in named
             for name, buffer in module._buffers.items()
             if buffer is not None
@@ -68,12 +69,12 @@ class Calls:
             module._buffers.clear()
             module._buffers.update(buffers)
             module._non_persistent_buffers_set = transient
-        with torch.no_grad():
-            for buffer, kept in self.buffers.values():
-                if buffer.device.type != "meta" and not torch.equal(buffer, kept):
-                    buffer.copy_(kept)
-        self.left = self.put_back()
-        self.stack.__exit__(*error)
+        try:
+            kept = self.buffers.items()
+            self.left = [joined(*place) for place, values in kept if not values.put_back()]
+            self.left += self.put_back()
+        finally:
+            self.stack.__exit__(*error)
 
     @property
     def in_training(self) -> bool:
@@ -96,14 +97,14 @@ class Calls:
         """Modules whose buffers are not what they were, with the names of these."""
         found: dict[str, list[str]] = {}
         made = {
-            (path, name): (None, None)
+            (path, name): None
             for path, module in self.modules.items()
             for name, buffer in module._buffers.items()
             if buffer is not None
         }
-        for (path, name), (_, kept) in {**made, **self.buffers}.items():
+        for (path, name), kept in {**made, **self.buffers}.items():
             now = self.modules[path]._buffers.get(name)
-            if now is None or kept is None or deviation(now, kept) > 0:
+            if now is None or kept is None or deviation(now, kept.values) > 0:
                 found.setdefault(path, []).append(name)
         parts = self.y if isinstance(self.y, tuple) else (self.y,)
         if any(deviation(*pair) > 0 for pair in zip(parts, self.kept, strict=True)):
@@ -161,8 +162,10 @@ def deviation(one: Any, other: Any) -> float:
         return max(map(deviation, one, other), default=0.0)
     if not isinstance(one, Tensor) or not isinstance(other, Tensor) or one.device.type == "meta":
         return 0.0
-    if one.shape != other.shape:
+    if _kind(one) != _kind(other):
         return 1.0
+    if one.is_nested or one.layout is not torch.strided:
+        return deviation(dense_parts(one), dense_parts(other))
     a, b = one.detach(), other.detach()
     if not a.numel() or torch.equal(a, b):
         return 0.0
@@ -176,3 +179,7 @@ def deviation(one: Any, other: Any) -> float:
     size = torch.maximum(a.abs(), b.abs()).nan_to_num(nan=0.0, posinf=0.0)
     differ = apart > own * size + largest * size.amax(1, keepdim=True)
     return float((apart / torch.where(size > 0, size, 1.0))[differ].max()) if differ.any() else 0.0
+
+
+def _kind(x: Tensor) -> tuple[Any, ...]:
+    return x.layout, x.is_nested, None if x.is_nested else x.shape

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["OWN", "keep_attributes"]
+from torch_bridge._dense_parts import dense_parts
+
+__all__ = ["OWN", "Kept", "joined", "keep_attributes"]
 
 Back = Callable[[], bool]  # puts contents back; false where they have changed and stay so
 OWN = frozenset(vars(nn.Module()))  # torch's attributes: registers, hooks, the mode
@@ -34,7 +36,7 @@ def keep_attributes(modules: Mapping[str, nn.Module]) -> Callable[[], list[str]]
 
 def _of_parameters(path: str, module: nn.Module) -> Callable[[], list[str]]:
     versions = [
-        (_joined(path, name), p, p._version)
+        (joined(path, name), p, p._version)
         for name, p in module._parameters.items()
         if type(p) is nn.Parameter and not p.is_inference()
     ]
@@ -53,7 +55,7 @@ def _of_attributes(path: str, module: nn.Module) -> Callable[[], list[str]]:
         for name in now.keys() - bound.keys() - OWN:
             del now[name]
         now.update(bound)
-        return [_joined(path, name) for name, back in contents.items() if not back()]
+        return [joined(path, name) for name, back in contents.items() if not back()]
 
     return put_back
 
@@ -61,7 +63,7 @@ def _of_attributes(path: str, module: nn.Module) -> Callable[[], list[str]]:
 def _contents(value: Any, depth: int = 0) -> Back:
     """Remember what a value holds."""
     if isinstance(value, Tensor):
-        return _of_tensor(value)
+        return Kept(value).put_back
     if isinstance(value, torch.Generator):
         state = value.get_state()
         return lambda: value.set_state(state) is not None
@@ -73,32 +75,64 @@ def _contents(value: Any, depth: int = 0) -> Back:
     return lambda: all(vars(value).get(name) is kept for name, kept in before.items())
 
 
-def _of_tensor(value: Tensor) -> Back:
-    kept = value.detach().clone()
+class Kept:
+    """The values of a tensor of any layout, remembered."""
 
-    def put_back() -> bool:
-        if value.device.type != "meta" and not torch.equal(value, kept):
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor, self.values = tensor, tensor.detach().clone()
+        self.version = _version(tensor)
+
+    def put_back(self) -> bool:
+        """Give the tensor these values; false where it has changed and stays so."""
+        if _version(self.tensor) == self.version and _same(self.tensor, self.values):
+            return True
+        try:
             with torch.no_grad():
-                value.copy_(kept)
+                self.tensor.copy_(self.values)
+        except RuntimeError:  # entries that share memory, or of another shape now
+            return False
         return True
 
-    return put_back
+
+def _version(x: Tensor) -> int:
+    return 0 if x.is_inference() else x._version
+
+
+def _same(x: Tensor, kept: Tensor) -> bool:
+    """Whether all values are equal, or can not be compared; NaN is equal to NaN."""
+    try:
+        pairs = list(zip(dense_parts(x), dense_parts(kept), strict=True))
+        return all(torch.equal(a, b) or _same_with_nan(a, b) for a, b in pairs)
+    except (RuntimeError, TypeError):  # a device without values, a class of the user's own
+        return True
+
+
+def _same_with_nan(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and bool(((a == b) | (a.isnan() & b.isnan())).all())
 
 
 def _of_container(value: Any, depth: int) -> Back:
     kept = dict(value) if isinstance(value, dict) else list(value)
-    items = kept.values() if isinstance(kept, dict) else kept
+    items = _items(kept)
     backs = [_contents(item, depth + 1) for item in items]
 
     def put_back() -> bool:
-        if not isinstance(value, tuple):
-            value.clear()
-            (value.extend if isinstance(value, list | deque) else value.update)(kept)
         done = [back() for back in backs]
+        now = _items(value)
+        if len(now) != len(items) or any(a is not b for a, b in zip(now, items, strict=True)):
+            try:
+                value.clear()
+                (value.extend if isinstance(value, list | deque) else value.update)(kept)
+            except Exception:  # a class of the user's own, which refuses it
+                return False
         return all(done)
 
     return put_back
 
 
-def _joined(path: str, name: str) -> str:
+def _items(value: Any) -> list[Any]:
+    return [*value, *value.values()] if isinstance(value, dict) else list(value)
+
+
+def joined(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torch_bridge._dense_parts import dense_parts
+
 __all__ = ["SavedStorages", "saved_bytes", "storage_of"]
 
 
@@ -19,13 +21,14 @@ class SavedStorages(torch.autograd.graph.saved_tensors_hooks):
     besides : iterable of Tensor
         What exists anyway, such as parameters and the batch.
     seen : callable, optional
-        Called with each tensor that is saved and does not belong to these.
+        Called with each tensor that is saved and does not belong to these; of
+        sparse and nested ones with their parts.
     """
 
     def __init__(
         self, besides: Iterable[Tensor] = (), seen: Callable[[Tensor], Any] | None = None
     ) -> None:
-        known = {storage_of(x) for x in besides}
+        known = {storage_of(part) for x in besides for part in dense_parts(x)}
         # The tensors are held: a storage that is freed may lend its address to the next.
         kept: dict[int, Tensor] = {}
         self.kept = kept
@@ -33,11 +36,12 @@ class SavedStorages(torch.autograd.graph.saved_tensors_hooks):
         def pack(x: Tensor) -> Tensor:
             # Without its history, which holds this function: all would live on in a cycle.
             x = x.detach()
-            address = storage_of(x)
-            if address not in known:
-                kept.setdefault(address, x)
-                if seen is not None:
-                    seen(x)
+            for part in dense_parts(x):
+                address = storage_of(part)
+                if address not in known:
+                    kept.setdefault(address, part)
+                    if seen is not None:
+                        seen(part)
             return x
 
         super().__init__(pack, lambda x: x)

@@ -61,7 +61,7 @@ def odeint_dense(
     if problem.solver.method is None:
         raise ValueError("SciPy's solvers have no dense output here; choose another method")
     arguments = problem.arguments()
-    with one_solve(), refusing_unread():
+    with one_solve(), refusing_unread(problem.y0):
         start = problem.y0
         if isinstance(t0, Tensor):
             start = shifted_start(start, t0.reshape(1), problem.field)
@@ -139,7 +139,7 @@ def solve(
         newton = options.setdefault("newton", own)
         if isinstance(newton, Newton) and newton.differentiate is None:
             options["newton"] = replace(newton, differentiate=own.differentiate)
-    with one_solve(), refusing_unread():
+    with one_solve(), refusing_unread(vector):
         found = solve_ivp(field if layout.shapes is None else user_field, t_span, y0, **options)
     if not implicit:
         return found

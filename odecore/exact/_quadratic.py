@@ -248,7 +248,7 @@ def exact_number(value: Any, /) -> Fraction | QuadraticNumber:
     """
     if type(value) is Fraction and type(value.numerator) is type(value.denominator) is int:
         return value
-    if hasattr(value, "as_coeff_Add"):
+    if hasattr(value, "as_coeff_Add") and not isinstance(value, type):
         value = _of_sympy(value)
     if isinstance(value, QuadraticNumber):
         if value.irrational:

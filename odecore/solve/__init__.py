@@ -14,6 +14,7 @@ from odecore.solve._one_sided import one_sided
 from odecore.solve._per_sample import solve_per_sample
 from odecore.solve._reuse import refusing_reuse
 from odecore.solve._status import Statistics, Status
+from odecore.solve._tracing import explaining_reads
 from odecore.solve._trajectory import Samples, Trajectory
 from odecore.solve._transposed_stages import transposed_stages
 
@@ -35,6 +36,7 @@ __all__ = [
     "adaptive_leap",
     "adaptive_step",
     "as_events",
+    "explaining_reads",
     "explicit_step",
     "given_run",
     "given_steps",

@@ -175,7 +175,7 @@ class DenseOutput:
         """
         if records(t):
             raise TypeError("`t` is read, and gets no gradient: give `t.detach()`")
-        with explaining_reads():
+        with explaining_reads(t):
             times = as_float64(t, "t")
         if times.ndim > 1:
             raise ValueError(f"`t` must be a time or a sequence of times, got shape {times.shape}")

@@ -187,7 +187,7 @@ def solve_ivp(
     >>> bool(abs(solution.y[-1, 0] - np.exp(-1)) < 1e-8), solution.status.name
     (True, 'SUCCESS')
     """
-    with explaining_reads():
+    with explaining_reads(y0, rtol, atol):
         refuse_unknown(unknown, tuple(solve_ivp.__kwdefaults__ or ()))
         _require_kinds(newton, kernels, dense, norm, observe)
         problem = _problem(fun, y0, as_events(events), rtol, atol, norm, bool(dense))

@@ -91,7 +91,7 @@ def solve_per_sample(
     >>> found.status.name, bool(found.samples.accepted[1] > 3 * found.samples.accepted[0])
     ('SUCCESS', True)
     """
-    with explaining_reads():
+    with explaining_reads(y0, rtol, atol):
         coefficients, y = as_method(method), as_state(y0, "y0")
         if not y.shape:
             raise ValueError("`y0` must have a first axis of samples, got a single number")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from odecore._array import is_readable
+from odecore._array import is_readable, is_torch_array
 
 __all__ = ["explaining_reads", "is_tracing", "require_read"]
 
@@ -19,8 +19,22 @@ def is_tracing(error: Exception) -> bool:
 
 
 @contextmanager
-def explaining_reads() -> Iterator[None]:
-    """Say what to do where values may not be read: jax traces them, or torch's meta has none."""
+def explaining_reads(*given: Any) -> Iterator[None]:
+    """Say what to do where values may not be read: jax traces them, or torch's meta has none.
+
+    Parameters
+    ----------
+    *given : array, or structure of arrays
+        What the solve starts from; only where some of it is on the meta device is an error of that
+        device one of the solve.
+
+    Raises
+    ------
+    TypeError
+        For an error of jax's that says that a value is traced.
+    ValueError
+        For an error of torch's that says that a tensor is on the meta device.
+    """
     try:
         yield
     except TypeError as error:
@@ -33,13 +47,21 @@ def explaining_reads() -> Iterator[None]:
             "or take `odecore.solve.adaptive_leap`, whose loop jax compiles"
         ) from error
     except RuntimeError as error:
-        if "meta tensor" not in str(error).lower():
+        if "meta tensor" not in str(error).lower() or not _is_on_meta(given):
             raise
         raise ValueError(
-            "adaptive steps, Newton's method and events read values, or the right-hand side does, "
-            "got tensors on the meta device, which have none: give an explicit method `steps` or "
-            "`step_size` there, and no events"
+            "adaptive steps, Newton's method, events and SciPy's solvers read values, or the "
+            "right-hand side does, got tensors on the meta device, which have none: give an "
+            "explicit method `steps` or `step_size` there, and no events"
         ) from error
+
+
+def _is_on_meta(given: Any) -> bool:
+    if isinstance(given, Mapping):
+        given = tuple(given.values())
+    if isinstance(given, tuple | list):
+        return any(map(_is_on_meta, given))
+    return is_torch_array(given) and bool(given.device.type == "meta")
 
 
 def require_read(label: str, value: Any) -> None:

@@ -13,6 +13,7 @@ from odecore import errors
 from odecore.tableaux import tableau
 from tests.helpers.two_processes import in_two_processes
 from torch_bridge import Certifier, DenseField, odeint, odeint_adjoint, odeint_event
+from torch_bridge._products import Products
 
 D = torch.float64
 
@@ -870,3 +871,36 @@ def test_lists_of_backward_tolerances_keep_the_digits_of_the_state(name, largest
         found.append(torch.autograd.grad(y.sum(), y0)[0])
     assert torch.equal(found[0], found[2])
     assert torch.equal(found[1], found[2])
+
+
+class Exhausted(torch.autograd.Function):
+    """The identity, whose backward pass finds no memory."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(y):
+        return y.clone()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        pass
+
+    @staticmethod
+    def backward(ctx, grad):
+        raise torch.OutOfMemoryError("no memory")
+
+
+def test_what_fails_in_the_pull_of_nodes_is_not_tried_again():
+    calls, matrix = [], torch.eye(3, requires_grad=True)
+
+    def func(t, y):
+        calls.append(t)
+        return Exhausted.apply(y) @ matrix
+
+    products = Products(func, [matrix], lambda: func)
+    _, pull = products.nodes(torch.linspace(0, 1, 4), torch.ones(4, 3))
+    before = len(calls)
+    with pytest.raises(torch.OutOfMemoryError, match="no memory"):
+        pull(torch.ones(4, 3), True)
+    assert len(calls) == before

@@ -82,6 +82,13 @@ def test_the_time_reaches_the_statistics_over_the_span_of_the_solve():
     assert int(norm.num_batches_tracked) == 1
 
 
+@pytest.mark.parametrize("network", [ODENet4, ODENet10])
+@pytest.mark.parametrize("ode", ["none", "group", "spectral"])
+def test_a_span_without_time_aware_statistics_is_refused(network, ode):
+    with pytest.raises(ValueError, match="span: options of 'time batch'"):
+        network(2, 3, width=8, dimensions=0, ode=ode, span=(0, 3))
+
+
 def test_drawn_stages_outside_of_their_steps_want_a_wider_span():
     generator = torch.Generator().manual_seed(0)
     wild = {"width": 0.2, "distribution": "cauchy", "bound": 3, "generator": generator}

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from odecore.families import RK4
+from odecore.solve import solve_ivp
 from tests.torch_bridge.test_solvers import RADIUS, THIRDS
 from torch_bridge import (
     DenseField,
@@ -126,7 +127,22 @@ def test_steps_that_need_values_are_refused_with_those_that_do_not(solve, method
 
 def test_events_and_other_solvers_that_need_values_are_refused():
     y0, t = torch.empty(3, 8, device="meta"), torch.linspace(0, 1, 3)
-    with pytest.raises(ValueError, match="events and SciPy's solvers read values"):
+    with pytest.raises(ValueError, match=r"events and SciPy's solvers read values, .* meta device"):
         odeint(model(), y0, t, method="scipy_solver")
-    with pytest.raises(ValueError, match="events and SciPy's solvers read values"):
+    with pytest.raises(ValueError, match=r"events and SciPy's solvers read values, .* meta device"):
         odeint_event(model(), y0, t[0], event_fn=lambda t, y: y.sum() - 1)
+
+
+@pytest.mark.parametrize("start", [torch.ones(3), (torch.ones(2), torch.ones(1))])
+def test_a_function_may_speak_of_meta_tensors(start):
+    def func(t, y):
+        raise RuntimeError("my meta tensor cache is empty")
+
+    t = torch.tensor([0.0, 1.0])
+    for method, options in [("rk4", {"steps": 3}), ("dopri5", None), ("scipy_solver", None)]:
+        with pytest.raises(RuntimeError, match="my meta tensor cache"):
+            odeint(func, start, t, method=method, options=options)
+    with pytest.raises(RuntimeError, match="my meta tensor cache"):
+        solve_ivp(func, (0, 1), start, method="classic", steps=3)
+    with pytest.raises(ValueError, match="on the meta device, which have none"):
+        solve_ivp(lambda t, y: {"a": -y["a"]}, (0, 1), {"a": torch.ones(2, device="meta")})

@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from torch_bridge import odeint, odeint_adjoint, odeint_event
+from torch_bridge._one_solve import in_own_program, own_program
 
 T = torch.tensor([0.0, 0.4, 1.0], dtype=torch.float64)
 STEPS = {"method": "rk4", "options": {"steps": 12}}
@@ -123,6 +124,18 @@ def test_cached_weights_keep_their_gradient_under_torch_func():
     with parametrize.cached():
         found = torch.func.grad(loss)(parameters)
     torch.testing.assert_close(found, expected)
+
+
+def test_a_program_inside_of_another_does_not_end_it():
+    assert not in_own_program()
+    with own_program():
+        with own_program():
+            assert in_own_program()
+        assert in_own_program()
+        with pytest.raises(OSError), own_program():
+            raise OSError
+        assert in_own_program()
+    assert not in_own_program()
 
 
 def test_no_cached_weight_outlives_its_context():

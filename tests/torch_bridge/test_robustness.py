@@ -580,11 +580,27 @@ def test_outputs_that_are_no_logits_are_refused(shown):
         (["cat", "dog"], TypeError, "class numbers, got a list that is no tensor"),
         ([0, -3], ValueError, "2 class numbers from 0, .* the smallest -3"),
         ([[1, 0, 0], [0, 1, 0]], ValueError, r"2 class numbers from 0, .* shape \(2, 3\)"),
+        (torch.eye(2, 3) > 0, ValueError, r"got a tensor of shape \(2, 3\) and dtype torch.bool$"),
+        (torch.arange(3).to(torch.uint16), ValueError, r"\(3,\) and dtype torch.uint16$"),
+        ([0.0, torch.nan], ValueError, r"\(2,\) and dtype torch.float32$"),
+        ([0.5, -1.0], ValueError, "dtype torch.float32, the smallest -1.0$"),
+        ([-torch.inf, torch.nan], ValueError, "dtype torch.float32, the smallest -inf$"),
+        ([0, 1j], ValueError, r"\(2,\) and dtype torch.complex64$"),
     ],
 )
 def test_labels_that_are_no_class_numbers_are_refused(labels, error, message):
     with pytest.raises(error, match=message):
         labels_of(labels, torch.rand(2, 3))
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.uint16, torch.uint64, torch.half])
+def test_labels_may_be_of_any_real_dtype(dtype):
+    found = labels_of(torch.tensor([0, 1, 1]).to(dtype), torch.rand(3, 2))
+    assert found.dtype == torch.int64
+    assert found.tolist() == [0, 1, 1]
+    if dtype != torch.bool:
+        with pytest.raises(ValueError, match=r"from 0 to 1, of the 2 classes .* got 3"):
+            labels_of(torch.tensor([0, 3, 1]).to(dtype), torch.rand(3, 2))
 
 
 def test_masked_logits_have_gradients_in_ensembles():
