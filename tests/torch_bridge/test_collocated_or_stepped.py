@@ -58,27 +58,31 @@ def gradients(solve, y, times, **options):
         (SMALL, {}, ("collocated", None)),
         (SMALL + 16, {}, ("restored", 15)),
         (4 * SMALL, {}, ("restored", 4)),
-        (32 * SMALL, {}, ("restored", 1)),
-        (32 * SMALL, {"adjoint_method": "collocation"}, ("collocated", None)),
-        (32 * SMALL, {"memory": float("inf")}, ("restored", 1)),
+        (16 * SMALL, {}, ("restored", 1)),
+        (4 * SMALL, {"adjoint_method": "collocation"}, ("collocated", None)),
+        (16 * SMALL, {"memory": float("inf")}, ("restored", 1)),
         (SMALL, {"memory": 10**9}, ("collocated", None)),
-        (32 * SMALL, {"method": "kvaerno54", "rtol": 1e-3, "atol": 1e-3}, ("collocated", None)),
+        (4 * SMALL, {"method": "kvaerno54"}, ("collocated", None)),
         (32, {"adjoint_method": "dopri5"}, ("restored", None)),
-        (32 * SMALL, {"adjoint_method": "dopri5"}, ("restored", 1)),
+        (4 * SMALL, {"adjoint_method": "dopri5"}, ("restored", 4)),
     ],
 )
 def test_the_size_of_a_state_decides(seen, dtype, size, options, way):
-    tolerances = {"rtol": 1e-5, "atol": 1e-5} | options
-    found = gradients(odeint_adjoint, state(size, dtype), 2, adjoint="restored", **tolerances)
+    gradients(odeint_adjoint, state(size, dtype), 2, rtol=1e-2, atol=1e-2, **options)
     assert seen == [way]
-    exact = gradients(odeint, state(size, dtype), 2, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [SMALL, SMALL + 16, 4 * SMALL])
+def test_the_gradient_is_the_same(size):
+    y = state(size, torch.float64)
+    found = gradients(odeint_adjoint, y, 2, rtol=1e-6, atol=1e-6)
+    exact = gradients(odeint, y, 2, rtol=1e-7, atol=1e-7)
     for g, e in zip(found, exact, strict=True):
-        error = torch.linalg.vector_norm(g - e) / torch.linalg.vector_norm(e)
-        assert error < 50 * tolerances["rtol"]
+        assert torch.linalg.vector_norm(g - e) < 2e-5 * torch.linalg.vector_norm(e)
 
 
 def test_many_output_times_are_collocated_for_larger_states(seen):
-    y = state(4 * SMALL, torch.float64)
+    y = state(2 * SMALL, torch.float64)
     found = gradients(odeint_adjoint, y, 33, rtol=1e-6, atol=1e-6)
     assert seen == [("collocated", None)]
     exact = gradients(odeint, y, 33, rtol=1e-7, atol=1e-7)
