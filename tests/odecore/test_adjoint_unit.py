@@ -68,6 +68,7 @@ def test_complex_gradients_are_homogeneous():
     np.testing.assert_array_equal(numbers(found) * 2.0**600, numbers(wanted))
 
 
+@pytest.mark.long
 def test_values_that_may_not_be_read_are_homogeneous():
     jax = pytest.importorskip("jax")
     jax.config.update("jax_enable_x64", True)

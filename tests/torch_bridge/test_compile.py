@@ -105,6 +105,7 @@ def test_single_steps_carry_the_gradient_of_an_adaptive_solve():
     torch.testing.assert_close(f.net[0].weight.grad, found[0][1], rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.long
 def test_chunks_of_given_steps_and_their_gradient():
     f = Net(torch.float32)
     y0 = torch.randn(5, 3, requires_grad=True)
@@ -223,6 +224,7 @@ def test_a_function_that_counts_outside_of_itself_is_not_compiled(kind):
     assert graphs() == none
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("untranslated")
 def test_values_of_any_layout_and_states_themselves_go_through_the_loop():
     layer = nn.Conv2d(2, 2, 3, padding=1).to(memory_format=torch.channels_last)
@@ -237,7 +239,7 @@ def test_values_of_any_layout_and_states_themselves_go_through_the_loop():
             assert graphs() == none + 1
 
 
-@pytest.mark.parametrize("kind", ["module", "function"])
+@pytest.mark.parametrize("kind", [pytest.param("module", marks=pytest.mark.long), "function"])
 @pytest.mark.usefixtures("untranslated")
 def test_hooks_that_come_and_go_are_called(kind):
     net = Net()

@@ -92,6 +92,7 @@ def test_files_of_another_version_are_named(name, text, tmp_path, out, capsys):
     assert f"{tmp_path / name} is not of this version: " in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_ctrl_c_does_not_reach_workers_that_start():
     """It would break their pool, which does not end where tasks of it are cancelled."""
     with open_executor("spawn", 2) as executor:
@@ -178,7 +179,7 @@ LIGHT = ("classic-in-chart", "ssp-coefficient", "sketch-self-report", "equiangul
     "kind",
     [
         "threads",
-        "spawn",
+        pytest.param("spawn", marks=pytest.mark.long),
         pytest.param("loky", marks=pytest.mark.long),
         pytest.param("dask", marks=pytest.mark.long),
     ],
