@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from functools import total_ordering
 from math import isqrt
-from numbers import Rational, Real
+from numbers import Integral, Rational, Real
 from typing import Any
 
 __all__ = ["QuadraticNumber", "exact_number"]
@@ -271,8 +271,8 @@ def _of_sympy(value: Any) -> Any:
         return rational
     factor, root = rest.as_coeff_Mul()
     square = root**2
-    is_rational = all(isinstance(part, Rational) for part in (rational, factor, square))
-    if not is_rational or square < 0:
+    is_rational = all(isinstance(part, Rational) for part in (rational, factor))
+    if not is_rational or not isinstance(square, Integral) or square < 0:
         return value
     return QuadraticNumber(rational, factor, int(square))
 

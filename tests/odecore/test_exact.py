@@ -254,6 +254,7 @@ def test_numbers_of_sympy_are_exact_where_they_are_of_a_quadratic_field():
     for value in (*values, sp.sqrt(sp.Rational(3, 7)), sp.cos(sp.pi / 6), sp.sqrt(12)):
         assert sp.sympify(str(exact_number(value))) == sp.expand(value)
     others = [root + sp.sqrt(2), sp.root(5, 3), sp.sqrt(-5), sp.pi, sp.Symbol("x"), sp.nan, sp.oo]
+    others += [sp.Pow(sp.Rational(5, 2), sp.Rational(1, 2), evaluate=False)]  # not sqrt(2)
     for value in (*others, sp.Float(0.5), 0.5 * root, sp.sqrt(root), sp.Integer, sp.Symbol):
         with pytest.raises(TypeError, match="an exact number is"):
             exact_number(value)
