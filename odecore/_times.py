@@ -50,8 +50,6 @@ def read_times(times: Any, label: str) -> list[Any]:
             )
         if not is_readable(times):
             return [times[i] for i in range(times.shape[0])]
-        if records(times):
-            raise _without_gradient(label)
     try:
         if isinstance(times, str | bytes | Mapping | Set):  # of characters, keys, or in any order
             raise TypeError(type(times).__name__)
@@ -64,12 +62,8 @@ def read_times(times: Any, label: str) -> list[Any]:
     except (TypeError, ValueError) as error:
         raise TypeError(f"`{label}` must be a sequence of times, got {times!r}") from error
     if found is not times and any(records(t) and is_readable(t) for t in times):
-        raise _without_gradient(label)
+        raise TypeError(f"`{label}` is read, and gets no gradient: give detached times")
     return found
-
-
-def _without_gradient(label: str) -> TypeError:
-    return TypeError(f"`{label}` is read, and gets no gradient: give detached times")
 
 
 def _float(t: Any) -> Any:

@@ -321,10 +321,9 @@ def _setting(
         adjoint_options,
     )
     autocast = Autocast.current(problem.y0.device)
-    first_call = partial(problem.field, problem.times[0], problem.y0)
-    later = field_later(problem.func, problem.layout, autocast, first_call)
     parameters = parameters_of(problem.func, adjoint_params)
-    give_shapes([("adjoint_params", p) for p in parameters], first_call)
+    give_shapes(problem.func, parameters, partial(problem.field, problem.times[0], problem.y0))
+    later = field_later(problem.func, problem.layout, autocast)
     own = adjoint_options is not None
     backward_options = dict(adjoint_options if own else without_norm(options))
     return Setting(problem, later, backward, parameters, autocast, backward_options, own)

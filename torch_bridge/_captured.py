@@ -17,20 +17,15 @@ __all__ = ["field_later", "give_shapes", "parameters_of", "tensors_of"]
 
 
 def field_later(
-    func: Callable[[Any, Any], Any],
-    layout: Layout,
-    autocast: Autocast,
-    call: Callable[[], Any],
+    func: Callable[[Any, Any], Any], layout: Layout, autocast: Autocast
 ) -> Callable[[Tensor], Callable[[Any, Any], Any]]:
     """Remember parameters and autocast state for a backward pass, which may run without them.
 
-    `call` evaluates `func` once, where lazy parameters have no shape yet.
     `torch.func.functional_call` has put a module's own parameters back by then.
     """
     if not isinstance(func, nn.Module):
         return lambda like: as_field(func, like, autocast, layout)
     kept = tensors_of(func)
-    give_shapes(kept.items(), call)
 
     def pinned(t: Tensor, y: Any) -> Any:
         return torch.func.functional_call(func, kept, (t, y), tie_weights=False)
@@ -48,15 +43,20 @@ def tensors_of(module: nn.Module) -> dict[str, Tensor]:
     return {**dict(parameters), **dict(module.named_buffers(remove_duplicate=False))}
 
 
-def give_shapes(named: Iterable[tuple[str, Tensor]], call: Callable[[], Any] | None = None) -> None:
-    """Let lazy parameters and buffers get their shapes, by one call as in torch's dry runs.
+def give_shapes(
+    func: Any, adjoint_params: Iterable[Tensor] = (), call: Callable[[], Any] | None = None
+) -> None:
+    """Let lazy tensors of a module, and those listed, get their shapes, by one call of it as in
+    torch's dry runs.
 
     Raises
     ------
     ValueError
         If one has no shape afterwards.
     """
-    lazy = [(name, x) for name, x in named if is_lazy(x)]
+    named = tensors_of(func) if isinstance(func, nn.Module) else {}
+    listed = (("adjoint_params", x) for x in adjoint_params)
+    lazy = [(name, x) for name, x in (*named.items(), *listed) if is_lazy(x)]
     if lazy and call is not None:
         with torch.no_grad(), cached_apart():
             call()

@@ -115,9 +115,9 @@ def compiled_kernels(
         )  # fmt: skip
 
     def begins(adaptive: bool) -> bool:  # gradients show in the first evaluation, errors of `func`
-        if not adaptive and method.last_stage_is_first:  # whose run is another with a slope
-            return False
-        return not torch.is_grad_enabled() and history.compiled[_leap if adaptive else _run] > 0
+        same = adaptive or not method.last_stage_is_first  # a run with a slope is another program
+        ran = history.compiled[_leap if adaptive else _run] > 0
+        return same and ran and not torch.is_grad_enabled()
 
     outputs = OUTPUTS * method.last_stage_is_first
     return Kernels(step, leap, begins, chunk, CHUNK, run, MOST, outputs)

@@ -95,8 +95,7 @@ class Restored:
 
     def _together(self, products: Any, panels: list[Panel], intervals: int) -> int | None:
         """How many nodes are evaluated together; None for all of a panel."""
-        y = panels[-1].values[0]
-        size = y.numel() * y.element_size()
+        size = panels[-1].values[0].nbytes
         # Steps begin anew at each output, and collocated panels do not.
         small = size <= SMALL * max(1, intervals // len(panels)) or self.collocates == "all"
         if self.memory is None:

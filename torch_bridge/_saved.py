@@ -21,8 +21,8 @@ class SavedStorages(torch.autograd.graph.saved_tensors_hooks):
     besides : iterable of Tensor
         What exists anyway, such as parameters and the batch.
     seen : callable, optional
-        Called with each tensor that is saved and does not belong to these; of
-        sparse and nested ones with their parts.
+        Called with each tensor that is saved and does not belong to these; of sparse and nested
+        ones with their parts.
     """
 
     def __init__(

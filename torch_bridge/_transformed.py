@@ -68,7 +68,7 @@ def transformed(
     vector = layout.vector(y0)
     field = as_field(func, vector, layout=layout)
     named = tensors_of(func) if isinstance(func, nn.Module) else {}
-    give_shapes(named.items())
+    give_shapes(func)
     if len(t) == 1:
         return layout.state(only_output(vector, t))
     times = torch.tensor(read_times(t), dtype=torch.float64, device="cpu")
