@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from odecore import errors
+from odecore.adjoint import Panel
 from odecore.tableaux import tableau
 from tests.helpers.two_processes import in_two_processes
 from torch_bridge import Certifier, DenseField, odeint, odeint_adjoint, odeint_event
@@ -871,6 +872,13 @@ def test_lists_of_backward_tolerances_keep_the_digits_of_the_state(name, largest
         found.append(torch.autograd.grad(y.sum(), y0)[0])
     assert torch.equal(found[0], found[2])
     assert torch.equal(found[1], found[2])
+
+
+def test_parameters_are_no_part_of_what_an_evaluation_keeps():
+    matrix, bias = torch.eye(3, requires_grad=True), torch.ones(1000, requires_grad=True)
+    products = Products(lambda t, y: torch.tanh(y @ matrix) * bias[:1], [matrix, bias])
+    panel = Panel(0.0, 1.0, torch.ones(1, 5, 3))
+    assert products.bytes_saved(panel) == 4 * 15 * 2  # the state, and tanh
 
 
 class Exhausted(torch.autograd.Function):
