@@ -21,7 +21,7 @@ import torch_bridge
 from verification.benchmarks._rows import Row, add_options, keep, versus
 from verification.benchmarks.solver import SIZES, Field, in_jax, problem
 
-REPEATS = 8  # calls of one way in a row, so that caches are warm
+REPEATS = 8  # calls of one way in a row, so that caches are warm; 2 of those that fill them
 TOLERANCE = {"method": "dopri5", "rtol": 1e-6, "atol": 1e-6}
 WAYS: dict[str, tuple[Callable[..., Tensor], dict[str, Any]]] = {
     "compiled": (torch_bridge.odeint_adjoint, {"compile": True}),
@@ -59,7 +59,7 @@ def measure(size: str, dtype: torch.dtype, rounds: int) -> dict[str, float]:
         call()
     for _ in range(rounds):
         for name, call in calls.items():
-            for _ in range(REPEATS):
+            for _ in range(2 if size == "large" else REPEATS):
                 start = time.perf_counter()
                 call()
                 least[name] = min(least[name], time.perf_counter() - start)

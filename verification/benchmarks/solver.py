@@ -22,7 +22,9 @@ from odecore.errors import CompileWarning
 from verification.benchmarks._rows import Row, add_options, keep, printed, versus
 from verification.benchmarks._times import medians
 
-SIZES = {"tiny": (1, 2, 16), "small": (64, 16, 64), "medium": (256, 64, 256)}
+SIZES = {  # batch, width, hidden
+    "tiny": (1, 2, 16), "small": (64, 16, 64), "medium": (256, 64, 256), "large": (2048, 64, 64),
+}  # fmt: skip
 LIBRARIES = {"odecore": torch_bridge, "torchdiffeq": torchdiffeq}
 METHODS: dict[str, dict[str, Any]] = {
     "rk4, 40 steps": {"method": "rk4", "options": {"step_size": 1 / 40}},
