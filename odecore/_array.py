@@ -224,15 +224,25 @@ def on_host(array: Any, /) -> np.ndarray:
     """The values as a NumPy array, a view where that is possible; half precision as float32."""
     if is_torch_array(array):
         half = array.is_floating_point() and array.itemsize < 4
-        array = (array.float() if half else array).numpy(force=True)
+        array = _host_of_torch(array.float() if half else array)
     return np.asarray(array)
+
+
+def _host_of_torch(array: Any) -> Any:
+    try:
+        return array.numpy(force=True)
+    except RuntimeError:  # of a tensor that torch.func differentiates, whose numbers can be read
+        if array.device.type == "meta":
+            raise
+        numbers = [x.item() for x in array.reshape(-1)]  # its own words under vmap
+        kind = str(array.dtype).removeprefix("torch.")
+        return np.array(numbers, dtype=kind).reshape(tuple(array.shape))
 
 
 def as_float64(array: Any, label: str, /) -> np.ndarray:
     """Copy real numbers of any library to the host as float64; TypeError for what is none."""
     if is_torch_array(array):
-        array = array.detach().cpu()
-        array = array.resolve_conj().numpy() if array.is_complex() else array.double().numpy()
+        array = _host_of_torch(array if array.is_complex() else array.double())
     if not hasattr(array, "dtype") or getattr(array.dtype, "kind", "f") in "OSU":
         require_real(array, label)
     if np.iscomplexobj(array):

@@ -22,6 +22,7 @@ __all__ = [
     "SETTINGS",
     "check_batched",
     "check_settings",
+    "require_solver",
     "times_of_block",
     "tolerances",
 ]
@@ -71,15 +72,22 @@ def check_batched(solver: Any, adjoint: str) -> None:
         raise ValueError(f'`batched` is for adjoint="direct", got {adjoint!r}; leave it out')
 
 
-def _checked_solver(solver: Any, steps: Any, rtol: Any, atol: Any) -> Solver | None:
-    """The solver that all calls will have, checked; None for a Module, which makes others."""
-    if steps is not None and (not isinstance(steps, Integral) or steps is True or steps < 1):
-        raise ValueError(f"`steps` must be a positive int, got {steps!r}")
+def require_solver(solver: Any) -> None:
+    """Raise TypeError or ValueError for what is no solver of a block, and for an unknown name."""
     if not isinstance(solver, str | ButcherTableau | Coefficients | Adams | nn.Module | None):
         raise TypeError(
             "`solver` must be a name, a ButcherTableau, Coefficients, Adams or a Module that makes "
             f"Coefficients, got {solver!r}"
         )
+    if isinstance(solver, str):
+        solver_of(solver, None, *tolerances(None, None), Newton)
+
+
+def _checked_solver(solver: Any, steps: Any, rtol: Any, atol: Any) -> Solver | None:
+    """The solver that all calls will have, checked; None for a Module, which makes others."""
+    if steps is not None and (not isinstance(steps, Integral) or steps is True or steps < 1):
+        raise ValueError(f"`steps` must be a positive int, got {steps!r}")
+    require_solver(solver)
     if steps is None and not is_adaptive(solver):
         raise ValueError("this solver takes fixed steps; give `steps`, their number")
     given = {name: x for name, x in (("rtol", rtol), ("atol", atol)) if x is not None}

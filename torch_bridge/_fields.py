@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from odecore.solve import explaining_reads, refusing_reuse
+from odecore.solve import refusing_reuse
 from torch_bridge._signature import check_function
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ __all__ = [
     "is_batched",
     "is_plain",
     "read_times",
-    "refusing_unread",
     "require_state",
     "require_times",
     "times_of",
@@ -199,25 +197,6 @@ def read_times(t: Tensor) -> list[float]:
             )
         t = torch._C._functorch.get_unwrapped(t)
     return t.tolist()
-
-
-@contextmanager
-def refusing_unread(y0: Tensor) -> Iterator[None]:
-    """Raise ValueError, with the remedies, where torch.vmap maps over what is read in a solve, or
-    where the state is on the meta device and has no values.
-    """
-    try:
-        with explaining_reads(y0):
-            yield
-    except RuntimeError as error:
-        if not (inside_torch_func() and str(error).startswith("vmap: It looks like you're")):
-            raise
-        raise ValueError(
-            "torch.vmap can not map over values that are read, and adaptive, implicit and Adams "
-            "methods read the state for their steps, events for their time: use `odeint_adjoint` "
-            'or NeuralODE(adjoint="restored"), "discrete" or "reversed", which solve each sample '
-            "by itself, or an explicit method with the option `steps`; find events in a loop"
-        ) from error
 
 
 def inside_torch_func() -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from odecore.solve import solve_ivp
+from odecore.solve import explaining_reads, solve_ivp
 from odecore.tableaux import Coefficients
 from torch_bridge._callbacks import observer_of, warn_uncalled
 from torch_bridge._compiled import compiled_kernels
@@ -18,7 +18,6 @@ from torch_bridge._events import moved_to_event, until_event
 from torch_bridge._fields import (
     as_field,
     inside_transform,
-    refusing_unread,
     require_times,
     times_of,
 )
@@ -139,7 +138,7 @@ def odeint(
     torch.Size([3, 2])
     """
     problem = prepare(func, y0, t, rtol, atol, method, options, compile)
-    with one_solve(), refusing_unread(problem.y0):
+    with one_solve(), explaining_reads(problem.y0):
         return problem.until(event_fn) if event_fn is not None else problem.outputs()
 
 
@@ -325,7 +324,7 @@ def odeint_event(
     layout = layout_of(y0)
     vector = layout.vector(y0)
     field = as_field(func, vector, layout=layout)
-    with one_solve(), refusing_unread(vector):
+    with one_solve(), explaining_reads(vector):
         start = shifted_start(vector, first, field)
         event_t, solution = odeint_interface(
             func, layout.state(start), t.detach(), event_fn=event_fn, **kwargs

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from torch_bridge._converted import exact_for_now
 from torch_bridge._convolution import is_pointwise
@@ -159,7 +160,8 @@ def plan(
         If the model is no Module.
     ValueError
         Unless one of budget and noise is given; for a budget that can not be reached; for a loss
-        that is not a scalar with a gradient; for values that are not finite.
+        that is not a scalar with a gradient; for values that are not finite; for lazy layers that
+        never ran.
 
     Notes
     -----
@@ -181,6 +183,12 @@ def plan(
     if not isinstance(model, nn.Module):
         raise TypeError(f"`model` must be a torch.nn.Module, got {type(model).__name__}")
     _require_choice(budget, noise, sketch, units)
+    lazy = [name for name, p in model.named_parameters() if is_lazy(p)]
+    if lazy:
+        raise ValueError(
+            f"`model` must have run once, as its lazy layers get their sizes then: {lazy[0]} has "
+            "none; call model(batch) before"
+        )
     # Compiled programs would not show their layers.
     with exact_for_now(model), torch.compiler.set_stance("force_eager"):
         layers, reasons = _candidates(model)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from torch_bridge._block_arguments import require_solver
 from torch_bridge._blocks import NeuralODE
 from torch_bridge._evaluation import require_module
 from torch_bridge._methods import is_adaptive
@@ -30,10 +31,10 @@ class SolvedBy(nn.Module):
     Raises
     ------
     TypeError
-        For a model that is no Module.
+        For a model that is no Module, and a solver of another type.
     ValueError
-        Without a `NeuralODE` in the model, for `refine` below 1, or above 1 where a block has no
-        `steps`, and for a solver of fixed steps where a block has none.
+        For an unknown solver, without a `NeuralODE` in the model, for `refine` below 1, or above 1
+        where a block has no `steps`, and for a solver of fixed steps where a block has none.
 
     Notes
     -----
@@ -61,6 +62,7 @@ class SolvedBy(nn.Module):
             raise ValueError(f"no NeuralODE in this model, a {type(model).__name__}")
         if not isinstance(refine, Integral) or refine < 1:
             raise ValueError(f"`refine` must be a whole number from 1, got {refine!r}")
+        require_solver(solver)
         fixed = refine > 1 or (solver is not None and not is_adaptive(solver))
         if fixed and any(block.steps is None for block in blocks):
             raise ValueError(

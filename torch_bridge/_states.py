@@ -77,7 +77,7 @@ class Layout:
 
     def tolerance(self, value: Any, label: str, like: Tensor) -> Any:
         """A number, or a tensor with one tolerance for each entry; one for each part is spread."""
-        if isinstance(value, str):
+        if value is None or isinstance(value, str):
             raise TypeError(f"`{label}` must be a number, got {value!r}")
         if self.shapes is None:
             return value

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from odecore.solve import Newton, Trajectory, as_events, solve_ivp
-from torch_bridge._fields import as_field, read_times, refusing_unread
+from odecore.solve import Newton, Trajectory, as_events, explaining_reads, solve_ivp
+from torch_bridge._fields import as_field, read_times
 from torch_bridge._jacobian import newton_of
 from torch_bridge._methods import Method, is_implicit
 from torch_bridge._odeint import prepare
@@ -61,7 +61,7 @@ def odeint_dense(
     if problem.solver.method is None:
         raise ValueError("SciPy's solvers have no dense output here; choose another method")
     arguments = problem.arguments()
-    with one_solve(), refusing_unread(problem.y0):
+    with one_solve(), explaining_reads(problem.y0):
         start = problem.y0
         if isinstance(t0, Tensor):
             start = shifted_start(start, t0.reshape(1), problem.field)
@@ -79,11 +79,12 @@ def odeint_dense(
 
 def _number(label: str, t: Any) -> float:
     """A time, also below the transformations of torch.func."""
-    if not isinstance(t, Tensor):
-        return float(t)
-    if t.numel() != 1:
-        raise TypeError(f"`{label}` must be one time, got a tensor of shape {tuple(t.shape)}")
-    return float(read_times(t.reshape(1))[0])
+    if isinstance(t, Tensor) and t.numel() == 1:
+        return float(read_times(t.reshape(1))[0])
+    if isinstance(t, Tensor) or not hasattr(t, "__float__"):  # which text has not
+        found = f"a tensor of shape {tuple(t.shape)}" if isinstance(t, Tensor) else repr(t)
+        raise TypeError(f"`{label}` must be one time, got {found}")
+    return float(t)
 
 
 @untraced
@@ -139,7 +140,7 @@ def solve(
         newton = options.setdefault("newton", own)
         if isinstance(newton, Newton) and newton.differentiate is None:
             options["newton"] = replace(newton, differentiate=own.differentiate)
-    with one_solve(), refusing_unread(vector):
+    with one_solve(), explaining_reads(vector):
         found = solve_ivp(field if layout.shapes is None else user_field, t_span, y0, **options)
     if not implicit:
         return found

@@ -1,4 +1,4 @@
-"""What may not be read, as jax traces it or it has no values, in words of the solver."""
+"""What may not be read, as it is traced, hidden or without values, in words of the solver."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ from odecore._array import is_readable, is_torch_array
 __all__ = ["explaining_reads", "is_tracing", "require_read"]
 
 JAXS = {"ConcretizationTypeError", "TracerArrayConversionError", "TracerIntegerConversionError"}
+MAPPED = (
+    "torch.vmap can not map over values that are read, and adaptive, implicit and Adams methods "
+    "read the state for their steps, events for their time: use `torch_bridge.odeint_adjoint` or "
+    'NeuralODE(adjoint="restored"), "discrete" or "reversed", which solve each sample by itself, '
+    "or an explicit method with the option `steps`; find events in a loop"
+)
 
 
 def is_tracing(error: Exception) -> bool:
@@ -20,7 +26,7 @@ def is_tracing(error: Exception) -> bool:
 
 @contextmanager
 def explaining_reads(*given: Any) -> Iterator[None]:
-    """Say what to do where values may not be read: jax traces them, or torch's meta has none.
+    """Say what to do where values may not be read: jax traces, torch.vmap hides, meta has none.
 
     Parameters
     ----------
@@ -33,7 +39,8 @@ def explaining_reads(*given: Any) -> Iterator[None]:
     TypeError
         For an error of jax's that says that a value is traced.
     ValueError
-        For an error of torch's that says that a tensor is on the meta device.
+        For errors of torch's that say that a tensor is on the meta device, or that torch.vmap maps
+        over what is read.
     """
     try:
         yield
@@ -47,6 +54,8 @@ def explaining_reads(*given: Any) -> Iterator[None]:
             "or take `odecore.solve.adaptive_leap`, whose loop jax compiles"
         ) from error
     except RuntimeError as error:
+        if str(error).startswith("vmap: It looks like you're"):
+            raise ValueError(MAPPED) from error
         if "meta tensor" not in str(error).lower() or not _is_on_meta(given):
             raise
         raise ValueError(

@@ -364,6 +364,10 @@ def test_loaders_and_solvers_of_other_kinds():
     assert str(solver.state_dict()) == str(before)
     with pytest.raises(ValueError, match="SolvedBy"):
         solver_consistency(SolvedBy(model, "rk4"), [x])
+    with pytest.raises(ValueError, match="no method 'rk5'"):
+        SolvedBy(model, "rk5")
+    with pytest.raises(TypeError, match=r"`solver` must be a name.* got 4"):
+        SolvedBy(model, 4)
 
 
 def test_numbers_coarser_than_the_outputs():

@@ -457,6 +457,9 @@ def test_dense_output_moves_with_its_first_time():
     assert found.shape == (2,)
     with pytest.raises(TypeError, match="`t1` must be one time"):
         odeint_dense(field, y0, 0.0, torch.tensor([1.0, 2.0]))
+    for wrong in ("0", None):
+        with pytest.raises(TypeError, match=f"`t0` must be one time, got {wrong!r}"):
+            odeint_dense(field, y0, wrong, 1.0)
 
 
 @pytest.mark.parametrize("name", ["t_span", "t_eval", "step_at", "jump_at"])

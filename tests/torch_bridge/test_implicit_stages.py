@@ -171,6 +171,12 @@ def test_what_is_refused():
     with pytest.raises(ValueError, match=r"torch_bridge\.odeint"):
         solve_ivp(lambda t, y: -y, (0, 1), y0, method="implicit_euler", steps=1, newton=newton)
 
+    def end(y):
+        return solve(field, (0.0, 1.0), y, method="implicit_euler", steps=1, newton=newton).y.sum()
+
+    with pytest.raises(ValueError, match="so that there matrices are formed"):
+        torch.func.grad(end)(y0.detach())
+
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
 @pytest.mark.parametrize("method", ["gl4", "sdirk2", "kvaerno43"])

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from odecore import errors
 from odecore.families import RK4
+from odecore.solve import solve_ivp, solve_per_sample
 from odecore.tableaux import coefficients_at, tableau
 from torch_bridge import (
     DenseField,
@@ -333,6 +334,7 @@ BAD = {
     "negative atol": ((y0, t), {"atol": -1.0}, ValueError, "not negative"),
     "rtol as text": ((y0, t), {"rtol": "1e-3"}, TypeError, "`rtol` must be a number"),
     "atol as text, fixed": ((y0, t), {"method": "rk4", "atol": "abc"}, TypeError, "`atol` must be a"),
+    "rtol None": ((y0, t), {"rtol": None}, TypeError, "`rtol` must be a number, got None"),
     "rtol of a tuple as text": (((y0, y0), t), {"rtol": "10"}, TypeError, "`rtol` must be a number"),
     "step size": ((y0, t), {"method": "rk4", "options": {"step_size": 0}}, ValueError, "positive"),
     "event": ((y0, torch.linspace(0, 1, 3)), {"event_fn": lambda t, y: y}, ValueError, "two times"),
@@ -802,7 +804,9 @@ def test_vmap_over_steps_that_values_choose_is_refused_with_remedies(options):
 
     wanted = torch.stack([torch.func.grad(end)(y) for y in y0])
     for transformed in (end, torch.func.grad(end)):
-        with pytest.raises(ValueError, match=r"use `odeint_adjoint`.* an explicit method with"):
+        with pytest.raises(
+            ValueError, match=r"use `torch_bridge\.odeint_adjoint`.* an explicit method with"
+        ):
             torch.vmap(transformed)(y0)
 
     def by_adjoint(y):
@@ -822,8 +826,22 @@ def test_other_solves_under_vmap():
     ):
         with pytest.raises(ValueError, match=r"torch\.vmap can not map over values"):
             torch.vmap(run)(y0)
+    for batch in (solve_per_sample, solve_ivp):
+        with pytest.raises(ValueError, match=r"torch\.vmap can not map over values"):
+            torch.vmap(lambda y, batch=batch: batch(lambda t, y: -y, (0.0, 1.0), y).y)(y0)
     with pytest.raises(RuntimeError, match="randomness"):  # not for us to explain
         torch.vmap(lambda y: odeint(lambda t, y: torch.rand_like(y), y, t, method="rk4"))(y0)
+
+
+def test_steps_per_sample_under_torch_func():
+    func, y0 = DenseField(2, 3).double(), torch.randn(4, 2, dtype=torch.float64)
+
+    def end(y):
+        return solve_per_sample(lambda t, y: func(t[:, None], y), (0.0, 1.0), y).y[-1].sin().sum()
+
+    start = y0.clone().requires_grad_()
+    (wanted,) = torch.autograd.grad(end(start), start)
+    assert torch.equal(torch.func.grad(end)(y0), wanted)
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode

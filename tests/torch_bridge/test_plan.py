@@ -124,6 +124,15 @@ def test_noise_is_what_the_core_says():
     assert found.noise == pytest.approx(sum(one.noise for one in found.layers) / 2, rel=1e-6)
 
 
+def test_lazy_layers_must_have_run():
+    model = nn.Sequential(nn.LazyLinear(32), nn.GELU(), nn.LazyLinear(32))
+    x = torch.randn(16, 8)
+    with pytest.raises(ValueError, match=r"must have run once.*: 0\.weight has none; call model"):
+        plan(model, x, budget=0.7, loss=lambda y, x: y.square().mean())
+    model(x)
+    assert plan(model, x, budget=0.7, loss=lambda y, x: y.square().mean()).layers
+
+
 @pytest.mark.parametrize("target", [0.05, 0.5, 3.0])
 def test_a_bound_on_the_noise_is_met_with_the_fewest_bytes(target):
     model = Model()
