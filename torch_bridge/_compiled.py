@@ -32,7 +32,8 @@ from torch_bridge._states import Layout
 
 __all__ = ["attempted", "compiled_kernels"]
 
-OUTPUTS = 32  # recorded in one loop
+OUTPUTS = 32  # recorded in one loop, each step of which writes all of them:
+RECORDED = 2**17  # bytes of a state, of larger ones steps are compiled one at a time
 MOST = 64  # given steps in one loop
 CHUNK = 8  # steps; twice as many take twice as long to compile
 RECOMPILE_LIMIT = 256  # right-hand sides, methods, dtypes, shapes in one process
@@ -76,6 +77,8 @@ def compiled_kernels(
     ) -> Leap | None:  # fmt: skip
         if _differentiated(y, slope):
             return None  # torch's loop operator has no gradient
+        if outputs is not None and y.nbytes > RECORDED:
+            return None
         given = _on_host(numbers), _tensors(tolerances, y)
         y = y.contiguous()  # as all states of the loop
         known = torch.empty_like(y) if slope is None else slope.contiguous()

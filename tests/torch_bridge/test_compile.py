@@ -12,7 +12,7 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from odecore.errors import CompileWarning, MaxStepsError, SolveError
 from torch_bridge import DenseField, NeuralODE, SwitchedSolver, odeint, odeint_adjoint
-from torch_bridge._compiled import _compiled
+from torch_bridge._compiled import _compiled, _leap
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -477,3 +477,25 @@ def test_a_function_compiled_for_one_backward_pass_serves_adjoints_too(adjoint):
         return torch.autograd.grad(y.square().sum(), (y0, *field.parameters()))
 
     torch.testing.assert_close(gradients(compiled), gradients(field))
+
+
+@pytest.mark.parametrize("rows", [2**9, 2**11, 2**13])
+def test_large_states_are_not_recorded_in_a_loop_that_writes_all_outputs_in_each_step(
+    rows, monkeypatch
+):
+    """Of width 16 in single precision they have 32, 128 and 512 KiB."""
+    tried = []
+    monkeypatch.setattr(
+        "torch_bridge._compiled.attempted", lambda func, what, *_, **__: tried.append(what)
+    )
+    func, y0, t = DenseField(16, 4), torch.randn(rows, 16), torch.linspace(0, 1, 12)
+    with torch.no_grad():
+        odeint(func, y0, t, compile=True, rtol=1e-3)
+    assert (_leap in tried) == (rows <= 2**11)
+    tried.clear()
+    with torch.no_grad():
+        odeint(func, y0, t[[0, -1]], compile=True, rtol=1e-3)
+    assert _leap in tried
+    tried.clear()
+    odeint_adjoint(func, y0.requires_grad_(), t[[0, -1]], compile=True, rtol=1e-3)
+    assert (_leap in tried) == (rows <= 2**9)
