@@ -120,8 +120,9 @@ def odeint_adjoint(
         Compile the forward steps, as `odeint` does, and the collocated adjoint as a whole, with
         `torch.compile`: for the restored adjoint. The first calls take up to a minute for each of
         the numbers of nodes that the trajectory asks for (9, 17, 33); what can not be compiled runs
-        without, after a CompileWarning. Adaptive solves of states above 32 KiB are recorded, and
-        adjoints of those above 64 KiB stepped through, without, which is faster.
+        without, after a CompileWarning. What is faster so runs without as well: forward, adaptive
+        solves of states above 32 KiB and given steps; backward, all steps, as through states above
+        64 KiB, and the "discrete" default.
 
     Returns
     -------
@@ -194,7 +195,7 @@ def odeint_adjoint(
             return solved_again(partial(odeint, **forward), solve, func, y0, t, event_fn)
     refuse_unused(adjoint or "restored", given, nodes, memory, compile)
     memory = budget(memory)
-    of_restored = (*given.values(), nodes, memory, certificate, compile or None)
+    of_restored = (*given.values(), nodes, memory, certificate)
 
     def make(func: Any, y0: Any, t: Tensor, parameters: Iterable[Tensor] | None) -> Any:
         problem = prepare(func, y0, t, rtol, atol, method, options, compile)

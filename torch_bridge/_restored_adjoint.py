@@ -28,7 +28,7 @@ QUADRATURE = (
 KINKS = "where the function has kinks (ReLU) give it a smooth activation"
 
 SMALL = 2**16  # bytes of a state; collocation is slower than steps for larger ones
-RECORDED = 2**15  # and a compiled loop, which writes all nodes in each step, than eager steps
+RECORDED = 2**15  # and a compiled loop, which writes all nodes in each step, than plain steps
 TOGETHER = 16  # small states
 
 
@@ -56,7 +56,7 @@ class Restored:
         """Solve forward: the states at output times, and those to be saved."""
         problem = self.setting.problem
         options = problem.panel_options()
-        if problem.solver.adaptive and self.nodes is None and y0.nbytes > RECORDED:
+        if self.nodes is None and not (problem.solver.adaptive and y0.nbytes <= RECORDED):
             options.pop("kernels", None)
         trajectory, panels = record_panels(
             problem.field, problem.times, y0, nodes=self.nodes, memory=self.memory,

@@ -100,8 +100,9 @@ class Discrete:
     def record(self, y0: Tensor) -> tuple[Tensor, ...]:
         """Solve forward: the states at output times, and those to be saved."""
         problem = self.setting.problem
+        options = {k: v for k, v in problem.panel_options().items() if k != "kernels"}
         trajectory, record = record_steps(
-            problem.field, problem.times, y0, memory=self.memory, **problem.panel_options()
+            problem.field, problem.times, y0, memory=self.memory, **options
         )
         self.made[:] = [replace(record, states=())]
         return trajectory.y, *record.states

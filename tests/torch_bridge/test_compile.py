@@ -499,3 +499,18 @@ def test_large_states_are_not_recorded_in_a_loop_that_writes_all_outputs_in_each
     tried.clear()
     odeint_adjoint(func, y0.requires_grad_(), t[[0, -1]], compile=True, rtol=1e-3)
     assert (_leap in tried) == (rows <= 2**9)
+
+
+def test_given_steps_are_transposed_uncompiled(monkeypatch):
+    """A compiled program records an interpolant of them, which takes longer in both passes."""
+    tried = []
+    monkeypatch.setattr("torch_bridge._compiled.attempted", lambda *_, **__: tried.append(1))
+    func, y0, t = DenseField(3, 4), torch.randn(5, 3, requires_grad=True), times(0, 1)
+    options = {"method": "rk4", "options": {"steps": 12}}
+    found = [
+        torch.autograd.grad(odeint_adjoint(func, y0, t, **options, **more)[-1].sum(), y0)[0]
+        for more in ({"compile": True}, {"adjoint": "discrete"})
+    ]
+    assert torch.equal(*found)
+    odeint_adjoint(func, y0, t, adjoint="restored", compile=True, **options)
+    assert not tried
