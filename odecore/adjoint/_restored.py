@@ -12,7 +12,7 @@ from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize, checked, node_by_node
 from odecore.adjoint._nodes import Found, NodeChoice
 from odecore.adjoint._panels import Panel
-from odecore.adjoint._quadrature import MOST_NODES, Quadrature, added
+from odecore.adjoint._quadrature import MOST_NODES, Quadrature, accumulated
 from odecore.adjoint._step_ends import (
     MAX_STEPS,
     equal_steps,
@@ -166,15 +166,16 @@ class Stepping:
         jumps = self.moments.get("jump_at", ())
         integral = Quadrature(self.linearize_nodes, jumps, self.batch, tolerance)
         most = [4 * p.steps + 1 if given else MOST_NODES for p in found]
-        crossed = [
-            integral(part, xp.flip(y, axis=0), most=m, kinks=not given)
-            for (part, y), m in zip(parts, most, strict=True)
-        ]
-        total, gap = (added([found.terms[i] for found in crossed]) for i in (0, 1))
+        crossed, sums = [], None
+        for (part, y), m in zip(parts, most, strict=True):
+            of_part = integral(part, xp.flip(y, axis=0), most=m, kinks=not given)
+            sums = accumulated(sums, of_part.terms)
+            crossed.append(of_part._replace(terms=((), ())))
+        assert sums is not None  # there are parts
         slopes = crossed[0].slopes[0], crossed[-1].slopes[1]
         statistics = statistics + Statistics(sum(found.evaluations for found in crossed))
         rough = sum(found.rough for found in crossed)
-        return Crossing(start, (total, gap), slopes, tail, 0.0, statistics, rough)
+        return Crossing(start, (sums[0], sums[1]), slopes, tail, 0.0, statistics, rough)
 
     def _solved(
         self, field: Any, panel: Panel, a: Any, options: dict[str, Any]
