@@ -15,10 +15,10 @@ from odecore.adjoint._panels import Panel
 from odecore.adjoint._quadrature import MOST_NODES, Quadrature, accumulated
 from odecore.adjoint._step_ends import (
     MAX_STEPS,
+    ends_between,
     equal_steps,
     landing_grid,
     require_one_way,
-    step_ends,
 )
 from odecore.adjoint._sweep import Crossing, outputs_of, sweep
 from odecore.adjoint._unit import in_their_unit, observing
@@ -139,7 +139,8 @@ class Stepping:
         self.parameters, self.batch = parameters, batch
         options = dict(options)
         self.equal = {k: options.pop(k, None) for k in ("steps", "step_size")}
-        self.grid = options.pop("grid", None)
+        grid = options.pop("grid", None)
+        self.ends = None if grid is None else ends_between(grid)
         lengths, moments = ("first_step", "min_step", "max_step"), ("step_at", "jump_at")
         self.lengths = {k: options[k] for k in lengths if options.get(k) is not None}
         self.moments = {k: list(options[k]) for k in moments if options.get(k) is not None}
@@ -197,10 +198,10 @@ class Stepping:
         if any(value is not None for value in self.equal.values()):
             most = options.get("max_steps", MAX_STEPS)
             options["grid"] = equal_steps(**self.equal, length=panel.length, most=most)[::-1]
-        elif self.grid is not None:
-            _, *inside, _ = step_ends(self.grid, panel.end, panel.start)
+        elif self.ends is not None:
+            _, *inside, _ = self.ends(panel.end, panel.start)
             middle = [(t - panel.start) / panel.length for t in inside]
-            options["grid"] = step_ends(middle, 1.0, 0.0)
+            options["grid"] = ends_between(middle)(1.0, 0.0)
         for name, value in self.lengths.items():
             options[name] = value / abs(panel.length)
         for name, values in self.moments.items():

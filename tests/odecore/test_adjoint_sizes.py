@@ -1,11 +1,22 @@
-"""Memory and work of adjoints do not grow with the product of panels and parameters or steps."""
+"""Memory and work of adjoints grow with their panels, not with panels times parameters or steps."""
 
 import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from odecore.adjoint import collocated, record_panels, restored
+from odecore._times import read_times
+from odecore.adjoint import (
+    _step_ends,
+    backsolve,
+    collocated,
+    record_panels,
+    record_steps,
+    restored,
+)
+from odecore.adjoint._step_ends import ends_between
 
 PARAMETERS = 100_000
 
@@ -65,3 +76,50 @@ def test_the_sum_is_that_of_the_panels():
     # dL/dtheta of sum_k k (1 + 2) exp(-(1 + theta) t_k)
     wanted = -sum(3 * k * t * np.exp(-t) for k, t in enumerate(times))
     np.testing.assert_allclose(found.parameters[0], wanted, rtol=1e-8)
+
+
+@pytest.mark.parametrize("way", ["restored", "backsolve", "discrete"])
+def test_a_grid_is_not_gone_through_for_each_interval(way, monkeypatch):
+    """The times that are read and checked are about as many as the steps."""
+    seen = []
+
+    def read(times, label):
+        times = read_times(times, label)
+        seen.append(len(times))
+        return times
+
+    monkeypatch.setattr(_step_ends, "read_times", read)
+    outputs, each = 41, 20
+    grid = list(np.linspace(0, 1, (outputs - 1) * each + 1))
+    times, y0 = grid[::each], np.ones(2)
+    cotangents = [np.ones(2)] * outputs
+
+    def small(t, y):
+        return -y, lambda a, parameters: (-a, ())
+
+    if way == "discrete":
+        record_steps(decay, times, y0, method="classic", grid=grid)
+    else:
+        _, panels = record_panels(decay, times, y0, method="classic", grid=grid)
+        if way == "restored":
+            restored(small, panels, cotangents, method="classic", grid=grid)
+        else:
+            states = [np.exp(-t) * y0 for t in times]
+            backsolve(small, times, states, cotangents, method="classic", grid=grid)
+    assert sum(seen) < 4 * len(grid)
+
+
+@given(
+    st.lists(st.integers(-40, 40), min_size=2, max_size=30, unique=True),
+    st.lists(st.integers(-50, 50), max_size=40),
+    st.booleans(),
+    st.sampled_from([0.0, 1e-16, -1e-16, 3e-15]),
+)
+def test_ends_of_steps_between_two_times_are_those_of_a_search_through_all(ends, grid, back, off):
+    first, last = (min(ends) / 7, max(ends) / 7)
+    first, last = (last, first) if back else (first, last)
+    times = [t / 7 * (1 + off) for t in grid]
+    low, high = sorted((first, last))
+    gap = 16 * 2.0**-52 * max(abs(low), abs(high))
+    inside = sorted({t for t in times if low + gap < t < high - gap}, reverse=back)
+    assert ends_between(times)(first, last) == [first, *inside, last]
