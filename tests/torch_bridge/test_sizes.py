@@ -4,8 +4,13 @@ import weakref
 
 import pytest
 import torch
+from torch import nn
 
-from torch_bridge import odeint
+from torch_bridge import (
+    NeuralODE,
+    odeint,
+    solver_consistency,
+)
 
 
 @pytest.mark.parametrize(
@@ -31,3 +36,24 @@ def test_a_search_for_an_event_keeps_no_states(interface_options):
     assert float(y[-1, 0]) == pytest.approx(0.7)
     assert len(seen) > 20
     assert most < 15
+
+
+def test_a_finer_solve_that_fails_for_a_sample_is_not_repeated_for_each():
+    class Square(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.calls = 0
+
+        def forward(self, t, y):
+            self.calls += 1
+            return y * y
+
+    def calls(samples):
+        x = torch.full((samples, 1), 0.1)
+        x[samples // 3] = 1e9  # overflows in finer steps
+        block = NeuralODE(Square(), solver="euler", steps=2, check="off")
+        found = solver_consistency(block, [x], task="regression", tolerance=1.0)
+        assert found.nonfinite == 1
+        return block.func.calls
+
+    assert calls(256) < 2.5 * calls(16)
