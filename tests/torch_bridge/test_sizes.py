@@ -8,9 +8,12 @@ from torch import nn
 
 from torch_bridge import (
     NeuralODE,
+    _shared_features,
     odeint,
     solver_consistency,
 )
+from torch_bridge._leaves import edges
+from torch_bridge._shared_features import checked_features
 
 
 @pytest.mark.parametrize(
@@ -57,3 +60,24 @@ def test_a_finer_solve_that_fails_for_a_sample_is_not_repeated_for_each():
         return block.func.calls
 
     assert calls(256) < 2.5 * calls(16)
+
+
+def test_many_features_are_looked_through_together(monkeypatch):
+    walked = 0
+
+    def counted(*arguments):
+        nonlocal walked
+        for edge in edges(*arguments):
+            walked += 1
+            yield edge
+
+    monkeypatch.setattr(_shared_features, "edges", counted)
+    weight = torch.ones(8, requires_grad=True)
+    y = weight
+    for _ in range(100):
+        y = y.tanh()
+    features = [y[k % 8] * 1.0 for k in range(50)]
+    checked_features(features)
+    assert walked < 400
+    with pytest.raises(ValueError, match=r"shared\[50\] is from shared\[7\]"):
+        checked_features([*features, features[7].square()])
