@@ -11,6 +11,7 @@ from torch_bridge import (
     _shared_features,
     odeint,
     solver_consistency,
+    weight_normalization,
 )
 from torch_bridge._leaves import edges
 from torch_bridge._shared_features import checked_features
@@ -81,3 +82,19 @@ def test_many_features_are_looked_through_together(monkeypatch):
     assert walked < 400
     with pytest.raises(ValueError, match=r"shared\[50\] is from shared\[7\]"):
         checked_features([*features, features[7].square()])
+
+
+def test_each_change_of_a_spectral_weight_in_half_precision_is_seen():
+    layer = weight_normalization(nn.Linear(512, 512), "spectral").bfloat16()
+    norm, x = layer.parametrizations.weight[0], torch.ones(1, 512, dtype=torch.bfloat16)
+    layer(x)
+    for _ in range(30):
+        before = norm._u.clone()
+        with torch.no_grad():
+            weight = layer.parametrizations.weight.original
+            weight.mul_(1 + 0.004 * torch.randn_like(weight))
+        layer(x)
+        assert not torch.equal(norm._u, before)
+        before = norm._u.clone()
+        layer(x)
+        assert torch.equal(norm._u, before)
