@@ -9,6 +9,7 @@ from torch import nn
 from torch_bridge import (
     NeuralODE,
     _shared_features,
+    check_rhs,
     odeint,
     solver_consistency,
     weight_normalization,
@@ -98,3 +99,24 @@ def test_each_change_of_a_spectral_weight_in_half_precision_is_seen():
         before = norm._u.clone()
         layer(x)
         assert torch.equal(norm._u, before)
+
+
+def test_a_check_keeps_the_graph_of_one_call_at_a_time():
+    kept, most = [], 0
+
+    class Wide(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(2, 2)
+
+        def forward(self, t, y):
+            nonlocal most
+            most = max(most, sum(x() is not None for x in kept))
+            value = self.layer(y)
+            mark = nn.Identity()  # any object that goes with the graph
+            value.grad_fn.metadata["mark"] = mark
+            kept.append(weakref.ref(mark))
+            return value.tanh()
+
+    check_rhs(Wide(), 0.0, torch.ones(3, 2))
+    assert len(kept) == 3 and most == 0  # noqa: PT018
