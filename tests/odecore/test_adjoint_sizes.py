@@ -16,6 +16,7 @@ from odecore.adjoint import (
     record_steps,
     restored,
 )
+from odecore.adjoint._nodes import times_inside
 from odecore.adjoint._step_ends import ends_between
 
 PARAMETERS = 100_000
@@ -123,3 +124,15 @@ def test_ends_of_steps_between_two_times_are_those_of_a_search_through_all(ends,
     gap = 16 * 2.0**-52 * max(abs(low), abs(high))
     inside = sorted({t for t in times if low + gap < t < high - gap}, reverse=back)
     assert ends_between(times)(first, last) == [first, *inside, last]
+
+
+@given(st.lists(st.integers(0, 50), min_size=2, max_size=30, unique=True), st.booleans(), st.data())
+def test_outputs_inside_of_a_panel_are_those_of_a_search_through_all(numbers, back, data):
+    times = sorted((n / 7 for n in numbers), reverse=back)
+    start, end = sorted(data.draw(st.tuples(st.integers(0, 50), st.integers(0, 50))), reverse=back)
+    if start == end:
+        return
+    start, end = start / 7, end / 7
+    low, high = sorted((start, end))
+    wanted = tuple((t - start) / (end - start) for t in times if low < t < high)
+    assert times_inside(times, start, end) == wanted
