@@ -90,7 +90,8 @@ def until_event(
         grid = [t + direction * step_size * k for k in range(count + 1)]
         if perturbs:
             arguments["jump_at"] = grid
-        found = solve_ivp(field, (t, grid[-1]), y, grid=grid, events=event, **arguments)
+        span, ends = (t, grid[-1]), grid[-1:]  # of all states between none is kept
+        found = solve_ivp(field, span, y, grid=grid, t_eval=ends, events=event, **arguments)
         if found.status is Status.EVENT:
             return _end(found)
         t, y = grid[-1], found.y[-1]

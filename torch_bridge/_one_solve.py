@@ -12,6 +12,8 @@ from torch import Tensor
 
 __all__ = ["current_solve", "in_own_program", "one_solve", "own_program", "untraced"]
 
+MOST = 64  # evaluations whose statistics are kept one by one
+
 _thread = threading.local()
 
 #: Decorator of functions at which `torch.compile` breaks its graph and runs them as they are: a
@@ -86,9 +88,13 @@ class one_solve:  # noqa: N801  a context manager, as torch.no_grad
         return value
 
     def record(self, layer: Any, found: Any) -> None:
-        """Keep what `layer.move_statistics` will receive at the end, in a list."""
-        if self.records:
-            self.recorded.setdefault(id(layer), (layer, []))[1].append(found)
+        """Keep what `layer.move_statistics` will receive at the end, in a list that stays short."""
+        if not self.records:
+            return
+        kept = self.recorded.setdefault(id(layer), (layer, []))[1]
+        kept.append(found)
+        if len(kept) == MOST:
+            kept[:] = [layer.joined(kept)]
 
 
 def current_solve() -> one_solve | None:

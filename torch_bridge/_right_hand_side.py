@@ -155,6 +155,7 @@ def check_rhs(func: Any, t: Any, y: Any, /) -> RightHandSideReport:
     with Calls(func, t, y) as calls:
         first = calls.value()
         _require_like(first, y)
+        dead, first = _dead(func, first), _without_history(first)
         found = [
             RightHandSideFinding("state changed", where, detail, _remedy(func, where, PURE))
             for where, detail in calls.changed()
@@ -163,7 +164,13 @@ def check_rhs(func: Any, t: Any, y: Any, /) -> RightHandSideReport:
             found += _differences(func, calls, size, training=True)
         elif calls.in_training and (size := deviation(first, calls.value(training=False))) > 0:
             found += _differences(func, calls, size, training=False)
-    return RightHandSideReport((*found, *_dead(func, first)), tuple(calls.left))
+    return RightHandSideReport((*found, *dead), tuple(calls.left))
+
+
+def _without_history(value: Any) -> Any:
+    """A value whose graph goes before the next call makes another."""
+    several = isinstance(value, tuple | list)
+    return tuple(part.detach() for part in value) if several else value.detach()
 
 
 def _require_like(value: Any, y: Any) -> None:

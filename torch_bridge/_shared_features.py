@@ -50,7 +50,14 @@ def _independent(features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     places: dict[Any, int] = {}
     for k, z in enumerate(features):
         places.setdefault((z.grad_fn, z.output_nr), k)
-    for k in places.values() if len(places) > 1 else ():
+    below = (e for node, _ in edges(features) for e in node.next_functions)
+    if len(places) > 1 and not places.keys().isdisjoint(below):  # which ones, feature by feature
+        _refuse_dependent(features, places)
+    return tuple(features[k] for k in places.values())
+
+
+def _refuse_dependent(features: tuple[Tensor, ...], places: dict[Any, int]) -> None:
+    for k in places.values():
         for edge in edges([features[k]]):
             inner = places.get(edge, k)
             if inner != k:
@@ -60,7 +67,6 @@ def _independent(features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
                     f"shared[{inner}] through it, or, if it has parameters of its own between, "
                     "leave out `shared`"
                 )
-    return tuple(features[k] for k in places.values())
 
 
 def heads_only(

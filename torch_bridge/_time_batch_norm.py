@@ -137,16 +137,25 @@ class TimeBatchNorm(nn.Module):
     @torch.no_grad()
     def move_statistics(self, found: list[tuple[Tensor, Tensor, Tensor]]) -> None:
         """Make one update from the evaluations of a solve: weights, means and variances of each."""
-        w, mean, var = (torch.stack(parts) for parts in zip(*found, strict=True))
-        total = w.sum(0)
+        total, *targets = self.joined(found)
         rate = self.momentum * total.clamp(max=1)
-        shares = w / total.clamp(min=torch.finfo(w.dtype).tiny)
-        for running, batch in ((self.running_mean, mean), (self.running_var, var)):
-            # A product that autocast leaves; where a weight is 0, so is it, also of NaN.
-            parts = torch.where(w[:, :, None] > 0, shares[:, :, None] * batch[:, None], 0)
-            target = parts.sum(0)
+        for running, target in zip((self.running_mean, self.running_var), targets, strict=True):
             running.lerp_(target, rate[:, None].to(running.dtype))
         self.num_batches_tracked += 1
+
+    @torch.no_grad()
+    def joined(self, found: list[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+        """Evaluations as one: weights (M + 1,), and weighted means of both, (M + 1, channels)."""
+        weights, *statistics = zip(*found, strict=True)
+        w = torch.stack(weights)
+        total = w.sum(0)
+        shares = w / total.clamp(min=torch.finfo(w.dtype).tiny)
+        means = []
+        for several in statistics:
+            x = torch.stack([one.expand(len(total), -1) for one in several])
+            # A product that autocast leaves; where a weight is 0, so is it, also of NaN.
+            means.append(torch.where(w[:, :, None] > 0, shares[:, :, None] * x, 0).sum(0))
+        return total, means[0], means[1]
 
     def _interpolation(self, t: Tensor) -> Tensor:
         """Weights (M + 1,) of linear interpolation, on devices without reading t.

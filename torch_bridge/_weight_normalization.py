@@ -185,4 +185,6 @@ def _sums(weight: Tensor) -> list[float]:
     if weight.device.type == "meta":
         return []
     with torch.no_grad():
-        return [float(weight.sum()), float(torch.linalg.vector_norm(weight))]
+        # In half precision a sum of many weights would be the same after most steps.
+        wide = torch.promote_types(weight.dtype, torch.float32)
+        return [float(weight.sum(dtype=wide)), float(torch.linalg.vector_norm(weight))]

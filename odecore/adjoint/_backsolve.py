@@ -11,7 +11,7 @@ from odecore.adjoint._backward_options import require_backward_options
 from odecore.adjoint._drift import Watch
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize, checked
-from odecore.adjoint._step_ends import MAX_STEPS, landing_grid, require_one_way, step_ends
+from odecore.adjoint._step_ends import MAX_STEPS, ends_between, landing_grid, require_one_way
 from odecore.adjoint._sweep import product
 from odecore.adjoint._unit import in_their_unit, observing
 from odecore.solve import Statistics, solve_ivp
@@ -114,6 +114,7 @@ def backsolve(
     if seminorm:
         norm = _of_state_and_adjoint
     options = {"steps": steps, "step_size": step_size, "norm": norm, **options}
+    between = None if grid is None else ends_between(grid)
 
     def solve(cotangents: Sequence[Any], whole: Any) -> Gradients:
         a = cotangents[-1]
@@ -128,7 +129,7 @@ def backsolve(
         for i in reversed(range(1, len(times))):
             slopes.append(product(cotangents[i], linearize(times[i], states[i])[0], xp))
             span, start = (times[i], times[i - 1]), (states[i], a, *total)
-            ends = None if grid is None else step_ends(grid, *span)
+            ends = None if between is None else between(*span)
             watch = Watch(of_state, span, (states[i], states[i - 1]), observed)
             watched = {**observed, "observe": watch} if adaptive else observed
             found = solve_ivp(field, span, start, t_eval=span, grid=ends, **watched)

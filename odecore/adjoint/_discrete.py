@@ -14,7 +14,7 @@ from odecore.adjoint._budget import budget, bytes_of
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize
 from odecore.adjoint._one_array import one_array
-from odecore.adjoint._step_ends import step_ends
+from odecore.adjoint._step_ends import ends_between
 from odecore.adjoint._transposed_step import ExplicitTranspose, transpose_of
 from odecore.adjoint._unit import in_their_unit
 from odecore.solve import Newton, Statistics, Trajectory, solve_ivp
@@ -125,7 +125,8 @@ def _with_outputs(grid: list[float], outputs: list[float]) -> list[float]:
     ordered = sorted(set(grid), reverse=outputs[-1] < outputs[0])
     if grid != ordered or grid[:1] != outputs[:1] or grid[-1:] != outputs[-1:]:
         return grid
-    parts = [step_ends(grid, *interval) for interval in pairwise(outputs)]
+    between = ends_between(grid)
+    parts = [between(*interval) for interval in pairwise(outputs)]
     return [outputs[0], *(t for part in parts for t in part[1:])]
 
 

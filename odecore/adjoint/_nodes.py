@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -17,7 +17,7 @@ from odecore.errors import NewtonFailedError
 from odecore.interpolation import chebyshev_points, decay_ratio
 from odecore.solve import DenseStep
 
-__all__ = ["COUNTS", "Found", "NodeChoice", "panel_ends"]
+__all__ = ["COUNTS", "Found", "NodeChoice", "panel_ends", "times_inside"]
 
 COUNTS = (5, 9, 17, 33)  # nested: every second point of a grid is a point of the one before
 FEW = 2  # steps from one output to the next for both to be in one panel
@@ -85,6 +85,7 @@ class NodeChoice:
         self.looks = given and rtol is None and atol is None
         self.sign = 1.0 if times[-1] > times[0] else -1.0
         self.start, *self.outputs = times
+        self.at_output = frozenset(self.outputs)
         self.inside, self.since = inside, 0
         self.ends = panel_ends(times, jumps)[1:]
         self.jumps = set(jumps)
@@ -166,7 +167,7 @@ class NodeChoice:
         inside = [t for t in (step.end for step in steps) if self.sign * (end - t) > 0]
         if tail <= 1 or not inside:
             inner = self._inside(start, end)
-            is_last, count = end in self.outputs, len(steps)
+            is_last, count = end in self.at_output, len(steps)
             self.found.append(Found(start, end, stacked, is_last, tail, inner, tolerance, count))
             return
         middle = inside[(len(inside) - 1) // 2]
@@ -176,10 +177,7 @@ class NodeChoice:
 
     def _inside(self, start: float, end: float) -> tuple[float, ...]:
         """The outputs between two times, in normalised time."""
-        if not self.inside:
-            return ()
-        between = [t for t in self.outputs if self.sign * (t - start) > 0 < self.sign * (end - t)]
-        return tuple((t - start) / (end - start) for t in between)
+        return times_inside(self.outputs, start, end) if self.inside else ()
 
 
 def _where_small(accuracy: tuple[Any, ...], values: Any) -> tuple[Any, Any, Any]:
@@ -197,6 +195,18 @@ def _sizes(states: Any) -> tuple[float, float]:
     sizes = np.sqrt(np.mean(squares, axis=1)) if squares.size else np.zeros(len(states))
     pairs = np.maximum(sizes[1:], sizes[:-1])
     return float(pairs.min()), float(pairs.max())
+
+
+def times_inside(times: Sequence[float], start: float, end: float) -> tuple[float, ...]:
+    """Of times in the order of two others those between these, in normalised time."""
+    sign = 1.0 if end > start else -1.0
+
+    def ahead(t: float) -> float:
+        return sign * t
+
+    first = bisect_right(times, sign * start, key=ahead)
+    between = times[first : bisect_left(times, sign * end, key=ahead)]
+    return tuple((t - start) / (end - start) for t in between)
 
 
 def panel_ends(times: Sequence[float], jumps: Sequence[float]) -> list[float]:

@@ -12,7 +12,7 @@ import numpy as np
 from odecore._array import is_readable, limits, namespace
 from odecore._times import are_floats, read_times, require_monotone
 from odecore.adjoint._budget import budget, within
-from odecore.adjoint._nodes import COUNTS, FEW, NodeChoice, panel_ends
+from odecore.adjoint._nodes import COUNTS, FEW, NodeChoice, panel_ends, times_inside
 from odecore.adjoint._one_array import one_array
 from odecore.adjoint._step_ends import MAX_STEPS, equal_steps, landing_grid, require_one_way
 from odecore.interpolation import Interpolant, chebyshev_points, decay_ratio
@@ -233,12 +233,11 @@ def _at_nodes(
     else:
         trajectory = solve_ivp(fun, span, y0, t_eval=points, **options)
         values = trajectory.y
-    last = len(s) - 1
+    last, at_output = len(s) - 1, () if ends is times else frozenset(times)
     return trajectory, [
         Panel(
-            a, b, values[last * i : last * (i + 1) + 1, ...], ends is times or b in times,
-            outputs=tuple((t - a) / (b - a) for t in times if a < t < b or a > t > b)
-            if inside else (),
+            a, b, values[last * i : last * (i + 1) + 1, ...], ends is times or b in at_output,
+            outputs=times_inside(times, a, b) if inside else (),
         )
         for i, (a, b) in enumerate(pairwise(ends))
     ]  # fmt: skip

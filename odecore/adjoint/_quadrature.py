@@ -18,6 +18,7 @@ from odecore.interpolation import Interpolant, chebyshev_points
 __all__ = [
     "Integral",
     "Quadrature",
+    "accumulated",
     "added",
     "estimate",
     "fall_at_kinks",
@@ -31,6 +32,9 @@ MOST_NODES = 65
 
 #: The integral for each group of parameters, and its distance to that from every second node.
 Terms = tuple[tuple[Any, ...], tuple[Any, ...]]
+
+#: Arrays of several sums.
+Groups = tuple[tuple[Any, ...], ...]
 
 
 class Integral(NamedTuple):
@@ -110,16 +114,16 @@ class Quadrature:
         """Integrate with the nodes as they are."""
         m = panel.values.shape[0]
         weights, second, _ = nested_weights(m)
-        parts = []
-        slopes: list[Any] = []
+        sums, first, last = None, None, None
         for nodes, value, pull in self._linearized(panel, known):
             state, total = pull(_weighted(panel, a, weights, nodes), True)
             gap = pull(_weighted(panel, a, weights - second, nodes), True)[1]
-            parts.append((total, gap, (gaps(state, nodes, m),)))
-            slopes += [value[0, ...] + 0, value[-1, ...] + 0]
+            first, last = value[0, ...] + 0 if sums is None else first, value[-1, ...] + 0
+            sums = accumulated(sums, (total, gap, (gaps(state, nodes, m),)))
             del value, pull  # what they keep goes before the next nodes are evaluated
-        total, gap, state = (added(group) for group in zip(*parts, strict=True))
-        return Integral((total, gap), (slopes[0], slopes[-1]), state[0], 0)
+        assert sums is not None  # there are nodes
+        total, gap, state = sums
+        return Integral((total, gap), (first, last), state[0], 0)
 
     def of_state(self, panel: Panel, a: Any, pull: Pull) -> Any:
         """As in `Integral`, from f linearized at all nodes."""
@@ -139,12 +143,13 @@ class Quadrature:
         if e <= max(10 * (self.tolerance or 0.0), 100 * float(limits(a).eps)) * size:
             return found
         _, second, fourth = nested_weights(panel.values.shape[0])
-        parts = []
+        sums = None
         for nodes, _, pull in self._linearized(panel, known):
-            parts.append(pull(_weighted(panel, a, second - fourth, nodes), True)[1])
+            sums = accumulated(sums, pull(_weighted(panel, a, second - fourth, nodes), True)[1:])
             del pull
+        assert sums is not None  # there are nodes
         more = 0 if known is not None else panel.values.shape[0]
-        rough = e * fall_at_kinks(e, norm_of(added(parts), xp))
+        rough = e * fall_at_kinks(e, norm_of(sums[0], xp))
         return found._replace(rough=rough, evaluations=found.evaluations + more)
 
     def _linearized(
@@ -213,6 +218,16 @@ def least(tolerance: Any) -> float:
 def added(parts: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
     """The sum of tuples of arrays, entry by entry."""
     return tuple(sum(group[1:], group[0]) for group in zip(*parts, strict=True))
+
+
+def accumulated(sums: Groups | None, parts: Groups, /) -> Groups:
+    """The sums with these parts, array by array; the parts alone where there are no sums yet.
+
+    Those of parameters are as large as these: to be added one by one, and none kept.
+    """
+    if sums is None:
+        return parts
+    return tuple(added(pair) for pair in zip(sums, parts, strict=True))
 
 
 def _relative(gap: Any, size: Any, xp: Any) -> Any:

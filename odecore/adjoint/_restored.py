@@ -12,13 +12,13 @@ from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize, checked, node_by_node
 from odecore.adjoint._nodes import Found, NodeChoice
 from odecore.adjoint._panels import Panel
-from odecore.adjoint._quadrature import MOST_NODES, Quadrature, added
+from odecore.adjoint._quadrature import MOST_NODES, Quadrature, accumulated
 from odecore.adjoint._step_ends import (
     MAX_STEPS,
+    ends_between,
     equal_steps,
     landing_grid,
     require_one_way,
-    step_ends,
 )
 from odecore.adjoint._sweep import Crossing, outputs_of, sweep
 from odecore.adjoint._unit import in_their_unit, observing
@@ -139,7 +139,8 @@ class Stepping:
         self.parameters, self.batch = parameters, batch
         options = dict(options)
         self.equal = {k: options.pop(k, None) for k in ("steps", "step_size")}
-        self.grid = options.pop("grid", None)
+        grid = options.pop("grid", None)
+        self.ends = None if grid is None else ends_between(grid)
         lengths, moments = ("first_step", "min_step", "max_step"), ("step_at", "jump_at")
         self.lengths = {k: options[k] for k in lengths if options.get(k) is not None}
         self.moments = {k: list(options[k]) for k in moments if options.get(k) is not None}
@@ -166,15 +167,16 @@ class Stepping:
         jumps = self.moments.get("jump_at", ())
         integral = Quadrature(self.linearize_nodes, jumps, self.batch, tolerance)
         most = [4 * p.steps + 1 if given else MOST_NODES for p in found]
-        crossed = [
-            integral(part, xp.flip(y, axis=0), most=m, kinks=not given)
-            for (part, y), m in zip(parts, most, strict=True)
-        ]
-        total, gap = (added([found.terms[i] for found in crossed]) for i in (0, 1))
+        crossed, sums = [], None
+        for (part, y), m in zip(parts, most, strict=True):
+            of_part = integral(part, xp.flip(y, axis=0), most=m, kinks=not given)
+            sums = accumulated(sums, of_part.terms)
+            crossed.append(of_part._replace(terms=((), ())))
+        assert sums is not None  # there are parts
         slopes = crossed[0].slopes[0], crossed[-1].slopes[1]
         statistics = statistics + Statistics(sum(found.evaluations for found in crossed))
         rough = sum(found.rough for found in crossed)
-        return Crossing(start, (total, gap), slopes, tail, 0.0, statistics, rough)
+        return Crossing(start, (sums[0], sums[1]), slopes, tail, 0.0, statistics, rough)
 
     def _solved(
         self, field: Any, panel: Panel, a: Any, options: dict[str, Any]
@@ -196,10 +198,10 @@ class Stepping:
         if any(value is not None for value in self.equal.values()):
             most = options.get("max_steps", MAX_STEPS)
             options["grid"] = equal_steps(**self.equal, length=panel.length, most=most)[::-1]
-        elif self.grid is not None:
-            _, *inside, _ = step_ends(self.grid, panel.end, panel.start)
+        elif self.ends is not None:
+            _, *inside, _ = self.ends(panel.end, panel.start)
             middle = [(t - panel.start) / panel.length for t in inside]
-            options["grid"] = step_ends(middle, 1.0, 0.0)
+            options["grid"] = ends_between(middle)(1.0, 0.0)
         for name, value in self.lengths.items():
             options[name] = value / abs(panel.length)
         for name, values in self.moments.items():

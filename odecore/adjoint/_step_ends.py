@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import ceil, isfinite
 from numbers import Integral, Real
@@ -11,7 +12,7 @@ from typing import Any
 from odecore._array import is_readable
 from odecore._times import read_times
 
-__all__ = ["MAX_STEPS", "equal_steps", "landing_grid", "require_one_way", "slack", "step_ends"]
+__all__ = ["MAX_STEPS", "ends_between", "equal_steps", "landing_grid", "require_one_way", "slack"]
 
 MAX_STEPS = 100_000  # where `max_steps` of `solve_ivp` is not given
 
@@ -21,23 +22,30 @@ def slack(*times: float) -> float:
     return 16 * 2.0**-52 * max(map(abs, times))
 
 
-def step_ends(grid: Sequence[float], first: float, last: float) -> list[float]:
-    """The times of a grid, in whatever order, that lie between two times, and these, in order.
+def ends_between(grid: Sequence[float]) -> Callable[[float, float], list[float]]:
+    """From two times to those of a grid, in whatever order, that lie between them, and these, in
+    order.
 
-    Those that rounding alone keeps from the two are left out, for they would make a step of it.
+    Those that rounding alone keeps from the two are left out, for they would make a step of it. The
+    grid is gone through once for all intervals.
 
     Raises
     ------
     TypeError, ValueError
         If the grid is no sequence of finite times.
     """
-    ends = read_times(grid, "grid")
-    if not all(map(isfinite, ends)):
+    times = read_times(grid, "grid")
+    if not all(map(isfinite, times)):
         raise ValueError(f"`grid` must hold finite times, got {grid!r}")
-    low, high = sorted((first, last))
-    gap = slack(low, high)
-    inside = {t for t in ends if low + gap < t < high - gap}
-    return [first, *sorted(inside, reverse=last < first), last]
+    ends = sorted(set(times))
+
+    def between(first: float, last: float) -> list[float]:
+        low, high = sorted((first, last))
+        gap = slack(low, high)
+        inside = ends[bisect_right(ends, low + gap) : bisect_left(ends, high - gap)]
+        return [first, *(inside[::-1] if last < first else inside), last]
+
+    return between
 
 
 def require_one_way(steps: Any, step_size: Any, grid: Any) -> None:

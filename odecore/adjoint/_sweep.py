@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from odecore._array import namespace
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._panels import FEWEST, Panel
-from odecore.adjoint._quadrature import added, estimate, norm_of
+from odecore.adjoint._quadrature import accumulated, estimate, norm_of
 from odecore.solve import Statistics
 
 __all__ = ["Crossing", "outputs_of", "product", "sweep"]
@@ -73,6 +73,7 @@ def sweep(
     a = waiting[-1] * 0
     times: list[Any] = []
     found: list[Crossing] = []
+    sums, ends = None, None
     left: Iterator[Panel] = reversed(panels)
     while (panel := next(left, None)) is not None:
         cotangent = waiting.pop() if panel.is_last else None
@@ -89,14 +90,17 @@ def sweep(
                 continue
             crossing, slopes = whole
             del waiting[-len(inside) :]
-        if crossing.slopes is not None and cotangent is not None:
-            times.append(product(cotangent, crossing.slopes[1], xp))
+        ends, sums = crossing.slopes, accumulated(sums, crossing.parameters)
+        if ends is not None and cotangent is not None:
+            times.append(product(cotangent, ends[1], xp))
         times += [product(w, f, xp) for w, f in zip(inside, slopes, strict=True)][::-1]
         a = crossing.start
-        found.append(crossing)
-    if found[-1].slopes is not None:
-        times.append(-product(a, found[-1].slopes[0], xp))
-    total, gap = (added([c.parameters[i] for c in found]) for i in (0, 1))
+        found.append(crossing._replace(start=None, parameters=((), ()), slopes=None))
+        del crossing  # of which only numbers are kept
+    if ends is not None:
+        times.append(-product(a, ends[0], xp))
+    assert sums is not None  # there are panels
+    total, gap = sums
     quadrature, rough = estimate(total, gap), sum(c.rough for c in found)
     if rough:
         quadrature = max(float(quadrature), rough / (norm_of(total, xp) or 1.0))

@@ -59,7 +59,9 @@ def moved(layer, calls):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize(("method", "steps"), [("euler", 8), ("rk4", 5), ("midpoint", 4)])
+@pytest.mark.parametrize(
+    ("method", "steps"), [("euler", 8), ("rk4", 5), ("midpoint", 4), ("rk4", 80)]
+)
 def test_one_solve_is_one_update_by_the_formula(dtype, method, steps):
     layer = TimeBatchNorm(3, intervals=4, momentum=0.3).to(dtype)
     func = Recorded(layer)
@@ -71,6 +73,17 @@ def test_one_solve_is_one_update_by_the_formula(dtype, method, steps):
     # The twin: an update at every stage moves further.
     wrong, _ = moved(layer, func.calls * 2)
     assert method == "euler" or not torch.allclose(layer.running_mean.double(), wrong + 1e-3)
+
+
+def test_evaluations_of_a_long_solve_are_not_kept_one_by_one():
+    layer, x = TimeBatchNorm(3, intervals=4), torch.randn(5, 3)
+    with one_solve() as running:
+        for k in range(1000):
+            layer(torch.tensor(k / 1000), x)
+        ((_, kept),) = running.recorded.values()
+        assert len(kept) <= 64
+    wanted = layer.momentum * x.mean(0).expand(5, -1)
+    torch.testing.assert_close(layer.running_mean, wanted)
 
 
 def test_one_evaluation_is_the_published_update():
