@@ -8,7 +8,7 @@ from math import ceil, isfinite
 from numbers import Integral, Real
 from typing import Any
 
-from odecore._array import is_readable
+from odecore._array import as_float, is_readable
 from odecore._times import read_times
 
 __all__ = ["MAX_STEPS", "equal_steps", "landing_grid", "require_one_way", "slack", "step_ends"]
@@ -70,7 +70,7 @@ def equal_steps(steps: Any, step_size: Any, length: Any, most: int) -> list[floa
                 "`step_size` needs times that can be read, got times on an accelerator: give "
                 "`steps`, or keep the times on the host"
             )
-        if not isinstance(step_size, Real) or not 0 < float(step_size) < float("inf"):
+        if not isinstance(step_size, Real) or not 0 < as_float(step_size) < float("inf"):
             raise ValueError(f"`step_size` must be a positive finite number, got {step_size!r}")
         share = abs(float(length)) / float(step_size) * (1 - 1e-12)
         steps = max(1, ceil(min(share, most + 1)))

@@ -8,7 +8,7 @@ from math import ceil, isfinite, ulp
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
-from odecore._array import limits
+from odecore._array import as_float, limits
 from odecore._times import are_floats, read_times, require_monotone
 from odecore.solve._explicit_step import checked_stage
 from odecore.solve._tracing import require_read
@@ -133,7 +133,7 @@ def given_stops(
                 "`steps`, the number of steps between output times, or keep the times on the host"
             )
         require_read("step_size", step_size)
-        if not isinstance(step_size, Real) or not 0 < float(step_size) < float("inf"):
+        if not isinstance(step_size, Real) or not 0 < as_float(step_size) < float("inf"):
             raise ValueError(f"`step_size` must be a positive finite number, got {step_size!r}")
     if step_size is not None:
         # The slack keeps 0.6000000000000001 / 0.2 at three steps.
