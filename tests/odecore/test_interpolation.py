@@ -330,6 +330,23 @@ def test_evaluation_points_are_read():
         np.testing.assert_array_equal(half, evaluate([0.5]))
 
 
+def test_nodes_and_weights_are_read():
+    torch = pytest.importorskip("torch")
+    good = torch.tensor([-1.0, 1.0])
+    for bad in (good.clone().requires_grad_(), good.to("meta")):
+        for name, call in (
+            ("nodes", lambda x: lagrange_rows(0.5, x, [1, -1])),
+            ("weights", lambda x: lagrange_rows(0.5, [0, 1], x)),
+            ("nodes", lambda x: lebesgue_constant(x, [1, -1])),
+            ("weights", lambda x: lebesgue_constant([0, 1], x)),
+            ("t", lambda x: PiecewiseHermite(x, np.ones(2))),
+        ):
+            with pytest.raises(TypeError, match=f"`{name}` is read on the host, and gets no grad"):
+                call(bad)
+    assert lebesgue_constant(good, -good) == 1.0
+    np.testing.assert_array_equal(lagrange_rows(0.0, good, -good), [0.5, 0.5])
+
+
 def test_intervals_and_kinds_are_numbers():
     values = np.ones(4)
     for interval in ((0,), (0, 1, 2), None, 1.0, "01"):
