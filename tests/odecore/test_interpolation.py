@@ -1,5 +1,7 @@
 """Interpolation at Chebyshev points: exact, stable, geometrically convergent."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -328,6 +330,23 @@ def test_evaluation_points_are_read():
             jax.vmap(evaluate)(jax.numpy.zeros(2))
         half = evaluate(torch.tensor([0.5], dtype=torch.bfloat16))
         np.testing.assert_array_equal(half, evaluate([0.5]))
+
+
+def test_tolerances_of_a_decay_ratio_are_numbers():
+    values = np.exp(chebyshev_points(7))
+    wanted = decay_ratio(values, 1 / 64, 1 / 256)
+    assert decay_ratio(values, Fraction(1, 64), Fraction(1, 256)) == wanted
+    assert decay_ratio(values, np.array(1 / 64), [1 / 256]) == wanted
+    for label, call in (
+        ("rtol", lambda x: decay_ratio(values, x, 1e-6)),
+        ("atol", lambda x: decay_ratio(values, 1e-6, x)),
+    ):
+        for wrong in ("1", None, 1j, [None]):
+            with pytest.raises(TypeError, match=f"`{label}` must be a real number"):
+                call(wrong)
+        for wrong in (-1.0, float("nan"), [-1.0]):
+            with pytest.raises(ValueError, match=f"`{label}` must not be negative"):
+                call(wrong)
 
 
 def test_nodes_and_weights_are_read():
