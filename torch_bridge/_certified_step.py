@@ -24,7 +24,7 @@ SUFFICIENT = 0.25  # of the first-order decrease; half the limit gives a half of
 HALVINGS = 100  # for losses that are 0 at a kink, where no rounding ends the search
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StepCertificate:
     """How the losses fall along a step of size h against a direction d.
 

@@ -110,7 +110,7 @@ def _rows(
     return rows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Interpolant:
     """The polynomial through values at Chebyshev points of an interval.
 

@@ -92,6 +92,12 @@ class PiecewiseHermite:
                 f"`values` and `derivatives` must have one dtype, got {dtypes}; convert them first"
             )
 
+    def __repr__(self) -> str:
+        ends, shape = (float(self.t[0]), float(self.t[-1])), tuple(self._data[0].shape)
+        return (
+            f"PiecewiseHermite(interval={ends}, shape={shape}, derivatives={len(self._data) - 1})"
+        )
+
     def __call__(self, x: ArrayLike, /) -> Any:
         """Evaluate at host numbers: shape (...) for a float, (k, ...) for k of them.
 

@@ -84,7 +84,7 @@ class Event:
         return change != 0 and (self.direction == 0 or self.direction * change > 0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EventRecord:
     """Where one event happened.
 
