@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from odecore.errors import NonfiniteGradientError
+from torch_bridge._kinds import require_callable
 from torch_bridge._numbers import is_number
 
 __all__ = ["StepCertificate", "certified_step"]
@@ -116,6 +117,8 @@ def certified_step(
     """
     if not is_number(largest) or not 0 < largest < float("inf"):
         raise ValueError(f"`largest` must be positive and finite, got {largest!r}")
+    require_callable("losses", losses, "losses(parameters)")
+    largest = float(largest)
     x, d, spec = _aligned(parameters, direction)
 
     def along(h: Tensor | float) -> list[Tensor]:
