@@ -265,9 +265,9 @@ def require_real(value: Any, label: str, /) -> None:
 
 
 def as_float(value: Any, /) -> float:
-    """A real number as a float; infinite for an int above all floats."""
+    """A real number, a 0-d array's too, as a float; infinite for an int above all floats."""
     try:
-        return float(value)
+        return float(constant(value))
     except OverflowError:
         return inf if value > 0 else -inf
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Set
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from odecore._array import as_float64, require_real
-from odecore._times import read_times
+from odecore._times import is_length, read_times
 from odecore.solve import solve_ivp
 
 __all__ = ["moments", "require_backward_options", "require_positive", "require_tolerances"]
@@ -40,7 +40,7 @@ def require_backward_options(options: dict[str, Any]) -> None:
             taken = ", ".join(name for name in known if name not in REFUSED)
             raise TypeError(f"unexpected option {name!r}; a backward solve takes {taken}")
     for name in ("first_step", "min_step", "max_step"):
-        if not isinstance(options.get(name), Real | None):
+        if options.get(name) is not None and not is_length(options[name]):
             raise TypeError(f"`{name}` must be a number, got {options[name]!r}")
     for name in ("step_at", "jump_at"):
         moments(name, options.get(name))
