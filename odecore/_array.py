@@ -243,8 +243,11 @@ def _host_of_torch(array: Any) -> Any:
 def as_float64(array: Any, label: str, /) -> np.ndarray:
     """Copy real numbers of any library to the host as float64; TypeError for what is none."""
     if is_torch_array(array):
+        if array.is_meta:
+            raise ValueError(f"`{label}` must have values, got a tensor on the meta device")
         array = _host_of_torch(array if array.is_complex() else array.double())
-    if not hasattr(array, "dtype") or getattr(array.dtype, "kind", "f") in "OSUMm":
+    odd = isinstance(array, np.ma.MaskedArray) or not hasattr(array, "dtype")
+    if odd or getattr(array.dtype, "kind", "f") in "OSUMm":
         require_real(array, label)
     if np.iscomplexobj(array):
         raise TypeError(f"`{label}` must be real, got complex numbers; view them as real pairs")
@@ -252,15 +255,15 @@ def as_float64(array: Any, label: str, /) -> np.ndarray:
 
 
 def require_real(value: Any, label: str, /) -> None:
-    """Raise TypeError for text, dates, complex numbers and what makes no floats."""
+    """Raise TypeError for text, dates, complex or masked numbers and what makes no floats."""
     try:
         found = value if hasattr(value, "dtype") else np.asarray(value)
         if found.dtype == object and all(hasattr(x, "__float__") for x in found.flat):
             found = found.astype(np.float64)
     except (TypeError, ValueError, OverflowError):  # of classes, ragged rows, ints above all floats
         found = np.asarray(None)
-    kind = getattr(found.dtype, "kind", None)
-    if kind in ("O", "S", "U", "M", "m") or "complex" in str(found.dtype):
+    wrong = getattr(found.dtype, "kind", None) in ("O", "S", "U", "M", "m")
+    if wrong or "complex" in str(found.dtype) or isinstance(found, np.ma.MaskedArray):
         raise TypeError(f"`{label}` must be a real number, or an array of them, got {value!r}")
 
 

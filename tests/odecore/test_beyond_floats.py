@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from odecore.adjoint import budget, record_panels
-from odecore.directions import gramian
+from odecore.directions import equiangular_weights, gramian
 from odecore.families import RK4
 from odecore.interpolation import Interpolant, PiecewiseHermite, lagrange_rows
 from odecore.sketching import ImportanceRows, PoissonRows, moments
@@ -69,3 +69,30 @@ def test_what_may_be_infinite_may_be_an_int_above_all_floats():
 def test_classes_and_dates_are_no_numbers(name, call, wrong):
     with pytest.raises(TypeError, match=f"`{name}` must be a real number"):
         call(wrong)
+
+
+def test_masked_numbers_are_none():
+    # The mask was dropped without a word.
+    masked = np.ma.masked_array([1e-3, 1e-6], [False, True])
+    for name, call in (
+        ("rtol", lambda x: solve(rtol=x)),
+        ("x", lambda x: lagrange_rows(x, [0, 1], [1, -1])),
+        ("jacobian", lambda x: gramian(x[None])),
+        ("scores", lambda x: ImportanceRows(2, x)),
+    ):
+        with pytest.raises(TypeError, match=f"`{name}` must be a real number"):
+            call(masked)
+
+
+def test_tensors_without_values_are_told():
+    torch = pytest.importorskip("torch")
+    nothing = torch.ones(2, 2, device="meta")
+    for name, call in (
+        ("jacobian", gramian),
+        ("gramian", equiangular_weights),
+        ("scores", lambda x: ImportanceRows(2, x[0])),
+    ):
+        with pytest.raises(
+            ValueError, match=f"`{name}` must have values, got a tensor on the meta"
+        ):
+            call(nothing)
