@@ -1,4 +1,4 @@
-"""Arguments of exact, order, tableaux and testing of another kind: told by name, before any work."""
+"""Arguments of exact, order and tableaux of another kind: told by name."""
 
 from fractions import Fraction
 
