@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ __all__ = [
     "Move",
     "Terms",
     "all_finite",
+    "as_float",
     "as_float64",
     "as_state",
     "combiner",
@@ -118,7 +119,7 @@ def as_state(value: Any, label: str, /) -> Any:
             if found.dtype.kind in "SU" or (found.dtype == object and None in found.ravel()):
                 raise TypeError("text, or None, would become a number")
             return found.astype(np.complex128 if np.iscomplexobj(found) else np.float64)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise TypeError(
                 f"`{label}` must be a floating-point array, or numbers that make one; got "
                 f"{type(value).__name__}"
@@ -242,8 +243,11 @@ def _host_of_torch(array: Any) -> Any:
 def as_float64(array: Any, label: str, /) -> np.ndarray:
     """Copy real numbers of any library to the host as float64; TypeError for what is none."""
     if is_torch_array(array):
+        if array.is_meta:
+            raise ValueError(f"`{label}` must have values, got a tensor on the meta device")
         array = _host_of_torch(array if array.is_complex() else array.double())
-    if not hasattr(array, "dtype") or getattr(array.dtype, "kind", "f") in "OSU":
+    odd = isinstance(array, np.ma.MaskedArray) or not hasattr(array, "dtype")
+    if odd or getattr(array.dtype, "kind", "f") in "OSUMm":
         require_real(array, label)
     if np.iscomplexobj(array):
         raise TypeError(f"`{label}` must be real, got complex numbers; view them as real pairs")
@@ -251,15 +255,24 @@ def as_float64(array: Any, label: str, /) -> np.ndarray:
 
 
 def require_real(value: Any, label: str, /) -> None:
-    """Raise TypeError for text, complex numbers and what makes no array; text would be read."""
+    """Raise TypeError for text, dates, complex or masked numbers and what makes no floats."""
     try:
         found = value if hasattr(value, "dtype") else np.asarray(value)
-    except ValueError:  # of sequences of several lengths
+        if found.dtype == object and all(hasattr(x, "__float__") for x in found.flat):
+            found = found.astype(np.float64)
+    except (TypeError, ValueError, OverflowError):  # of classes, ragged rows, ints above all floats
         found = np.asarray(None)
-    kind = getattr(found.dtype, "kind", None)
-    number = kind != "O" or all(hasattr(x, "__float__") for x in found.flat)
-    if kind in ("S", "U") or "complex" in str(found.dtype) or not number:
+    wrong = getattr(found.dtype, "kind", None) in ("O", "S", "U", "M", "m")
+    if wrong or "complex" in str(found.dtype) or isinstance(found, np.ma.MaskedArray):
         raise TypeError(f"`{label}` must be a real number, or an array of them, got {value!r}")
+
+
+def as_float(value: Any, /) -> float:
+    """A real number, a 0-d array's too, as a float; infinite for an int above all floats."""
+    try:
+        return float(constant(value))
+    except OverflowError:
+        return inf if value > 0 else -inf
 
 
 def require_broadcasts(label: str, value: Any, shape: Sequence[int], /) -> None:

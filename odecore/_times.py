@@ -5,16 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from itertools import pairwise
 from math import isfinite
+from numbers import Real
 from typing import Any
 
-from odecore._array import constant, is_readable, records
+from array_api_compat import is_array_api_obj
 
-__all__ = ["are_floats", "read_times", "require_monotone"]
+from odecore._array import constant, is_readable, namespace, records
+
+__all__ = ["are_floats", "is_length", "read_times", "require_monotone"]
 
 
 def are_floats(times: Iterable[Any]) -> bool:
     """Whether all are Python's floats, so that they may be read; fast for many."""
     return all(issubclass(kind, float) for kind in set(map(type, times)))
+
+
+def is_length(value: Any) -> bool:
+    """Whether this may be a step size: one real number that may be read, also in a 0-d array."""
+    if isinstance(value, Real):
+        return True
+    if not is_array_api_obj(value) or value.shape != () or not is_readable(value):
+        return False
+    return bool(namespace(value).isdtype(value.dtype, ("real floating", "integral")))
 
 
 def require_monotone(times: Sequence[Any]) -> None:

@@ -109,6 +109,7 @@ def adapt_steps(
         raise ValueError(f"`x` must hold samples, got the shape {tuple(x.shape)}")
     if tolerance is not None and not (is_number(tolerance) and tolerance > 0):
         raise ValueError(f"`tolerance` must be positive, got {tolerance!r}")
+    tolerance = None if tolerance is None else float(tolerance)
     p = order_of(model, order)
     require_values(model, x)
     blocks = [module for module in model.modules() if isinstance(module, NeuralODE)]

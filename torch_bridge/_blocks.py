@@ -23,6 +23,7 @@ from torch_bridge._certifier import Certifier
 from torch_bridge._draws import in_backward
 from torch_bridge._ensembles import SolverEnsemble
 from torch_bridge._fields import constant_times
+from torch_bridge._kinds import require_callable
 from torch_bridge._normalization import normalization as normalization_layer
 from torch_bridge._normalization import normalized
 from torch_bridge._numbers import require_whole
@@ -280,6 +281,7 @@ class DenseField(nn.Module):
         super().__init__()
         refuse_unknown(options, keywords_of(DenseField, TimeBatchNorm), "a DenseField")
         require_whole(width=width, hidden=hidden)
+        require_callable("linear", linear, "linear(inputs, outputs)")
         self.inner = weight_normalization(linear(width, hidden), weights)
         self.drift = nn.Parameter(torch.zeros(hidden))
         self.norm = normalization_layer(normalization, hidden, groups=groups, **options)

@@ -15,6 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from odecore.errors import NonfiniteGradientError
+from torch_bridge._kinds import require_callable
 from torch_bridge._numbers import is_number
 
 __all__ = ["StepCertificate", "certified_step"]
@@ -24,7 +25,7 @@ SUFFICIENT = 0.25  # of the first-order decrease; half the limit gives a half of
 HALVINGS = 100  # for losses that are 0 at a kink, where no rounding ends the search
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StepCertificate:
     """How the losses fall along a step of size h against a direction d.
 
@@ -116,6 +117,8 @@ def certified_step(
     """
     if not is_number(largest) or not 0 < largest < float("inf"):
         raise ValueError(f"`largest` must be positive and finite, got {largest!r}")
+    require_callable("losses", losses, "losses(parameters)")
+    largest = float(largest)
     x, d, spec = _aligned(parameters, direction)
 
     def along(h: Tensor | float) -> list[Tensor]:

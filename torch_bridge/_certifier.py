@@ -88,6 +88,12 @@ class Certifier:
         self.last: Certificate | None = None
         self.passes = 0
 
+    def __repr__(self) -> str:
+        return (
+            f"Certifier(limit={self.limit}, on_uncertified={self.on_uncertified!r}, "
+            f"every={self.every})"
+        )
+
     @classmethod
     def of(cls, given: Certifier | float | bool | None) -> Certifier | None:
         """What a user gave: a Certifier, a limit, or True for the default."""

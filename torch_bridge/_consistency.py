@@ -113,6 +113,7 @@ def solver_consistency(
         raise ValueError(
             f"regression needs a positive `tolerance`, and only it: got {tolerance!r} for {task}"
         )
+    tolerance = None if tolerance is None else float(tolerance)
     if not isinstance(halvings, Integral) or halvings < 2:
         raise ValueError(f"`halvings` must be a whole number from 2, got {halvings!r}")
     _require_solvers(solvers)

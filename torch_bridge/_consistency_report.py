@@ -191,12 +191,21 @@ class SolverConsistencyReport:
 
     @classmethod
     def from_json(cls, text: str) -> SolverConsistencyReport:
-        """The report from `to_json`."""
-        fields = json.loads(text)
-        fields["gaps"] = [PairedGap(**gap) for gap in fields["gaps"]]
-        for name in ("ratios", "changes"):
-            fields[name] = [inf if x is None else x for x in fields[name]]
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+        """The report from `to_json`.
+
+        Raises
+        ------
+        ValueError
+            If the text is not a report.
+        """
+        try:
+            fields = json.loads(text)
+            fields["gaps"] = [PairedGap(**gap) for gap in fields["gaps"]]
+            for name in ("ratios", "changes"):
+                fields[name] = [inf if x is None else x for x in fields[name]]
+            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()})
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"not a report, as `to_json` writes them: {error}") from None
 
     def plot(self, axes: Sequence[Any] | None = None) -> Any:
         """Draw changes against steps, and the distribution of ratios; needs matplotlib.

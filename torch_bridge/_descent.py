@@ -10,6 +10,7 @@ from torch import Tensor
 
 from odecore.directions import EquiangularWeights
 from odecore.errors import NonfiniteGradientError
+from torch_bridge._kinds import require_callable
 from torch_bridge._listed import checked_losses, listed_tensors, wanted
 from torch_bridge._objective_rows import Rows, averaged, marked, processes
 from torch_bridge._objectives import (
@@ -173,6 +174,8 @@ class EquiangularDescent:
             self.zero_grad()
         elif self._combined is None:
             self.combine()
+        if closure is not None:
+            require_callable("closure", closure, "closure(), giving losses")
         if closure is not None and self.scaler is None:
             self._step_evaluating(closure, before, moved)
         else:
@@ -190,8 +193,7 @@ class EquiangularDescent:
         if closure is not None:
             with torch.enable_grad():  # which losses of derivatives need
                 after = self._averaged(_as_many(closure(), before))
-            pairs = zip(before, after, strict=True)
-            decrease = tuple(float(a) - float(b) for a, b in pairs)
+            decrease = tuple(float(a) - float(b) for a, b in zip(before, after, strict=True))
         return DescentReport(weights, tuple(rows.decrease(moved)), decrease)
 
     def _evaluated(self, closure: Losses) -> list[Tensor]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from odecore.directions import equiangular_weights
 from odecore.solve import Event, Trajectory, solve_ivp
+from torch_bridge._kinds import require_callable
 from torch_bridge._listed import checked_losses
 from torch_bridge._numbers import is_number
 from torch_bridge._objective_rows import differentiated, gramian_of
@@ -84,6 +85,7 @@ def descent_flow(
     >>> found.status.name, [round(float(v), 2) for v in found.y[-1]]
     ('EVENT', [0.0, 0.01])
     """
+    require_callable("losses", losses, "losses(y)")
     if not is_number(worst_cosine) or not 0 < worst_cosine < 1:
         raise ValueError(f"`worst_cosine` must be in (0, 1), got {worst_cosine!r}")
     if not is_number(duration) or not duration > 0:

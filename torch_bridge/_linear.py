@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from torch_bridge._draws import in_reentrant_checkpoint
+from torch_bridge._kinds import require_tensor
 from torch_bridge._row_sketch import RowSketch, require_options
 from torch_bridge._sketched_module import SketchedModule
 from torch_bridge._sketched_product import layer_product, rows_of
@@ -207,6 +208,9 @@ def _require_tensor(input: Tensor) -> None:
 
 def _require_shapes(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     _require_tensor(input)
+    require_tensor("weight", weight)
+    if bias is not None:
+        require_tensor("bias", bias)
     if input.ndim == 0 or weight.ndim != 2 or input.shape[-1] != weight.shape[1]:
         raise ValueError(
             "`input` (..., N) and `weight` (M, N) must agree in N, got shapes "

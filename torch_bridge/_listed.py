@@ -18,15 +18,17 @@ def listed_tensors(tensors: Iterable[Tensor], label: str) -> tuple[Tensor, ...]:
             f"`{label}` must be a list of tensors, got {type(tensors).__name__}; give a list, as "
             "in [weight] or list(module.parameters())"
         )
-    return tuple(tensors)
+    listed = tuple(tensors)
+    for x in listed:
+        if not isinstance(x, Tensor):
+            raise TypeError(f"`{label}` must hold tensors, got {type(x).__name__}")
+    return listed
 
 
 def wanted(parameters: Iterable[Tensor], label: str = "parameters") -> tuple[Tensor, ...]:
     """Those that require a gradient, each once."""
     listed = listed_tensors(parameters, label)
     for p in listed:
-        if not isinstance(p, Tensor):
-            raise TypeError(f"`{label}` must hold tensors, got {type(p).__name__}")
         if hasattr(p, "device_mesh"):  # a DTensor: gradients of shards never meet
             raise TypeError(
                 f"`{label}` holds parameters in shards, as fully_shard makes them, whose gradient "

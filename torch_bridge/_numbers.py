@@ -13,8 +13,11 @@ __all__ = ["are_numbers", "is_number", "require_whole", "several_numbers"]
 
 
 def is_number(value: Any) -> bool:
-    """Whether this is one real number, of Python, NumPy or torch."""
-    return isinstance(value, Real) or (isinstance(value, Tensor) and not value.ndim)
+    """Whether this is one real number that can be read, of Python, NumPy or torch."""
+    if isinstance(value, Tensor):
+        return not (value.ndim or value.is_complex() or value.is_meta)
+    is_array = isinstance(value, np.ndarray) and not value.ndim and value.dtype.kind in "biuf"
+    return isinstance(value, Real) or is_array
 
 
 def are_numbers(values: Any) -> bool:
@@ -29,7 +32,8 @@ def are_numbers(values: Any) -> bool:
 
 def several_numbers(label: str, values: Any) -> tuple[float, ...]:
     """Numbers as floats; TypeError for what is no row of them."""
-    found = list(values) if isinstance(values, Iterable) else [None]
+    is_row = isinstance(values, Iterable) and getattr(values, "ndim", 1) > 0
+    found = list(values) if is_row else [None]
     if not all(map(is_number, found)):
         raise TypeError(f"`{label}` must be a sequence of numbers, got {values!r}")
     return tuple(map(float, found))
@@ -38,5 +42,5 @@ def several_numbers(label: str, values: Any) -> tuple[float, ...]:
 def require_whole(**values: Any) -> None:
     """Raise ValueError unless all these options are whole numbers from 1."""
     for label, value in values.items():
-        if not isinstance(value, Integral) or value < 1:
+        if not isinstance(value, Integral) or value is True or value < 1:
             raise ValueError(f"`{label}` must be a whole number from 1, got {value!r}")

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from math import exp, lgamma, log, log1p
+from numbers import Integral
+
+from torch_bridge._numbers import is_number
 
 __all__ = ["PairedGap", "samples_needed", "share_interval"]
 
@@ -42,10 +45,12 @@ class PairedGap:
     total: int
 
     def __post_init__(self) -> None:
-        if min(self.lost, self.gained) < 0 or not self.lost + self.gained <= self.total >= 1:
+        lost, gained, total = self.lost, self.gained, self.total
+        counts = all(isinstance(n, Integral) for n in (lost, gained, total))
+        if not counts or min(lost, gained) < 0 or not lost + gained <= total >= 1:
             raise ValueError(
-                "needs lost >= 0, gained >= 0, lost + gained <= total and total >= 1, got "
-                f"{self.lost}, {self.gained}, {self.total}"
+                "needs whole numbers, lost >= 0, gained >= 0, lost + gained <= total and "
+                f"total >= 1, got {lost!r}, {gained!r}, {total!r}"
             )
 
     @property
@@ -61,7 +66,9 @@ class PairedGap:
         own interval is conditional on their number: without a discordant sample it has no width,
         however few samples there are.
         """
-        error = (1 - level) / 2  # of each share, both sides together
+        if not is_number(level) or not 0 < level < 1:
+            raise ValueError(f"`level` must be between 0 and 1, got {level!r}")
+        error = (1 - float(level)) / 2  # of each share, both sides together
         lost = share_interval(self.lost, self.total, 1 - error)
         gained = share_interval(self.gained, self.total, 1 - error)
         return lost[0] - gained[1], lost[1] - gained[0]

@@ -226,7 +226,7 @@ def _require_attack(attack: Attack) -> None:
 
 
 def _attacked(attack: Attack, model: nn.Module, x: Tensor, y: Tensor, batch: int) -> Tensor:
-    pairs = zip(x.split(batch), y.split(batch), strict=True)
+    pairs = zip(x.split(int(batch)), y.split(int(batch)), strict=True)
     return torch.cat([attack(model, some, labels) for some, labels in pairs])
 
 
@@ -244,7 +244,7 @@ def _correct(model: nn.Module, x: Tensor, y: Tensor, batch: int) -> Tensor:
     require_whole(batch=batch)
     require_values(model, x, y)
     with evaluating(model), torch.no_grad():
-        output = torch.cat([require_scores(model(some)) for some in x.split(batch)])
+        output = torch.cat([require_scores(model(some)) for some in x.split(int(batch))])
     return (classes_of(output) == labels_of(y, output)) & has_class(output)
 
 

@@ -70,7 +70,9 @@ def tensor_of(array: Any) -> Any:
 
 
 def _require_batches(loader: Any) -> None:
-    """Refuse what iterates over samples, or over the inputs and the labels of one batch."""
+    """Refuse what iterates over samples, or over the inputs and labels of one batch, or not."""
+    if not hasattr(loader, "__iter__") and not hasattr(loader, "__getitem__"):
+        raise TypeError(f"`loader` must give batches, got {loader!r}: give a list, or a DataLoader")
     if isinstance(loader, Dataset) and not isinstance(loader, IterableDataset):
         raise TypeError(
             f"`loader` must give batches, a {type(loader).__name__} gives samples: give "

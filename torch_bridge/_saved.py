@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from torch_bridge._dense_parts import dense_parts
+from torch_bridge._kinds import require_callable
+from torch_bridge._listed import listed_tensors
 
 __all__ = ["SavedStorages", "saved_bytes", "storage_of"]
 
@@ -84,7 +86,8 @@ def saved_bytes(forward: Callable[[], Any], /, besides: Iterable[Tensor] = ()) -
     >>> saved_bytes(lambda: layer(x), besides=layer.parameters())
     3200
     """
-    with SavedStorages(besides) as saved:
+    require_callable("forward", forward, "forward()")
+    with SavedStorages(listed_tensors(besides, "besides")) as saved:
         result = forward()
     del result
     return saved.bytes

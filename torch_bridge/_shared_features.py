@@ -12,6 +12,7 @@ from torch.autograd.graph import GradientEdge
 
 from torch_bridge._hooks import gradients_after_hooks, hooks_suspended
 from torch_bridge._leaves import edges, reached
+from torch_bridge._listed import listed_tensors
 from torch_bridge._objective_rows import (
     Row,
     check_row,
@@ -29,15 +30,13 @@ def checked_features(shared: Tensor | Iterable[Tensor]) -> tuple[Tensor, ...]:
     Autograd's gradient at a feature includes what passes through those computed from it, which
     would count twice.
     """
-    features = (shared,) if isinstance(shared, Tensor) else tuple(shared)
+    features = (shared,) if isinstance(shared, Tensor) else listed_tensors(shared, "shared")
     if not features:
         raise ValueError(
             "`shared` must hold at least one tensor of features, got none; without features leave "
             "it and `gramian` out"
         )
     for k, z in enumerate(features):
-        if not isinstance(z, Tensor):
-            raise TypeError(f"`shared` must hold tensors, got {type(z).__name__}")
         if z.grad_fn is None:
             raise ValueError(
                 "`shared` must hold features that were computed from the parameters; "

@@ -102,10 +102,10 @@ class TimeBatchNorm(nn.Module):
         start, end = times
         if not is_number(momentum) or not 0 < momentum <= 1:
             raise ValueError(f"`momentum` must be in (0, 1], got {momentum!r}")
-        if not is_number(eps) or not 0 <= eps < math.inf:
-            raise ValueError(f"`eps` must be finite and not negative, got {eps!r}")
+        if not is_number(eps) or not 0 < eps < math.inf:
+            raise ValueError(f"`eps` must be finite and positive, got {eps!r}")
         self.channels, self.intervals, self.span = channels, intervals, (start, end)
-        self.momentum, self.eps = momentum, eps
+        self.momentum, self.eps = float(momentum), float(eps)
         shape = intervals + 1, channels
         self.register_buffer("running_mean", torch.zeros(shape))
         self.register_buffer("running_var", torch.ones(shape))

@@ -13,6 +13,7 @@ from odecore.solve import Newton, Trajectory, as_events, explaining_reads, solve
 from torch_bridge._fields import as_field, read_times
 from torch_bridge._jacobian import newton_of
 from torch_bridge._methods import Method, is_implicit
+from torch_bridge._numbers import is_number
 from torch_bridge._odeint import prepare
 from torch_bridge._once import IMPLICIT, first_only
 from torch_bridge._one_solve import one_solve, untraced
@@ -81,10 +82,13 @@ def _number(label: str, t: Any) -> float:
     """A time, also below the transformations of torch.func."""
     if isinstance(t, Tensor) and t.numel() == 1:
         return float(read_times(t.reshape(1))[0])
-    if isinstance(t, Tensor) or not hasattr(t, "__float__"):  # which text has not
+    if isinstance(t, Tensor) or not is_number(t):
         found = f"a tensor of shape {tuple(t.shape)}" if isinstance(t, Tensor) else repr(t)
         raise TypeError(f"`{label}` must be one time, got {found}")
-    return float(t)
+    try:
+        return float(t)
+    except OverflowError as error:
+        raise ValueError(f"`{label}` must be finite, got an int above all floats") from error
 
 
 @untraced

@@ -89,8 +89,7 @@ def backsolve(
     the gradient of the parameters: the absolute tolerance is relative to that entry.
     """
     require_backward_options(options)
-    if hasattr(states, "shape"):
-        states = [states[i, ...] for i in range(states.shape[0])]
+    states = _listed(states)
     times = read_times(times, "times")
     if len(times) < 2 or len(times) != len(states):
         raise ValueError(
@@ -146,6 +145,15 @@ def backsolve(
         return Gradients(a, total, none, statistics, tuple(reversed(slopes)))
 
     return in_their_unit(solve, cotangents, len(times), states[0])
+
+
+def _listed(states: Any) -> Sequence[Any]:
+    """States as a sequence of arrays."""
+    if len(getattr(states, "shape", ())):
+        return [states[i, ...] for i in range(states.shape[0])]
+    if not isinstance(states, Sequence):
+        raise TypeError(f"`states` must be an array (n, ...) or a sequence of arrays, got {states}")
+    return states
 
 
 def _augmented(linearize: Linearize, parameters: Sequence[Any]) -> Callable[[Any, Any], Any]:

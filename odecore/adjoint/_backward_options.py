@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 
 from odecore._array import as_float64, require_real
+from odecore._times import is_length, read_times
 from odecore.solve import solve_ivp
 
-__all__ = ["require_backward_options", "require_positive", "require_tolerances"]
+__all__ = ["moments", "require_backward_options", "require_positive", "require_tolerances"]
 
 REFUSED = ("t_eval", "events", "dense", "throw")
 
@@ -24,7 +26,8 @@ def require_backward_options(options: dict[str, Any]) -> None:
         For options of `solve_ivp` that say which part of the interval is solved for, or that a
         failure is none: a gradient would be wrong.
     TypeError
-        For others that `solve_ivp` does not have.
+        For others that `solve_ivp` does not have, and for such as are read here and of another
+        kind.
     """
     known = solve_ivp.__kwdefaults__ or {}
     for name in options:
@@ -36,6 +39,21 @@ def require_backward_options(options: dict[str, Any]) -> None:
         if name not in known:
             taken = ", ".join(name for name in known if name not in REFUSED)
             raise TypeError(f"unexpected option {name!r}; a backward solve takes {taken}")
+    for name in ("first_step", "min_step", "max_step"):
+        if options.get(name) is not None and not is_length(options[name]):
+            raise TypeError(f"`{name}` must be a number, got {options[name]!r}")
+    for name in ("step_at", "jump_at"):
+        moments(name, options.get(name))
+    observe = options.get("observe")
+    if observe is not None and not callable(observe):
+        raise TypeError(f"`observe` must be callable as observe(what, t, a, h), got {observe!r}")
+
+
+def moments(label: str, times: Any) -> list[Any]:
+    """Times in any order, as a list; none for None."""
+    if times is None:
+        return []
+    return read_times(list(times) if isinstance(times, Set) else times, label)
 
 
 def require_positive(label: str, value: Any, default: str) -> None:

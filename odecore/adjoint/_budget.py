@@ -7,7 +7,7 @@ from math import inf, prod
 from numbers import Real
 from typing import Any
 
-from odecore._array import limits, namespace
+from odecore._array import as_float, limits, namespace
 
 __all__ = ["budget", "bytes_of", "within"]
 
@@ -23,7 +23,7 @@ def budget(memory: Any) -> int | None:
     if memory is None:
         return None
     if isinstance(memory, Real) and memory is not True:
-        found = float(memory)
+        found = as_float(memory)
         if found == inf:
             return None
         if found > 0 and found.is_integer():

@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from math import prod
+from numbers import Real
 from typing import Any
 
-from odecore._array import all_finite, constant_like, largest, limits, namespace
-from odecore.adjoint._backward_options import require_backward_options, require_tolerances
+from odecore._array import all_finite, as_float, constant_like, largest, limits, namespace
+from odecore.adjoint._backward_options import (
+    moments,
+    require_backward_options,
+    require_tolerances,
+)
 from odecore.adjoint._collocation import Collocation, at_one_node
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize
@@ -27,7 +32,7 @@ SWEEPS = 25
 DIVERGED = 1e3  # growth of a correction at which sweeps are given up
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Certificate:
     """An estimate of the relative error of a gradient.
 
@@ -63,7 +68,7 @@ def certify(
     asked: Sequence[bool] | None = None,
     parameters: Sequence[Any] = (),
     jump_at: Sequence[float] = (),
-    rounding: float = 0.0,
+    rounding: Any = 0.0,
     **stepping: Any,
 ) -> Certificate:
     """Estimate the error of a gradient against that of the exact flow.
@@ -99,6 +104,8 @@ def certify(
     ValueError
         If `asked` is not for y0 and each parameter, or for none of them, or for an option or
         tolerance that a backward solve does not take.
+    TypeError
+        If `found` are no Gradients, or there are other things than panels.
     SolveError
         If the reference can not be computed.
 
@@ -117,6 +124,11 @@ def certify(
     """
     require_backward_options(stepping)
     require_tolerances(rtol, atol)
+    if not isinstance(found, Gradients):
+        raise TypeError(f"`found` must be Gradients of an adjoint, got {type(found).__name__}")
+    if not isinstance(rounding, Real) or not 0 <= as_float(rounding) < 1:
+        raise ValueError(f"`rounding` must be a number with 0 <= rounding < 1, got {rounding!r}")
+    outputs, jump_at = outputs_of(panels), moments("jump_at", jump_at)
     asked = [True] * (1 + len(found.parameters)) if asked is None else list(asked)
     if len(asked) != 1 + len(found.parameters) or not any(asked):
         raise ValueError(
@@ -124,7 +136,7 @@ def certify(
             f"its gradient is asked for, and one must be, got {asked}"
         )
     resolved = _resolved(cotangents[1:], rtol, atol)
-    lowest = max(100 * float(limits(found.y0).eps), rounding)
+    lowest = max(100 * float(limits(found.y0).eps), float(rounding))
     xp, statistics = namespace(found.y0), Statistics()
     noise = rounding and rounding * largest(xp.max(xp.abs(p.values)) for p in panels)  # of states
     while True:
@@ -138,7 +150,7 @@ def certify(
         reference = in_their_unit(
             lambda w, _: sweep(better, w, across),  # noqa: B023
             cotangents,
-            *outputs_of(panels),
+            *outputs,
         )
         statistics = statistics + reference.statistics + improved.statistics
         mine, theirs = (replace(g, y0=g.y0 - cotangents[0]) for g in (found, reference))

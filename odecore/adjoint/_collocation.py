@@ -20,6 +20,7 @@ from odecore._array import (
 from odecore._krylov import gmres
 from odecore.adjoint._at_once import AtOnce, Rules, cross_at_once, unit_of
 from odecore.adjoint._backward_options import (
+    moments,
     require_backward_options,
     require_positive,
     require_tolerances,
@@ -123,7 +124,7 @@ def collocated(
     require_backward_options(stepping)
     require_tolerances(rtol, atol)
     require_positive("passes", passes, "as many as it takes")
-    most = parameters, rtol, atol, passes, () if jump_at is None else jump_at, kernel
+    most = parameters, rtol, atol, passes, moments("jump_at", jump_at), kernel
 
     def solve(cotangents: Sequence[Any], whole: Any) -> Gradients:
         across = Collocation(linearize_nodes, *most, observing(stepping, whole))

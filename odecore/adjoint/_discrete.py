@@ -25,7 +25,7 @@ __all__ = ["StepRecord", "discrete", "record_steps"]
 Field = Callable[[Any, Any], Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StepRecord:
     """The accepted steps of a forward solve, and enough of its states to make them again.
 

@@ -12,7 +12,7 @@ from odecore.adjoint._sweep import product
 __all__ = ["EventCotangent", "event_cotangent"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EventCotangent:
     """Derivatives of a loss that depends on an event's time and on the state there.
 

@@ -13,7 +13,7 @@ from odecore.solve import Statistics
 __all__ = ["Gradients"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Gradients:
     """Derivatives of a loss that depends on the states at the output times.
 

@@ -57,7 +57,17 @@ def checked(linearize: Linearize, /) -> Linearize:
     returns is looked at.
 
     NumPy code may return one buffer at each call, and several results are held at a time.
+
+    Raises
+    ------
+    TypeError
+        If it is no function.
     """
+    if not callable(linearize):
+        raise TypeError(
+            "a linearization must be callable as linearize(t, y), giving f(t, y) and `pull`, got "
+            f"{linearize!r}"
+        )
 
     def kept(t: Any, y: Any) -> tuple[Any, Pull]:
         found = _unchanged(lambda y: linearize(t, y), y, "linearize(t, y)")

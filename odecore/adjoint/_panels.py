@@ -25,7 +25,7 @@ HALVINGS = 4  # of an interval in compiled steps
 FEWEST = 3  # outputs inside of a panel that cost more one by one
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Panel:
     """The trajectory between two times, by its values at Chebyshev points.
 

@@ -7,7 +7,11 @@ from math import inf
 from typing import Any
 
 from odecore._array import is_readable, namespace
-from odecore.adjoint._backward_options import require_backward_options, require_positive
+from odecore.adjoint._backward_options import (
+    moments,
+    require_backward_options,
+    require_positive,
+)
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize, checked, node_by_node
 from odecore.adjoint._nodes import Found, NodeChoice
@@ -141,10 +145,10 @@ class Stepping:
         self.equal = {k: options.pop(k, None) for k in ("steps", "step_size")}
         grid = options.pop("grid", None)
         self.ends = None if grid is None else ends_between(grid)
-        lengths, moments = ("first_step", "min_step", "max_step"), ("step_at", "jump_at")
+        lengths, times = ("first_step", "min_step", "max_step"), ("step_at", "jump_at")
         self.lengths = {k: options[k] for k in lengths if options.get(k) is not None}
-        self.moments = {k: list(options[k]) for k in moments if options.get(k) is not None}
-        self.options = {k: v for k, v in options.items() if k not in (*lengths, *moments)}
+        self.moments = {k: moments(k, options[k]) for k in times if options.get(k) is not None}
+        self.options = {k: v for k, v in options.items() if k not in (*lengths, *times)}
 
     def __call__(self, panel: Panel, a: Any) -> Crossing:
         """From the adjoint at the end of the panel."""

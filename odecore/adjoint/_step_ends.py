@@ -6,11 +6,11 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import ceil, isfinite
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
-from odecore._array import is_readable
-from odecore._times import read_times
+from odecore._array import as_float, is_readable
+from odecore._times import is_length, read_times
 
 __all__ = ["MAX_STEPS", "ends_between", "equal_steps", "landing_grid", "require_one_way", "slack"]
 
@@ -78,9 +78,9 @@ def equal_steps(steps: Any, step_size: Any, length: Any, most: int) -> list[floa
                 "`step_size` needs times that can be read, got times on an accelerator: give "
                 "`steps`, or keep the times on the host"
             )
-        if not isinstance(step_size, Real) or not 0 < float(step_size) < float("inf"):
+        if not is_length(step_size) or not 0 < as_float(step_size) < float("inf"):
             raise ValueError(f"`step_size` must be a positive finite number, got {step_size!r}")
-        share = abs(float(length)) / float(step_size) * (1 - 1e-12)
+        share = abs(float(length)) / as_float(step_size) * (1 - 1e-12)
         steps = max(1, ceil(min(share, most + 1)))
     if not isinstance(steps, Integral) or steps is True or int(steps) < 1:
         raise ValueError(f"`steps` must be a positive int, got {steps!r}")

@@ -52,7 +52,7 @@ def outputs_of(panels: Sequence[Panel]) -> tuple[int, Any]:
     TypeError
         If there are other things than panels.
     """
-    for panel in panels:
+    for panel in panels if isinstance(panels, Sequence) else [panels]:
         if not isinstance(panel, Panel):
             raise TypeError(
                 "`panels` must be the list of panels, the second of the two things that "

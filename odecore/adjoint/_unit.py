@@ -45,6 +45,13 @@ def in_their_unit(
     ValueError, TypeError
         If there is not one cotangent for each output time, or one is not like the state.
     """
+    try:
+        cotangents = list(cotangents)
+    except TypeError as error:
+        raise TypeError(
+            f"`cotangents` must be a sequence of arrays, one for each output time, got "
+            f"{type(cotangents).__name__}"
+        ) from error
     if len(cotangents) != outputs:
         raise ValueError(
             f"`cotangents` must hold one array for each of the {outputs} output times, got "

@@ -19,7 +19,7 @@ __all__ = ["ParetoCertificate", "pareto_stationarity"]
 _RESOLVED = 1e-4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ParetoCertificate:
     """The answer, and convex weights of the gradients that prove it.
 

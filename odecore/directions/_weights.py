@@ -13,7 +13,7 @@ __all__ = ["DirectionWeights", "EquiangularWeights", "directed", "kept_objective
 Vector = NDArray[np.float64]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DirectionWeights:
     """Weights of the gradients in the direction d = sum_i w_i g_i, with a certificate.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import zip_longest
@@ -42,7 +42,8 @@ class Polynomial:
     coefficients: tuple[Any, ...]
 
     def __init__(self, coefficients: Sequence[Any], /) -> None:
-        if not isinstance(coefficients, Iterable):
+        ordered = isinstance(coefficients, Iterable) and not isinstance(coefficients, Mapping | Set)
+        if not ordered or getattr(coefficients, "ndim", 1) != 1:
             raise TypeError(
                 f"`coefficients` must be a sequence, lowest degree first, got {coefficients!r}"
             )
@@ -140,7 +141,7 @@ class Polynomial:
 
     def gcd(self, other: Polynomial, /) -> Polynomial:
         """A greatest common divisor, up to a unit."""
-        a, b = self.primitive(), other.primitive()
+        a, b = self.primitive(), _lift(other).primitive()
         if _are_coprime(a, b):
             return Polynomial((1,))
         while b:

@@ -6,6 +6,7 @@ from fractions import Fraction
 from functools import total_ordering
 from math import isqrt
 from numbers import Integral, Rational, Real
+from operator import index
 from typing import Any
 
 __all__ = ["QuadraticNumber", "exact_number"]
@@ -45,14 +46,13 @@ class QuadraticNumber:
     def __init__(self, rational: Any, irrational: Any, radicand: int, /) -> None:
         for part in (rational, irrational):
             if not isinstance(part, Rational):
-                raise TypeError(f"the parts must be int or Fraction, got {part!r}")
-        if (
-            not isinstance(radicand, int)
-            or not 2 <= radicand <= 10**9
-            or any(radicand % (k * k) == 0 for k in range(2, isqrt(radicand) + 1))
-        ):
-            raise ValueError(f"`radicand` must be squarefree, from 2 to 10^9, got {radicand}")
-        self._set(_rational(rational), _rational(irrational), radicand)
+                raise TypeError(
+                    f"`rational` and `irrational` must be int or Fraction, got {part!r}"
+                )
+        d = _whole(radicand)
+        if not 2 <= d <= 10**9 or any(d % (k * k) == 0 for k in range(2, isqrt(d) + 1)):
+            raise ValueError(f"`radicand` must be squarefree, from 2 to 10^9, got {radicand!r}")
+        self._set(_rational(rational), _rational(irrational), d)
 
     def _set(self, a: Any, b: Any, d: int) -> None:
         object.__setattr__(self, "rational", a)
@@ -192,6 +192,8 @@ class QuadraticNumber:
 
     def bracket(self, bits: int, /) -> tuple[Fraction, Fraction]:
         """Rationals that enclose the number, 2^-bits apart relative to its irrational part."""
+        if _whole(bits) < 0:
+            raise ValueError(f"`bits` must be a whole number from 0, got {bits!r}")
         b = Fraction(self.irrational)
         square = b * b * self.radicand
         scale = 4**bits * square.denominator
@@ -275,6 +277,14 @@ def _of_sympy(value: Any) -> Any:
     if not is_rational or not isinstance(square, Integral) or square < 0:
         return value
     return QuadraticNumber(rational, factor, int(square))
+
+
+def _whole(value: Any) -> int:
+    """An int of Python's or NumPy's, as Python's; -1 for anything else."""
+    try:
+        return index(value)
+    except TypeError:
+        return -1
 
 
 def _rational(number: Any) -> int | Fraction:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from fractions import Fraction
-from numbers import Rational
+from numbers import Rational, Real
 from typing import Any
 
 from odecore.exact._polynomial import Polynomial
@@ -231,8 +231,10 @@ def refine_root(
         If `width` is not positive, so that bisection would not end, or the polynomial has one sign
         at both ends of the bracket.
     """
-    if not width > 0:
-        raise ValueError(f"`width` must be positive, got {width}")
+    if not isinstance(width, Real) or not width > 0:
+        raise ValueError(f"`width` must be positive, got {width!r}")
+    if not isinstance(bracket, Sequence) or len(bracket) != 2:
+        raise ValueError(f"`bracket` must be a pair, got {bracket!r}; isolate_roots gives brackets")
     low, high = _interval(*bracket)
     if low is None or high is None:
         raise ValueError(f"`bracket` must be finite, got {bracket}; isolate_roots gives brackets")

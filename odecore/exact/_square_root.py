@@ -28,6 +28,8 @@ class SquareRoot:
     ------
     ValueError
         If `square` is a negative number.
+    TypeError
+        If it is none of these; a float is not exact.
 
     Examples
     --------
@@ -40,6 +42,11 @@ class SquareRoot:
 
     def __post_init__(self) -> None:
         if not isinstance(self.square, Rational | QuadraticNumber):
+            if not callable(getattr(self.square, "parent", None)):  # by which elements are known
+                raise TypeError(
+                    "`square` must be a Fraction, QuadraticNumber or rational function, got "
+                    f"{self.square!r}"
+                )
             return
         object.__setattr__(self, "square", exact_number(self.square))
         if self.square < 0:

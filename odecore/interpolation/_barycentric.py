@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from odecore._array import as_state, constant_like, is_readable, namespace, require_real
+from odecore._array import as_state, constant_like, is_readable, namespace
 from odecore.interpolation._nodes import (
     chebyshev_points,
     host_points,
@@ -73,19 +73,17 @@ def lagrange_rows(x: ArrayLike, nodes: ArrayLike, weights: ArrayLike, /) -> NDAr
     ValueError
         If nodes and weights do not match, or there are none, or their terms cancel at an x.
     TypeError
-        If one of them holds anything but real numbers, or x is traced, elsewhere, or requires a
+        If one of them holds anything but real numbers, is traced, elsewhere, or requires a
         gradient.
     """
     points = host_points(x)
-    require_real(nodes, "nodes")
-    require_real(weights, "weights")
-    if np.shape(nodes) != np.shape(weights) or np.ndim(nodes) != 1 or not np.size(nodes):
+    at, w = host_points(nodes, "nodes"), host_points(weights, "weights")
+    if at.shape != w.shape or at.ndim != 1 or not at.size:
         raise ValueError(
             "`nodes` and `weights` must be one-dimensional, of one length and not empty, got "
-            f"shapes {np.shape(nodes)} and {np.shape(weights)}"
+            f"shapes {at.shape} and {w.shape}"
         )
-    difference = points[..., None] - np.asarray(nodes, np.float64)
-    return _rows(points, difference, np.asarray(weights, np.float64))
+    return _rows(points, points[..., None] - at, w)
 
 
 def _rows(
@@ -112,7 +110,7 @@ def _rows(
     return rows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Interpolant:
     """The polynomial through values at Chebyshev points of an interval.
 

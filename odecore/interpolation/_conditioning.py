@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from math import prod
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,13 @@ from array_api_compat import device
 from numpy.typing import NDArray
 
 from odecore._array import (
+    as_float,
     as_state,
     constant_like,
     is_readable,
     namespace,
     on_host,
+    require_real,
     tracks,
     widened,
 )
@@ -126,14 +129,14 @@ def decay_ratio(
 
     Raises
     ------
-    ValueError
-        If there are fewer than 2 values.
+    ValueError, TypeError
+        If there are fewer than 2 values, or a tolerance is no real number, or negative.
     """
     values = widened(as_state(values, "values"))
     require_nodes(values)
     if is_readable(values) and norm is None:  # small operations cost less there
         values = on_host(values)
-        rtol, atol = (on_host(x) if hasattr(x, "shape") else x for x in (rtol, atol))
+    rtol, atol = _tolerance("rtol", rtol, values), _tolerance("atol", atol, values)
     xp = namespace(values)
     if 0 in values.shape:
         return xp.zeros((), dtype=xp.abs(values).dtype, device=device(values))
@@ -149,3 +152,15 @@ def decay_ratio(
     squares = (xp.abs(coefficients) / unit) ** 2
     means = xp.sum(xp.reshape(squares, (last, -1)), axis=1) / prod(values.shape[1:])
     return xp.max(means) ** 0.5
+
+
+def _tolerance(label: str, value: Any, like: Any) -> Any:
+    """A float, or an array that goes with others; not negative, if it may be read."""
+    if isinstance(value, Real):
+        value = as_float(value)
+    elif not hasattr(value, "shape") or is_readable(value):
+        require_real(value, label)
+        value = constant_like(value, namespace(like).abs(like))
+    if (isinstance(value, float) or is_readable(value)) and not np.all(on_host(value) >= 0):
+        raise ValueError(f"`{label}` must not be negative, got {value!r}")
+    return value

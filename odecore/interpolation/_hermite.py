@@ -11,12 +11,10 @@ from array_api_compat import device
 from numpy.typing import ArrayLike, NDArray
 
 from odecore._array import (
-    as_float64,
     as_state,
     combiner,
     constant_like,
     namespace,
-    require_real,
 )
 from odecore.interpolation._nodes import host_points
 
@@ -41,8 +39,8 @@ class PiecewiseHermite:
     ValueError
         If the nodes are not strictly monotone or shapes do not match.
     TypeError
-        If the nodes are not real numbers, the values not floating-point numbers, or libraries or
-        dtypes differ.
+        If the nodes are not real numbers, traced, elsewhere, or require a gradient, the values are
+        not floating-point numbers, or libraries or dtypes differ.
 
     Notes
     -----
@@ -60,8 +58,7 @@ class PiecewiseHermite:
     """
 
     def __init__(self, t: ArrayLike, values: Any, /, *derivatives: Any) -> None:
-        require_real(t, "t")
-        self.t: NDArray[np.float64] = as_float64(t, "t")
+        self.t: NDArray[np.float64] = host_points(t, "t").copy()
         t = self.t
         sorted_so = t.ndim == 1 and (np.all(t[1:] > t[:-1]) or np.all(t[1:] < t[:-1]))
         if not (sorted_so and t.size > 1 and np.isfinite(t).all()):
@@ -94,6 +91,12 @@ class PiecewiseHermite:
             raise TypeError(
                 f"`values` and `derivatives` must have one dtype, got {dtypes}; convert them first"
             )
+
+    def __repr__(self) -> str:
+        ends, shape = (float(self.t[0]), float(self.t[-1])), tuple(self._data[0].shape)
+        return (
+            f"PiecewiseHermite(interval={ends}, shape={shape}, derivatives={len(self._data) - 1})"
+        )
 
     def __call__(self, x: ArrayLike, /) -> Any:
         """Evaluate at host numbers: shape (...) for a float, (k, ...) for k of them.

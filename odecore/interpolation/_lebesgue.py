@@ -8,8 +8,7 @@ from sys import float_info
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from odecore._array import require_real
-from odecore.interpolation._nodes import ends_of
+from odecore.interpolation._nodes import ends_of, host_points
 
 __all__ = ["lebesgue_constant"]
 
@@ -43,7 +42,8 @@ def lebesgue_constant(
     ValueError
         If the nodes do not lie in the interval, it is not finite, or the weights are not theirs.
     TypeError
-        If one of them holds anything but real numbers.
+        If one of them holds anything but real numbers, is traced, elsewhere, or requires a
+        gradient.
 
     Notes
     -----
@@ -83,9 +83,7 @@ def _sorted(
     nodes: ArrayLike, weights: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Nodes in increasing order, and their weights with largest absolute value 1."""
-    require_real(nodes, "nodes")
-    require_real(weights, "weights")
-    x, w = np.asarray(nodes, dtype=np.float64), np.asarray(weights, dtype=np.float64)
+    x, w = host_points(nodes, "nodes"), host_points(weights, "weights")
     if x.ndim != 1 or x.shape != w.shape or x.size == 0:
         raise ValueError(
             "`nodes` and `weights` must be one-dimensional, of one length and not empty, got "

@@ -71,13 +71,14 @@ def ends_of(interval: Any) -> tuple[float, float]:
     return start, end
 
 
-def host_points(x: Any) -> NDArray[np.float64]:
-    """Points at which an interpolant is evaluated; TypeError unless they are numbers to be read."""
-    require_real(x, "x")
+def host_points(x: Any, label: str = "x") -> NDArray[np.float64]:
+    """Points of an interpolant on the host; TypeError unless they are numbers to be read."""
+    require_real(x, label)
     if hasattr(x, "shape") and (tracks(x) or not is_readable(x)):
         raise TypeError(
-            "`x` is read on the host, and gets no gradient: give Python numbers, a NumPy array, or "
-            "`x.detach().cpu()`; got values that are traced, elsewhere, or require a gradient"
+            f"`{label}` is read on the host, and gets no gradient: give Python numbers, a NumPy "
+            f"array, or `{label}.detach().cpu()`; got values that are traced, elsewhere, or "
+            "require a gradient"
         )
     return np.asarray(on_host(x), dtype=np.float64)
 

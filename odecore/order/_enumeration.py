@@ -58,6 +58,8 @@ def rooted_trees(order: int, /) -> tuple[RootedTree, ...]:
 def whole_number(value: Any, label: str, /) -> int:
     """An int of Python's or NumPy's, as Python's; TypeError for anything else, 3.0 too."""
     try:
+        if isinstance(value, bool):
+            raise TypeError("a bool is no count")
         return index(value)
     except TypeError:
         raise TypeError(f"{label} must be an int, got {value!r}") from None

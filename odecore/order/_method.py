@@ -87,8 +87,13 @@ def exact_method(method: RungeKuttaMethod, /, *, weights: Sequence[Any] | None =
             f"`method` must have coefficients `A` and `b`, got {type(method).__name__}; look a "
             "name up with odecore.tableaux.tableau, put arrays into odecore.tableaux.ButcherTableau"
         )
-    b = tuple(method.b if weights is None else weights)
-    A = tuple(map(tuple, method.A))
+    try:
+        A = tuple(map(tuple, method.A))
+        b = tuple(method.b if weights is None else weights)
+    except TypeError as error:
+        raise TypeError(f"`A` must hold rows, and `b` or `weights` numbers: {error}") from error
+    if weights is not None and len(b) != len(A):
+        raise ValueError(f"`weights` must hold {len(A)} numbers, one for each stage, got {len(b)}")
     lengths = [len(row) for row in A]
     if lengths != [len(b)] * len(b):
         raise ValueError(

@@ -11,7 +11,7 @@ from typing import Any
 
 from odecore.exact import SquareRoot
 from odecore.order._conditions import MAX_ORDER, order_of_accuracy
-from odecore.order._enumeration import rooted_trees
+from odecore.order._enumeration import rooted_trees, whole_number
 from odecore.order._method import RungeKuttaMethod, exact_method, require_numbers
 from odecore.order._rooted_tree import RootedTree
 from odecore.order._weights import elementary_weights
@@ -44,7 +44,8 @@ def error_coefficients(
     -----
     Hairer, Norsett, Wanner I, section II.3; Prince and Dormand (1981) call these tau_j.
     """
-    known, trees = exact_method(method, weights=weights), rooted_trees(tree_order)
+    known = exact_method(method, weights=weights)
+    trees = rooted_trees(whole_number(tree_order, "`tree_order`"))
     values = elementary_weights(trees, known.A, known.b)
     return {
         tree: (value - Fraction(1, tree.density)) * Fraction(1, tree.symmetry)

@@ -87,6 +87,7 @@ class RootedTree:
         ValueError
             If the sequence is not a preorder walk of a rooted tree, or goes above level 200.
         """
+        levels = list(levels)
         steps = pairwise(levels)
         if not levels or levels[0] != 0 or any(not 1 <= b <= a + 1 for a, b in steps):
             raise ValueError(

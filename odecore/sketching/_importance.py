@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import inf
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from odecore._array import as_float64, constant, constant_like, namespace
+from odecore._array import as_float, as_float64, constant, constant_like, namespace
 from odecore.sketching._moments import moments_of
 from odecore.sketching._scores import Scores, frozen_scores, row_products, scores_of
 from odecore.sketching._sketch import Draw, require_at_most, require_size, take_rows
@@ -97,7 +97,7 @@ class PoissonRows:
     def __post_init__(self) -> None:
         size = self.size
         real = isinstance(size, int | float | np.integer | np.floating)
-        if not real or isinstance(size, bool) or not (isfinite(size) and size > 0):
+        if not real or isinstance(size, bool) or not 0 < as_float(size) < inf:
             raise ValueError(
                 f"`size` must be a finite number > 0, got {size!r}; it is the expected number of "
                 "rows"

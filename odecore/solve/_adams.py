@@ -75,6 +75,7 @@ class Adams:
             raise ValueError(f"`max_order` must be between 2 and 12, got {self.max_order}")
         if self.max_iterations < 1:
             raise ValueError(f"`max_iterations` must be at least 1, got {self.max_iterations}")
+        object.__setattr__(self, "max_order", int(self.max_order))
 
     def steps(self, y: Any) -> Callable[..., Attempt]:
         """The function that makes the steps of one solve, one after another."""

@@ -8,7 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from odecore._array import as_float64, combiner, constant, constant_like, limits, namespace, tracks
+from odecore._array import (
+    as_float,
+    as_float64,
+    combiner,
+    constant,
+    constant_like,
+    limits,
+    namespace,
+    tracks,
+)
 from odecore.solve._clock import clock_like
 from odecore.solve._controllers import MAX_REJECTS, AdaptiveSteps, is_smallest
 from odecore.solve._error_norm import starting_scale, tolerance_scale
@@ -85,7 +94,7 @@ class Batch:
         self.fail(finite & ~self._finite(self.slope), Status.NONFINITE_RHS)
         span = abs(self.times[-1] - self.times[0])
         if first_step is not None:
-            self.h[:] = self.sign * max(first_step, self.controller.min_step)
+            self.h[:] = self.sign * max(as_float(first_step), self.controller.min_step)
             return
         y, slope = constant(self.y), constant(self.slope)
         scale = starting_scale(y, self.controller.rtol, self.controller.atol)

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from inspect import signature
 from typing import Any
 
-__all__ = ["explaining_calls"]
+__all__ = ["explaining_calls", "takes"]
 
 
 @contextmanager
@@ -16,7 +16,7 @@ def explaining_calls(fun: Callable[..., Any], *arguments: str) -> Iterator[None]
     try:
         yield
     except TypeError as error:
-        if not callable(fun) or _takes(fun, len(arguments)):
+        if not callable(fun) or takes(fun, len(arguments)):
             raise
         raise TypeError(
             f"`fun` is called as fun({', '.join(arguments)}), and this one does not take "
@@ -24,7 +24,7 @@ def explaining_calls(fun: Callable[..., Any], *arguments: str) -> Iterator[None]
         ) from error
 
 
-def _takes(fun: Callable[..., Any], n: int) -> bool:
+def takes(fun: Callable[..., Any], n: int) -> bool:
     """Whether a function takes n arguments, or does not say."""
     try:
         known = signature(fun, follow_wrapped=False)

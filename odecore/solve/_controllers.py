@@ -52,7 +52,7 @@ class StepControl:
     def __post_init__(self) -> None:
         try:
             good = len(self.gains) == 3 and sum(self.gains) > 0 and all(map(isfinite, self.gains))
-        except TypeError:  # of another kind
+        except (TypeError, OverflowError):  # of another kind, or above all floats
             good = False
         if not good:
             raise ValueError(f"`gains` must be 3 numbers of positive sum, got {self.gains!r}")

@@ -47,10 +47,20 @@ class DenseStep:
         return len(self.inside.extension.weights) if isinstance(self.inside, Polynomial) else None
 
     def __call__(self, t: float) -> Any:
-        """The state at a time inside the step."""
+        """The state at a time inside the step; ValueError outside, where it is not extrapolated."""
         if t == self.t_new:
             return self.y_new
-        return self.y if t == self.t else self.inside(t)
+        if t == self.t:
+            return self.y
+        if not (self.t < t < self.t_new or self.t_new < t < self.t):
+            raise ValueError(
+                f"`t` must lie in the step from {self.t} to {self.t_new}, got {t}: the solution is "
+                "not extrapolated"
+            )
+        return self.inside(t)
+
+    def __repr__(self) -> str:
+        return f"DenseStep(t={self.t}, t_new={self.t_new}, degree={self.degree})"
 
 
 @dataclass(frozen=True)
@@ -155,6 +165,9 @@ class DenseOutput:
         self._convert = convert
         self._sign = 1.0 if steps[0].t_new > steps[0].t else -1.0
         self._ends = [self._sign * step.end for step in steps]
+
+    def __repr__(self) -> str:
+        return f"DenseOutput(interval={self.interval}, steps={len(self._steps)})"
 
     @property
     def interval(self) -> tuple[float, float]:

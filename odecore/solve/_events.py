@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from odecore._array import constant
+from odecore.solve._calls import takes
 from odecore.solve._tracing import is_tracing
 
 __all__ = ["Event", "EventRecord", "as_events", "find_root", "numeric_part"]
@@ -36,7 +37,7 @@ class Event:
     Raises
     ------
     TypeError
-        If the function is not callable.
+        If the function is not callable with two arguments.
     ValueError
         For another direction, or a negative `terminal`.
 
@@ -53,7 +54,7 @@ class Event:
     direction: int = 0
 
     def __post_init__(self) -> None:
-        if not callable(self.function):
+        if not callable(self.function) or not takes(self.function, 2):
             raise TypeError(f"an event must be callable as event(t, y), got {self.function!r}")
         if np.ndim(self.direction) or self.direction not in (-1, 0, 1):
             raise ValueError(f"`direction` must be -1, 0 or 1, got {self.direction!r}")
@@ -84,7 +85,7 @@ class Event:
         return change != 0 and (self.direction == 0 or self.direction * change > 0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class EventRecord:
     """Where one event happened.
 

@@ -11,7 +11,7 @@ from odecore.solve._scaled import scaled, scaled_terms
 from odecore.solve._status import Status
 from odecore.tableaux import Coefficients
 
-__all__ = ["Attempt", "ExplicitStep", "checked_stage", "explicit_step"]
+__all__ = ["Attempt", "ExplicitStep", "checked_stage", "explicit_step", "require_coefficients"]
 
 Field = Callable[[Any, Any], Any]
 
@@ -63,6 +63,7 @@ class ExplicitStep:
     """
 
     def __init__(self, method: Coefficients, like: Any) -> None:
+        require_coefficients(method, explicit=True)
         assert method.c is not None  # valid once built
         self.move, self.move_by_floats = mover(like), mover(like, floats=not method.has_arrays)
         self.checked = _checker(like)
@@ -150,9 +151,24 @@ def explicit_step(
     Raises
     ------
     ValueError, TypeError
-        If `fun` returns another shape than that of the state, or the step changes its dtype.
+        If `fun` returns another shape than that of the state, the step changes its dtype, or
+        `method` is no explicit one.
     """
     return ExplicitStep(method, y)(fun, t, y, h, first_stage, t_new)
+
+
+def require_coefficients(method: Any, *, explicit: bool) -> None:
+    """Raise TypeError or ValueError unless these are Coefficients of such a method."""
+    if not isinstance(method, Coefficients):
+        raise TypeError(
+            f"`method` must be Coefficients, got {type(method).__name__}; take the `coefficients` "
+            "of a tableau, as in tableau('dopri5').coefficients"
+        )
+    if method.is_explicit != explicit:
+        wanted, other = (
+            ("an explicit", "implicit_step") if explicit else ("an implicit", "explicit_step")
+        )
+        raise ValueError(f"`method` must be {wanted} method; {other} makes steps of others")
 
 
 def _require_dtype(y_new: Any, y: Any) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from odecore.solve._explicit_step import Attempt, checked_stage
+from odecore.solve._explicit_step import Attempt, checked_stage, require_coefficients
+from odecore.solve._kinds import require_kind
 from odecore.solve._newton import Newton
 from odecore.solve._stage_equations import StageEquations
 from odecore.tableaux import Coefficients
@@ -115,6 +116,13 @@ def implicit_step(
     -------
     Attempt
         `failure` is set where the stages were not found.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `explicit_step`, or if `method` is no implicit one.
     """
+    require_coefficients(method, explicit=False)
+    require_kind("newton", newton, Newton, "a Newton, as in newton=Newton(jacobian=...)")
     end = t + h if t_new is None else t_new
     return ImplicitStep(method, newton or Newton())(fun, t, y, h, first_stage, end)

@@ -252,8 +252,8 @@ def _require_kinds(newton: Any, kernels: Any, dense: Any, norm: Any, observe: An
     require_kind("newton", newton, Newton, "a Newton, as in newton=Newton(jacobian=...)")
     require_kind("kernels", kernels, Kernels, "a Kernels")
     require_flag("dense", dense, "dense(step)")
-    require_callable("norm", norm, "norm(error), giving a number")
-    require_callable("observe", observe, "observe(what, t, y, h)")
+    require_callable("norm", norm, "norm(error), giving a number", 1)
+    require_callable("observe", observe, "observe(what, t, y, h)", 4)
 
 
 def _of_structure(observe: Any, state: Callable[[Any], Any] | None) -> Any:

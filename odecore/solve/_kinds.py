@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from odecore.solve._calls import takes
+
 __all__ = ["require_callable", "require_count", "require_flag", "require_kind", "require_number"]
 
 
@@ -16,9 +18,11 @@ def require_kind(label: str, value: Any, kind: type, example: str) -> None:
         raise TypeError(f"`{label}` must be {example}, got {value!r}")
 
 
-def require_callable(label: str, value: Any, example: str) -> None:
-    """Raise TypeError unless the value is None or can be called."""
-    if value is not None and not callable(value):
+def require_callable(label: str, value: Any, example: str, arguments: int | None = None) -> None:
+    """Raise TypeError unless the value is None or can be called, with so many arguments."""
+    if value is None:
+        return
+    if not callable(value) or (arguments is not None and not takes(value, arguments)):
         raise TypeError(f"`{label}` must be callable as {example}, got {value!r}")
 
 

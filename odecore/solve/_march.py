@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from odecore._array import all_finite, combiner, constant_like, namespace
+from odecore._array import all_finite, as_float, combiner, constant_like, namespace
 from odecore.solve._adams import AdamsSteps
 from odecore.solve._controllers import AdaptiveSteps, Control, GivenSteps
 from odecore.solve._dense_output import (
@@ -111,7 +111,7 @@ class March:
         if first_step is None:
             first_step = first_step_size(plan.fun, self.t, self.y, self.slope, end, controller)
             self.counts["evaluations"] += 1
-        first_step = max(float(first_step), controller.min_step)
+        first_step = max(as_float(first_step), controller.min_step)
         self.control = Control(first_step if end > self.t else -first_step)
 
     def run(self) -> None:

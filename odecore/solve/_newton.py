@@ -40,8 +40,8 @@ class Newton:
         Error of the stages in units of the step's tolerance, in adaptive steps. In given steps
         Newton's method goes on until rounding.
     max_iterations : int, optional
-        Of each attempt: with the Jacobian at the start of the step, with new ones, and in given
-        steps, which can not be made smaller, with corrections cut short until they shrink.
+        At least 2, of each attempt: with the Jacobian at the start of the step, with new ones, and
+        in given steps, which can not be made smaller, with corrections cut short until they shrink.
     differentiate : callable, optional
         How gradients pass stages that are solved for without matrices, in an array library that
         records them; `torch_bridge` gives its own. `differentiate(fun, times, states, stages,
@@ -52,7 +52,8 @@ class Newton:
     Raises
     ------
     ValueError, TypeError
-        If a number is not positive, or a function not callable, or for another linear solver.
+        If a number is not positive, a function not callable with these arguments, or for another
+        linear solver.
     """
 
     jacobian: Callable[[Any, Any], Any] | None = None
@@ -66,14 +67,14 @@ class Newton:
             raise ValueError(
                 f"`linear_solver` must be 'direct' or 'krylov', got {self.linear_solver!r}"
             )
-        require_callable("jacobian", self.jacobian, "jacobian(t, y), giving a matrix")
+        require_callable("jacobian", self.jacobian, "jacobian(t, y), giving a matrix", 2)
         require_callable("differentiate", self.differentiate, "differentiate(fun, times, ...)")
         require_number("tolerance", self.tolerance)
         require_count("max_iterations", self.max_iterations)
-        if not self.tolerance > 0 or self.max_iterations < 1:
+        if not self.tolerance > 0 or self.max_iterations < 2:
             raise ValueError(
-                "`tolerance` and `max_iterations` must be positive, got "
-                f"{self.tolerance} and {self.max_iterations}"
+                "`tolerance` must be positive, and `max_iterations` at least 2, as two corrections "
+                f"show whether they shrink; got {self.tolerance} and {self.max_iterations}"
             )
 
     def direct(self, unknowns: int) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from odecore._array import (
+    as_float,
     as_float64,
     constant,
     constant_like,
@@ -22,6 +23,7 @@ from odecore._array import (
     require_broadcasts,
     require_real,
 )
+from odecore._times import is_length
 from odecore.errors import ToleranceWarning
 from odecore.solve._adams import Adams
 from odecore.solve._controllers import CONTROLS, AdaptiveSteps, StepControl
@@ -150,14 +152,14 @@ def adaptive_steps(
     _require_above_rounding(max(largest, absolute), y)
     for label, value in (("first_step", first_step), ("max_step", max_step)):
         require_read(label, value)
-        if value is not None and (not isinstance(value, Real) or not float(value) > 0):
+        if value is not None and (not is_length(value) or not as_float(value) > 0):
             raise ValueError(f"`{label}` must be a positive finite number, got {value!r}")
-    if first_step is not None and float(first_step) == inf:
+    if first_step is not None and as_float(first_step) == inf:
         raise ValueError(f"`first_step` must be a positive finite number, got {first_step!r}")
     require_read("min_step", min_step)
     least = 0.0 if min_step is None else min_step
-    most = inf if max_step is None else float(max_step)
-    if not isinstance(least, Real) or not 0 <= float(least) <= most or float(least) == inf:
+    most = inf if max_step is None else as_float(max_step)
+    if not is_length(least) or not 0 <= as_float(least) <= most or as_float(least) == inf:
         raise ValueError(
             f"`min_step` must be finite with 0 <= min_step <= max_step, got {least!r} and {most}"
         )
@@ -168,7 +170,7 @@ def adaptive_steps(
     if not isinstance(law, StepControl):
         raise TypeError(f"`controller` must be a name or a StepControl, got {law!r}")
     norm = root_mean_square if norm is None else checked_norm(norm)
-    return AdaptiveSteps(rtol, atol, method.order, law, float(least), most, norm)
+    return AdaptiveSteps(rtol, atol, method.order, law, as_float(least), most, norm)
 
 
 def _require_above_rounding(tolerance: float, y: Any) -> None:
@@ -212,7 +214,7 @@ def _extremes(rtol: Any, atol: Any) -> tuple[float, float, float]:
 def _tolerance(label: str, value: Any, y: Any) -> Any:
     """A float, or a tolerance for each entry as an array like the state."""
     if isinstance(value, Real):
-        value = float(value)
+        value = as_float(value)
         good = 0 <= value < inf
     else:
         require_real(value, label)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence, Set
 from itertools import pairwise
 from math import ceil, isfinite, ulp
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, NamedTuple
 
-from odecore._array import limits
-from odecore._times import are_floats, read_times, require_monotone
+from odecore._array import as_float, limits
+from odecore._times import are_floats, is_length, read_times, require_monotone
 from odecore.solve._explicit_step import checked_stage
 from odecore.solve._tracing import require_read
 from odecore.tableaux import Coefficients
@@ -114,7 +114,7 @@ def given_stops(
     beyond = floats and times[-1] != end
     if beyond:
         times = [*times, end]
-    several = isinstance(steps, Sequence)
+    several = isinstance(steps, Sequence) and not isinstance(steps, str | bytes)
     counts = list(steps) if several else [steps] * (len(times) - 1)
     if len(counts) != len(times) - 1:
         raise ValueError(
@@ -133,11 +133,11 @@ def given_stops(
                 "`steps`, the number of steps between output times, or keep the times on the host"
             )
         require_read("step_size", step_size)
-        if not isinstance(step_size, Real) or not 0 < float(step_size) < float("inf"):
+        if not is_length(step_size) or not 0 < as_float(step_size) < float("inf"):
             raise ValueError(f"`step_size` must be a positive finite number, got {step_size!r}")
     if step_size is not None:
         # The slack keeps 0.6000000000000001 / 0.2 at three steps.
-        shares = [abs(b - a) / float(step_size) * (1 - 1e-12) for a, b in pairwise(times)]
+        shares = [abs(b - a) / as_float(step_size) * (1 - 1e-12) for a, b in pairwise(times)]
         counts = [max(1, ceil(min(share, max_steps + 1))) for share in shares]
     if sum(counts) > max_steps:
         raise ValueError(

@@ -12,7 +12,7 @@ from odecore.solve._status import ERROR_OF_STATUS, Statistics, Status
 __all__ = ["Samples", "Trajectory"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Samples:
     """How the samples of a batch with steps of their own ended.
 
@@ -31,7 +31,7 @@ class Samples:
     rejected: Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trajectory:
     """States at the recorded times.
 

@@ -61,7 +61,7 @@ def member_or_none(family: Family, point: dict[str, Fraction]) -> Any:
         return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Atlas:
     """Quantities of a family over a grid of two parameters, or along one.
 

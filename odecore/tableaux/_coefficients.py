@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 from odecore._array import Terms, nonzero
 
-__all__ = ["Coefficients"]
+__all__ = ["Coefficients", "valid_order"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,9 @@ class Coefficients:
     Raises
     ------
     ValueError
-        If row lengths and weights disagree.
+        If row lengths and weights disagree, or the order is no positive integer.
+    TypeError
+        If the coefficients are no tuples or lists.
     """
 
     A: tuple[tuple[Any, ...], ...]
@@ -48,6 +51,13 @@ class Coefficients:
     c: tuple[Any, ...] | None = None
 
     def __post_init__(self) -> None:
+        _require_rows("A", self.A)
+        for row in self.A:
+            _require_rows("A", row)
+        for label in ("b", "error", "c"):
+            if label == "b" or getattr(self, label) is not None:
+                _require_rows(label, getattr(self, label))
+        object.__setattr__(self, "order", valid_order(self.order, "order"))
         lengths = [len(row) for row in self.A]
         s = len(self.b)
         shapes = [list(range(s)), list(range(1, s + 1)), [s] * s]
@@ -94,3 +104,19 @@ class Coefficients:
     def is_diagonally_implicit(self) -> bool:
         """Whether the stages can be solved for one after another."""
         return not self.is_explicit and len(self.A[0]) == 1
+
+
+def _require_rows(label: str, value: Any) -> None:
+    """Raise TypeError for what is no tuple, nor list."""
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+        rule = "a tuple of rows, tuples of numbers" if label == "A" else "a tuple of numbers"
+        raise TypeError(f"`{label}` must be {rule}, got {value!r}")
+
+
+def valid_order(order: Any, label: str) -> int | None:
+    """A declared order as an int, or None; ValueError for anything else."""
+    if order is None:
+        return None
+    if isinstance(order, bool) or not isinstance(order, Integral) or int(order) < 1:
+        raise ValueError(f"`{label}` must be a positive integer, or None; got {order!r}")
+    return int(order)

@@ -20,7 +20,7 @@ LARGEST_COMPARED = 9  # order of the errors that are compared: 286 trees
 LARGE = 8  # errors of the polynomial, in those that choose the steps: 6 of tsit5, 72 of bosh5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ContinuousExtension:
     """The polynomial y + h sum_i w_i(theta) v_i through a step, theta from 0 to 1.
 

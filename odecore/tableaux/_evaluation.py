@@ -7,6 +7,7 @@ from numbers import Rational, Real
 from typing import Any
 from warnings import warn
 
+from odecore._array import as_float
 from odecore.errors import NearSingularWarning
 from odecore.exact import QuadraticNumber, exact_number
 from odecore.families import Family
@@ -80,9 +81,10 @@ def _warn_of_large(family: Family, rows: Any, *weights: Any) -> None:
     numbers: list[Any] = [abs(a) for a in entries if isinstance(a, Real)]
     if numbers and max(numbers) > LARGE:
         warn(
-            f"a coefficient of this member of {family.name} is {float(max(numbers)):.3g}, by which "
-            "each step amplifies rounding errors in f: its parameters are very large, or close to "
-            f"the excluded set {', '.join(family.excluded) or 'of its weights'} = 0; move them",
+            f"a coefficient of this member of {family.name} is {as_float(max(numbers)):.3g}, by "
+            "which each step amplifies rounding errors in f: its parameters are very large, or "
+            f"close to the excluded set {', '.join(family.excluded) or 'of its weights'} = 0; move "
+            "them",
             NearSingularWarning,
             stacklevel=3,
         )
@@ -113,7 +115,7 @@ def coefficients_at(family: Family, /, **parameters: Any) -> Coefficients:
         as the trainable solvers of `torch_bridge` do.
     """
     Family.require(family)
-    values = tuple(float(v) if isinstance(v, Real) else v for v in family.values(parameters))
+    values = tuple(as_float(v) if isinstance(v, Real) else v for v in family.values(parameters))
     for name, value in zip(family.parameters, values, strict=True):
         if isinstance(value, float) and not isfinite(value):
             raise ValueError(f"`{name}` must be finite, got {value}")

@@ -33,6 +33,11 @@ def tableau_to_json(method: ButcherTableau, /, *, indent: int | None = None) -> 
         An object with the fields of the tableau; each number is a string such as "1/3" or
         "1/4-1/6*sqrt(3)", and A is a strict lower triangle for an explicit method.
     """
+    if not isinstance(method, ButcherTableau):
+        raise TypeError(
+            f"`method` must be a ButcherTableau, got {type(method).__name__}; look a name up with "
+            "odecore.tableaux.tableau"
+        )
     rows = [row[:i] if method.is_explicit else row for i, row in enumerate(method.A)]
     record: dict[str, Any] = {
         "name": method.name,
@@ -75,6 +80,8 @@ def tableau_from_json(text: str, /) -> ButcherTableau:
     >>> tableau_from_json('{"A": [[], ["1/2"]], "b": [0, 1], "name": "midpoint"}').c
     (Fraction(0, 1), Fraction(1, 2))
     """
+    if not isinstance(text, str | bytes | bytearray):
+        raise TypeError(f"`text` must be the text of a JSON object, got {type(text).__name__}")
     try:
         record = json.loads(
             text,

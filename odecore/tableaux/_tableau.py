@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
-from numbers import Integral
 from typing import Any
 
 from odecore.exact import QuadraticNumber, exact_number
 from odecore.order import order_of_accuracy
-from odecore.tableaux._coefficients import Coefficients
+from odecore.tableaux._coefficients import Coefficients, valid_order
 from odecore.tableaux._printing import as_latex, as_text
 
 __all__ = ["ButcherTableau", "Number"]
@@ -72,7 +71,7 @@ class ButcherTableau:
     note: str = ""
 
     def __post_init__(self) -> None:
-        rows, b = [_exact(row, "A") for row in self.A], _exact(self.b, "b")
+        rows, b = [_exact(row, "A") for row in _listed(self.A, "A")], _exact(self.b, "b")
         s = len(b)
         lengths = [len(row) for row in rows]
         if lengths != [s] * s and lengths != list(range(s)):
@@ -102,7 +101,7 @@ class ButcherTableau:
             raise ValueError("`embedded_order` needs `b_hat`, the row that it is the order of")
         self._require_one_field()
         for label in ("order", "embedded_order"):
-            object.__setattr__(self, label, _order(getattr(self, label), label))
+            object.__setattr__(self, label, valid_order(getattr(self, label), label))
         for label in ("name", "source", "note"):
             if not isinstance(getattr(self, label), str):
                 raise TypeError(f"`{label}` must be a string, got {getattr(self, label)!r}")
@@ -185,18 +184,18 @@ class ButcherTableau:
         return found
 
 
-def _order(order: Any, label: str) -> int | None:
-    if order is None:
-        return None
-    if isinstance(order, bool) or not isinstance(order, Integral) or int(order) < 1:
-        raise ValueError(f"`{label}` must be a positive integer, or None; got {order!r}")
-    return int(order)
+def _listed(values: Any, label: str) -> list[Any]:
+    """What is listed; TypeError for what can not be gone through in order."""
+    if not isinstance(values, Iterable) or isinstance(values, Mapping | Set | str):
+        rule = "rows of numbers" if label == "A" else "a sequence of numbers"
+        raise TypeError(f"`{label}` must be {rule}, got {values!r}")
+    return list(values)
 
 
 def _exact(values: Iterable[Any], label: str) -> tuple[Number, ...]:
     """Fractions, also of Decimals, and irrational QuadraticNumbers; anything else is refused."""
     found = []
-    for value in values:
+    for value in _listed(values, label):
         is_decimal = isinstance(value, Decimal) and value.is_finite()
         try:
             found.append(exact_number(Fraction(value) if is_decimal else value))

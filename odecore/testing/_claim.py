@@ -6,6 +6,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
 from math import ceil, inf, log, sqrt
+from numbers import Integral, Real
 from statistics import NormalDist
 from typing import Any
 
@@ -240,10 +241,10 @@ def _refutation(found: Differences, limits: Any, claim: str, options: Options) -
 
 def valid_options(
     rng: Any,
-    bias: float,
-    false_alarm: float,
-    outcomes: int,
-    draws: int,
+    bias: Any,
+    false_alarm: Any,
+    outcomes: Any,
+    draws: Any,
     bounds: tuple[Any, Any] | None = None,
 ) -> Options:
     """The options, if they are valid."""
@@ -252,10 +253,13 @@ def valid_options(
             f"`rng` must be a numpy.random.Generator, got {type(rng).__name__}; make one with "
             "numpy.random.default_rng(seed)"
         )
-    valid = 0 < bias < inf and _RAREST <= false_alarm < 1
+    numbers = isinstance(bias, Real) and isinstance(false_alarm, Real)
+    counts = isinstance(outcomes, Integral) and isinstance(draws, Integral)
+    valid = numbers and counts and 0 < float(bias) < inf and _RAREST <= float(false_alarm) < 1
     if not (valid and outcomes >= 0 and draws >= 1):
         raise ValueError(
-            f"need `bias` > 0, {_RAREST} <= `false_alarm` < 1, `outcomes` >= 0, `draws` >= 1, got "
-            f"bias={bias}, false_alarm={false_alarm}, outcomes={outcomes} and draws={draws}"
+            f"need numbers `bias` > 0, {_RAREST} <= `false_alarm` < 1, whole ones `outcomes` >= 0, "
+            f"`draws` >= 1, got bias={bias!r}, false_alarm={false_alarm!r}, outcomes={outcomes!r} "
+            f"and draws={draws!r}"
         )
     return Options(bias, false_alarm, outcomes, draws, bounds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -94,9 +95,15 @@ def deduce_tableau(
         )
     _require_numbers(b, rows, times)
     rows = [row[:i] for i, row in enumerate(rows)]
-    method = _tableau(rows, b, max_denominator, name)
+    method = _tableau(rows, b, _denominator(max_denominator), name)
     _require_same(step, method)
     return method
+
+
+def _denominator(most: Any) -> int:
+    if not isinstance(most, Integral) or int(most) < 1:
+        raise ValueError(f"`max_denominator` must be a whole number from 1, got {most!r}")
+    return int(most)
 
 
 def _require_numbers(b: Any, rows: list[Any], times: list[float]) -> None:

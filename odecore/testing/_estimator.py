@@ -10,6 +10,7 @@ import numpy as np
 from odecore.testing._claim import Drawing, EstimatorReport, judge, valid_options
 from odecore.testing._differences import Drawn, numbers
 from odecore.testing._limits import valid_bounds
+from odecore.testing._outcomes import require_draws
 
 __all__ = ["assert_unbiased", "assert_variance", "drawn", "squared_error"]
 
@@ -100,6 +101,7 @@ def assert_unbiased(
     """
     claimed = numbers(mean, "mean")
     known = None if bounds is None else valid_bounds(bounds, claimed)
+    require_draws("draw", draw)
     options = valid_options(rng, bias, false_alarm, outcomes, draws, known)
     return judge(drawn(draw), claimed, "mean", rng, options)
 
@@ -153,6 +155,7 @@ def assert_variance(
     claimed = numbers(variance, "variance")
     if np.any(claimed < 0):
         raise ValueError(f"`variance` must not be negative, got {claimed.min():.6g}")
+    require_draws("draw", draw)
     options = valid_options(rng, bias, false_alarm, outcomes, draws)
     known = None if mean is None else numbers(mean, "mean")
     return judge(squared_error(draw, known, claimed.shape), claimed, "variance", rng, options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import hypot, inf, isfinite, log2, nan, sqrt
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -118,12 +119,16 @@ def measure_order(
 
 
 def observe(
-    step: Step, problem: InitialValueProblem, *, coarsest: int = 2, levels: int = 22
+    step: Step, problem: InitialValueProblem, *, coarsest: Any = 2, levels: Any = 22
 ) -> OrderReport:
     """Do as `measure_order`, with order nan where the runs that count are too few."""
     require_step(step)
-    if levels < 3 or coarsest < 1:
-        raise ValueError(f"need `levels` >= 3 and `coarsest` >= 1, got {levels} and {coarsest}")
+    counts = isinstance(levels, Integral) and isinstance(coarsest, Integral)
+    if not counts or levels < 3 or coarsest < 1:
+        raise ValueError(
+            "`levels` and `coarsest` must be whole numbers, `levels` >= 3 and `coarsest` >= 1, got "
+            f"{levels!r} and {coarsest!r}"
+        )
     t0, t1 = problem.t_span
     expected = np.asarray(problem.exact(t1))
     size = max(_norm(problem.exact(t)) for t in (t0, (t0 + t1) / 2, t1)) or 1.0
@@ -132,7 +137,7 @@ def observe(
     start = good = 0  # the runs that count
     rounding = 0.0
     for level in range(levels):
-        n = coarsest if not level else max(steps[-1] + 1, round(1.25 * steps[-1]))
+        n = int(coarsest) if not level else max(steps[-1] + 1, round(1.25 * steps[-1]))
         final = _run(step, problem, n)
         with np.errstate(all="ignore"):  # a run that blows up has an infinite error
             error = _norm(final - expected) / size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from math import inf, isfinite, isnan
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -88,8 +89,7 @@ def assert_order(
     require_step(step)
     order = valid_order(order, most=MAX_ORDER - bool(exactly) if runge_kutta else inf)
     problems = _valid_problems(problems)
-    if not 0 <= slack < inf:
-        raise ValueError(f"`slack` must be finite and not negative, got {slack}")
+    _require_slack(slack)
     if not problems and not runge_kutta:
         raise ValueError("without `problems` and with runge_kutta=False nothing is asserted")
     for problem in problems:
@@ -149,6 +149,11 @@ def _valid_problems(problems: Any) -> tuple[InitialValueProblem, ...]:
     if wrong:
         raise TypeError(f"`problems` must be InitialValueProblem objects, or one; got {wrong[0]}")
     return found
+
+
+def _require_slack(slack: Any) -> None:
+    if not isinstance(slack, Real) or not 0 <= float(slack) < inf:
+        raise ValueError(f"`slack` must be a number, finite and not negative, got {slack!r}")
 
 
 def _require_one_step(step: Step, problem: InitialValueProblem) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-__all__ = ["ANOTHER_SOURCE", "Listed", "UnlistedError", "every_outcome", "walk"]
+__all__ = ["ANOTHER_SOURCE", "Listed", "UnlistedError", "every_outcome", "require_draws", "walk"]
 
 _MOST = 10**6  # outcomes of one choice: more are not listed
 _TRIALS = 1000  # of one binomial: the probabilities of more have too many digits
@@ -230,7 +230,14 @@ def every_outcome(program: Callable[[np.random.Generator], Any], /) -> Iterator[
     >>> print(len(dice), sum(probability for probability, total in dice if total == 7))
     36 1/6
     """
+    require_draws("program", program)
     return walk(program, Listed())
+
+
+def require_draws(label: str, program: Any) -> None:
+    """Raise TypeError unless this can be called with a generator."""
+    if not callable(program):
+        raise TypeError(f"`{label}` must be callable as {label}(rng), got {program!r}")
 
 
 def walk(program: Callable[[Any], Any], rng: Listed) -> Iterator[tuple[Any, Any]]:

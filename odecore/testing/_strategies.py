@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from fractions import Fraction
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ def tableaux(
     ValueError
         If no method is like that.
     """
+    _require_whole(max_stages)
     found = [
         method
         for method in catalogue().values()
@@ -45,6 +47,11 @@ def tableaux(
     if not found:
         raise ValueError("no method of the catalogue fits; relax explicit, embedded or max_stages")
     return st.sampled_from(sorted(found, key=lambda method: method.stages))
+
+
+def _require_whole(max_stages: Any) -> None:
+    if max_stages is not None and not isinstance(max_stages, Integral):
+        raise ValueError(f"`max_stages` must be a whole number, got {max_stages!r}")
 
 
 def family_members(

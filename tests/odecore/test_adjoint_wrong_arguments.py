@@ -1,5 +1,7 @@
 """What adjoints are given is looked at, and kept from being overwritten."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -364,3 +366,79 @@ def test_times_are_times_in_one_direction(times, error, message):
     ):
         with pytest.raises(error, match=message):
             call()
+
+
+def test_what_is_no_linearization_panel_or_cotangent_is_told():
+    steps = record_steps(field, (0.0, 1.0), START, steps=4)[1]
+    _, panels = record_panels(field, (0.0, 1.0), START)
+    calls = [
+        lambda f, w, p=panels: restored(f, p, w),
+        lambda f, w, p=panels: collocated(f, p, w),
+        lambda f, w, p=steps: discrete(f, p, w),
+        lambda f, w, p=ENDS: backsolve(f, (0.0, 1.0), p, w),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match=r"callable as linearize\(t, y\), .* got None"):
+            call(None, ENDS)
+        for wrong in (None, 1.0):
+            with pytest.raises(TypeError, match="`cotangents` must be a sequence of arrays"):
+                call(linearized, wrong)
+    for call in calls[:2]:
+        for wrong in (None, 3):
+            with pytest.raises(TypeError, match="`panels` must be the list of panels"):
+                call(linearized, ENDS, wrong)
+    for wrong in (None, 1.0, np.float64(1.0)):
+        with pytest.raises(TypeError, match=r"`states` must be an array \(n, ...\) or a sequence"):
+            calls[3](linearized, ENDS, wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("first_step", "1"),
+        ("min_step", [1.0]),
+        ("max_step", "1"),
+        ("step_at", 0.5),
+        ("jump_at", "1"),
+        ("observe", 1),
+    ],
+)
+def test_options_that_are_read_before_a_backward_solve_are_told(name, wrong):
+    nodes = node_by_node(linearized)
+    found = along_panels(restored)(linearized, ENDS)
+    calls = [
+        lambda **o: along_panels(restored, **o)(linearized, ENDS),
+        lambda **o: along_panels(collocated, **o)(nodes, ENDS),
+        lambda **o: along_panels(lambda f, p, w: certify(found, f, p, w, **o))(nodes, ENDS),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError, match=f"`{name}` must be"):
+            call(**{name: wrong})
+
+
+def test_jumps_may_be_an_array_or_a_set():
+    times, w = (0.0, 0.5, 1.0), [np.zeros(N), *ENDS]
+    nodes = node_by_node(linearized)
+    wanted = along_panels(collocated, times, jump_at=[0.5])(nodes, w)
+    for jumps in (np.array([0.5]), {0.5}, torch.tensor([0.5]), (t for t in (0.5,))):
+        found = along_panels(collocated, times, jump_at=jumps)(nodes, w)
+        np.testing.assert_array_equal(found.y0, wanted.y0)
+
+
+def test_certificates_look_at_what_they_get():
+    found = along_panels(restored)(linearized, ENDS)
+    nodes = node_by_node(linearized)
+    _, panels = record_panels(field, (0.0, 1.0), START)
+    with pytest.raises(TypeError, match="`found` must be Gradients of an adjoint, got ndarray"):
+        certify(found.y0, nodes, panels, ENDS)
+    for wrong in (None, "1", -1.0, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="`rounding` must be a number with 0 <= rounding < 1"):
+            certify(found, nodes, panels, ENDS, rounding=wrong)
+
+
+@pytest.mark.parametrize("make", [Fraction, np.array, torch.tensor])
+def test_tolerances_of_all_kinds_choose_nodes(make):
+    rtol, atol = 1 / 1024, 1 / 65536
+    wanted = record_panels(field, (0.0, 1.0), START, rtol=rtol, atol=atol)[1]
+    found = record_panels(field, (0.0, 1.0), START, rtol=make(rtol), atol=make(atol))[1]
+    assert [p.tail for p in found] == pytest.approx([p.tail for p in wanted], rel=1e-6)

@@ -1,5 +1,7 @@
 """Interpolation at Chebyshev points: exact, stable, geometrically convergent."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -328,6 +330,40 @@ def test_evaluation_points_are_read():
             jax.vmap(evaluate)(jax.numpy.zeros(2))
         half = evaluate(torch.tensor([0.5], dtype=torch.bfloat16))
         np.testing.assert_array_equal(half, evaluate([0.5]))
+
+
+def test_tolerances_of_a_decay_ratio_are_numbers():
+    values = np.exp(chebyshev_points(7))
+    wanted = decay_ratio(values, 1 / 64, 1 / 256)
+    assert decay_ratio(values, Fraction(1, 64), Fraction(1, 256)) == wanted
+    assert decay_ratio(values, np.array(1 / 64), [1 / 256]) == wanted
+    for label, call in (
+        ("rtol", lambda x: decay_ratio(values, x, 1e-6)),
+        ("atol", lambda x: decay_ratio(values, 1e-6, x)),
+    ):
+        for wrong in ("1", None, 1j, [None]):
+            with pytest.raises(TypeError, match=f"`{label}` must be a real number"):
+                call(wrong)
+        for wrong in (-1.0, float("nan"), [-1.0]):
+            with pytest.raises(ValueError, match=f"`{label}` must not be negative"):
+                call(wrong)
+
+
+def test_nodes_and_weights_are_read():
+    torch = pytest.importorskip("torch")
+    good = torch.tensor([-1.0, 1.0])
+    for bad in (good.clone().requires_grad_(), good.to("meta")):
+        for name, call in (
+            ("nodes", lambda x: lagrange_rows(0.5, x, [1, -1])),
+            ("weights", lambda x: lagrange_rows(0.5, [0, 1], x)),
+            ("nodes", lambda x: lebesgue_constant(x, [1, -1])),
+            ("weights", lambda x: lebesgue_constant([0, 1], x)),
+            ("t", lambda x: PiecewiseHermite(x, np.ones(2))),
+        ):
+            with pytest.raises(TypeError, match=f"`{name}` is read on the host, and gets no grad"):
+                call(bad)
+    assert lebesgue_constant(good, -good) == 1.0
+    np.testing.assert_array_equal(lagrange_rows(0.0, good, -good), [0.5, 0.5])
 
 
 def test_intervals_and_kinds_are_numbers():

@@ -1,5 +1,7 @@
 """Options of blocks, networks, regimes and evaluations that are no numbers: refused by name."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from torch_bridge import (
     NeuralODE,
     ODENet4,
     ODENet10,
+    PairedGap,
     ResidualField,
     SolverEnsemble,
     SwitchedSolver,
@@ -18,7 +21,10 @@ from torch_bridge import (
     adapt_steps,
     certified_step,
     descent_flow,
+    equiangular_backward,
     normalization,
+    one_solve,
+    robustness,
     solver_consistency,
 )
 
@@ -30,11 +36,12 @@ def attack(**options):
 
 
 def block():
+    torch.manual_seed(0)
     return NeuralODE(DenseField(3, 8), solver="rk4", steps=2)
 
 
 def adapted(x=X, **options):
-    return adapt_steps(block(), x, tolerance=1.0, **options)
+    return adapt_steps(block(), x, **{"tolerance": 1.0, **options})
 
 
 def compared(**options):
@@ -45,7 +52,18 @@ def drawn(probabilities):
     return SwitchedSolver(["rk4", "euler"], probabilities=probabilities)
 
 
-@pytest.mark.parametrize("wrong", ["0.1", None, [0.1], torch.ones(2), float("nan")])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "0.1",
+        None,
+        [0.1],
+        torch.ones(2),
+        float("nan"),
+        torch.tensor(1j),
+        torch.ones((), device="meta"),
+    ],
+)
 @pytest.mark.parametrize(
     ("make", "name"),
     [
@@ -55,6 +73,8 @@ def drawn(probabilities):
         (lambda x: descent_flow(torch.square, X, 1.0, worst_cosine=x), "worst_cosine"),
         (lambda x: Accuracy(1, 2).interval(x), "level"),
         (lambda x: Accuracy(x, 2), "correct"),
+        (lambda x: PairedGap(0, 1, 2).interval(x), "level"),
+        (lambda x: PairedGap(x, 1, 2), "lost"),
         (lambda x: adapted(target=x), "target"),
         (lambda x: adapted(most=x), "most"),
         (lambda x: compared(tolerance=x), "tolerance"),
@@ -79,6 +99,21 @@ def test_what_is_no_number_is_refused_by_name(make, name, wrong):
 
 
 @pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: DenseField(x, 8),
+        lambda x: TimeBatchNorm(3, intervals=x),
+        lambda x: ResidualField(8, outputs=x),
+        lambda x: adapted(most=x),
+        lambda x: robustness(torch.nn.Linear(3, 2), X, X[:, 0].long(), attack(), batch=x),
+    ],
+)
+def test_bools_are_no_sizes(make):
+    with pytest.raises(ValueError, match="must be a whole number from 1, got True"):
+        make(True)
+
+
+@pytest.mark.parametrize(
     ("make", "name"),
     [
         (lambda x: attack(steps=x, step_size=1.0), "steps"),
@@ -96,7 +131,7 @@ def test_text_is_no_number_where_none_is_allowed(make, name):
         make("1")
 
 
-@pytest.mark.parametrize("wrong", ["01", ("0", "1"), 1.0, None, [None, 1.0], [X, X]])
+@pytest.mark.parametrize("wrong", ["01", ("0", "1"), 1.0, X[0, 0], None, [None, 1.0], [X, X]])
 @pytest.mark.parametrize(
     ("make", "name"),
     [
@@ -113,11 +148,29 @@ def test_what_is_no_row_of_numbers_is_refused_by_name(make, name, wrong):
 
 
 def test_numbers_of_all_libraries_are_taken():
-    for one in (np.float64(0.5), np.float32(0.5), torch.tensor(0.5)):
+    for one in (np.float64(0.5), np.float32(0.5), np.array(0.5), torch.tensor(0.5)):
         assert TimeBatchNorm(3, momentum=one, span=(0, one)).span == (0.0, 0.5)
         assert attack(eps=one).eps == 0.5
+    half = Fraction(1, 2)
+    for one in (half, torch.tensor(0.5)):
+        assert certified_step(lambda x: x[0] ** 2, X[0], X[0], largest=one).step == 0.5
+        assert compared(tolerance=one) == compared(tolerance=0.5)
+        assert adapted(tolerance=one) == adapted(tolerance=0.5)
+        layer = TimeBatchNorm(3, momentum=one, eps=one)
+        with one_solve():
+            layer(torch.tensor(0.0), X)
     assert drawn(np.array([0.25, 0.75])).solvers.weights == (0.25, 0.75)
     assert NeuralODE(DenseField(np.int64(3), 8), t=torch.tensor([0.0, 2.0])).t == (0.0, 2.0)
+
+
+def test_counts_of_numpy_are_taken():
+    two, model = np.int64(2), torch.nn.Linear(3, 2)
+    y = X[:, 0].long()
+    assert robustness(model, X, y, attack(eps=9.0), batch=two).clean.total == 4
+    out = model(X)
+    losses = [out[:, 0].sum(), out[:, 1].square().sum()]
+    for chunk in (two, np.int64(1)):
+        equiangular_backward(losses, model.parameters(), chunk=chunk, retain_graph=True)
 
 
 def test_networks_blame_what_is_wrong():

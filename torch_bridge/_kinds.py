@@ -1,0 +1,21 @@
+"""What kinds of things arguments are: one sentence for each that is another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+__all__ = ["require_callable", "require_tensor"]
+
+
+def require_callable(label: str, value: Any, how: str) -> None:
+    """Raise TypeError unless the value can be called."""
+    if not callable(value):
+        raise TypeError(f"`{label}` must be callable as {how}, got {value!r}")
+
+
+def require_tensor(label: str, value: Any) -> None:
+    """Raise TypeError unless the value is a Tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"`{label}` must be a Tensor, got {type(value).__name__}")
