@@ -149,7 +149,8 @@ def adaptive_steps(
         raise ValueError(f"`rtol` must be a number with 0 <= rtol < 1, got {rtol!r}")
     if least_sum == 0:
         raise ValueError("one of `rtol` and `atol` must be positive: with both 0 no step is good")
-    _require_above_rounding(max(largest, absolute), y)
+    if least_sum < inf:  # of an entry; tolerances of no entries are neither large nor small
+        _require_above_rounding(max(largest, absolute), y)
     for label, value in (("first_step", first_step), ("max_step", max_step)):
         require_read(label, value)
         if value is not None and (not is_length(value) or not as_float(value) > 0):

@@ -436,6 +436,16 @@ def test_empty_states_are_solved(options, xp):
     assert found.y.shape[1:] == (0, 3)
 
 
+def test_tolerances_of_no_entries_are_not_too_small():
+    none = np.zeros((0, 2))
+    for y0, tolerance in ((none, none), ([none], [1e-6]), ({"a": none}, {"a": 1e-6})):
+        assert solve_ivp(lambda t, y: y, (0, 1), y0, rtol=tolerance, atol=tolerance).success
+    assert solve_per_sample(lambda t, y: y, (0, 1), none, rtol=none, atol=none).success
+    one = np.ones(2)
+    with pytest.raises(ValueError, match="below the rounding"):
+        solve_ivp(lambda t, y: y, (0, 1), one, rtol=1e-30 * one, atol=1e-30 * one)
+
+
 @pytest.mark.timeout(20)
 @pytest.mark.parametrize(
     ("span", "options"), [((1e16, 1e16 + 100), {}), ((1, 2), {"first_step": 1e-20})]
