@@ -17,6 +17,7 @@ from torch_bridge import (
 )
 from torch_bridge._leaves import edges
 from torch_bridge._shared_features import checked_features
+from torch_bridge._step_ladder import ladder_bound
 
 
 @pytest.mark.parametrize(
@@ -148,3 +149,30 @@ def test_a_part_of_a_state_costs_few_operations(method):
     evaluations = 40 if method == "rk4" else 7
     # A view and the value that is returned; for the error of a step a view and a mean.
     assert (operations(60) - operations(10)) / 50 < 2 * evaluations + 10
+
+
+class Alive(TorchDispatchMode):
+    """The most bytes that results of operations hold at a time, besides these tensors."""
+
+    def __init__(self, besides):
+        super().__init__()
+        self.besides = {x.data_ptr() for x in besides}
+        self.results, self.most = [], 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        self.results += [weakref.ref(found)] if isinstance(found, torch.Tensor) else []
+        alive = [x for x in (result() for result in self.results) if x is not None]
+        sizes = {x.data_ptr(): x.nbytes for x in alive if x.data_ptr() not in self.besides}
+        self.most = max(self.most, sum(sizes.values()))
+        return found
+
+
+def test_the_bound_of_a_ladder_keeps_few_copies_of_large_outputs():
+    outputs = [torch.randn(4, 1000) for _ in range(6)]
+    with Alive(outputs) as alive:
+        found = ladder_bound(outputs, 1.0)
+    assert alive.most < 10 * outputs[0].nbytes
+    wide = torch.stack(outputs).double()
+    wanted = wide.diff(dim=0).abs().amax(2)
+    torch.testing.assert_close(found.changes, wanted, rtol=0, atol=0)
