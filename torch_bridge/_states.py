@@ -33,24 +33,30 @@ class Layout:
         """The user's state as one tensor."""
         if self.shapes is None:
             return y
-        found = [tuple(part.shape) for part in y] if isinstance(y, tuple | list) else type(y)
-        wanted = list(map(_without_ones, self.shapes))
-        if not isinstance(found, list) or list(map(_without_ones, found)) != wanted:
+        found = tuple(part.shape for part in y) if isinstance(y, tuple | list) else type(y)
+        if found != self.shapes and not self._fits(found):
+            found = list(map(tuple, found)) if isinstance(found, tuple) else found
             raise ValueError(
                 "`func` must return a tuple of tensors with the shapes of the state, "
                 f"{[tuple(shape) for shape in self.shapes]}, got {found}"
             )
-        return torch.cat([part.reshape(-1) for part in y])
+        return torch.cat([part if part.ndim == 1 else part.reshape(-1) for part in y])
+
+    def _fits(self, found: Any) -> bool:
+        """Whether these are the shapes of the state, but for dimensions of one."""
+        wanted = list(map(_without_ones, self.shapes or ()))
+        return isinstance(found, tuple) and list(map(_without_ones, found)) == wanted
 
     def state(self, vector: Tensor) -> Any:
         """The user's state from one tensor, whose leading dimensions are kept, as views."""
         if self.shapes is None:
             return vector
-        parts, start = [], 0
+        parts, start, leading = [], 0, tuple(vector.shape[:-1])
         for shape in self.shapes:
-            end = start + shape.numel()
-            parts.append(vector[..., start:end].view((*vector.shape[:-1], *shape)))
-            start = end
+            size = shape.numel()
+            part = vector.narrow(-1, start, size)
+            parts.append(part if len(shape) == 1 else part.view(leading + tuple(shape)))
+            start += size
         return self.rebuilt(parts)
 
     def at(self, states: Any, number: int) -> Any:
@@ -112,9 +118,12 @@ class Layout:
             return lambda error: torch.as_tensor(norm(self.state(error)), device=error.device)
         if self.shapes is None or not any(shape.numel() for shape in self.shapes):
             return None
-        return lambda error: torch.stack(
-            [part.abs().square().mean().sqrt() for part in self.state(error) if part.numel()]
-        ).amax()
+
+        def largest(error: Tensor) -> Tensor:
+            squares = self.state(error.abs().square())
+            return torch.stack([part.mean() for part in squares if part.numel()]).amax().sqrt()
+
+        return largest
 
 
 def layout_of(y0: Any) -> Layout:

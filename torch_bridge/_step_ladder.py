@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -86,11 +87,10 @@ def ladder_bound(
     """
     flat = [y.detach().reshape(len(y), -1) for y in without_masks(outputs)]
     eps = max(eps, torch.finfo(flat[0].dtype).eps)
-    flat = [y.double() for y in flat]
-    changes = torch.stack([_largest(b - a) for a, b in pairwise(flat)])
+    changes = torch.stack([_largest(b.double() - a.double()) for a, b in pairwise(flat)])
     last, before = changes[-1], changes[-2]
     finest = steps * 2 ** len(changes)
-    largest = _largest(torch.stack(flat).abs().amax(0))
+    largest = torch.stack([_largest(y) for y in flat]).amax(0).double()
     most = eps**0.5 * torch.where(torch.isfinite(largest), largest, 0.0).max()
     known = torch.as_tensor(unit, dtype=largest.dtype, device=largest.device)
     unit = torch.maximum(eps * largest, known.clamp(max=most))
@@ -132,8 +132,8 @@ def _orders(changes: Tensor, floor: Tensor, order: float) -> Tensor:
 
 def without_masks(outputs: list[Tensor]) -> list[Tensor]:
     """Outputs with 0 for entries that are -inf in all, as of a mask: those do not change."""
-    masked = torch.stack([y == -float("inf") for y in outputs]).all(0)
-    return [y.masked_fill(masked, 0.0) for y in outputs]
+    masked = reduce(torch.logical_and, (y == -float("inf") for y in outputs))
+    return [y.masked_fill(masked, 0.0) for y in outputs] if masked.any() else outputs
 
 
 def _largest(x: Tensor) -> Tensor:

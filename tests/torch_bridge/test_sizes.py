@@ -5,6 +5,7 @@ import weakref
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from torch_bridge import (
     NeuralODE,
@@ -16,6 +17,7 @@ from torch_bridge import (
 )
 from torch_bridge._leaves import edges
 from torch_bridge._shared_features import checked_features
+from torch_bridge._step_ladder import ladder_bound
 
 
 @pytest.mark.parametrize(
@@ -120,3 +122,57 @@ def test_a_check_keeps_the_graph_of_one_call_at_a_time():
 
     check_rhs(Wide(), 0.0, torch.ones(3, 2))
     assert len(kept) == 3 and most == 0  # noqa: PT018
+
+
+class Operations(TorchDispatchMode):
+    """How many there are."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.count += 1
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("method", ["rk4", "dopri5"])
+def test_a_part_of_a_state_costs_few_operations(method):
+    def operations(parts):
+        state = tuple(torch.ones(2) for _ in range(parts))
+        with Operations() as operations, torch.no_grad():
+            odeint(
+                lambda t, y: tuple(-x for x in y), state, torch.tensor([0.0, 1.0]), method=method,
+                options={"steps": 10} if method == "rk4" else {"first_step": 1.0},
+                rtol=0.5, atol=1e3,
+            )  # fmt: skip
+        return operations.count
+
+    evaluations = 40 if method == "rk4" else 7
+    # A view and the value that is returned; for the error of a step a view and a mean.
+    assert (operations(60) - operations(10)) / 50 < 2 * evaluations + 10
+
+
+class Alive(TorchDispatchMode):
+    """The most bytes that results of operations hold at a time, besides these tensors."""
+
+    def __init__(self, besides):
+        super().__init__()
+        self.besides = {x.data_ptr() for x in besides}
+        self.results, self.most = [], 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **(kwargs or {}))
+        self.results += [weakref.ref(found)] if isinstance(found, torch.Tensor) else []
+        alive = [x for x in (result() for result in self.results) if x is not None]
+        sizes = {x.data_ptr(): x.nbytes for x in alive if x.data_ptr() not in self.besides}
+        self.most = max(self.most, sum(sizes.values()))
+        return found
+
+
+def test_the_bound_of_a_ladder_keeps_few_copies_of_large_outputs():
+    outputs = [torch.randn(4, 1000) for _ in range(6)]
+    with Alive(outputs) as alive:
+        found = ladder_bound(outputs, 1.0)
+    assert alive.most < 10 * outputs[0].nbytes
+    wide = torch.stack(outputs).double()
+    wanted = wide.diff(dim=0).abs().amax(2)
+    torch.testing.assert_close(found.changes, wanted, rtol=0, atol=0)
