@@ -241,7 +241,7 @@ def _inside(theta: Any, h: Any, y: Any, step: Attempt, weights: Any, xp: Any) ->
         power = power * theta
         powers.append(power)
     numbers = xp.matmul(xp.astype(xp.stack(powers, axis=1), weights.dtype), weights)
-    h = xp.astype(h, weights.dtype)
+    h = xp.astype(h, abs(y).dtype)  # weights may have more bits
     basis = xp.stack([(step.y - y) / h, step.first_stage, *step.stages, step.last_stage])
     return y + h * xp.tensordot(xp.astype(numbers, y.dtype), basis, axes=1)
 

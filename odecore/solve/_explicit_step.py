@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from odecore._array import is_torch_array, mover, own
+from odecore._array import is_torch_array, limits, mover, namespace, own
 from odecore.solve._scaled import scaled, scaled_terms
 from odecore.solve._status import Status
 from odecore.tableaux import Coefficients
@@ -80,7 +80,7 @@ class ExplicitStep:
     ) -> Attempt:
         """Make one step; the arguments are those of `explicit_step`."""
         times = self.times(t, h, t + h if t_new is None else t_new)
-        stages = [] if first_stage is None else [first_stage]
+        stages, h = [] if first_stage is None else [first_stage], _fitting(h, y)
         y_new = self.advance(fun, times, y, h, stages)
         error = None
         if self.error is not None:
@@ -100,7 +100,9 @@ class ExplicitStep:
 
     def advance(self, fun: Field, times: Sequence[Any], y: Any, h: Any, stages: list[Any]) -> Any:
         """The state at the end of a step; stages from the first, if it is known, are completed."""
-        move, checked = self.move_by_floats if type(h) is float else self.move, self.checked
+        move, checked = self.move_by_floats, self.checked
+        if type(h) is not float:
+            move, h = self.move, _fitting(h, y)
         if not stages:
             stages.append(checked(fun(times[0], y)))
         state = y
@@ -169,6 +171,17 @@ def require_coefficients(method: Any, *, explicit: bool) -> None:
             ("an explicit", "implicit_step") if explicit else ("an implicit", "explicit_step")
         )
         raise ValueError(f"`method` must be {wanted} method; {other} makes steps of others")
+
+
+def _fitting(h: Any, y: Any) -> Any:
+    """A step in no more bits than the state, which it would widen; torch's 0-d arrays widen none.
+
+    Times have them, for where they are far from zero.
+    """
+    if type(h) is float or not hasattr(h, "dtype") or is_torch_array(h):
+        return h
+    xp, info = namespace(y), limits(y)
+    return xp.astype(xp.asarray(h), info.dtype) if limits(h).bits > info.bits else h
 
 
 def _require_dtype(y_new: Any, y: Any) -> None:
