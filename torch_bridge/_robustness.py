@@ -24,6 +24,10 @@ __all__ = ["Accuracy", "RobustnessReport", "TransferReport", "robustness", "tran
 class Accuracy:
     """How many of how many samples are classified correctly.
 
+    Parameters
+    ----------
+    correct, total : int
+
     Raises
     ------
     ValueError

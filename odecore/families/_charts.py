@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from functools import cache
 from math import gcd
+from numbers import Real
 from typing import Any
 
 from odecore.errors import SingularParameterError
@@ -77,6 +78,8 @@ def chart(family: Family, u0: Fraction, v0: Fraction, /) -> Family:
         If no limit exists at (u0, v0): a denominator still vanishes there for every m.
     ValueError
         If the family has not two parameters u, v.
+    TypeError
+        If u0 or v0 is no finite number.
 
     Notes
     -----
@@ -86,7 +89,17 @@ def chart(family: Family, u0: Fraction, v0: Fraction, /) -> Family:
     Family.require(family)
     if family.parameters != ("u", "v"):
         raise ValueError(f"charts need a family in u, v; {family.name} has {family.parameters}")
-    return _chart(family, Fraction(u0), Fraction(v0))
+    return _chart(family, _coordinate("u0", u0), _coordinate("v0", v0))
+
+
+def _coordinate(label: str, value: Any) -> Fraction:
+    number: Any = value if isinstance(value, Real) else None
+    try:
+        return Fraction(*number.as_integer_ratio())
+    except (AttributeError, OverflowError, TypeError, ValueError) as error:
+        raise TypeError(
+            f"`{label}` must be a finite number, a Fraction say, got {value!r}"
+        ) from error
 
 
 @cache

@@ -194,7 +194,7 @@ class Family:
         if set(arguments) != set(self.parameters):
             raise TypeError(
                 f"{self.name} has the parameters {', '.join(self.parameters)}; "
-                f"got {', '.join(arguments) or 'none'}"
+                f"got {', '.join(map(str, arguments)) or 'none'}"
             )
         return tuple(arguments[name] for name in self.parameters)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import frexp
 from typing import Any
 
-from odecore._array import as_state, constant, is_readable, limits, namespace, widened
+from odecore._array import as_state, constant, is_like, is_readable, limits, namespace, widened
 
 __all__ = ["Moments", "matrices", "moments", "moments_of", "scaled_back", "unit_scaled"]
 
@@ -82,6 +82,11 @@ def moments_of(X: Any, Y: Any) -> Moments:
 def matrices(X: Any, Y: Any) -> tuple[Any, Any]:
     """X and Y as arrays; an error unless both are finite real matrices with the same rows."""
     X, Y = as_state(X, "X"), as_state(Y, "Y")
+    if not is_like(X, Y):
+        raise TypeError(
+            f"`X` and `Y` must be arrays of one library, got {type(X).__module__} and "
+            f"{type(Y).__module__}; convert one of them"
+        )
     xp = namespace(X, Y)
     for name, array in (("X", X), ("Y", Y)):
         if not xp.isdtype(array.dtype, "real floating"):

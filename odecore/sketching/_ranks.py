@@ -56,6 +56,8 @@ def optimal_ranks(variances: Any, costs: Any, budget: float, rows: Any) -> NDArr
     """
     v, N = as_float64(variances, "variances"), as_float64(costs, "costs")
     B = as_float64(rows, "rows")
+    if as_float64(budget, "budget").ndim:
+        raise ValueError(f"`budget` must be one number, got {budget!r}")
     _require_plan(v, N, B, float(budget))
     B = np.broadcast_to(B, v.shape)
     sizes = np.floor(_real_sizes(v, N, float(budget), B)).astype(np.int64)

@@ -104,6 +104,12 @@ class EventRecord:
 def as_events(events: Any) -> tuple[Event, ...]:
     """Events from one or several of them, or from plain functions as SciPy's are.
 
+    Parameters
+    ----------
+    events : Event, callable, or sequence of these, or None
+
+    Notes
+    -----
     A function's attributes `terminal` and `direction` mean what they do there: None is no terminal
     event, whole floats are numbers of events, and only the sign of a direction counts.
     """

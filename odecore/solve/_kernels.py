@@ -60,6 +60,17 @@ def given_steps(
 ) -> tuple[tuple[Any, ...], Any, int]:
     """Take the steps between times (n + 1,), an array.
 
+    Parameters
+    ----------
+    fun : callable
+    method : Coefficients
+        Of an explicit method.
+    times : (n + 1,) array
+    y : array
+        The state at the first of them.
+    slope : array or None
+        f there, where it is known.
+
     Returns
     -------
     states : (n,) tuple of array
@@ -88,6 +99,16 @@ def given_run(
     xp: Any,
 ) -> tuple[Any, Any]:
     """Take the first steps between times (n + 1,), an array; how many are an array (1,) of int64.
+
+    Parameters
+    ----------
+    while_loop : callable
+        `while_loop(condition, body, carried)` of tuples, as ``jax.lax.while_loop``.
+    fun, method, times, y, slope
+        As for `given_steps`.
+    count : (1,) array of int64
+    xp : namespace
+        Of the arrays.
 
     Returns
     -------

@@ -121,7 +121,7 @@ def given_stops(
             f"`steps` must be one int or one for each of the {len(times) - 1} intervals between "
             f"output times, got {len(counts)}"
         )
-    if any(n is not None and not _is_count(n) for n in counts):
+    if any((several or n is not None) and not _is_count(n) for n in counts):
         raise ValueError(
             f"`steps` must be positive ints, numbers of steps between output times, got {steps!r}; "
             "for steps of a size give `step_size`"

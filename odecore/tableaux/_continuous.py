@@ -167,7 +167,19 @@ def _amplification(weights: np.ndarray) -> float:
 
 
 def hermite_extension(s: int, /) -> ContinuousExtension:
-    """Cubic Hermite interpolation for a method of s stages, whatever its order."""
+    """Cubic Hermite interpolation for a method of s stages, whatever its order.
+
+    Parameters
+    ----------
+    s : int
+
+    Raises
+    ------
+    ValueError
+        If s is no whole number from 1.
+    """
+    if not isinstance(s, int | np.integer) or isinstance(s, bool) or s < 1:
+        raise ValueError(f"`s` must be a number of stages, a whole one from 1, got {s!r}")
     weights = np.zeros((3, s + 3))
     weights[:, 0] = 0, 3, -2
     weights[:, 1] = 1, -2, 1

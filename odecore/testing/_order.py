@@ -153,7 +153,7 @@ def _valid_problems(problems: Any) -> tuple[InitialValueProblem, ...]:
 
 def _require_slack(slack: Any) -> None:
     if not isinstance(slack, Real) or not 0 <= float(slack) < inf:
-        raise ValueError(f"`slack` must be a number, finite and not negative, got {slack!r}")
+        raise ValueError(f"`slack` must be finite and not negative, got {slack!r}")
 
 
 def _require_one_step(step: Step, problem: InitialValueProblem) -> None:

@@ -66,7 +66,7 @@ def test_counts_of_numpy_are_counts():
     wanted = solve_ivp(fun, (0, 1), Y, method=Adams(max_order=3), steps=8).y
     found = solve_ivp(fun, (0, 1), Y, method=Adams(max_order=np.int64(3)), steps=np.int64(8)).y
     np.testing.assert_array_equal(found, wanted)
-    for wrong in (b"1", "1"):
+    for wrong in (b"1", "1", [None]):
         with pytest.raises(ValueError, match="`steps` must be positive ints"):
             solve_ivp(fun, (0, 1), Y, steps=wrong)
 

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from odecore.exact import Polynomial, QuadraticNumber, SquareRoot, isolate_roots, refine_root
+from odecore.families import RK4 as FAMILY
+from odecore.families import chart
 from odecore.order import (
     RootedTree,
     error_coefficients,
@@ -14,9 +16,11 @@ from odecore.order import (
     rooted_trees,
     simplifying_assumptions,
 )
+from odecore.sketching import UniformRows, alignment, moments, optimal_ranks, variance
 from odecore.tableaux import (
     ButcherTableau,
     Coefficients,
+    hermite_extension,
     tableau,
     tableau_from_json,
     tableau_to_json,
@@ -117,3 +121,30 @@ def test_json_is_of_tableaux_and_text():
     for wrong in ({}, None, 3):
         with pytest.raises(TypeError, match="`text` must be the text of a JSON object, got"):
             tableau_from_json(wrong)
+
+
+def test_matrices_are_of_one_library():
+    torch = pytest.importorskip("torch")
+    X, Y = np.ones((2, 2)), torch.ones(2, 2)
+    for function in (moments, alignment, lambda X, Y: variance(UniformRows(1), X, Y)):
+        with pytest.raises(TypeError, match="`X` and `Y` must be arrays of one library, got numpy"):
+            function(X, Y)
+    for wrong in ("24", None, 1j):
+        with pytest.raises(TypeError, match="`budget` must be a real number"):
+            optimal_ranks([1.0, 1.0], [1, 1], wrong, 16)
+    with pytest.raises(ValueError, match="`budget` must be one number"):
+        optimal_ranks([1.0, 1.0], [1, 1], [24], 16)
+
+
+def test_charts_and_members_are_at_numbers():
+    for wrong in (None, "1/2", float("nan"), float("inf"), [1]):
+        with pytest.raises(TypeError, match="`u0` must be a finite number"):
+            chart(FAMILY, wrong, 0)
+        with pytest.raises(TypeError, match="`v0` must be a finite number"):
+            chart(FAMILY, F(1, 2), wrong)
+    assert chart(FAMILY, np.float64(0.5), 0) is chart(FAMILY, F(1, 2), 0)
+    with pytest.raises(TypeError, match="RK4 has the parameters u, v; got 1, 2"):
+        FAMILY.values({1: 2, 2: 3})
+    for wrong in (None, 0, 2.5, True, "4"):
+        with pytest.raises(ValueError, match="`s` must be a number of stages"):
+            hermite_extension(wrong)
