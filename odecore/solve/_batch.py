@@ -7,6 +7,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from array_api_compat import device
 
 from odecore._array import (
     as_float,
@@ -26,7 +27,7 @@ from odecore.solve._status import Statistics, Status
 from odecore.solve._trajectory import Samples, Trajectory
 from odecore.tableaux import Coefficients, ContinuousExtension
 
-__all__ = ["Batch"]
+__all__ = ["Batch", "take_rows"]
 
 Field = Callable[[Any, Any], Any]
 
@@ -81,8 +82,9 @@ class Batch:
         self.active = np.ones(n, dtype=bool)
         self.status = np.full(n, Status.SUCCESS, dtype=object)
         self.next = np.ones(n, dtype=int)  # index of the next output
-        nan = float("nan") * namespace(y).ones_like(y)
-        self.outputs = [y] + [nan] * (len(times) - 1)
+        self.samples = np.arange(n)  # in the whole batch, of which this may be a part
+        #: Which outputs of which samples, and the states there.
+        self.recorded = [(np.zeros(n, dtype=int), self.samples, y)]
 
     def start(self, first_step: float | None) -> None:
         """Evaluate fun and guess each sample's first step, as Hairer, Norsett, Wanner I do."""
@@ -210,27 +212,25 @@ class Batch:
         slope: Any,
     ) -> None:
         """The outputs that these steps pass, by dense output; the end of a step as it is."""
-        xp = namespace(self.y)
-        basis: list[Any] | None = None
-        while True:
-            waiting = self.times[np.minimum(self.next, len(self.times) - 1)]
-            passed = good & (self.next < len(self.times)) & (self.sign * (t_new - waiting) >= 0)
-            if not passed.any():
-                return
-            values = y_new
-            if np.any(passed & (waiting != t_new)):
-                extension = self.extension()
-                assert extension is not None  # the method is explicit
-                with np.errstate(all="ignore"):
-                    theta = np.where(passed, (waiting - self.t) / h, 1.0)
-                if basis is None:
-                    basis = self._basis(extension, h, y_new, stages, slope)
-                inside = self._polynomial(extension.weights, theta, h, basis)
-                values = xp.where(self._column(waiting == t_new), y_new, inside)
-            for k in np.unique(self.next[passed]):
-                mask = self._column(passed & (self.next == k))
-                self.outputs[k] = xp.where(mask, values, self.outputs[k])
-            self.next = self.next + passed
+        steps = self.sign * self.times
+        passed = np.searchsorted(steps, self.sign * t_new, side="right") - self.next
+        counts = np.where(good, np.maximum(passed, 0), 0)
+        if not counts.any():
+            return
+        rows = np.repeat(np.arange(len(counts)), counts)
+        later = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+        which = self.next[rows] + later
+        at, ends = self.times[which], t_new[rows]
+        values = take_rows(y_new, rows)
+        if np.any(at != ends):
+            extension = self.extension()
+            assert extension is not None  # the method is explicit
+            basis = self._basis(extension, h, y_new, stages, slope)
+            theta = (at - self.t[rows]) / h[rows]
+            inside = self._polynomial(extension.weights, theta, h, basis, rows)
+            values = namespace(self.y).where(self._column(at == ends), values, inside)
+        self.recorded.append((which, self.samples[rows], values))
+        self.next = self.next + counts
 
     def _basis(
         self, extension: ContinuousExtension, h: np.ndarray, y_new: Any, stages: Any, slope: Any
@@ -241,18 +241,21 @@ class Batch:
         if extension.needs_slopes:
             basis += [self.slope, *stages, slope]
         for theta, weights in extension.extra:
-            state = self._polynomial(weights, np.full(len(h), theta), h, basis)
+            every = np.arange(len(h))
+            state = self._polynomial(weights, np.full(len(h), theta), h, basis, every)
             basis.append(self._fun(self.t + theta * h, state))
         return basis
 
-    def _polynomial(self, weights: np.ndarray, theta: np.ndarray, h: np.ndarray, basis: Any) -> Any:
-        """Y + h sum_i w_i(theta) v_i with a theta for each sample."""
+    def _polynomial(
+        self, weights: np.ndarray, theta: np.ndarray, h: np.ndarray, basis: Any, rows: np.ndarray
+    ) -> Any:
+        """Y + h sum_i w_i(theta) v_i at rows of the batch, with a theta for each."""
         powers = theta[:, None] ** np.arange(1, len(weights) + 1)
-        numbers = h[:, None] * (powers @ weights)
-        total = self.y
+        numbers = h[rows, None] * (powers @ weights)
+        total = take_rows(self.y, rows)
         for i, v in enumerate(basis[: weights.shape[1]]):
             if np.any(numbers[:, i]):
-                total = total + self._column(numbers[:, i]) * v
+                total = total + self._column(numbers[:, i]) * take_rows(v, rows)
         return total
 
     def fail(self, which: np.ndarray, status: Status) -> None:
@@ -269,7 +272,6 @@ class Batch:
 
     def trajectory(self, recorded: int) -> Trajectory:
         """The first outputs; the status is that of the first sample that failed."""
-        y = namespace(self.y).stack(self.outputs[:recorded])
         failed = [s for s in self.status if s is not Status.SUCCESS]
         counts = Statistics(
             self.evaluations,
@@ -279,11 +281,20 @@ class Batch:
         )
         return Trajectory(
             self.times[:recorded],
-            y,
+            self._recorded(recorded),
             failed[0] if failed else Status.SUCCESS,
             counts,
             samples=Samples(tuple(self.status), self.t, self.accepted, self.rejected),
         )
+
+    def _recorded(self, first: int) -> Any:
+        """The states at so many outputs of all samples; NaN where there are none."""
+        xp, n = namespace(self.y), len(self.samples)
+        which, samples, values = zip(*self.recorded, strict=True)
+        states = xp.concat([*values, float("nan") * xp.ones_like(values[0][:1, ...])])
+        rows = np.full(len(self.times) * n, states.shape[0] - 1)
+        rows[np.concatenate(which) * n + np.concatenate(samples)] = np.arange(states.shape[0] - 1)
+        return xp.reshape(take_rows(states, rows[: first * n]), (first, *self.y.shape))
 
     def _fun(self, t: np.ndarray, y: Any) -> Any:
         self.evaluations += 1
@@ -322,3 +333,11 @@ class Batch:
         shape = (len(values),) + (1,) * (len(self.y.shape) - 1)
         column = xp.reshape(self._device(values.astype(np.float64)), shape)
         return column > 0.5 if values.dtype == bool else column
+
+
+def take_rows(array: Any, rows: np.ndarray) -> Any:
+    """Some rows, in a given order."""
+    if np.array_equal(rows, np.arange(array.shape[0])):
+        return array
+    xp = namespace(array)
+    return xp.take(array, xp.asarray(rows, device=device(array)), axis=0)

@@ -7,15 +7,15 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from array_api_compat import device
 
-from odecore._array import namespace
-from odecore.solve._batch import Batch
+from odecore.solve._batch import Batch, take_rows
 from odecore.solve._status import Status
 
 __all__ = ["run"]
 
-KEPT = ("t", "h", "rejects", "accepted", "rejected", "forced", "active", "status", "next")
+KEPT = (
+    "t", "h", "rejects", "accepted", "rejected", "forced", "active", "status", "next", "samples",
+)  # fmt: skip
 
 
 def run(batch: Batch, attempts: int, shrink: bool, report: Any = None) -> None:
@@ -48,20 +48,19 @@ def run(batch: Batch, attempts: int, shrink: bool, report: Any = None) -> None:
 
 
 def _part(batch: Batch, rows: np.ndarray) -> Batch:
-    """A batch of some of the samples."""
+    """A batch of some of the samples, which records with the whole."""
     part = copy(batch)
     for name in KEPT:
         setattr(part, name, getattr(batch, name)[rows])
     part.ratios = batch.ratios[:, rows]
     part.evaluations = 0
-    part.y, part.slope = _take(batch.y, rows), _take(batch.slope, rows)
-    part.args = tuple(_take(x, rows) for x in batch.args)
-    part.outputs = [_take(y, rows) for y in batch.outputs]
+    part.y, part.slope = take_rows(batch.y, rows), take_rows(batch.slope, rows)
+    part.args = tuple(take_rows(x, rows) for x in batch.args)
     control, n = batch.controller, len(batch.t)
 
     def tolerance(x: Any) -> Any:
         has_rows = hasattr(x, "shape") and len(x.shape) == len(batch.y.shape) and x.shape[0] == n
-        return _take(x, rows) if has_rows else x
+        return take_rows(x, rows) if has_rows else x
 
     part.controller = replace(control, rtol=tolerance(control.rtol), atol=tolerance(control.atol))
     return part
@@ -72,15 +71,3 @@ def _put_back(batch: Batch, rows: np.ndarray, part: Batch) -> None:
     for name in KEPT:
         getattr(batch, name)[rows] = getattr(part, name)
     batch.evaluations += part.evaluations
-    others = np.setdiff1d(np.arange(len(batch.t)), rows)
-    order = np.argsort(np.concatenate([others, rows]))
-    xp = namespace(batch.y)
-    batch.outputs = [
-        _take(xp.concat([_take(old, others), new]), order)
-        for old, new in zip(batch.outputs, part.outputs, strict=True)
-    ]
-
-
-def _take(array: Any, rows: np.ndarray) -> Any:
-    xp = namespace(array)
-    return xp.take(array, xp.asarray(rows.tolist(), device=device(array)), axis=0)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from odecore import errors
-from odecore.solve import Status, solve_ivp, solve_per_sample
+from odecore.solve import Status, _batch, solve_ivp, solve_per_sample
 
 RATES = [0.3, 2.0, 40.0, 500.0]
 
@@ -258,3 +258,34 @@ def test_what_reads_values_is_refused_under_transformations(transformation):
 
     with pytest.raises(TypeError, match=r"`steps` to an explicit method.*adaptive_leap"):
         getattr(jax, transformation)(end)(jax.numpy.ones((2, 3, 1)))
+
+
+def test_outputs_are_recorded_once_a_step_however_many_they_are(monkeypatch):
+    """Each of 1000 outputs was a pass through the batch for each step that came to it."""
+    calls = []
+    plain = _batch.take_rows
+    monkeypatch.setattr(_batch, "take_rows", lambda *a: calls.append(1) or plain(*a))
+    rates = np.linspace(1, 5, 40)[:, None]
+    counts = []
+    for n in (30, 600):
+        calls.clear()
+        times = np.linspace(0, 1, n)
+        found = solve_per_sample(lambda t, y: -rates * y, (0, 1), np.ones((40, 1)), t_eval=times)
+        counts.append(len(calls))
+        exact = np.exp(-rates * times[:, None, None])
+        np.testing.assert_allclose(found.y, exact, rtol=1e-4)
+    assert counts[1] <= 1.5 * counts[0]
+
+
+def test_a_sample_that_fails_leaves_the_gradients_of_the_others():
+    torch = pytest.importorskip("torch")
+    y0 = torch.tensor([[1.0], [2.0], [3.0]], dtype=torch.float64, requires_grad=True)
+    blows_up = torch.tensor([[0.0], [1.0], [0.0]], dtype=torch.float64)
+    found = solve_per_sample(
+        lambda t, y: -y + blows_up * y**2 * 100, (0, 1), y0, t_eval=np.linspace(0, 1, 5),
+        throw=False, max_steps=200,
+    )  # fmt: skip
+    assert [status is Status.SUCCESS for status in found.samples.status] == [True, False, True]
+    y = found.y[:, [0, 2]]
+    (gradient,) = torch.autograd.grad(y[-1].sum(), y0)
+    assert gradient[[0, 2], 0].tolist() == pytest.approx([np.exp(-1.0)] * 2, rel=1e-4)
