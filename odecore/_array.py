@@ -225,7 +225,7 @@ def on_host(array: Any, /) -> np.ndarray:
     """The values as a NumPy array, a view where that is possible; half precision as float32."""
     if is_torch_array(array):
         half = array.is_floating_point() and array.itemsize < 4
-        array = _host_of_torch(array.float() if half else array)
+        array = (array.float() if half else array).numpy(force=True)
     return np.asarray(array)
 
 

@@ -26,6 +26,8 @@ def is_length(value: Any) -> bool:
         return True
     if not is_array_api_obj(value) or value.shape != () or not is_readable(value):
         return False
+    if records(value):  # a gradient that it would not get
+        return False
     return bool(namespace(value).isdtype(value.dtype, ("real floating", "integral")))
 
 

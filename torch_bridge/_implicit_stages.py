@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torch_bridge._fields import inside_torch_func, is_batched
+from torch_bridge._fields import is_batched
 from torch_bridge._one_solve import one_solve
 from torch_bridge._own_derivatives import is_watched, unwatched
 from torch_bridge._products import serves_once
@@ -28,19 +28,9 @@ def differentiated_stages(
     """The stages, with the gradient of the implicit function; see `odecore.solve.Newton`.
 
     The graph that autograd goes through is also what its transposed products are taken from.
-
-    Raises
-    ------
-    ValueError
-        Inside of a transformation of torch.func, which sees no such products.
     """
     if not torch.is_grad_enabled():
         return stages
-    if inside_torch_func():
-        raise ValueError(
-            "gradients through implicit steps without matrices are autograd's, and torch.func runs "
-            "here: leave Newton(linear_solver='krylov') out, so that there matrices are formed"
-        )
     states = [Y if Y.requires_grad else Y.detach().requires_grad_() for Y in states]
     values = [fun(t, Y) for t, Y in zip(times, states, strict=True)]
     points = zip(times, values, states, strict=True)

@@ -15,7 +15,7 @@ from torch_bridge._implicit_stages import differentiated_stages
 from torch_bridge._own_derivatives import is_watched, unwatched
 from torch_bridge._parametrized import cached_apart
 
-__all__ = ["newton_of"]
+__all__ = ["newton_of", "require_seen"]
 
 
 def newton_of(field: Callable[[Any, Any], Any], y0: Tensor, times: Sequence[Any]) -> Newton:
@@ -63,6 +63,16 @@ def newton_of(field: Callable[[Any, Any], Any], y0: Tensor, times: Sequence[Any]
                 return torch.autograd.functional.jacobian(flat, start).detach()
 
     return Newton(jacobian=jacobian, differentiate=differentiated_stages)
+
+
+def require_seen(newton: Any) -> None:
+    """Raise ValueError for a Newton without matrices where derivatives are not autograd's own."""
+    krylov = getattr(newton, "linear_solver", None) == "krylov"
+    if krylov and (inside_torch_func() or forward_ad._current_level >= 0):
+        raise ValueError(
+            "derivatives of implicit steps without matrices are autograd's own, backward, and "
+            "torch.func or forward mode runs here: leave Newton(linear_solver='krylov') out"
+        )
 
 
 def _begins_transformed(field: Callable[[Any, Any], Any], y0: Tensor, times: Sequence[Any]) -> bool:

@@ -291,8 +291,8 @@ def _fixed(chosen: Any, options: dict[str, Any], own: dict[str, Any]) -> Solver:
     interp = options.get("interp", "linear")
     require_choice("interp", interp, interpolations)
     step_size = options.get("step_size")
-    if isinstance(step_size, Tensor):
-        step_size = float(step_size)
+    if getattr(step_size, "shape", None) in ((), (1,)):
+        step_size = step_size.item()
     number = step_size is None or isinstance(step_size, Real)
     if not number or not 0 < (1.0 if step_size is None else step_size) < float("inf"):
         raise ValueError(f"`step_size` must be a positive finite number, got {step_size!r}")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from odecore.solve import Newton, Trajectory, as_events, explaining_reads, solve_ivp
 from torch_bridge._fields import as_field, read_times
-from torch_bridge._jacobian import newton_of
+from torch_bridge._jacobian import newton_of, require_seen
 from torch_bridge._methods import Method, is_implicit
 from torch_bridge._numbers import is_number
 from torch_bridge._odeint import prepare
@@ -142,6 +142,7 @@ def solve(
     if implicit:
         own = newton_of(field, vector, t_span)
         newton = options.setdefault("newton", own)
+        require_seen(newton)
         if isinstance(newton, Newton) and newton.differentiate is None:
             options["newton"] = replace(newton, differentiate=own.differentiate)
     with one_solve(), explaining_reads(vector):

@@ -43,7 +43,8 @@ def require_backward_options(options: dict[str, Any]) -> None:
         if options.get(name) is not None and not is_length(options[name]):
             raise TypeError(f"`{name}` must be a number, got {options[name]!r}")
     for name in ("step_at", "jump_at"):
-        moments(name, options.get(name))
+        if options.get(name) is not None:  # once, as an iterator may be read
+            options[name] = moments(name, options[name])
     observe = options.get("observe")
     if observe is not None and not callable(observe):
         raise TypeError(f"`observe` must be callable as observe(what, t, a, h), got {observe!r}")

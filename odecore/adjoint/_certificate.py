@@ -21,7 +21,7 @@ from odecore.adjoint._linearization import Linearize
 from odecore.adjoint._panels import Panel, record_panels
 from odecore.adjoint._quadrature import least, node_times, norm_of
 from odecore.adjoint._sweep import outputs_of, sweep
-from odecore.adjoint._unit import in_their_unit
+from odecore.adjoint._unit import in_their_unit, listed
 from odecore.interpolation import decay_ratio, integration_matrix
 from odecore.solve import Statistics
 
@@ -135,6 +135,7 @@ def certify(
             f"`asked` must tell of y0 and each of the {len(found.parameters)} parameters whether "
             f"its gradient is asked for, and one must be, got {asked}"
         )
+    cotangents = listed(cotangents)
     resolved = _resolved(cotangents[1:], rtol, atol)
     lowest = max(100 * float(limits(found.y0).eps), float(rounding))
     xp, statistics = namespace(found.y0), Statistics()

@@ -11,7 +11,18 @@ from odecore._array import namespace
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import require_like
 
-__all__ = ["in_their_unit", "observing"]
+__all__ = ["in_their_unit", "listed", "observing"]
+
+
+def listed(cotangents: Any) -> list[Any]:
+    """Cotangents as a list; TypeError for what is no row of them."""
+    try:
+        return list(cotangents)
+    except TypeError as error:
+        raise TypeError(
+            f"`cotangents` must be a sequence of arrays, one for each output time, got "
+            f"{type(cotangents).__name__}"
+        ) from error
 
 
 def in_their_unit(
@@ -45,13 +56,7 @@ def in_their_unit(
     ValueError, TypeError
         If there is not one cotangent for each output time, or one is not like the state.
     """
-    try:
-        cotangents = list(cotangents)
-    except TypeError as error:
-        raise TypeError(
-            f"`cotangents` must be a sequence of arrays, one for each output time, got "
-            f"{type(cotangents).__name__}"
-        ) from error
+    cotangents = listed(cotangents)
     if len(cotangents) != outputs:
         raise ValueError(
             f"`cotangents` must hold one array for each of the {outputs} output times, got "

@@ -192,7 +192,8 @@ class QuadraticNumber:
 
     def bracket(self, bits: int, /) -> tuple[Fraction, Fraction]:
         """Rationals that enclose the number, 2^-bits apart relative to its irrational part."""
-        if _whole(bits) < 0:
+        bits = _whole(bits)
+        if bits < 0:
             raise ValueError(f"`bits` must be a whole number from 0, got {bits!r}")
         b = Fraction(self.irrational)
         square = b * b * self.radicand

@@ -161,6 +161,9 @@ def _tolerance(label: str, value: Any, like: Any) -> Any:
     elif not hasattr(value, "shape") or is_readable(value):
         require_real(value, label)
         value = constant_like(value, namespace(like).abs(like))
-    if (isinstance(value, float) or is_readable(value)) and not np.all(on_host(value) >= 0):
+    fits = value >= 0 if isinstance(value, float) else True
+    if not isinstance(value, float) and is_readable(value):
+        fits = bool(np.all(on_host(value) >= 0))
+    if not fits:
         raise ValueError(f"`{label}` must not be negative, got {value!r}")
     return value

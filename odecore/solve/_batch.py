@@ -7,7 +7,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from array_api_compat import device
+from array_api_compat import device, is_jax_array
 
 from odecore._array import (
     as_float,
@@ -219,8 +219,12 @@ class Batch:
             return
         rows = np.repeat(np.arange(len(counts)), counts)
         later = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
-        which = self.next[rows] + later
-        at, ends = self.times[which], t_new[rows]
+        which, samples = self.next[rows] + later, self.samples[rows]
+        at = self.times[which]
+        if is_jax_array(self.y):  # which compiles for each length: few of them, the last repeated
+            more = (0, 2 ** (len(rows) - 1).bit_length() - len(rows))
+            rows, at = np.pad(rows, more, "edge"), np.pad(at, more, "edge")
+        ends = t_new[rows]
         values = take_rows(y_new, rows)
         if np.any(at != ends):
             extension = self.extension()
@@ -229,7 +233,7 @@ class Batch:
             theta = (at - self.t[rows]) / h[rows]
             inside = self._polynomial(extension.weights, theta, h, basis, rows)
             values = namespace(self.y).where(self._column(at == ends), values, inside)
-        self.recorded.append((which, self.samples[rows], values))
+        self.recorded.append((which, samples, values))
         self.next = self.next + counts
 
     def _basis(
@@ -292,8 +296,10 @@ class Batch:
         xp, n = namespace(self.y), len(self.samples)
         which, samples, values = zip(*self.recorded, strict=True)
         states = xp.concat([*values, float("nan") * xp.ones_like(values[0][:1, ...])])
-        rows = np.full(len(self.times) * n, states.shape[0] - 1)
-        rows[np.concatenate(which) * n + np.concatenate(samples)] = np.arange(states.shape[0] - 1)
+        starts = np.cumsum([0, *(x.shape[0] for x in values)])
+        rows = np.full(len(self.times) * n, starts[-1])
+        for start, k, i in zip(starts[:-1], which, samples, strict=True):
+            rows[k * n + i] = start + np.arange(len(k))
         return xp.reshape(take_rows(states, rows[: first * n]), (first, *self.y.shape))
 
     def _fun(self, t: np.ndarray, y: Any) -> Any:

@@ -17,6 +17,10 @@ MAPPED = (
     'NeuralODE(adjoint="restored"), "discrete" or "reversed", which solve each sample by itself, '
     "or an explicit method with the option `steps`; find events in a loop"
 )
+DIFFERENTIATED = (
+    "torch.func hides the values that GMRES reads where implicit methods form no matrices: leave "
+    "Newton(linear_solver='krylov') out, or take torch.autograd, or an explicit method"
+)
 
 
 def is_tracing(error: Exception) -> bool:
@@ -40,7 +44,7 @@ def explaining_reads(*given: Any) -> Iterator[None]:
         For an error of jax's that says that a value is traced.
     ValueError
         For errors of torch's that say that a tensor is on the meta device, or that torch.vmap maps
-        over what is read.
+        over, or torch.func differentiates, what is read.
     """
     try:
         yield
@@ -56,6 +60,8 @@ def explaining_reads(*given: Any) -> Iterator[None]:
     except RuntimeError as error:
         if str(error).startswith("vmap: It looks like you're"):
             raise ValueError(MAPPED) from error
+        if str(error).startswith("Cannot access data pointer of Tensor"):
+            raise ValueError(DIFFERENTIATED) from error
         if "meta tensor" not in str(error).lower() or not _is_on_meta(given):
             raise
         raise ValueError(

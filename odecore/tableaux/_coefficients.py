@@ -51,12 +51,11 @@ class Coefficients:
     c: tuple[Any, ...] | None = None
 
     def __post_init__(self) -> None:
-        _require_rows("A", self.A)
-        for row in self.A:
-            _require_rows("A", row)
+        A = tuple(_row("A", row) for row in _row("A", self.A))
+        object.__setattr__(self, "A", A)
         for label in ("b", "error", "c"):
             if label == "b" or getattr(self, label) is not None:
-                _require_rows(label, getattr(self, label))
+                object.__setattr__(self, label, _row(label, getattr(self, label)))
         object.__setattr__(self, "order", valid_order(self.order, "order"))
         lengths = [len(row) for row in self.A]
         s = len(self.b)
@@ -106,11 +105,14 @@ class Coefficients:
         return not self.is_explicit and len(self.A[0]) == 1
 
 
-def _require_rows(label: str, value: Any) -> None:
-    """Raise TypeError for what is no tuple, nor list."""
-    if not isinstance(value, Sequence) or isinstance(value, str | bytes):
+def _row(label: str, value: Any) -> Any:
+    """A sequence as it is, an array as a tuple of its rows; TypeError for what is neither."""
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return value
+    if not len(getattr(value, "shape", ())):
         rule = "a tuple of rows, tuples of numbers" if label == "A" else "a tuple of numbers"
         raise TypeError(f"`{label}` must be {rule}, got {value!r}")
+    return tuple(value[i] for i in range(value.shape[0]))
 
 
 def valid_order(order: Any, label: str) -> int | None:

@@ -259,9 +259,12 @@ def valid_options(
             f"`rng` must be a numpy.random.Generator, got {type(rng).__name__}; make one with "
             "numpy.random.default_rng(seed)"
         )
+    whole = [int(x) if isinstance(x, float) and x.is_integer() else x for x in (outcomes, draws)]
+    outcomes, draws = whole
     numbers = isinstance(bias, Real) and isinstance(false_alarm, Real)
     counts = isinstance(outcomes, Integral) and isinstance(draws, Integral)
-    valid = numbers and counts and 0 < float(bias) < inf and _RAREST <= float(false_alarm) < 1
+    valid = numbers and counts and 0 < bias < inf
+    valid = valid and _RAREST <= false_alarm < 1
     if not (valid and outcomes >= 0 and draws >= 1):
         raise ValueError(
             f"need numbers `bias` > 0, {_RAREST} <= `false_alarm` < 1, whole ones `outcomes` >= 0, "

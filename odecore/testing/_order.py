@@ -152,7 +152,8 @@ def _valid_problems(problems: Any) -> tuple[InitialValueProblem, ...]:
 
 
 def _require_slack(slack: Any) -> None:
-    if not isinstance(slack, Real) or not 0 <= float(slack) < inf:
+    number = isinstance(slack, Real)
+    if not (number and 0 <= slack < inf):
         raise ValueError(f"`slack` must be finite and not negative, got {slack!r}")
 
 

@@ -423,6 +423,11 @@ def test_jumps_may_be_an_array_or_a_set():
     for jumps in (np.array([0.5]), {0.5}, torch.tensor([0.5]), (t for t in (0.5,))):
         found = along_panels(collocated, times, jump_at=jumps)(nodes, w)
         np.testing.assert_array_equal(found.y0, wanted.y0)
+    wanted = along_panels(restored, times, jump_at=[0.3])(linearized, w)
+    for jumps in (np.array([0.3]), {0.3}, iter([0.3])):
+        found = along_panels(restored, times, jump_at=jumps)(linearized, w)
+        assert found.statistics.evaluations == wanted.statistics.evaluations
+        np.testing.assert_array_equal(found.y0, wanted.y0)
 
 
 def test_certificates_look_at_what_they_get():
@@ -431,6 +436,9 @@ def test_certificates_look_at_what_they_get():
     _, panels = record_panels(field, (0.0, 1.0), START)
     with pytest.raises(TypeError, match="`found` must be Gradients of an adjoint, got ndarray"):
         certify(found.y0, nodes, panels, ENDS)
+    for wrong in (None, 1):
+        with pytest.raises(TypeError, match="`cotangents` must be a sequence of arrays"):
+            certify(found, nodes, panels, wrong)
     for wrong in (None, "1", -1.0, float("inf"), float("nan")):
         with pytest.raises(ValueError, match="`rounding` must be a number with 0 <= rounding < 1"):
             certify(found, nodes, panels, ENDS, rounding=wrong)

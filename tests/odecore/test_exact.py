@@ -494,3 +494,9 @@ def test_brackets_without_a_root_are_not_refined(bracket):
     with pytest.raises(ValueError, match=r"must hold one root.*isolate_roots gives brackets"):
         refine_root(p if bracket == (1, 2) else X**2 - 2, bracket, F(1, 8))
     assert refine_root(p, (1, 1), F(1, 8)) == (1, 1)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int64])
+def test_brackets_take_bits_of_numpy(kind):
+    number = QuadraticNumber(1, 2, 5)
+    assert number.bracket(kind(40)) == number.bracket(40)

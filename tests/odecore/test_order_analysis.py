@@ -477,7 +477,7 @@ def test_orders_of_dense_output_out_of_range_are_refused():
         with pytest.raises(ValueError, match="at least 1 and at most 14"):
             dense_output_order(method, weights, max_order=order)
     for wrong in ([], weights * 2):
-        with pytest.raises(ValueError, match="one for each weight"):
+        with pytest.raises(ValueError, match="one for each stage"):
             dense_output_residuals(method, wrong, 1)
 
 

@@ -232,7 +232,7 @@ def test_a_leap_under_jit_of_jax():
     np.testing.assert_allclose(found.y, plain.y[-1], rtol=1e-9)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "complex64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("complex64", marks=pytest.mark.long)])
 def test_times_in_more_bits_leave_the_state_what_it_is(dtype):
     jax.config.update("jax_enable_x64", True)
     y0, method = jax.numpy.ones(2, dtype), tableau("dopri5").coefficients

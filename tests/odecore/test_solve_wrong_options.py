@@ -142,3 +142,11 @@ def test_dense_output_that_is_not_there_says_why():
     failed = solve_ivp(lambda t, y: y * np.nan, (0, 1), [1.0], dense=True, throw=False)
     with pytest.raises(ValueError, match=r"without a step \(NONFINITE_RHS\) there is none"):
         failed(0.5)
+
+
+def test_sizes_of_steps_that_ask_for_a_gradient_are_refused():
+    torch = pytest.importorskip("torch")
+    size = torch.tensor(0.1, dtype=torch.float64, requires_grad=True)
+    for options in ({"method": "euler", "step_size": size}, {"max_step": size}):
+        with pytest.raises((TypeError, ValueError), match=f"`{[*options][-1]}` must be"):
+            solve_ivp(lambda t, y: -y, (0.0, 1.0), torch.ones(2, dtype=torch.float64), **options)

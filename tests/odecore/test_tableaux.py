@@ -317,3 +317,12 @@ def test_coefficients_of_thousands_of_digits_are_rounded_in_text_and_not_written
             write(method)
     with pytest.raises(ValueError, match="an integer of more than 4000 digits"):
         tableau_from_json('{"A": [[]], "b": [1], "order": 1' + "0" * 5000 + "}")
+
+
+def test_coefficients_may_be_rows_of_arrays():
+    def end(method):
+        return solve_ivp(lambda t, y: -y, (0.0, 1.0), [1.0], method=method, steps=4).y[-1, 0]
+
+    found = Coefficients(A=((), np.array([0.5])), b=np.array([0.0, 1.0]), order=2)
+    assert end(found) == pytest.approx(end("midpoint"))
+    assert found == Coefficients(A=((), (0.5,)), b=(0.0, 1.0), order=2)

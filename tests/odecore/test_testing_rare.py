@@ -102,5 +102,7 @@ def test_options_at_the_end_of_their_range(bounds, rng):
     found = assert_unbiased(draw, 0.5, rng, false_alarm=1e-200, bounds=bounds)
     assert found.resolved <= 0.2
     for option in ({"false_alarm": 5e-324}, {"outcomes": np.nan}, {"draws": np.nan}):
-        with pytest.raises(ValueError, match=r"need `bias` > 0, 1e-200 <= `false_alarm` < 1"):
+        with pytest.raises(
+            ValueError, match=r"need numbers `bias` > 0, 1e-200 <= `false_alarm` < 1"
+        ):
             assert_unbiased(draw, 0.5, rng, bounds=bounds, **option)

@@ -158,6 +158,7 @@ def test_gradients_that_are_not_finite_pass():
     assert not torch.autograd.grad(y, y0, g)[0].isfinite().any()
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
 def test_what_is_refused():
     field, y0 = problem()
     y = odeint(field, y0, TIMES, method="implicit_euler")
@@ -174,8 +175,22 @@ def test_what_is_refused():
     def end(y):
         return solve(field, (0.0, 1.0), y, method="implicit_euler", steps=1, newton=newton).y.sum()
 
-    with pytest.raises(ValueError, match="so that there matrices are formed"):
-        torch.func.grad(end)(y0.detach())
+    for transformed in (
+        torch.func.grad(end),
+        lambda y: torch.func.jvp(end, (y,), (y,)),
+        lambda y: torch.func.grad(lambda w: w * end(y))(torch.tensor(2.0)),
+    ):
+        with pytest.raises(ValueError, match=r"leave Newton\(linear_solver='krylov'\) out"):
+            transformed(y0.detach())
+    with pytest.raises(ValueError, match=r"leave Newton\(linear_solver='krylov'\) out"):
+        torch.func.jvp(
+            lambda y: solve_ivp(
+                lambda t, y: -y, (0, 1), y, method="gauss2", steps=1, newton=newton
+            ).y.sum(),
+            (y0.detach(),), (y0.detach(),),
+        )  # fmt: skip
+    with forward_ad.dual_level(), pytest.raises(ValueError, match="leave Newton"):
+        end(forward_ad.make_dual(y0.detach(), torch.ones_like(y0)))
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
@@ -228,6 +243,7 @@ def test_constants_are_solved_without_matrices_where_others_are_mapped():
         torch.func.vmap(end)(w)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
 def test_a_tangent_that_comes_later_is_not_lost():
     big, t = torch.ones(450, dtype=torch.float64), torch.tensor([0.0, 1.0], dtype=torch.float64)
     with forward_ad.dual_level():
