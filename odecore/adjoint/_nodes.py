@@ -143,7 +143,9 @@ class NodeChoice:
         ends = [self.sign * step.end for step in steps]
 
         def state(t: float) -> Any:
-            return steps[bisect_left(ends, self.sign * t)](t)
+            step = steps[bisect_left(ends, self.sign * t)]
+            first, last = sorted((step.t, step.t_new))
+            return step(min(max(t, first), last))  # beyond by rounding, where that of an output is
 
         values: list[Any] = []
         tolerance = self.least
@@ -186,13 +188,17 @@ def _where_small(accuracy: tuple[Any, ...], values: Any) -> tuple[Any, Any, Any]
     """
     rtol, atol, norm, *part = accuracy
     low, high = _sizes(on_host(values))
-    return rtol * (low / high if high else 1.0), atol + (low * part[0] if part else 0.0), norm
+    if not 0 < high < inf:  # the solver will say what is not finite
+        return rtol, atol, norm
+    return rtol * (low / high), atol + (low * part[0] if part else 0.0), norm
 
 
 def _sizes(states: Any) -> tuple[float, float]:
     """Of two neighbours the larger root mean square: the smallest and the largest of these."""
-    squares = np.stack([np.abs(on_host(y)).ravel() for y in states]).astype(np.float64) ** 2
-    sizes = np.sqrt(np.mean(squares, axis=1)) if squares.size else np.zeros(len(states))
+    entries = np.stack([np.abs(on_host(y)).ravel() for y in states]).astype(np.float64)
+    with np.errstate(over="ignore"):  # to infinity
+        squares = np.mean(entries**2, axis=1) if entries.size else np.zeros(len(states))
+    sizes = np.sqrt(squares)
     pairs = np.maximum(sizes[1:], sizes[:-1])
     return float(pairs.min()), float(pairs.max())
 

@@ -1,7 +1,11 @@
 """The restored adjoint against exact gradients."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.linalg import expm, expm_frechet
 
 from odecore.adjoint import record_panels, record_steps, restored
@@ -248,3 +252,27 @@ def test_lengths_of_backward_steps_are_in_units_of_t(options, steps):
 def test_no_panels_are_refused():
     with pytest.raises(ValueError, match="at least one panel"):
         restored(linear(np, A)[1], [], [np.ones(1)])
+
+
+@given(
+    starts=st.floats(-1e3, 1e3), lengths=st.lists(st.floats(0.05, 1.0), min_size=1, max_size=4),
+    parts=st.integers(1, 5), nudge=st.sampled_from([-np.inf, 0.0, np.inf]), backward=st.booleans(),
+)  # fmt: skip
+def test_grids_that_miss_outputs_by_rounding_make_panels(starts, lengths, parts, nudge, backward):
+    times = list(np.cumsum([starts, *lengths]))
+    times = [-t for t in times] if backward else times
+    grid = [float(t) for a, b in pairwise(times) for t in np.linspace(a, b, parts + 1)[:-1]]
+    ends = {times[0], times[-1]}
+    grid = [t if t in ends or not nudge else float(np.nextafter(t, nudge)) for t in grid]
+    trajectory, panels = record_panels(
+        lambda t, y: -y, times, np.ones(2), method="classic", grid=[*grid, times[-1]]
+    )
+    assert panels[0].start == times[0]
+    assert panels[-1].end == times[-1]
+    assert np.isfinite(trajectory.y).all()
+
+
+@pytest.mark.filterwarnings("ignore:overflow")  # of the right-hand side
+def test_states_beyond_all_floats_are_what_the_solver_says():
+    with pytest.raises(NonfiniteRHSError):
+        record_panels(lambda t, y: 1e3 * y, (0.0, 1.0), np.ones(2), method="classic", steps=400)
