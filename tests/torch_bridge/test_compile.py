@@ -239,7 +239,8 @@ def test_values_of_any_layout_and_states_themselves_go_through_the_loop():
             assert graphs() == none + 1
 
 
-@pytest.mark.parametrize("kind", [pytest.param("module", marks=pytest.mark.long), "function"])
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["module", "function"])
 @pytest.mark.usefixtures("untranslated")
 def test_hooks_that_come_and_go_are_called(kind):
     net = Net()
@@ -297,7 +298,9 @@ def test_tuples_and_a_failure():
 
 
 @pytest.mark.parametrize("method", ["bosh3", pytest.param("dopri5", marks=pytest.mark.long)])
-def test_an_adjoint_as_a_whole(method):
+def test_an_adjoint_as_a_whole(method, request):
+    if method == "bosh3":
+        request.getfixturevalue("untranslated")
     f, y0 = Net(), torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
     none, before = graphs(), None
     for t, tolerance in ((times(0, 1), 1e-6), (times(0.5, 1.5), 1e-6), (times(0, 0.9), 1e-7)):
