@@ -6,15 +6,21 @@ from pathlib import Path
 import torch
 import torch.multiprocessing as mp
 
+UNJOINED = "not joined"  # gloo takes ports that were free a moment ago
+
 
 def _ranked(work, rank, meeting, results):
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
+    try:
+        torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
+    except RuntimeError:
+        results.put((rank, UNJOINED))
+        return
     results.put((rank, work(rank)))
     torch.distributed.destroy_process_group()
 
 
-def in_two_processes(work):
+def in_two_processes(work, attempts=3):
     """What work(rank), a function of a module, returns on each of two ranks; without tensors."""
     context = mp.get_context("spawn")
     results = context.Queue()
@@ -24,7 +30,14 @@ def in_two_processes(work):
         ranks = [context.Process(target=_ranked, args=(work, r, meeting, results)) for r in (0, 1)]
         for process in ranks:
             process.start()
-        found = dict(results.get(timeout=120) for _ in ranks)
+        found = {}
+        while len(found) < 2 and UNJOINED not in found.values():
+            found.update([results.get(timeout=120)])
+        if UNJOINED in found.values() and attempts > 1:
+            for process in ranks:
+                process.terminate()
+                process.join(60)
+            return in_two_processes(work, attempts - 1)
         for process in ranks:
             process.join(60)
     assert [process.exitcode for process in ranks] == [0, 0]
