@@ -229,29 +229,26 @@ def on_host(array: Any, /) -> np.ndarray:
     return np.asarray(array)
 
 
-def _host_of_torch(array: Any) -> Any:
-    try:
-        return array.numpy(force=True)
-    except RuntimeError:  # of a tensor that torch.func differentiates, whose numbers can be read
-        if array.device.type == "meta":
-            raise
-        numbers = [x.item() for x in array.reshape(-1)]  # its own words under vmap
-        kind = str(array.dtype).removeprefix("torch.")
-        return np.array(numbers, dtype=kind).reshape(tuple(array.shape))
-
-
 def as_float64(array: Any, label: str, /) -> np.ndarray:
     """Copy real numbers of any library to the host as float64; TypeError for what is none."""
     if is_torch_array(array):
         if array.is_meta:
             raise ValueError(f"`{label}` must have values, got a tensor on the meta device")
-        array = _host_of_torch(array if array.is_complex() else array.double())
+        array = _numbers_of_torch(array if array.is_complex() else array.double())
     odd = isinstance(array, np.ma.MaskedArray) or not hasattr(array, "dtype")
     if odd or getattr(array.dtype, "kind", "f") in "OSUMm":
         require_real(array, label)
     if np.iscomplexobj(array):
         raise TypeError(f"`{label}` must be real, got complex numbers; view them as real pairs")
     return np.array(array, dtype=np.float64)
+
+
+def _numbers_of_torch(array: Any) -> Any:
+    try:
+        return array.numpy(force=True)
+    except RuntimeError:  # of a tensor that torch.func differentiates, whose numbers can be read
+        numbers = [x.item() for x in array.reshape(-1)]  # its own words under vmap
+        return np.array(numbers).reshape(tuple(array.shape))
 
 
 def require_real(value: Any, label: str, /) -> None:

@@ -75,9 +75,8 @@ def compiled_kernels(
         fun: Any, law: StepControl, tolerances: Any, y: Tensor, slope: Any, numbers: list[float],
         outputs: list[float] | None, weights: Any,
     ) -> Leap | None:  # fmt: skip
-        if _differentiated(y, slope):
-            return None  # torch's loop operator has no gradient
-        if outputs is not None and y.nbytes > RECORDED:
+        large = outputs is not None and y.nbytes > RECORDED
+        if large or _differentiated(y, slope):  # torch's loop operator has no gradient
             return None
         given = _on_host(numbers), _tensors(tolerances, y)
         y = y.contiguous()  # as all states of the loop

@@ -116,7 +116,7 @@ class EquiangularDescent:
         self.optimizer = optimizer
         self.scaler = scaler
         self.report = report
-        self._chunk = chunk
+        self._chunk = int(chunk)
         self._options = {"scaling": scaling, "on_zero": on_zero, "synchronize": synchronize}
         self._pending: Rows | None = None
         self._combined: tuple[Rows, EquiangularWeights] | None = None

@@ -212,9 +212,9 @@ def differentiated(
 ) -> list[Row]:
     """Gradients of each scalar, in a pass each or `chunk` of them at once by vmap."""
     rows: list[Row] = []
-    for start in range(0, len(outputs), int(chunk)):
+    for start in range(0, len(outputs), chunk):
         some = outputs[start : start + chunk]
-        keep = retain_graph or bool(start + chunk < len(outputs))
+        keep = retain_graph or start + chunk < len(outputs)
         last = start + len(some) - 1
         with naming_cause(f"losses[{start}]" + (f" to losses[{last}]" if last > start else "")):
             found = _one_pass(some, inputs, keep)

@@ -140,7 +140,7 @@ def equiangular_backward(
         chosen,
         own,
         shared=shared,
-        chunk=chunk,
+        chunk=int(chunk),
         scale=factor,
         retain_graph=retain_graph,
         formed=synchronize and processes() > 1,

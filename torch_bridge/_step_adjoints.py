@@ -100,7 +100,8 @@ class Discrete:
     def record(self, y0: Tensor) -> tuple[Tensor, ...]:
         """Solve forward: the states at output times, and those to be saved."""
         problem = self.setting.problem
-        options = {k: v for k, v in problem.panel_options().items() if k != "kernels"}
+        options = problem.panel_options()
+        options.pop("kernels", None)
         trajectory, record = record_steps(
             problem.field, problem.times, y0, memory=self.memory, **options
         )

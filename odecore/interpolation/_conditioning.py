@@ -158,12 +158,12 @@ def _tolerance(label: str, value: Any, like: Any) -> Any:
     """A float, or an array that goes with others; not negative, if it may be read."""
     if isinstance(value, Real):
         value = as_float(value)
-    elif not hasattr(value, "shape") or is_readable(value):
-        require_real(value, label)
-        value = constant_like(value, namespace(like).abs(like))
-    fits = value >= 0 if isinstance(value, float) else True
-    if not isinstance(value, float) and is_readable(value):
-        fits = bool(np.all(on_host(value) >= 0))
+        fits = value >= 0
+    else:
+        if not hasattr(value, "shape") or is_readable(value):
+            require_real(value, label)
+            value = constant_like(value, namespace(like).abs(like))
+        fits = not is_readable(value) or bool(np.all(on_host(value) >= 0))
     if not fits:
         raise ValueError(f"`{label}` must not be negative, got {value!r}")
     return value

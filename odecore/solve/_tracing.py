@@ -18,8 +18,9 @@ MAPPED = (
     "or an explicit method with the option `steps`; find events in a loop"
 )
 DIFFERENTIATED = (
-    "torch.func hides the values that GMRES reads where implicit methods form no matrices: leave "
-    "Newton(linear_solver='krylov') out, or take torch.autograd, or an explicit method"
+    "torch.func hides values that are read: by the right-hand side, or by GMRES where an implicit "
+    "method forms no matrices; leave Newton(linear_solver='krylov') out, take torch.autograd, or "
+    "an explicit method, and torch's operations in place of NumPy's"
 )
 
 

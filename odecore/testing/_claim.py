@@ -259,8 +259,9 @@ def valid_options(
             f"`rng` must be a numpy.random.Generator, got {type(rng).__name__}; make one with "
             "numpy.random.default_rng(seed)"
         )
-    whole = [int(x) if isinstance(x, float) and x.is_integer() else x for x in (outcomes, draws)]
-    outcomes, draws = whole
+    outcomes, draws = (
+        int(x) if isinstance(x, float) and x.is_integer() else x for x in (outcomes, draws)
+    )
     numbers = isinstance(bias, Real) and isinstance(false_alarm, Real)
     counts = isinstance(outcomes, Integral) and isinstance(draws, Integral)
     valid = numbers and counts and 0 < bias < inf

@@ -119,11 +119,11 @@ def measure_order(
 
 
 def observe(
-    step: Step, problem: InitialValueProblem, *, coarsest: Any = 2, levels: Any = 22
+    step: Step, problem: InitialValueProblem, *, coarsest: int = 2, levels: int = 22
 ) -> OrderReport:
     """Do as `measure_order`, with order nan where the runs that count are too few."""
     require_step(step)
-    counts = isinstance(levels, Integral) and isinstance(coarsest, Integral)
+    counts = all(isinstance(n, Integral) for n in (levels, coarsest))
     if not counts or levels < 3 or coarsest < 1:
         raise ValueError(
             "`levels` and `coarsest` must be whole numbers, `levels` >= 3 and `coarsest` >= 1, got "

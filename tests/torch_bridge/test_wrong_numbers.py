@@ -171,6 +171,9 @@ def test_counts_of_numpy_are_taken():
     losses = [out[:, 0].sum(), out[:, 1].square().sum()]
     for chunk in (two, np.int64(1)):
         equiangular_backward(losses, model.parameters(), chunk=chunk, retain_graph=True)
+    z = model(X)
+    losses = [(z + k).square().mean() for k in range(3)]
+    equiangular_backward(losses, model.parameters(), shared=z, chunk=two)
 
 
 def test_networks_blame_what_is_wrong():
