@@ -5,12 +5,14 @@ from odecore.adjoint._backsolve import backsolve
 from odecore.adjoint._budget import budget
 from odecore.adjoint._certificate import Certificate, certify
 from odecore.adjoint._collocation import collocated
-from odecore.adjoint._discrete import StepRecord, discrete, record_steps
+from odecore.adjoint._discrete import discrete
 from odecore.adjoint._events import EventCotangent, event_cotangent
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize, Pull, node_by_node
 from odecore.adjoint._panels import Panel, record_panels
 from odecore.adjoint._restored import restored
+from odecore.adjoint._step_record import StepRecord, record_steps
+from odecore.adjoint._transposed_run import transposed_run
 
 __all__ = [
     "AtOnce",
@@ -33,4 +35,5 @@ __all__ = [
     "record_panels",
     "record_steps",
     "restored",
+    "transposed_run",
 ]

@@ -3,214 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from itertools import pairwise
-from math import comb
 from typing import Any
 
-from odecore._array import constant, copied, namespace
-from odecore._times import are_floats, read_times
-from odecore.adjoint._budget import budget, bytes_of
+from odecore._array import namespace
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize
-from odecore.adjoint._one_array import one_array
-from odecore.adjoint._step_ends import ends_between
+from odecore.adjoint._step_record import StepRecord, schedule
 from odecore.adjoint._transposed_step import ExplicitTranspose, transpose_of
 from odecore.adjoint._unit import in_their_unit
-from odecore.solve import Newton, Statistics, Trajectory, solve_ivp
-from odecore.tableaux import ButcherTableau, Coefficients, tableau
+from odecore.solve import Statistics
 
-__all__ = ["StepRecord", "discrete", "record_steps"]
-
-Field = Callable[[Any, Any], Any]
-
-
-@dataclass(frozen=True, eq=False)
-class StepRecord:
-    """The accepted steps of a forward solve, and enough of its states to make them again.
-
-    Parameters
-    ----------
-    times : (n + 1,) tuple of float
-        The ends of the n steps, the initial time first.
-    method : Coefficients
-    outputs : tuple of int
-        Which of `times` are the output times.
-    stride : int
-    states : tuple of array
-        Those before the steps 0, stride, 2 stride, ...
-    capacity : int or None
-        How many states may be kept at a time, in the backward pass too; None for all.
-    newton : Newton, optional
-        Of the forward solve, for implicit methods.
-    jumps : frozenset of float
-        Ends of steps at which the right-hand side jumps.
-    """
-
-    times: tuple[float, ...]
-    method: Coefficients
-    outputs: tuple[int, ...]
-    stride: int
-    states: tuple[Any, ...]
-    capacity: int | None = None
-    newton: Newton | None = None
-    jumps: frozenset[float] = frozenset()
-
-
-def record_steps(
-    fun: Field, times: Sequence[Any], y0: Any, /, *, memory: float | None = None, **options: Any
-) -> tuple[Trajectory, StepRecord]:
-    """Integrate forward in steps that land on the output times, and keep what undoes them.
-
-    Parameters
-    ----------
-    fun, y0
-        As for `odecore.solve.solve_ivp`; y0 an array.
-    times : (n,) sequence of float
-        Output times, the first that of `y0`; n >= 2. Arrays must be on the host.
-    memory : int or infinity, optional
-        A budget in bytes for states between the steps, at least two, here and in `discrete`. By
-        default the state before each step is kept; else every second is dropped whenever the
-        budget is full, and at the end while the backward pass takes less work with the room.
-    **options
-        Further options of `solve_ivp`, for a Runge-Kutta method; not `t_eval`, events,
-        dense output, `kernels` and `throw`. Output times are added to a `grid`.
-
-    Returns
-    -------
-    Trajectory
-        At the output times.
-    StepRecord
-
-    Raises
-    ------
-    ValueError
-        If one of these rules is broken, or as `solve_ivp` does.
-    SolveError
-        If the forward solve fails.
-    """
-    refused = {"t_eval", "events", "dense", "kernels", "throw"} & set(options)
-    if refused:
-        names = ", ".join(sorted(refused))
-        raise ValueError(f"steps to be made again can not have {names}: leave it out")
-    method = options["method"] = _runge_kutta(options.get("method", "dopri5"))
-    outputs = _floats(times, "times")
-    if len(outputs) < 2:
-        raise ValueError(f"`times` must hold at least 2 times, got {len(outputs)}")
-    if options.get("grid") is not None:
-        options["grid"] = _with_outputs(_floats(options["grid"], "grid"), outputs)
-    elif options.get("steps") is None and options.get("step_size") is None:
-        extra = options.get("step_at")
-        options["step_at"] = [*outputs, *([] if extra is None else extra)]
-    jumps: frozenset[float] = frozenset()
-    if options.get("jump_at") is not None:
-        options["jump_at"] = _floats(options["jump_at"], "jump_at")
-        jumps = frozenset(options["jump_at"])
-    y0 = copied(one_array(y0))
-    kept = _Kept(_capacity(memory, y0), options.pop("observe", None))
-    span = (outputs[0], outputs[-1])
-    trajectory = solve_ivp(fun, span, y0, t_eval=outputs, observe=kept.observe, **options)
-    while kept.repeated(2) < kept.repeated(1):
-        kept.thin()
-    ends = (*kept.times, outputs[-1])
-    index = {t: k for k, t in enumerate(ends)}
-    where = tuple(index[t] for t in outputs)
-    states, newton = tuple(kept.states), options.get("newton")
-    record = StepRecord(ends, method, where, kept.stride, states, kept.capacity, newton, jumps)
-    return trajectory, record
-
-
-def _with_outputs(grid: list[float], outputs: list[float]) -> list[float]:
-    """The grid that has the output times too; one that breaks a rule as it is, for the solver."""
-    ordered = sorted(set(grid), reverse=outputs[-1] < outputs[0])
-    if grid != ordered or grid[:1] != outputs[:1] or grid[-1:] != outputs[-1:]:
-        return grid
-    between = ends_between(grid)
-    parts = [between(*interval) for interval in pairwise(outputs)]
-    return [outputs[0], *(t for part in parts for t in part[1:])]
-
-
-def _runge_kutta(method: Any) -> Coefficients:
-    found = tableau(method) if isinstance(method, str) else method
-    found = found.coefficients if isinstance(found, ButcherTableau) else found
-    if isinstance(found, Coefficients):
-        return found
-    raise ValueError(
-        f"the discrete adjoint needs a Runge-Kutta method, got {type(found).__name__}: choose one "
-        "such as dopri5, or take the restored adjoint"
-    )
-
-
-def _floats(times: Any, label: str) -> list[float]:
-    """Times as Python floats."""
-    found = read_times(times, label)
-    if are_floats(found):
-        return found
-    raise ValueError(f"`{label}` must be floats, or arrays on the host to read, got {times!r}")
-
-
-def _capacity(given: float | None, y: Any) -> int | None:
-    """How many states a budget in bytes holds."""
-    memory = budget(given)
-    if memory is None:
-        return None
-    size = max(1, bytes_of(y))
-    if memory < 2 * size:
-        raise ValueError(
-            f"`memory` must hold at least 2 states of {size} bytes, got {memory}: give more, or "
-            "leave it out to keep all states"
-        )
-    return memory // size
-
-
-@dataclass
-class _Kept:
-    """The states that are kept while the number of steps is not known."""
-
-    capacity: int | None
-    user: Callable[[str, Any, Any, Any], None] | None
-    times: list[float] = field(default_factory=list)
-    states: list[Any] = field(default_factory=list)
-    stride: int = 1
-
-    def observe(self, what: str, t: Any, y: Any, h: Any) -> None:
-        if what == "accept":
-            if len(self.states) == self.capacity and len(self.times) % self.stride == 0:
-                self.thin()
-            if len(self.times) % self.stride == 0:
-                self.states.append(constant(y))
-            self.times.append(t)
-        if self.user is not None:
-            self.user(what, t, y, h)
-
-    def thin(self) -> None:
-        self.states, self.stride = self.states[::2], 2 * self.stride
-
-    def repeated(self, factor: int) -> int:
-        """Steps made again in the backward pass, with states this many times as far apart."""
-        whole, rest = divmod(len(self.times), factor * self.stride)
-        slots = 1 + (self.capacity or 2 * len(self.times)) - whole - (rest > 0)
-        return whole * _schedule(factor * self.stride, slots)[1] + _schedule(rest, slots)[1]
-
-
-def _schedule(steps: int, slots: int) -> tuple[int, int]:
-    """How far to go before the next state is stored, and how many steps are made again in all.
-
-    The least, in going back over `steps` steps with room for `slots` states, the first included.
-    """
-    if slots == 1:
-        return steps - 1, steps * (steps - 1) // 2
-    r = 0  # how often a step is made again, at most
-    while comb(slots + r, slots) < steps:
-        r += 1
-    if r == 0:
-        return 1, 0
-    least = comb(slots + r - 2, slots)
-    return max(1, least, steps - comb(slots + r - 1, r)), r * steps - comb(slots + r, r - 1)
+__all__ = ["discrete"]
 
 
 def discrete(
-    linearize: Linearize, record: StepRecord, cotangents: Sequence, /, *, parameters: bool = True
+    linearize: Linearize,
+    record: StepRecord,
+    cotangents: Sequence,
+    /,
+    *,
+    parameters: bool = True,
+    kernel: Callable[..., tuple[Any, tuple[Any, ...], int] | None] | None = None,
 ) -> Gradients:
     r"""Go back over the recorded steps with the transpose of each.
 
@@ -225,6 +38,10 @@ def discrete(
         dL/dy at each output time, the initial one included.
     parameters : bool, optional
         Whether derivatives with respect to parameters are wanted.
+    kernel : callable, optional
+        What a compiler made of `transposed_run`, for records of explicit methods with all states
+        and no jumps: `kernel(times, states, a, cotangents)` gives what that does for the last n of
+        these steps, and n; cotangents are None where there is no output. None where it does not.
 
     Returns
     -------
@@ -272,23 +89,48 @@ def discrete(
     none = xp.sum(xp.zeros_like(xp.abs(y)))
 
     def solve(cotangents: Sequence[Any], _: Any) -> Gradients:
-        a = _back(record, step, dict(zip(record.outputs, cotangents, strict=True)))
+        given = dict(zip(record.outputs, cotangents, strict=True))
+        end, a = len(record.times) - 1, given[record.outputs[-1]]
+        if kernel is not None and record.stride == 1 and not record.jumps:
+            end, a = _in_runs(record, step, given, end, a, kernel)
+        a = _back(record, step, given, end, a)
         counts = Statistics(step.evaluations, accepted=len(record.times) - 1, newton=step.passes)
         return Gradients(a, step.total, none, counts, residual=max(step.residuals))
 
     return in_their_unit(solve, cotangents, len(record.outputs), y)
 
 
-def _back(record: StepRecord, step: ExplicitTranspose, cotangents: dict[int, Any]) -> Any:
-    """From the cotangents after some steps to that of the initial state."""
-    end = len(record.times) - 1
-    a = cotangents[end]
-    for position in reversed(range(len(record.states))):
+def _in_runs(
+    record: StepRecord,
+    step: ExplicitTranspose,
+    cotangents: dict[int, Any],
+    end: int,
+    a: Any,
+    kernel: Callable[..., tuple[Any, tuple[Any, ...], int] | None],
+) -> tuple[int, Any]:
+    """From the cotangent at the end of a step to where the compiled program refuses, or to 0."""
+    while end and (
+        found := kernel(
+            record.times[: end + 1], record.states[:end], a, [cotangents.get(k) for k in range(end)]
+        )
+    ):
+        a, terms, count = found
+        step.add(terms)
+        step.evaluations += count * len(step.method.b)
+        end -= count
+    return end, a
+
+
+def _back(
+    record: StepRecord, step: ExplicitTranspose, cotangents: dict[int, Any], end: int, a: Any
+) -> Any:
+    """From the cotangent at the end of a step to that of the initial state."""
+    for position in reversed(range(-(-end // record.stride))):
         stored = [(position * record.stride, record.states[position])]
         while stored:
             k, y = stored[-1]
             slots = (record.capacity or 0) - len(record.states) - len(stored) + 2
-            ahead = _schedule(end - k, slots)[0] if k < end - 1 else 0
+            ahead = schedule(end - k, slots)[0] if k < end - 1 else 0
             for _ in range(ahead):
                 y = step.made(record.times[k], record.times[k + 1], y)
                 k += 1

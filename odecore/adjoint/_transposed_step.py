@@ -25,7 +25,7 @@ from odecore.solve import (
 )
 from odecore.tableaux import Coefficients
 
-__all__ = ["ExplicitTranspose", "transpose_of"]
+__all__ = ["ExplicitTranspose", "transpose_of", "transposed", "without_idle_stages"]
 
 Field = Callable[[Any, Any], Any]
 
@@ -39,8 +39,29 @@ def transpose_of(
 ) -> ExplicitTranspose:
     """What makes steps of a method again and transposes them."""
     if method.is_explicit:
-        return ExplicitTranspose(linearize, method, parameters, jumps)
+        return ExplicitTranspose(linearize, without_idle_stages(method), parameters, jumps)
     return ImplicitTranspose(linearize, method, parameters, jumps, newton)
+
+
+def transposed(method: Coefficients, h: Any, a: Any, pulled: Callable[[int, Any], Any]) -> Any:
+    """The cotangent before an explicit step, from that after it.
+
+    Parameters
+    ----------
+    method : Coefficients
+    h : float or 0-d array
+    a : array
+    pulled : callable
+        `pulled(i, mu)` applies the transposed derivative of stage i, from the last to the first.
+    """
+    combine = combiner(a)
+    found: dict[int, Any] = {}
+    for i in reversed(range(len(method.b))):
+        weights = [method.b[i], *(method.A[j][i] for j in found)]
+        found[i] = pulled(i, combine(None, h, weights, [a, *found.values()]))
+    for q in found.values():
+        a = a + q
+    return a
 
 
 class ExplicitTranspose:
@@ -64,7 +85,7 @@ class ExplicitTranspose:
         jumps: frozenset[float],
     ) -> None:
         self.linearize, self.parameters, self.jumps = checked(linearize), parameters, jumps
-        self.method = _without_idle_stages(method)
+        self.method = method
         self.evaluations = self.passes = 0
         self.residuals = [0.0]
         self.total: tuple[Any, ...] = ()
@@ -79,15 +100,7 @@ class ExplicitTranspose:
     def undone(self, t: float, t_new: float, y: Any, a: Any) -> Any:
         """The cotangent before a step from y, from that after it."""
         self.made(t, t_new, y)
-        method, combine, h = self.method, combiner(y), t_new - t
-        pulled: dict[int, Any] = {}
-        for i in reversed(range(len(method.b))):
-            weights = [method.b[i], *(method.A[j][i] for j in pulled)]
-            mu = combine(None, h, weights, [a, *pulled.values()])
-            pulled[i] = self._pulled(i, mu)
-        for q in pulled.values():
-            a = a + q
-        return a
+        return transposed(self.method, t_new - t, a, self._pulled)
 
     def _inside(self, fun: Field, t: float, t_new: float, y: Any) -> Field:
         """A right-hand side as the step from t to t_new saw it."""
@@ -102,9 +115,13 @@ class ExplicitTranspose:
     def _pulled(self, i: int, mu: Any) -> Any:
         """The transposed derivative of stage i, its part for the parameters added."""
         q, terms = self.pulls[i](mu, self.parameters)
+        self.add(terms)
+        return q
+
+    def add(self, terms: tuple[Any, ...]) -> None:
+        """Add derivatives with respect to parameters to `total`."""
         pairs = zip(self.total or terms, terms, strict=True)
         self.total = tuple(x + z if self.total else z for x, z in pairs)
-        return q
 
 
 class ImplicitTranspose(ExplicitTranspose):
@@ -214,10 +231,8 @@ def _failure(what: str, t: float, y: Any) -> NewtonFailedError:
     )
 
 
-def _without_idle_stages(method: Coefficients) -> Coefficients:
-    """The same map of states, without last stages that it does not depend on."""
-    if not method.is_explicit:
-        return method
+def without_idle_stages(method: Coefficients) -> Coefficients:
+    """The same map of states of an explicit method, without last stages it does not depend on."""
     assert method.c is not None  # valid once built
     b = tuple(map(constant, method.A[-1] if method.last_stage_is_first else method.b))
     n = len(b)

@@ -31,7 +31,9 @@ class Leap(NamedTuple):
     stages : (s, ...) array
         Those of the last attempt.
     states : (n, ...) array or None
-        States at the outputs that were passed.
+        States at the outputs that were passed, or after each accepted step.
+    times : (n,) array or None
+        In the second case the ends of these steps.
     """
 
     numbers: Any
@@ -40,6 +42,7 @@ class Leap(NamedTuple):
     y_old: Any
     stages: Any
     states: Any = None
+    times: Any = None
 
 
 def adaptive_leap(
@@ -55,6 +58,7 @@ def adaptive_leap(
     xp: Any,
     outputs: Any = None,
     weights: Any = None,
+    record: Callable[[Any, Any, Any], None] | None = None,
 ) -> Leap:
     """Take adaptive steps until one passes a time, with the decisions of `AdaptiveSteps`.
 
@@ -85,6 +89,9 @@ def adaptive_leap(
     weights : (degree, s + 3) array, optional
         Those of the method's `ContinuousExtension`, which must need no extra stages; for methods
         whose last stage is the next step's first.
+    record : callable, optional
+        `record(k, t, y)` writes down the end of an attempt after k accepted steps, an array (1,) of
+        int64, as for `given_run`; that of the next attempt takes its place if it is rejected.
     """
     reuses, order = method.last_stage_is_first, method.order
     assert order is not None
@@ -112,6 +119,8 @@ def adaptive_leap(
         step, ratio = adaptive_step(fun, method, norm, now.t, t_new, y, first, tolerances, xp)
         ratio = xp.astype(ratio, packed.dtype)
         good, later = _judged(now, given, t_new, ratio, law, order, xp)
+        if record is not None:
+            record(xp.astype(xp.reshape(now.accepted, (1,)), xp.int64), t_new, step.y)
         arrays = [
             xp.stack(later),
             xp.where(good, step.y, y),

@@ -17,7 +17,7 @@ class Kernels:
     """What a compiler made of the steps of a method, for `solve_ivp(..., kernels=)`.
 
     Where a part is missing or returns None, or there is something to do at each step (events, dense
-    output, `observe`, jumps, every step recorded), the library makes its own steps one by one.
+    output, `observe`, jumps), the library makes its own steps one by one.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ class Kernels:
         set unless the tolerances are None, as they are for given steps.
     leap : callable, optional
         `leap(fun, law, tolerances, y, slope, numbers, outputs, weights)` gives what `adaptive_leap`
-        does; the last two, on the host, are None where nothing is to be recorded on the way.
+        does; the last two, on the host, are None where no output is to be recorded on the way.
     begins : callable, optional
         `begins(adaptive)` says whether `leap`, or `run` for given steps, also makes the first
         evaluation, where it gets no slope. `leap` then gets a step of 0 and chooses the first one;
@@ -39,10 +39,12 @@ class Kernels:
         `run(fun, times, y, slope)` gives the last state of `given_steps`, f there or None, and the
         number of evaluations.
     most : int, optional
-        How many steps `run` takes at most; it is asked for `length` at least.
-    outputs : int, optional
-        How many outputs `leap` records on the way; the times are filled up with NaN. 0 where it
-        does not.
+        How many steps `run` takes at most, and `leap` where it records them; `run` is asked for
+        `length` at least.
+    records : bool, optional
+        Whether both take the keyword `every`, for the state after each step: `run` gives these
+        (n, ...) in place of the last one, and `leap` gives them as `states` of the `Leap`, with
+        `times`.
     """
 
     step: Callable[..., Attempt | None] | None = None
@@ -53,6 +55,7 @@ class Kernels:
     run: Callable[..., Any] | None = None
     most: int = 64
     outputs: int = 0
+    records: bool = False
 
 
 def given_steps(
@@ -97,6 +100,7 @@ def given_run(
     y: Any,
     slope: Any,
     xp: Any,
+    record: Callable[[Any, Any], None] | None = None,
 ) -> tuple[Any, Any]:
     """Take the first steps between times (n + 1,), an array; how many are an array (1,) of int64.
 
@@ -109,6 +113,9 @@ def given_run(
     count : (1,) array of int64
     xp : namespace
         Of the arrays.
+    record : callable, optional
+        `record(k, y)` writes down the state after step k, an array (1,) that begins with 0, where
+        the compiler lets a loop write into an array that it does not carry, as torch's does.
 
     Returns
     -------
@@ -129,6 +136,8 @@ def given_run(
         t, t_new = (xp.reshape(xp.take(times, i, axis=0), ()) for i in (k, k + 1))
         first = slopes[0] if slopes else None
         made = explicit_step(fun, t, y, t_new - t, method, first_stage=first, t_new=t_new)
+        if record is not None:
+            record(k, made.y)
         return k + 1, made.y, *([made.last_stage] if slopes else [])
 
     _, y, *slopes = while_loop(runs, step, (count * 0, y + 0, *([slope + 0] if reuses else [])))

@@ -26,14 +26,19 @@ def begins_compiled(plan: Plan) -> bool:
     if adaptive:
         many = _leaps(plan) and plan.first_step is None and len(plan.stops) == 1
     else:
-        many = plan.kernels.run is not None and plan.passes_steps and not plan.every_step
+        many = plan.kernels.run is not None and _passes(plan)
     return many and begins is not None and begins(adaptive)
 
 
 def _leaps(plan: Plan) -> bool:
     """Whether many adaptive steps may be taken at once."""
     adaptive = isinstance(plan.controller, AdaptiveSteps) and plan.kernels.leap is not None
-    return adaptive and plan.passes_steps and not plan.every_step
+    return adaptive and _passes(plan)
+
+
+def _passes(plan: Plan) -> bool:
+    """Whether compiled loops go over steps, each of which they record if that is wanted."""
+    return plan.passes_steps and (plan.kernels.records or not plan.every_step)
 
 
 def leap_to(march: March, stop: Stop) -> bool:
@@ -43,7 +48,11 @@ def leap_to(march: March, stop: Stop) -> bool:
     if not _leaps(plan) or leap is None or not isinstance(controller, AdaptiveSteps):
         return False
     direction = 1.0 if stop.t > march.t else -1.0
+    recorded = {"every": True} if plan.every_step else {}
     while march.t != stop.t:
+        attempts = plan.max_steps - counts["accepted"] - counts["rejected"]
+        if recorded:
+            attempts = min(attempts, plan.kernels.most)
         begins = march.control.h == 0
         outputs, weights = _on_the_way(march)
         goal = stop.t
@@ -60,10 +69,11 @@ def leap_to(march: March, stop: Stop) -> bool:
             [
                 march.t, march.control.h, *march.control.ratios, march.control.rejects,
                 direction, goal, stop.t, controller.min_step, controller.max_step,
-                plan.max_steps - counts["accepted"] - counts["rejected"],
+                attempts,
             ],
             None if weights is None else [*outputs, *[nan] * (plan.kernels.outputs - len(outputs))],
             weights,
+            **recorded,
         )  # fmt: skip
         if found is None:
             if begins:
@@ -84,19 +94,30 @@ def leap_to(march: March, stop: Stop) -> bool:
             ratios=(ratios[0], ratios[1]),
             forced=march.control.forced + int(forced),
         )
-        if found.states is not None:
+        arrived = (goal - t) * direction <= 0
+        if recorded:
+            ends = found.times[: int(accepted) - arrived].tolist()
+            march.recorded += zip(ends, found.states, strict=False)
+        elif found.states is not None:
             passed = sum((t - output) * direction >= 0 for output in outputs)
             march.recorded += zip(outputs[:passed], found.states, strict=False)
             march.waiting += passed
-        if (goal - t) * direction > 0:  # stuck, or out of attempts: single steps will say how
+        if not arrived:
             march.t, march.y, march.slope = t, found.y, found.slope
-            return False
+            if recorded and accepted + rejected == attempts > 0 and rejects < inf:
+                _report(march)
+                continue
+            return False  # stuck, or out of attempts: single steps will say how
         march.t, march.y, march.slope = t_old, found.y_old, stages[0]
         attempt = Attempt(found.y, None, stages[0], found.slope, 0, stages)
         march.accept(plan.fun, attempt, t)
-        if plan.report is not None:
-            plan.report(march.t)
+        _report(march)
     return True
+
+
+def _report(march: March) -> None:
+    if march.plan.report is not None:
+        march.plan.report(march.t)
 
 
 def _on_the_way(march: March) -> tuple[Sequence[float], Any]:
@@ -128,8 +149,7 @@ def take_given(march: March, position: int) -> int:
     march.t, march.y = stops[-1].t, states[-1]
     march.counts["accepted"] += len(stops)
     march.counts["evaluations"] += evaluations
-    if plan.report is not None:
-        plan.report(march.t)
+    _report(march)
     return len(stops)
 
 
@@ -146,19 +166,19 @@ _Made = tuple[Sequence[Stop], Sequence[Any], Any, int]  # the last states, f the
 
 
 def _run(march: March, position: int) -> _Made | None:
-    """Steps of which only the last state is recorded, if they are many."""
+    """Many steps, of which the last state is recorded, or each."""
     plan, kernels = march.plan, march.plan.kernels
-    if kernels.run is None or plan.every_step:
-        return None
     stops = plan.stops[position : position + kernels.most]
-    recorded = [i for i, stop in enumerate(stops) if stop.recorded]
-    stops = stops[: recorded[0] + 1] if recorded else stops
-    for output in plan.outputs[march.waiting : march.waiting + 1]:
-        stops = [stop for stop in stops if abs(stop.t - march.t) <= abs(output - march.t)]
-    if len(stops) < kernels.length:
+    if kernels.run is None or len(stops) < kernels.length:
         return None
-    found = kernels.run(plan.fun, [march.t, *(stop.t for stop in stops)], march.y, march.slope)
-    return None if found is None else (stops, found[:1], *found[1:])
+    silent = [] if plan.every_step else _to_the_first_output(march, stops)
+    if len(silent) >= kernels.length:
+        found = kernels.run(plan.fun, [march.t, *_ends(silent)], march.y, march.slope)
+        return found and (silent, found[:1], *found[1:])
+    if not kernels.records or not _lands(march, stops):
+        return None
+    found = kernels.run(plan.fun, [march.t, *_ends(stops)], march.y, march.slope, every=True)
+    return found and (stops, *found)
 
 
 def _chunk(march: March, position: int) -> _Made | None:
@@ -167,10 +187,27 @@ def _chunk(march: March, position: int) -> _Made | None:
     stops = plan.stops[position : position + kernels.length]
     if kernels.chunk is None or len(stops) < kernels.length:
         return None
-    ends = [stop.t for stop in stops]
-    waiting = islice(plan.outputs, march.waiting, None)
-    passed = set(takewhile(lambda t: abs(t - march.t) <= abs(ends[-1] - march.t), waiting))
-    if not passed <= set(ends):
+    if not _lands(march, stops):
         return None
-    found = kernels.chunk(plan.fun, [march.t, *ends], march.y, march.slope)
-    return None if found is None else (stops, *found)
+    found = kernels.chunk(plan.fun, [march.t, *_ends(stops)], march.y, march.slope)
+    return found and (stops, *found)
+
+
+def _to_the_first_output(march: March, stops: Sequence[Stop]) -> Sequence[Stop]:
+    recorded = [i for i, stop in enumerate(stops) if stop.recorded]
+    stops = stops[: recorded[0] + 1] if recorded else stops
+    for output in march.plan.outputs[march.waiting : march.waiting + 1]:
+        stops = [stop for stop in stops if abs(stop.t - march.t) <= abs(output - march.t)]
+    return stops
+
+
+def _lands(march: March, stops: Sequence[Stop]) -> bool:
+    """Whether all outputs up to the last stop are stops."""
+    ends = _ends(stops)
+    waiting = islice(march.plan.outputs, march.waiting, None)
+    passed = takewhile(lambda t: abs(t - march.t) <= abs(ends[-1] - march.t), waiting)
+    return set(passed) <= set(ends)
+
+
+def _ends(stops: Sequence[Stop]) -> list[float]:
+    return [stop.t for stop in stops]

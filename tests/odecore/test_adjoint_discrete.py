@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from odecore.adjoint import StepRecord, discrete, record_steps
-from odecore.adjoint._discrete import _schedule
+from odecore.adjoint._step_record import schedule
 from odecore.errors import MaxStepsError
 from odecore.solve import Adams, solve_ivp
 from odecore.tableaux import Coefficients, tableau
@@ -248,11 +248,11 @@ def fewest(steps, slots):
 def test_the_schedule_makes_the_fewest_steps_again():
     for steps in range(60):
         for slots in range(1, 9):
-            ahead, repeated = _schedule(steps, slots)
+            ahead, repeated = schedule(steps, slots)
             assert repeated == fewest(steps, slots)
             if steps > 1:
-                rest = _schedule(steps - ahead, slots - 1)[1] if slots > 1 else 0
-                assert slots == 1 or repeated == ahead + rest + _schedule(ahead, slots)[1]
+                rest = schedule(steps - ahead, slots - 1)[1] if slots > 1 else 0
+                assert slots == 1 or repeated == ahead + rest + schedule(ahead, slots)[1]
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7, 100])

@@ -45,34 +45,53 @@ def root_mean_square(x):
     return (abs(x) ** 2).mean() ** 0.5
 
 
-def kernels_of(method, y0, calls=None, begins=False, runs=None):
+def kernels_of(method, y0, calls=None, begins=False, runs=None, most=64):
     coefficients, xp = tableau(method).coefficients, namespace(y0)
     calls = [] if calls is None else calls
 
-    def leap(fun, law, tolerances, y, slope, numbers, outputs, weights):
+    def leap(fun, law, tolerances, y, slope, numbers, outputs, weights, every=False):
         calls.append(numbers)
         slope = y * 0 if slope is None else slope
         given = xp.asarray(numbers, dtype=xp.float64)
         recorded = () if outputs is None else (xp.asarray(outputs), weights)
-        return adaptive_leap(
+        times, states = np.full(most, np.nan), np.full((most, *y.shape), np.nan, y.dtype)
+
+        def record(k, t, y):
+            times[k], states[k] = t, y
+
+        found = adaptive_leap(
             python_loop, fun, coefficients, law, root_mean_square, y, slope, given, tolerances, xp,
-            *recorded,
+            *recorded, record=record if every else None,
         )  # fmt: skip
+        return found._replace(times=times, states=states) if every else found
 
     def chunk(fun, times, y, slope):
         calls.append(times)
         slope = slope if coefficients.last_stage_is_first else None
         return given_steps(fun, coefficients, np.asarray(times), y, slope)
 
-    def run(fun, times, y, slope):
+    def run(fun, times, y, slope, every=False):
         calls.append(times)
         reuses, n = coefficients.last_stage_is_first, len(times) - 1
         filled, count = np.asarray([*times, *[times[-1]] * 3]), np.asarray([n])
-        found = given_run(python_loop, fun, coefficients, filled, count, y, slope, xp)
-        return *found, n * (len(coefficients.b) - reuses) + (reuses and slope is None)
+        states = np.full((n, *y.shape), np.nan, y.dtype)
+
+        def record(k, y):
+            states[k] = y
+
+        record = record if every else None
+        end, last = given_run(python_loop, fun, coefficients, filled, count, y, slope, xp, record)
+        return (
+            states if every else end,
+            last,
+            n * (len(coefficients.b) - reuses) + (reuses and slope is None),
+        )
 
     outputs, run = 12 * coefficients.last_stage_is_first, runs and run
-    return Kernels(leap=leap, chunk=chunk, begins=lambda _: begins, outputs=outputs, run=run)
+    return Kernels(
+        leap=leap, chunk=chunk, begins=lambda _: begins, outputs=outputs, run=run, most=most,
+        records=bool(runs),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("controller", ["I", "PI", "PID"])
@@ -182,6 +201,48 @@ def test_many_given_steps_are_the_steps(method, grid, runs, begins):
         assert chunks.statistics.accepted == plain.statistics.accepted
         if begins and len(t_eval) == 1:  # nothing is evaluated in vain
             assert chunks.statistics == plain.statistics
+
+
+@pytest.mark.parametrize("begins", [False, True])
+@pytest.mark.parametrize("method", ["classic", "dopri5", "bosh3", "fehlberg45"])
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_each_step_of_loops_is_recorded(problem, given, method, begins):
+    if method == "classic" and not given:
+        pytest.skip("no error estimate")
+    fun, y0, end = PROBLEMS[problem]
+    if given:
+        end = min(end, 2.0)
+        options = {"grid": np.linspace(0, 1, 90) ** 2 * end}
+    else:
+        options = {"step_at": [0.3 * end], "rtol": 1e-6}
+    calls, told = [], []
+    kernels = kernels_of(method, y0, calls, begins, runs=True, most=16)
+    plain = solve_ivp(fun, (0.0, end), y0, method=method, **options)
+    options["progress"] = told.append
+    found = solve_ivp(fun, (0.0, end), y0, method=method, kernels=kernels, **options)
+    assert len(calls) <= len(found.t) / 12 + 3
+    assert len(told) >= len(calls)
+    assert len(found.t) == len(plain.t) == found.statistics.accepted + 1
+    np.testing.assert_allclose(found.t, plain.t, rtol=1e-7)
+    np.testing.assert_allclose(found.y, plain.y, rtol=1e-6, atol=1e-8)
+    assert found.statistics.rejected == plain.statistics.rejected
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("options", [{"max_steps": 40}, {}])
+def test_steps_before_a_failure_are_recorded(options):
+    fun = lambda t, y: np.where(t > 0.5, np.nan, 1.0) * y * np.cos(300 * t)  # noqa: E731
+    kernels = kernels_of("dopri5", np.ones(1), runs=True, most=16)
+    found, plain = (
+        solve_ivp(fun, (0.0, 1.0), [1.0], throw=False, kernels=k, **options)
+        for k in (kernels, None)
+    )
+    assert found.status is plain.status
+    before = plain.t < 0.49  # beside the last states rounding decides
+    assert before.sum() > 20
+    np.testing.assert_allclose(found.t[: len(before)][before], plain.t[before], rtol=1e-9)
+    np.testing.assert_allclose(found.y[: len(before)][before], plain.y[before], rtol=1e-9)
 
 
 @pytest.mark.parametrize("method", ["fehlberg45", "dopri5"])

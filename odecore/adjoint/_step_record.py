@@ -1,0 +1,235 @@
+"""The steps of a forward solve, and states enough to make them again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from math import comb
+from typing import Any
+
+from odecore._array import constant, copied, namespace
+from odecore._times import are_floats, read_times
+from odecore.adjoint._budget import budget, bytes_of
+from odecore.adjoint._one_array import one_array
+from odecore.adjoint._step_ends import MAX_STEPS, ends_between, landing_grid, require_one_way
+from odecore.solve import Newton, Trajectory, solve_ivp
+from odecore.tableaux import ButcherTableau, Coefficients, tableau
+
+__all__ = ["StepRecord", "record_steps", "schedule"]
+
+Field = Callable[[Any, Any], Any]
+
+
+@dataclass(frozen=True, eq=False)
+class StepRecord:
+    """The accepted steps of a forward solve, and enough of its states to make them again.
+
+    Parameters
+    ----------
+    times : (n + 1,) tuple of float
+        The ends of the n steps, the initial time first.
+    method : Coefficients
+    outputs : tuple of int
+        Which of `times` are the output times.
+    stride : int
+    states : tuple of array
+        Those before the steps 0, stride, 2 stride, ...
+    capacity : int or None
+        How many states may be kept at a time, in the backward pass too; None for all.
+    newton : Newton, optional
+        Of the forward solve, for implicit methods.
+    jumps : frozenset of float
+        Ends of steps at which the right-hand side jumps.
+    """
+
+    times: tuple[float, ...]
+    method: Coefficients
+    outputs: tuple[int, ...]
+    stride: int
+    states: tuple[Any, ...]
+    capacity: int | None = None
+    newton: Newton | None = None
+    jumps: frozenset[float] = frozenset()
+
+
+def record_steps(
+    fun: Field, times: Sequence[Any], y0: Any, /, *, memory: float | None = None, **options: Any
+) -> tuple[Trajectory, StepRecord]:
+    """Integrate forward in steps that land on the output times, and keep what undoes them.
+
+    Parameters
+    ----------
+    fun, y0
+        As for `odecore.solve.solve_ivp`; y0 an array.
+    times : (n,) sequence of float
+        Output times, the first that of `y0`; n >= 2. Arrays must be on the host.
+    memory : int or infinity, optional
+        A budget in bytes for states between the steps, at least two, here and in `discrete`. By
+        default the state before each step is kept; else every second is dropped whenever the
+        budget is full, and at the end while the backward pass takes less work with the room.
+    **options
+        Further options of `solve_ivp`, for a Runge-Kutta method; not `t_eval`, events,
+        dense output and `throw`. Output times are added to a `grid`. With `kernels` that record
+        each step compiled loops take them, unless there are jumps, an `observe` or a budget.
+
+    Returns
+    -------
+    Trajectory
+        At the output times.
+    StepRecord
+
+    Raises
+    ------
+    ValueError
+        If one of these rules is broken, or as `solve_ivp` does.
+    SolveError
+        If the forward solve fails.
+    """
+    refused = {"t_eval", "events", "dense", "throw"} & set(options)
+    if refused:
+        names = ", ".join(sorted(refused))
+        raise ValueError(f"steps to be made again can not have {names}: leave it out")
+    method = options["method"] = _runge_kutta(options.get("method", "dopri5"))
+    outputs = _floats(times, "times")
+    if len(outputs) < 2:
+        raise ValueError(f"`times` must hold at least 2 times, got {len(outputs)}")
+    if options.get("grid") is not None:
+        options["grid"] = _with_outputs(_floats(options["grid"], "grid"), outputs)
+    elif options.get("steps") is None and options.get("step_size") is None:
+        extra = options.get("step_at")
+        options["step_at"] = [*outputs, *([] if extra is None else extra)]
+    jumps: frozenset[float] = frozenset()
+    if options.get("jump_at") is not None:
+        options["jump_at"] = _floats(options["jump_at"], "jump_at")
+        jumps = frozenset(options["jump_at"])
+    y0 = copied(one_array(y0))
+    kernels = options.pop("kernels", None)
+    one_by_one = jumps or memory is not None or options.get("observe") is not None
+    if kernels is not None and kernels.records and not one_by_one:
+        return _in_loops(fun, outputs, y0, kernels=kernels, **options)
+    kept = _Kept(_capacity(memory, y0), options.pop("observe", None))
+    span = (outputs[0], outputs[-1])
+    trajectory = solve_ivp(fun, span, y0, t_eval=outputs, observe=kept.observe, **options)
+    while kept.repeated(2) < kept.repeated(1):
+        kept.thin()
+    ends = (*kept.times, outputs[-1])
+    index = {t: k for k, t in enumerate(ends)}
+    where = tuple(index[t] for t in outputs)
+    states, newton = tuple(kept.states), options.get("newton")
+    record = StepRecord(ends, method, where, kept.stride, states, kept.capacity, newton, jumps)
+    return trajectory, record
+
+
+def _in_loops(
+    fun: Field,
+    outputs: Sequence[float],
+    y0: Any,
+    *,
+    steps: Any = None,
+    step_size: Any = None,
+    **options: Any,
+) -> tuple[Trajectory, StepRecord]:
+    """All steps, taken and recorded by compiled loops."""
+    if steps is not None or step_size is not None:
+        require_one_way(steps, step_size, options.get("grid"))
+        most = options.get("max_steps", MAX_STEPS)
+        options["grid"] = landing_grid(outputs, steps, step_size, most)
+    whole = solve_ivp(fun, (outputs[0], outputs[-1]), y0, throw=False, **options)
+    index = {t: k for k, t in enumerate(whole.t.tolist())}
+    where = [index[t] for t in outputs if t in index]
+    trajectory = replace(
+        whole, t=whole.t[where], y=namespace(y0).stack([whole.y[k, ...] for k in where])
+    )
+    trajectory.raise_for_status()
+    states = tuple(whole.y[k, ...] for k in range(len(index) - 1))
+    return trajectory, StepRecord(tuple(index), options["method"], tuple(where), 1, states)
+
+
+def _with_outputs(grid: list[float], outputs: list[float]) -> list[float]:
+    """The grid that has the output times too; one that breaks a rule as it is, for the solver."""
+    ordered = sorted(set(grid), reverse=outputs[-1] < outputs[0])
+    if grid != ordered or grid[:1] != outputs[:1] or grid[-1:] != outputs[-1:]:
+        return grid
+    between = ends_between(grid)
+    parts = [between(*interval) for interval in pairwise(outputs)]
+    return [outputs[0], *(t for part in parts for t in part[1:])]
+
+
+def _runge_kutta(method: Any) -> Coefficients:
+    found = tableau(method) if isinstance(method, str) else method
+    found = found.coefficients if isinstance(found, ButcherTableau) else found
+    if isinstance(found, Coefficients):
+        return found
+    raise ValueError(
+        f"the discrete adjoint needs a Runge-Kutta method, got {type(found).__name__}: choose one "
+        "such as dopri5, or take the restored adjoint"
+    )
+
+
+def _floats(times: Any, label: str) -> list[float]:
+    """Times as Python floats."""
+    found = read_times(times, label)
+    if are_floats(found):
+        return found
+    raise ValueError(f"`{label}` must be floats, or arrays on the host to read, got {times!r}")
+
+
+def _capacity(given: float | None, y: Any) -> int | None:
+    """How many states a budget in bytes holds."""
+    memory = budget(given)
+    if memory is None:
+        return None
+    size = max(1, bytes_of(y))
+    if memory < 2 * size:
+        raise ValueError(
+            f"`memory` must hold at least 2 states of {size} bytes, got {memory}: give more, or "
+            "leave it out to keep all states"
+        )
+    return memory // size
+
+
+@dataclass
+class _Kept:
+    """The states that are kept while the number of steps is not known."""
+
+    capacity: int | None
+    user: Callable[[str, Any, Any, Any], None] | None
+    times: list[float] = field(default_factory=list)
+    states: list[Any] = field(default_factory=list)
+    stride: int = 1
+
+    def observe(self, what: str, t: Any, y: Any, h: Any) -> None:
+        if what == "accept":
+            if len(self.states) == self.capacity and len(self.times) % self.stride == 0:
+                self.thin()
+            if len(self.times) % self.stride == 0:
+                self.states.append(constant(y))
+            self.times.append(t)
+        if self.user is not None:
+            self.user(what, t, y, h)
+
+    def thin(self) -> None:
+        self.states, self.stride = self.states[::2], 2 * self.stride
+
+    def repeated(self, factor: int) -> int:
+        """Steps made again in the backward pass, with states this many times as far apart."""
+        whole, rest = divmod(len(self.times), factor * self.stride)
+        slots = 1 + (self.capacity or 2 * len(self.times)) - whole - (rest > 0)
+        return whole * schedule(factor * self.stride, slots)[1] + schedule(rest, slots)[1]
+
+
+def schedule(steps: int, slots: int) -> tuple[int, int]:
+    """How far to go before the next state is stored, and how many steps are made again in all.
+
+    The least, in going back over `steps` steps with room for `slots` states, the first included.
+    """
+    if slots == 1:
+        return steps - 1, steps * (steps - 1) // 2
+    r = 0  # how often a step is made again, at most
+    while comb(slots + r, slots) < steps:
+        r += 1
+    if r == 0:
+        return 1, 0
+    least = comb(slots + r - 2, slots)
+    return max(1, least, steps - comb(slots + r - 1, r)), r * steps - comb(slots + r, r - 1)
