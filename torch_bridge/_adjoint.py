@@ -21,7 +21,7 @@ from torch_bridge._adjoint_refusals import (
 )
 from torch_bridge._adjoint_setting import Setting
 from torch_bridge._backward_solver import backward_solver, without_norm
-from torch_bridge._captured import field_later, give_shapes, parameters_of
+from torch_bridge._captured import FieldLater, give_shapes, parameters_of
 from torch_bridge._certifier import Certifier
 from torch_bridge._events import solved_again
 from torch_bridge._fields import Autocast, inside_torch_func, inside_transform, is_batched
@@ -209,7 +209,7 @@ def odeint_adjoint(
             refuse_shards(setting.parameters)
             return Reversed(setting)
         if chosen == "discrete":
-            return Discrete(setting, memory)
+            return Discrete(setting, memory, compile)
         if collocates == "none" or memory is not None:  # beyond the budget it makes steps
             require_inside(setting.backward, collocates != "none")
         compiles = compile and problem.y0.numel() > 0
@@ -325,7 +325,7 @@ def _setting(
     autocast = Autocast.current(problem.y0.device)
     parameters = parameters_of(problem.func, adjoint_params)
     give_shapes(problem.func, parameters, partial(problem.field, problem.times[0], problem.y0))
-    later = field_later(problem.func, problem.layout, autocast)
+    later = FieldLater.of(problem.func, problem.layout, autocast)
     own = adjoint_options is not None
     backward_options = dict(adjoint_options if own else without_norm(options))
     return Setting(problem, later, backward, parameters, autocast, backward_options, own)

@@ -45,9 +45,16 @@ def refuse_unused(
         found.append("adjoint_method='collocation'")
     if found:
         raise ValueError(f"{', '.join(found)} have no effect with adjoint={adjoint!r}: leave out")
-    if compile and (adjoint != "restored" or inside_torch_func()):
-        what = "torch.func" if adjoint == "restored" else f"adjoint={adjoint!r}"
-        raise ValueError(f"`compile` is for restored adjoints outside of torch.func, got {what}")
+    if compile and inside_torch_func():
+        raise ValueError("`compile` is for solves outside of torch.func; leave it out")
+    if compile and adjoint == "reversed":
+        raise ValueError(
+            "`compile` is for restored and discrete adjoints, got adjoint='reversed'; leave it out"
+        )
+    if compile and adjoint == "discrete" and memory is not None:
+        raise ValueError(
+            "compiled steps keep all states, and `memory` has no effect: leave one of them out"
+        )
 
 
 def require_methods(*solvers: Solver) -> None:

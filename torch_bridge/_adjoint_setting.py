@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_bridge._adjoint_refusals import refuse_wrappers
+from torch_bridge._captured import FieldLater
 from torch_bridge._changed import Version, refuse_changes, versions_of
 from torch_bridge._draws import unrecorded
 from torch_bridge._fields import Autocast
@@ -36,7 +37,7 @@ class Setting:
     """
 
     problem: Prepared
-    field_later: Callable[[Tensor], Callable[[Any, Any], Any]]
+    field_later: FieldLater
     backward: Solver
     parameters: tuple[Tensor, ...]
     autocast: Autocast

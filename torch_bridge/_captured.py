@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,28 +14,42 @@ from torch_bridge._fields import Autocast, as_field
 from torch_bridge._parametrized import cached_apart
 from torch_bridge._states import Layout
 
-__all__ = ["field_later", "give_shapes", "parameters_of", "tensors_of"]
+__all__ = ["FieldLater", "give_shapes", "parameters_of", "tensors_of"]
 
 
-def field_later(
-    func: Callable[[Any, Any], Any], layout: Layout, autocast: Autocast
-) -> Callable[[Tensor], Callable[[Any, Any], Any]]:
-    """Remember parameters and autocast state for a backward pass, which may run without them.
+@dataclass(frozen=True)
+class FieldLater:
+    """The field of a forward pass for a backward pass, which may run without its parameters and
+    its autocast state.
 
     `torch.func.functional_call` has put a module's own parameters back by then.
     """
-    if not isinstance(func, nn.Module):
-        return lambda like: as_field(func, like, autocast, layout)
-    kept = tensors_of(func)
 
-    def pinned(t: Tensor, y: Any) -> Any:
-        return torch.func.functional_call(func, kept, (t, y), tie_weights=False)
+    func: Callable[[Any, Any], Any]
+    layout: Layout
+    autocast: Autocast
+    kept: dict[str, Tensor]
 
-    def field(like: Tensor) -> Callable[[Any, Any], Any]:
-        same = all(x is kept.get(name) for name, x in tensors_of(func).items())
-        return as_field(func if same else pinned, like, autocast, layout)
+    @classmethod
+    def of(cls, func: Callable[[Any, Any], Any], layout: Layout, autocast: Autocast) -> FieldLater:
+        """Remember the tensors of a Module."""
+        kept = tensors_of(func) if isinstance(func, nn.Module) else {}
+        return cls(func, layout, autocast, kept)
 
-    return field
+    def __call__(self, like: Tensor) -> Callable[[Any, Any], Any]:
+        """The field for states like this one."""
+        func = self.func if self.is_own else self._pinned
+        return as_field(func, like, self.autocast, self.layout)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether a Module has the tensors that it had."""
+        if not isinstance(self.func, nn.Module):
+            return True
+        return all(x is self.kept.get(name) for name, x in tensors_of(self.func).items())
+
+    def _pinned(self, t: Tensor, y: Any) -> Any:
+        return torch.func.functional_call(self.func, self.kept, (t, y), tie_weights=False)
 
 
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:

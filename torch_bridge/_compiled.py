@@ -30,7 +30,7 @@ from torch_bridge._inductor import inductor
 from torch_bridge._one_solve import own_program
 from torch_bridge._states import Layout
 
-__all__ = ["attempted", "compiled_kernels"]
+__all__ = ["MOST", "attempted", "compiled_kernels", "in_torch_loop", "on_host", "room_for"]
 
 OUTPUTS = 32  # recorded in one loop, each step of which writes all of them:
 RECORDED = 2**17  # bytes of a state, of larger ones steps are compiled one at a time
@@ -73,33 +73,40 @@ def compiled_kernels(
 
     def leap(
         fun: Any, law: StepControl, tolerances: Any, y: Tensor, slope: Any, numbers: list[float],
-        outputs: list[float] | None, weights: Any,
+        outputs: list[float] | None, weights: Any, every: bool = False,
     ) -> Leap | None:  # fmt: skip
-        large = outputs is not None and y.nbytes > RECORDED
+        large = (outputs is not None or every) and y.nbytes > RECORDED
         if large or _differentiated(y, slope):  # torch's loop operator has no gradient
             return None
-        given = _on_host(numbers), _tensors(tolerances, y)
+        given = on_host(numbers), _tensors(tolerances, y)
         y = y.contiguous()  # as all states of the loop
         known = torch.empty_like(y) if slope is None else slope.contiguous()
         recorded: Any = None, None
         if outputs is not None:
             times = torch.tensor(outputs, dtype=torch.float64, device=y.device)
             recorded = times, torch.tensor(weights, dtype=y.dtype.to_real(), device=y.device)
-        return with_norm(_leap, fun, method, law, norm, y, known, *given, *recorded)
+        kept = (torch.empty(MOST, dtype=torch.float64), room_for(y)) if every else None
+        found = with_norm(_leap, fun, method, law, norm, y, known, *given, *recorded, kept)
+        return found and (found._replace(times=kept[0], states=kept[1]) if kept else found)
 
     def chunk(fun: Any, times: Sequence[Any], y: Tensor, slope: Tensor | None) -> Any:
         known = slope if method.last_stage_is_first else None
         return attempted(func, given_steps, fun, method, _stacked(times), y, known)
 
-    def run(fun: Any, times: Sequence[float], y: Tensor, slope: Tensor | None) -> Any:
-        if _differentiated(y, slope):
+    def run(
+        fun: Any, times: Sequence[float], y: Tensor, slope: Tensor | None, every: bool = False
+    ) -> Any:
+        if _differentiated(y, slope) or (every and y.nbytes > RECORDED):
             return None
-        filled = _on_host([*times, *[times[-1]] * (MOST + 1 - len(times))])
+        filled = on_host([*times, *[times[-1]] * (MOST + 1 - len(times))])
         count = torch.tensor([len(times) - 1], device="cpu")
         reuses = method.last_stage_is_first
         known = slope.contiguous() if reuses and slope is not None else None
-        found = attempted(func, _run, fun, method, filled, count, y.contiguous(), known)
+        states = room_for(y) if every else None
+        found = attempted(func, _run, fun, method, filled, count, y.contiguous(), known, states)
         evaluations = (len(times) - 1) * (len(method.b) - reuses) + (reuses and known is None)
+        if found and states is not None:
+            found = states[: len(times) - 1], found[1]
         return found and (*found, evaluations)
 
     def step(
@@ -122,7 +129,7 @@ def compiled_kernels(
         return same and ran and not torch.is_grad_enabled()
 
     outputs = OUTPUTS * method.last_stage_is_first
-    return Kernels(step, leap, begins, chunk, CHUNK, run, MOST, outputs)
+    return Kernels(step, leap, begins, chunk, CHUNK, run, MOST, outputs, records=True)
 
 
 def _leap(
@@ -136,17 +143,40 @@ def _leap(
     tol: tuple[Tensor, Tensor],
     outputs: Tensor | None,
     weights: Tensor | None,
+    kept: tuple[Tensor, Tensor] | None,
 ) -> Leap:
-    fun = _in_a_loop(fun)
+    fun, record = _in_a_loop(fun), kept and _writer(*kept)
     return adaptive_leap(
-        _while_loop, fun, method, law, norm, y, slope, numbers, tol, xp, outputs, weights
+        in_torch_loop, fun, method, law, norm, y, slope, numbers, tol, xp, outputs, weights, record
     )
 
 
 def _run(
-    fun: Any, method: Coefficients, times: Tensor, count: Tensor, y: Tensor, slope: Tensor | None
+    fun: Any,
+    method: Coefficients,
+    times: Tensor,
+    count: Tensor,
+    y: Tensor,
+    slope: Tensor | None,
+    states: Tensor | None,
 ) -> tuple[Tensor, Tensor | None]:
-    return given_run(_while_loop, _in_a_loop(fun), method, times, count, y, slope, xp)
+    record = None if states is None else _writer(states)
+    return given_run(in_torch_loop, _in_a_loop(fun), method, times, count, y, slope, xp, record)
+
+
+def _writer(*rows: Tensor) -> Callable[..., None]:
+    """Writes entries of rows, into which torch's loop may write as it does not carry them."""
+
+    def record(k: Tensor, *entries: Tensor) -> None:
+        for row, entry in zip(rows, entries, strict=True):
+            row.index_copy_(0, k.to(row.device), entry[None])
+
+    return record
+
+
+def room_for(y: Tensor) -> Tensor:
+    """Room for as many states as a loop takes steps."""
+    return torch.empty((MOST, *y.shape), dtype=y.dtype, device=y.device)
 
 
 def _in_a_loop(fun: Any) -> Callable[[Any, Any], Any]:
@@ -169,7 +199,7 @@ def _step(
     return (found.y, ratio, *found.stages)
 
 
-def _while_loop(condition: Any, body: Any, carried: Any) -> Any:
+def in_torch_loop(condition: Any, body: Any, carried: Any) -> Any:
     from torch._higher_order_ops import while_loop
 
     return while_loop(lambda *parts: condition(parts), lambda *parts: body(parts), carried)
@@ -284,13 +314,13 @@ def _differentiated(*tensors: Tensor | None) -> bool:
     return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
 
 
-def _on_host(numbers: Sequence[float]) -> Tensor:
+def on_host(numbers: Sequence[float]) -> Tensor:
     return torch.tensor(numbers, dtype=torch.float64, device="cpu")
 
 
 def _stacked(times: Sequence[Any]) -> Tensor:
     if all(isinstance(t, float) for t in times):
-        return _on_host(times)
+        return on_host(times)
     like = next(t for t in times if isinstance(t, Tensor))
     return torch.stack([torch.as_tensor(t, dtype=like.dtype, device=like.device) for t in times])
 

@@ -21,6 +21,7 @@ from odecore.adjoint import (
 from odecore.solve import solve_ivp
 from torch_bridge._adjoint_setting import Setting
 from torch_bridge._callbacks import observer_of
+from torch_bridge._compiled_transpose import compiled_transpose
 from torch_bridge._scipy import scipy_solve
 
 __all__ = ["Discrete", "Reversed"]
@@ -91,17 +92,20 @@ class Reversed:
 
 @dataclass(frozen=True)
 class Discrete:
-    """Saves checkpoints; `made` holds the record of the steps without them."""
+    """Saves checkpoints; `made` holds the record of the steps without them.
+
+    `compiles` says whether torch compiles the transposes, as it does the steps.
+    """
 
     setting: Setting
     memory: int | None
+    compiles: bool = False
     made: list[StepRecord] = field(default_factory=list)
 
     def record(self, y0: Tensor) -> tuple[Tensor, ...]:
         """Solve forward: the states at output times, and those to be saved."""
         problem = self.setting.problem
         options = problem.panel_options()
-        options.pop("kernels", None)
         trajectory, record = record_steps(
             problem.field, problem.times, y0, memory=self.memory, **options
         )
@@ -115,9 +119,13 @@ class Discrete:
     def gradients(self, saved: Sequence[Tensor], cotangents: list[Tensor], norm: Any) -> Gradients:
         """Transpose the steps."""
         record = replace(self.made[0], states=tuple(saved))
-        products = self.setting.products(saved[0], looks_always=True)
-        wanted = bool(self.setting.parameters)
-        return discrete(products.point, record, cotangents, parameters=wanted)
+        setting, kernel = self.setting, None
+        products = setting.products(saved[0], looks_always=True)
+        if self.compiles:
+            products.look(record.times[0], saved[0])
+            kernel = compiled_transpose(setting)
+        wanted = bool(setting.parameters)
+        return discrete(products.point, record, cotangents, parameters=wanted, kernel=kernel)
 
     def warn_of_trajectory(self, saved: Sequence[Tensor]) -> None:
         """Nothing is interpolated."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from odecore.adjoint._linearization import Linearize, Pull
-from odecore.adjoint._transposed_step import transposed, without_idle_stages
+from odecore.adjoint._transposed_step import transposed
 from odecore.solve import explicit_step
 from odecore.tableaux import Coefficients
 
@@ -82,6 +82,5 @@ def transposed_run(
             a = a + xp.reshape(xp.take(cotangents, k - 1, axis=0), a.shape)
         return k - 1, a, *total
 
-    method = without_idle_stages(method)
     _, a, *found = while_loop(runs, undo, (count + 0, a + 0, *(x + 0 for x in total)))
     return a, tuple(found)

@@ -25,7 +25,7 @@ from odecore.solve import (
 )
 from odecore.tableaux import Coefficients
 
-__all__ = ["ExplicitTranspose", "transpose_of", "transposed", "without_idle_stages"]
+__all__ = ["ExplicitTranspose", "transpose_of", "transposed"]
 
 Field = Callable[[Any, Any], Any]
 
@@ -39,7 +39,7 @@ def transpose_of(
 ) -> ExplicitTranspose:
     """What makes steps of a method again and transposes them."""
     if method.is_explicit:
-        return ExplicitTranspose(linearize, without_idle_stages(method), parameters, jumps)
+        return ExplicitTranspose(linearize, _without_idle_stages(method), parameters, jumps)
     return ImplicitTranspose(linearize, method, parameters, jumps, newton)
 
 
@@ -231,7 +231,7 @@ def _failure(what: str, t: float, y: Any) -> NewtonFailedError:
     )
 
 
-def without_idle_stages(method: Coefficients) -> Coefficients:
+def _without_idle_stages(method: Coefficients) -> Coefficients:
     """The same map of states of an explicit method, without last stages it does not depend on."""
     assert method.c is not None  # valid once built
     b = tuple(map(constant, method.A[-1] if method.last_stage_is_first else method.b))

@@ -17,10 +17,10 @@ TIMES = [0.2, 0.9, 1.0, 2.2]
 W = list(np.random.default_rng(1).normal(size=(4, 2)))
 
 
-def kernel_of(linearize, method, most=64, calls=None, wanted=True, twin=False):
+def kernel_of(linearize, most=64, calls=None, wanted=True, twin=False):
     calls = [] if calls is None else calls
 
-    def kernel(times, states, a, cotangents):
+    def kernel(method, times, states, a, cotangents):
         n = min(most, len(states))
         calls.append(n)
         inside = None
@@ -54,20 +54,19 @@ def test_runs_transpose_what_the_steps_do(method, options, most):
     field, linearize = nonlinear(THETA)
     _, record = record_steps(field, TIMES, Y0, method=method, **options)
     calls = []
-    coefficients = tableau(method).coefficients
-    check(record, linearize, kernel_of(linearize, coefficients, most, calls))
+    check(record, linearize, kernel_of(linearize, most, calls))
     assert sum(calls) == len(record.times) - 1
-    kernel = kernel_of(linearize, coefficients, most, wanted=False)
+    kernel = kernel_of(linearize, most, wanted=False)
     check(record, linearize, kernel, parameters=False)
     with pytest.raises(AssertionError):  # without the cotangents on the way
-        check(record, linearize, kernel_of(linearize, coefficients, 64, twin=True))
+        check(record, linearize, kernel_of(linearize, 64, twin=True))
 
 
 @pytest.mark.parametrize("after", [0, 1, 3])
 def test_what_the_program_refuses_is_transposed_step_by_step(after):
     field, linearize = nonlinear(THETA)
     _, record = record_steps(field, TIMES, Y0, steps=5)
-    kernel = kernel_of(linearize, tableau("dopri5").coefficients, most=2)
+    kernel = kernel_of(linearize, most=2)
     left = iter(range(after))
     check(
         record, linearize, lambda *given: kernel(*given) if next(left, None) is not None else None

@@ -1,0 +1,108 @@
+"""Transposed steps of an explicit method, compiled by torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from array_api_compat import torch as xp
+from torch import Tensor, nn
+
+from odecore.adjoint import Linearize, Pull, transposed_run
+from odecore.tableaux import Coefficients
+from torch_bridge._adjoint_setting import Setting
+from torch_bridge._compiled import MOST, attempted, in_torch_loop, on_host, room_for
+from torch_bridge._fields import as_field, is_batched
+from torch_bridge._states import Layout
+
+__all__ = ["compiled_transpose"]
+
+Found = tuple[Tensor, tuple[Tensor, ...], int]
+
+
+def compiled_transpose(setting: Setting) -> Callable[..., Found | None] | None:
+    """The `kernel` of `odecore.adjoint.discrete`, or None where there is none.
+
+    torch's loop records nothing for autograd, only for torch.func, to which the parameters of a
+    Module can be given: a function that holds them otherwise is transposed step by step.
+    """
+    func, problem = setting.problem.func, setting.problem
+    if not isinstance(func, nn.Module) or not setting.field_later.is_own:
+        return None
+    places = {id(p): k for k, p in enumerate(setting.parameters)}
+    named = func.named_parameters(remove_duplicate=False)
+    names = tuple((name, places[id(p)]) for name, p in named if id(p) in places)
+    if len({k for _, k in names}) < len(places):
+        return None
+    pinned = _of_parameters(func, names, problem.layout)
+
+    def kernel(
+        method: Coefficients,
+        times: Sequence[float],
+        states: Sequence[Tensor],
+        a: Tensor,
+        cotangents: Sequence[Any],
+    ) -> Found | None:
+        if method.has_arrays or is_batched(a):
+            return None
+        field = as_field(pinned, a, setting.autocast)
+        assert method.terms  # made here: what is made once a compiler does not trace
+        n = min(MOST, len(states))
+        filled = on_host([*times[-n - 1 :], *[times[-1]] * (MOST - n)])
+        given = states[-n:], [torch.zeros_like(a) if c is None else c for c in cotangents[-n:]]
+        rows = [room_for(a), None if all(c is None for c in cotangents[-n:]) else room_for(a)]
+        for row, entries in zip(rows, given, strict=True):
+            if row is not None:
+                torch.stack(entries, out=row[:n])
+        count = torch.tensor([n], device="cpu")
+        found = attempted(
+            func, _transposed, field, method, filled, count, a.contiguous(), *rows,
+            setting.parameters,
+        )  # fmt: skip
+        return found and (*found, n)
+
+    return kernel
+
+
+def _of_parameters(
+    func: nn.Module, names: tuple[tuple[str, int], ...], layout: Layout
+) -> Callable[[Any, Any], Any]:
+    """The function of the pair of a state, as a vector, and the tuple of parameters."""
+
+    def pinned(t: Tensor, pair: tuple[Tensor, tuple[Tensor, ...]]) -> Tensor:
+        y, parameters = pair
+        given = {name: parameters[k] for name, k in names}
+        value = torch.func.functional_call(func, given, (t, layout.state(y)), tie_weights=False)
+        return layout.vector(value)
+
+    return pinned
+
+
+def _transposed(
+    field: Callable[..., Any],
+    method: Coefficients,
+    times: Tensor,
+    count: Tensor,
+    a: Tensor,
+    states: Tensor,
+    cotangents: Tensor | None,
+    parameters: tuple[Tensor, ...],
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def linearize(t: Tensor, y: Tensor) -> tuple[Tensor, Pull]:
+        def value(y: Tensor, *parameters: Tensor) -> Tensor:
+            found: Tensor = field(t, (y, parameters))
+            return found
+
+        value, pull = torch.func.vjp(value, y, *parameters)
+
+        def pulled(a: Tensor, wanted: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
+            state, *rest = pull(a)
+            return state, tuple(rest)
+
+        return value, pulled
+
+    zeros = tuple(torch.zeros_like(p) for p in parameters)
+    return transposed_run(
+        in_torch_loop, linearize, method, times, count, states, a, zeros, xp, cotangents
+    )
