@@ -112,17 +112,19 @@ def odeint_adjoint(
         steps of a Runge-Kutta method, made again from checkpoints; steps land on the output times,
         and `memory` is the budget for states between them. By default "restored"; "discrete" where
         fixed steps end at all output times, are at most 64, or 4 for each interval between these,
-        and no option is given that is for another adjoint.
+        and no option is given that is for another adjoint; compiled, for a Module, for any number
+        of fixed steps, and for adaptive ones in up to 8 intervals.
     certificate : Certifier, float or bool, optional
         Estimate the relative error of the gradient in the backward pass, and warn where it is above
         the limit given, or, for True, above 100 rtol; see `Certifier`.
     compile : bool, optional
-        Compile the forward steps, as `odeint` does, and the collocated adjoint as a whole, with
-        `torch.compile`: for the restored adjoint. The first calls take up to a minute for each of
-        the numbers of nodes that the trajectory asks for (9, 17, 33); what can not be compiled runs
-        without, after a CompileWarning. What is faster so runs without as well: forward, adaptive
-        solves of states above 32 KiB and given steps; backward, all steps, as through states above
-        64 KiB, and the "discrete" default.
+        Compile the forward steps, as `odeint` does, and the backward pass: the transposes of steps
+        ("discrete"; of a Module, while their states are at most 64, or 64 MiB, or `memory`), or the
+        collocated adjoint as a whole ("restored"). The first calls take up to a minute, for the
+        latter for each number of nodes that the trajectory asks for (9, 17, 33); what can not be
+        compiled runs without, after a CompileWarning. Of the restored adjoint what is faster so
+        runs without as well: forward, adaptive solves of states above 32 KiB and given steps;
+        backward, all steps, as through states above 64 KiB.
 
     Returns
     -------
@@ -200,7 +202,7 @@ def odeint_adjoint(
     def make(func: Any, y0: Any, t: Tensor, parameters: Iterable[Tensor] | None) -> Any:
         problem = prepare(func, y0, t, rtol, atol, method, options, compile)
         setting = _setting(problem, method, options, parameters, **given)
-        chosen = adjoint or default_adjoint(problem, of_restored)
+        chosen = adjoint or default_adjoint(problem, of_restored, compile)
         by_scipy = problem.solver.method is None and chosen == "reversed" and not certificate
         require_methods(*([] if by_scipy else [problem.solver]), setting.backward)
         collocates = _collocated(setting, **given) if chosen == "restored" else "none"

@@ -51,10 +51,6 @@ def refuse_unused(
         raise ValueError(
             "`compile` is for restored and discrete adjoints, got adjoint='reversed'; leave it out"
         )
-    if compile and adjoint == "discrete" and memory is not None:
-        raise ValueError(
-            "compiled steps keep all states, and `memory` has no effect: leave one of them out"
-        )
 
 
 def require_methods(*solvers: Solver) -> None:

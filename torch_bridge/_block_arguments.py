@@ -134,10 +134,10 @@ def _check_gradients(
     if nodes is not None and (not isinstance(nodes, Integral) or nodes is True or nodes < 2):
         raise ValueError(f"`nodes` must be an int of at least 2, got {nodes!r}")
     Certifier.of(certificate)
-    if compile and (adjoint not in ("direct", "restored") or solver is None):
+    if compile and (adjoint == "reversed" or solver is None):
         found = "a Module" if solver is None else repr(adjoint)
         raise ValueError(
-            '`compile` is for adjoint="direct" and "restored" and for a solver that is no '
+            '`compile` is for other adjoints than "reversed" and for a solver that is no '
             f"Module, got {found}; leave it out"
         )
     if solver is None:

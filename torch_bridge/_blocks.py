@@ -70,7 +70,7 @@ class NeuralODE(nn.Module):
     certificate : Certifier, float or bool, optional
         As for `odeint_adjoint`; for adjoints other than "direct".
     compile : bool, optional
-        As for `odeint` and `odeint_adjoint`, for adjoint="direct" and "restored", and for solvers
+        As for `odeint` and `odeint_adjoint`, for other adjoints than "reversed", and for solvers
         whose coefficients stay: a Module's are others at each call.
     check : {"warn", "raise", "off"}, optional
         What to do if `check_rhs` finds something at the first solve, and at the first one in the

@@ -30,7 +30,15 @@ from torch_bridge._inductor import inductor
 from torch_bridge._one_solve import own_program
 from torch_bridge._states import Layout
 
-__all__ = ["MOST", "attempted", "compiled_kernels", "in_torch_loop", "on_host", "room_for"]
+__all__ = [
+    "MOST",
+    "RECORDED",
+    "attempted",
+    "compiled_kernels",
+    "in_torch_loop",
+    "on_host",
+    "room_for",
+]
 
 OUTPUTS = 32  # recorded in one loop, each step of which writes all of them:
 RECORDED = 2**17  # bytes of a state, of larger ones steps are compiled one at a time
@@ -81,13 +89,10 @@ def compiled_kernels(
         given = on_host(numbers), _tensors(tolerances, y)
         y = y.contiguous()  # as all states of the loop
         known = torch.empty_like(y) if slope is None else slope.contiguous()
-        recorded: Any = None, None
-        if outputs is not None:
-            times = torch.tensor(outputs, dtype=torch.float64, device=y.device)
-            recorded = times, torch.tensor(weights, dtype=y.dtype.to_real(), device=y.device)
-        kept = (torch.empty(MOST, dtype=torch.float64), room_for(y)) if every else None
+        recorded = (None, None) if outputs is None else _outputs(outputs, weights, y)
+        kept = (on_host([0.0] * MOST), room_for(y)) if every else None
         found = with_norm(_leap, fun, method, law, norm, y, known, *given, *recorded, kept)
-        return found and (found._replace(times=kept[0], states=kept[1]) if kept else found)
+        return found._replace(times=kept[0], states=kept[1]) if found and kept else found
 
     def chunk(fun: Any, times: Sequence[Any], y: Tensor, slope: Tensor | None) -> Any:
         known = slope if method.last_stage_is_first else None
@@ -104,24 +109,18 @@ def compiled_kernels(
         known = slope.contiguous() if reuses and slope is not None else None
         states = room_for(y) if every else None
         found = attempted(func, _run, fun, method, filled, count, y.contiguous(), known, states)
-        evaluations = (len(times) - 1) * (len(method.b) - reuses) + (reuses and known is None)
-        if found and states is not None:
-            found = states[: len(times) - 1], found[1]
-        return found and (*found, evaluations)
+        if found is None:
+            return None
+        made = len(times) - 1
+        evaluations = made * (len(method.b) - reuses) + (reuses and known is None)
+        return found[0] if states is None else states[:made], found[1], evaluations
 
     def step(
         fun: Any, t: Any, y: Tensor, h: Any, slope: Any, t_new: Any, tolerances: Any
     ) -> Attempt | None:
         tol = None if tolerances is None else _tensors(tolerances, y)
         found = with_norm(_step, fun, method, norm, _stacked([t, t_new]), y, slope, tol)
-        if found is None:
-            return None
-        y_new, ratio, *stages = found
-        last = stages[-1] if method.last_stage_is_first else None
-        return Attempt(
-            y_new, None, stages[0], last, len(stages) - (slope is not None), tuple(stages),
-            ratio=ratio,
-        )  # fmt: skip
+        return found and _attempt(*found, known=slope is not None, method=method)
 
     def begins(adaptive: bool) -> bool:  # gradients show in the first evaluation, errors of `func`
         same = adaptive or not method.last_stage_is_first  # a run with a slope is another program
@@ -130,6 +129,21 @@ def compiled_kernels(
 
     outputs = OUTPUTS * method.last_stage_is_first
     return Kernels(step, leap, begins, chunk, CHUNK, run, MOST, outputs, records=True)
+
+
+def _attempt(
+    y: Tensor, ratio: Tensor | None, *stages: Tensor, known: bool, method: Coefficients
+) -> Attempt:
+    """A step, whose first stage may have been known."""
+    last = stages[-1] if method.last_stage_is_first else None
+    return Attempt(y, None, stages[0], last, len(stages) - known, stages, ratio=ratio)
+
+
+def _outputs(times: list[float], weights: Any, y: Tensor) -> tuple[Tensor, Tensor]:
+    return (
+        torch.tensor(times, dtype=torch.float64, device=y.device),
+        torch.tensor(weights, dtype=y.dtype.to_real(), device=y.device),
+    )
 
 
 def _leap(
@@ -174,9 +188,9 @@ def _writer(*rows: Tensor) -> Callable[..., None]:
     return record
 
 
-def room_for(y: Tensor) -> Tensor:
+def room_for(y: Tensor, most: int = MOST) -> Tensor:
     """Room for as many states as a loop takes steps."""
-    return torch.empty((MOST, *y.shape), dtype=y.dtype, device=y.device)
+    return torch.empty((most, *y.shape), dtype=y.dtype, device=y.device)
 
 
 def _in_a_loop(fun: Any) -> Callable[[Any, Any], Any]:

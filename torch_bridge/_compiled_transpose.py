@@ -9,14 +9,16 @@ import torch
 from array_api_compat import torch as xp
 from torch import Tensor, nn
 
-from odecore.adjoint import Linearize, Pull, transposed_run
+from odecore.adjoint import Pull, transposed_run
 from odecore.tableaux import Coefficients
 from torch_bridge._adjoint_setting import Setting
-from torch_bridge._compiled import MOST, attempted, in_torch_loop, on_host, room_for
+from torch_bridge._compiled import MOST, RECORDED, attempted, in_torch_loop, on_host, room_for
 from torch_bridge._fields import as_field, is_batched
 from torch_bridge._states import Layout
 
 __all__ = ["compiled_transpose"]
+
+FEW = 8  # large states that are stacked at a time
 
 Found = tuple[Tensor, tuple[Tensor, ...], int]
 
@@ -36,6 +38,7 @@ def compiled_transpose(setting: Setting) -> Callable[..., Found | None] | None:
     if len({k for _, k in names}) < len(places):
         return None
     pinned = _of_parameters(func, names, problem.layout)
+    passes = False  # outputs on the way: what is compiled for some serves where there are none
 
     def kernel(
         method: Coefficients,
@@ -47,20 +50,27 @@ def compiled_transpose(setting: Setting) -> Callable[..., Found | None] | None:
         if method.has_arrays or is_batched(a):
             return None
         field = as_field(pinned, a, setting.autocast)
-        assert method.terms  # made here: what is made once a compiler does not trace
-        n = min(MOST, len(states))
-        filled = on_host([*times[-n - 1 :], *[times[-1]] * (MOST - n)])
-        given = states[-n:], [torch.zeros_like(a) if c is None else c for c in cotangents[-n:]]
-        rows = [room_for(a), None if all(c is None for c in cotangents[-n:]) else room_for(a)]
-        for row, entries in zip(rows, given, strict=True):
-            if row is not None:
-                torch.stack(entries, out=row[:n])
+        _ = method.terms  # made here: what is made once a compiler does not trace
+        most = MOST if a.nbytes <= RECORDED else FEW
+        n = min(most, len(states))
+        filled = on_host([*times[-n - 1 :], *[times[-1]] * (most - n)])
+        nonlocal passes
+        passes = passes or any(c is not None for c in cotangents[1:])
+        first, *inside = cotangents[-n:]
+        rows = room_for(a, most), room_for(a, most).zero_() if passes else None
+        torch.stack(states[-n:], out=rows[0][:n])
+        for k, c in enumerate(inside, 1):
+            if c is not None:
+                rows[1][k] = c
         count = torch.tensor([n], device="cpu")
         found = attempted(
             func, _transposed, field, method, filled, count, a.contiguous(), *rows,
             setting.parameters,
         )  # fmt: skip
-        return found and (*found, n)
+        if found is None:
+            return None
+        before, gradients = found
+        return before if first is None else before + first, gradients, n
 
     return kernel
 

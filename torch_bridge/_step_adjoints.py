@@ -26,6 +26,9 @@ from torch_bridge._scipy import scipy_solve
 
 __all__ = ["Discrete", "Reversed"]
 
+KEPT = 2**26  # bytes of states of compiled steps, whose transposes are compiled if all are kept
+FEW = 64  # states that are kept in any case
+
 
 @dataclass(frozen=True)
 class Reversed:
@@ -106,8 +109,11 @@ class Discrete:
         """Solve forward: the states at output times, and those to be saved."""
         problem = self.setting.problem
         options = problem.panel_options()
+        memory = self.memory
+        if memory is None and self.compiles:
+            memory = max(KEPT, FEW * y0.nbytes)
         trajectory, record = record_steps(
-            problem.field, problem.times, y0, memory=self.memory, **options
+            problem.field, problem.times, y0, memory=memory, **options
         )
         self.made[:] = [replace(record, states=())]
         return trajectory.y, *record.states

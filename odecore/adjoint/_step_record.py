@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from math import comb
 from typing import Any
 
-from odecore._array import constant, copied, namespace
+from odecore._array import constant, copied
 from odecore._times import are_floats, read_times
 from odecore.adjoint._budget import budget, bytes_of
 from odecore.adjoint._one_array import one_array
-from odecore.adjoint._step_ends import MAX_STEPS, ends_between, landing_grid, require_one_way
-from odecore.solve import Newton, Trajectory, solve_ivp
+from odecore.adjoint._step_ends import ends_between
+from odecore.solve import Accepted, Newton, Trajectory, solve_ivp
 from odecore.tableaux import ButcherTableau, Coefficients, tableau
 
 __all__ = ["StepRecord", "record_steps", "schedule"]
@@ -70,8 +70,7 @@ def record_steps(
         budget is full, and at the end while the backward pass takes less work with the room.
     **options
         Further options of `solve_ivp`, for a Runge-Kutta method; not `t_eval`, events,
-        dense output and `throw`. Output times are added to a `grid`. With `kernels` that record
-        each step compiled loops take them, unless there are jumps, an `observe` or a budget.
+        dense output and `throw`. Output times are added to a `grid`.
 
     Returns
     -------
@@ -104,13 +103,10 @@ def record_steps(
         options["jump_at"] = _floats(options["jump_at"], "jump_at")
         jumps = frozenset(options["jump_at"])
     y0 = copied(one_array(y0))
-    kernels = options.pop("kernels", None)
-    one_by_one = jumps or memory is not None or options.get("observe") is not None
-    if kernels is not None and kernels.records and not one_by_one:
-        return _in_loops(fun, outputs, y0, kernels=kernels, **options)
-    kept = _Kept(_capacity(memory, y0), options.pop("observe", None))
+    kept, user = _Kept(_capacity(memory, y0)), options.pop("observe", None)
+    observe = Accepted(kept.take) if user is None else kept.beside(user)
     span = (outputs[0], outputs[-1])
-    trajectory = solve_ivp(fun, span, y0, t_eval=outputs, observe=kept.observe, **options)
+    trajectory = solve_ivp(fun, span, y0, t_eval=outputs, observe=observe, **options)
     while kept.repeated(2) < kept.repeated(1):
         kept.thin()
     ends = (*kept.times, outputs[-1])
@@ -119,31 +115,6 @@ def record_steps(
     states, newton = tuple(kept.states), options.get("newton")
     record = StepRecord(ends, method, where, kept.stride, states, kept.capacity, newton, jumps)
     return trajectory, record
-
-
-def _in_loops(
-    fun: Field,
-    outputs: Sequence[float],
-    y0: Any,
-    *,
-    steps: Any = None,
-    step_size: Any = None,
-    **options: Any,
-) -> tuple[Trajectory, StepRecord]:
-    """All steps, taken and recorded by compiled loops."""
-    if steps is not None or step_size is not None:
-        require_one_way(steps, step_size, options.get("grid"))
-        most = options.get("max_steps", MAX_STEPS)
-        options["grid"] = landing_grid(outputs, steps, step_size, most)
-    whole = solve_ivp(fun, (outputs[0], outputs[-1]), y0, throw=False, **options)
-    index = {t: k for k, t in enumerate(whole.t.tolist())}
-    where = [index[t] for t in outputs if t in index]
-    trajectory = replace(
-        whole, t=whole.t[where], y=namespace(y0).stack([whole.y[k, ...] for k in where])
-    )
-    trajectory.raise_for_status()
-    states = tuple(whole.y[k, ...] for k in range(len(index) - 1))
-    return trajectory, StepRecord(tuple(index), options["method"], tuple(where), 1, states)
 
 
 def _with_outputs(grid: list[float], outputs: list[float]) -> list[float]:
@@ -194,23 +165,28 @@ class _Kept:
     """The states that are kept while the number of steps is not known."""
 
     capacity: int | None
-    user: Callable[[str, Any, Any, Any], None] | None
     times: list[float] = field(default_factory=list)
     states: list[Any] = field(default_factory=list)
     stride: int = 1
 
-    def observe(self, what: str, t: Any, y: Any, h: Any) -> None:
-        if what == "accept":
-            if len(self.states) == self.capacity and len(self.times) % self.stride == 0:
-                self.thin()
-            if len(self.times) % self.stride == 0:
-                self.states.append(constant(y))
-            self.times.append(t)
-        if self.user is not None:
-            self.user(what, t, y, h)
+    def take(self, t: Any, y: Any, h: Any) -> None:
+        if len(self.states) == self.capacity and len(self.times) % self.stride == 0:
+            self.thin()
+        if len(self.times) % self.stride == 0:
+            self.states.append(constant(y) if self.stride == 1 else copied(constant(y)))
+        self.times.append(t)
+
+    def beside(self, user: Callable[[str, Any, Any, Any], None]) -> Callable[..., None]:
+        def observe(what: str, t: Any, y: Any, h: Any) -> None:
+            if what == "accept":
+                self.take(t, y, h)
+            user(what, t, y, h)
+
+        return observe
 
     def thin(self) -> None:
-        self.states, self.stride = self.states[::2], 2 * self.stride
+        """Drop every second state; copies, for loops may give views of many states."""
+        self.states, self.stride = [copied(y) for y in self.states[::2]], 2 * self.stride
 
     def repeated(self, factor: int) -> int:
         """Steps made again in the backward pass, with states this many times as far apart."""

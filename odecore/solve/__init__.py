@@ -1,5 +1,6 @@
 """Initial value problems: one step, a controller, a trajectory with its status."""
 
+from odecore.solve._accepted import Accepted
 from odecore.solve._adams import Adams
 from odecore.solve._adaptive_leap import Leap, adaptive_leap, adaptive_step
 from odecore.solve._controllers import StepControl
@@ -19,6 +20,7 @@ from odecore.solve._trajectory import Samples, Trajectory
 from odecore.solve._transposed_stages import transposed_stages
 
 __all__ = [
+    "Accepted",
     "Adams",
     "Attempt",
     "DenseOutput",

@@ -8,6 +8,7 @@ from typing import Any
 
 from odecore._array import as_state, copied
 from odecore._times import are_floats
+from odecore.solve._accepted import Accepted
 from odecore.solve._adams import Adams
 from odecore.solve._calls import explaining_calls
 from odecore.solve._controllers import GivenSteps, StepControl
@@ -150,7 +151,7 @@ def solve_ivp(
         default it does where reading is free, that is, not on an accelerator.
     observe : callable, optional
         `observe(what, t, y, h)`, called with "step" before each attempt from (t, y) with step h,
-        and with "accept" or "reject" after it.
+        and with "accept" or "reject" after it; or an `Accepted`.
     progress : bool or callable, optional
         Show a bar (needs tqdm), or call the callable with the fraction of the interval done.
     kernels : Kernels, optional
@@ -233,9 +234,9 @@ def solve_ivp(
             events=problem.events,
             dense=dense if callable(dense) else bool(dense),
             jump_at_start=jumps_first,
-            observe=_of_structure(observe, problem.convert),
             report=report,
             kernels=kernels or Kernels(),
+            **_observers(observe, problem.convert),
         )
         reads = control is not None or check_finite
         try:
@@ -256,11 +257,12 @@ def _require_kinds(newton: Any, kernels: Any, dense: Any, norm: Any, observe: An
     require_callable("observe", observe, "observe(what, t, y, h)", 4)
 
 
-def _of_structure(observe: Any, state: Callable[[Any], Any] | None) -> Any:
-    """The function for vectors, which gives a structure to the user's."""
+def _observers(observe: Any, state: Callable[[Any], Any] | None) -> dict[str, Any]:
+    """What the plan is to tell of its steps; of a structure, as the user's."""
     if observe is None or state is None:
-        return observe
-    return lambda what, t, y, h: observe(what, t, state(y), h)
+        told = isinstance(observe, Accepted)
+        return {"accepted": observe.take} if told else {"observe": observe}
+    return {"observe": lambda what, t, y, h: observe(what, t, state(y), h)}
 
 
 def _chosen(given: dict[str, Any], times: list[Any], reads_times: bool) -> str | None:

@@ -7,6 +7,7 @@ from itertools import islice, takewhile
 from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
+from odecore.solve._adaptive_leap import Leap
 from odecore.solve._controllers import AdaptiveSteps, Control
 from odecore.solve._explicit_step import Attempt
 from odecore.solve._problem import Stop
@@ -38,7 +39,7 @@ def _leaps(plan: Plan) -> bool:
 
 def _passes(plan: Plan) -> bool:
     """Whether compiled loops go over steps, each of which they record if that is wanted."""
-    return plan.passes_steps and (plan.kernels.records or not plan.every_step)
+    return plan.passes_steps and (plan.kernels.records or not plan.wants_steps)
 
 
 def leap_to(march: March, stop: Stop) -> bool:
@@ -48,24 +49,18 @@ def leap_to(march: March, stop: Stop) -> bool:
     if not _leaps(plan) or leap is None or not isinstance(controller, AdaptiveSteps):
         return False
     direction = 1.0 if stop.t > march.t else -1.0
-    recorded = {"every": True} if plan.every_step else {}
+    every = {"every": True} if plan.wants_steps else {}
     while march.t != stop.t:
-        attempts = plan.max_steps - counts["accepted"] - counts["rejected"]
-        if recorded:
-            attempts = min(attempts, plan.kernels.most)
+        left = plan.max_steps - counts["accepted"] - counts["rejected"]
+        attempts = min(left, plan.kernels.most) if every else left
         begins = march.control.h == 0
         outputs, weights = _on_the_way(march)
         goal = stop.t
-        if weights is None and outputs:
-            goal = direction * min(direction * goal, direction * outputs[0])
-        elif len(plan.outputs) - march.waiting > len(outputs):
-            goal = direction * min(direction * goal, direction * outputs[-1])
+        if outputs and (weights is None or len(plan.outputs) - march.waiting > len(outputs)):
+            output = outputs[0 if weights is None else -1]
+            goal = direction * min(direction * goal, direction * output)
         found = leap(
-            plan.fun,
-            controller.law,
-            (controller.rtol, controller.atol),
-            march.y,
-            march.slope,
+            plan.fun, controller.law, (controller.rtol, controller.atol), march.y, march.slope,
             [
                 march.t, march.control.h, *march.control.ratios, march.control.rejects,
                 direction, goal, stop.t, controller.min_step, controller.max_step,
@@ -73,7 +68,7 @@ def leap_to(march: March, stop: Stop) -> bool:
             ],
             None if weights is None else [*outputs, *[nan] * (plan.kernels.outputs - len(outputs))],
             weights,
-            **recorded,
+            **every,
         )  # fmt: skip
         if found is None:
             if begins:
@@ -83,11 +78,10 @@ def leap_to(march: March, stop: Stop) -> bool:
         if begins and accepted + rejected == 0:  # f is not finite
             march.begin()
             return False
-        stages = found.stages
-        reuses = found.slope is not None
         counts["accepted"] += int(accepted)
         counts["rejected"] += int(rejected)
-        counts["evaluations"] += int(accepted + rejected) * (len(stages) - reuses) + 2 * begins
+        each = len(found.stages) - (found.slope is not None)
+        counts["evaluations"] += int(accepted + rejected) * each + 2 * begins
         march.control = Control(
             h,
             rejects=int(rejects) if rejects < inf else 0,
@@ -95,24 +89,42 @@ def leap_to(march: March, stop: Stop) -> bool:
             forced=march.control.forced + int(forced),
         )
         arrived = (goal - t) * direction <= 0
-        if recorded:
-            ends = found.times[: int(accepted) - arrived].tolist()
-            march.recorded += zip(ends, found.states, strict=False)
-        elif found.states is not None:
-            passed = sum((t - output) * direction >= 0 for output in outputs)
-            march.recorded += zip(outputs[:passed], found.states, strict=False)
-            march.waiting += passed
+        passed = [output for output in outputs if (t - output) * direction >= 0]
+        _write_down(march, found, passed, int(accepted), arrived)
         if not arrived:
             march.t, march.y, march.slope = t, found.y, found.slope
-            if recorded and accepted + rejected == attempts > 0 and rejects < inf:
+            if every and accepted + rejected == attempts > 0 and rejects < inf:
                 _report(march)
                 continue
             return False  # stuck, or out of attempts: single steps will say how
-        march.t, march.y, march.slope = t_old, found.y_old, stages[0]
-        attempt = Attempt(found.y, None, stages[0], found.slope, 0, stages)
-        march.accept(plan.fun, attempt, t)
+        march.t, march.y, march.slope = t_old, found.y_old, found.stages[0]
+        last = Attempt(found.y, None, march.slope, found.slope, 0, found.stages)
+        march.accept(plan.fun, last, t)
         _report(march)
     return True
+
+
+def _write_down(
+    march: March, found: Leap, passed: Sequence[float], accepted: int, arrived: bool
+) -> None:
+    """Record the outputs that a loop has passed, or its steps up to a stop."""
+    if found.times is not None:
+        ends = list(zip(found.times[:accepted].tolist(), found.states, strict=False))
+        _tell(march, ends)
+        march.recorded += ends[: accepted - arrived] if march.plan.every_step else []
+    elif found.states is not None:
+        march.recorded += zip(passed, found.states, strict=False)
+        march.waiting += len(passed)
+
+
+def _tell(march: March, ends: Sequence[tuple[float, Any]]) -> None:
+    """Tell of steps to these times and states."""
+    t, y, tell = march.t, march.y, march.plan.accepted
+    if tell is None:
+        return
+    for t_new, y_new in ends:
+        tell(t, y, t_new - t)
+        t, y = t_new, y_new
 
 
 def _report(march: March) -> None:
@@ -127,7 +139,7 @@ def _on_the_way(march: March) -> tuple[Sequence[float], Any]:
     """
     plan, most = march.plan, march.plan.kernels.outputs
     outputs = plan.outputs[march.waiting : march.waiting + max(1, most)]
-    if len(outputs) < FEW or most < FEW:
+    if plan.wants_steps or len(outputs) < FEW or most < FEW:
         return outputs[:1], None
     extension = plan.extension()
     if extension is None or extension.extra or not extension.needs_slopes:
@@ -144,6 +156,7 @@ def take_given(march: March, position: int) -> int:
     if made is None:
         return 0
     stops, states, march.slope, evaluations = made
+    _tell(march, [(stop.t, y) for stop, y in zip(stops[-len(states) :], states, strict=True)])
     for stop, y in zip(stops[-len(states) :], states, strict=True):
         record(march, stop, y)
     march.t, march.y = stops[-1].t, states[-1]
@@ -171,7 +184,7 @@ def _run(march: March, position: int) -> _Made | None:
     stops = plan.stops[position : position + kernels.most]
     if kernels.run is None or len(stops) < kernels.length:
         return None
-    silent = [] if plan.every_step else _to_the_first_output(march, stops)
+    silent = [] if plan.wants_steps else _to_the_first_output(march, stops)
     if len(silent) >= kernels.length:
         found = kernels.run(plan.fun, [march.t, *_ends(silent)], march.y, march.slope)
         return found and (silent, found[:1], *found[1:])

@@ -162,6 +162,8 @@ class March:
                 self.status = self.control.failure or self.status
                 continue
             counts["accepted"] += 1
+            if plan.accepted is not None:
+                plan.accepted(t, y, t_new - t)
             self.accept(fun, attempt, t_new)
             self.behind_jump = False
             if plan.every_step and not arrived:

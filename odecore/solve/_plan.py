@@ -41,6 +41,9 @@ class Plan:
         Whether the end of each step is recorded.
     slopes : bool
         Whether each step starts from f at its start.
+    accepted : callable, optional
+        `accepted(t, y, h)` is told of each accepted step from (t, y), in order, by compiled loops
+        when they end.
     """
 
     fun: Field
@@ -57,6 +60,7 @@ class Plan:
     dense: bool | Callable[[DenseStep], None] = False
     jump_at_start: bool = False
     observe: Callable[[str, Any, Any, Any], None] | None = None
+    accepted: Callable[[Any, Any, Any], None] | None = None
     report: Callable[[float], None] | None = None
     kernels: Kernels = field(default_factory=Kernels)
 
@@ -64,6 +68,11 @@ class Plan:
     def passive(self) -> bool:
         """Whether nothing is wanted from the inside of a step."""
         return not (self.outputs or self.events or self.dense)
+
+    @cached_property
+    def wants_steps(self) -> bool:
+        """Whether the state after each step is wanted."""
+        return self.every_step or self.accepted is not None
 
     @cached_property
     def passes_steps(self) -> bool:

@@ -45,9 +45,12 @@ def walk(march: March, position: int) -> int:
     t, y, slope, length = march.t, march.y, march.slope, len(step.rows) + 1
     for k, stop in enumerate(stops):
         stages = [] if slope is None else [slope]
+        before = y
         y = step.advance(plan.fun, times[k * length : (k + 1) * length], y, stop.t - t, stages)
         march.counts["evaluations"] += length - (slope is not None)
         slope = stages[-1] if step.last_is_first else None
+        if plan.accepted is not None:
+            plan.accepted(t, before, stop.t - t)
         t = stop.t
         record(march, stop, y)
         if plan.report is not None:

@@ -105,7 +105,7 @@ def test_loops_record_the_steps(method, options):
     kernels = kernels_of(method, Y0, calls, begins=True, runs=True, most=16)
     plain, expected = record_steps(field, TIMES, Y0, method=method, **options)
     found, record = record_steps(field, TIMES, Y0, method=method, kernels=kernels, **options)
-    assert bool(calls) == options.keys().isdisjoint({"jump_at", "memory"})
+    assert bool(calls) == options.keys().isdisjoint({"jump_at"})
     assert found.t.tolist() == plain.t.tolist() == TIMES
     np.testing.assert_allclose(found.y, plain.y, rtol=1e-9)
     assert record.outputs == expected.outputs
