@@ -85,7 +85,7 @@ def odeint_adjoint(
     adjoint_method : str, ButcherTableau or Coefficients, optional
         "collocation" solves the adjoint equation at all nodes of a panel at once, by evaluating
         func there in one batch (torch.vmap where it can), instead of stepping through it; it is
-        the default of adaptive solves on the CPU for states of up to 64 KiB, times the number of
+        the default of adaptive solves on the CPU for states of up to 16 KiB, times the number of
         output times in a panel, and of methods that evaluate outside their steps. A method as for
         `odeint` makes steps; the default of larger states, where these are faster and keep less, of
         fixed steps, on other devices, and with `adjoint_options`, is `method`.
@@ -103,7 +103,7 @@ def odeint_adjoint(
         A budget in bytes for the backward pass: for the states at the nodes, of which there are
         fewer if need be, and for what func saves at nodes that are evaluated together. Where that
         is beyond the budget, the adjoint equation is stepped through. By default nodes of states
-        above 64 KiB are evaluated in groups of about 1 MiB. A certificate evaluates all nodes of a
+        above 16 KiB are evaluated in groups of about 1 MiB. A certificate evaluates all nodes of a
         panel together in any case.
     adjoint : {"restored", "reversed", "discrete"}, optional
         "restored": the state comes from an interpolant of the forward solve. "reversed": it is
@@ -202,7 +202,8 @@ def odeint_adjoint(
     def make(func: Any, y0: Any, t: Tensor, parameters: Iterable[Tensor] | None) -> Any:
         problem = prepare(func, y0, t, rtol, atol, method, options, compile)
         setting = _setting(problem, method, options, parameters, **given)
-        chosen = adjoint or default_adjoint(problem, of_restored, compile)
+        compiles = compile and problem.y0.numel() > 0
+        chosen = adjoint or default_adjoint(problem, of_restored, compiles)
         by_scipy = problem.solver.method is None and chosen == "reversed" and not certificate
         require_methods(*([] if by_scipy else [problem.solver]), setting.backward)
         collocates = _collocated(setting, **given) if chosen == "restored" else "none"
@@ -211,10 +212,9 @@ def odeint_adjoint(
             refuse_shards(setting.parameters)
             return Reversed(setting)
         if chosen == "discrete":
-            return Discrete(setting, memory, compile)
+            return Discrete(setting, memory, compiles)
         if collocates == "none" or memory is not None:  # beyond the budget it makes steps
             require_inside(setting.backward, collocates != "none")
-        compiles = compile and problem.y0.numel() > 0
         return Restored(setting, nodes, memory, collocates, compiles)
 
     certifier = Certifier.of(certificate)

@@ -27,9 +27,10 @@ QUADRATURE = (
 )
 KINKS = "where the function has kinks (ReLU) give it a smooth activation"
 
-SMALL = 2**16  # bytes of a state; collocation is slower than steps for larger ones
+SMALL = 2**14  # bytes of a state; collocation is slower than steps for larger ones,
+COMPILED = 2**16  # or, compiled, than steps that are not
 RECORDED = 2**15  # and a compiled loop, which writes all nodes in each step, than plain steps
-TOGETHER = 16  # small states
+TOGETHER = 2**20  # bytes of the states at nodes that are evaluated together
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,10 @@ class Restored:
         """How many nodes are evaluated together; None for all of a panel."""
         size = panels[-1].values[0].nbytes
         # Steps begin anew at each output, and collocated panels do not.
-        small = size <= SMALL * max(1, intervals // len(panels)) or self.collocates == "all"
+        most = (COMPILED if self.compiles else SMALL) * max(1, intervals // len(panels))
+        small = size <= most or self.collocates == "all"
         if self.memory is None:
-            return None if small else max(1, TOGETHER * SMALL // size)
+            return None if small else max(1, TOGETHER // size)
         batch = max(1, self.memory // max(1, products.bytes_saved(panels[-1])))
         return None if small and batch >= max(m for _, m in self.made) else batch
 

@@ -451,7 +451,7 @@ def test_a_compiled_block_is_the_block(adjoint):
 
 
 def test_a_block_that_can_not_be_compiled_is_refused():
-    for options in ({"adjoint": "discrete"}, {"solver": SwitchedSolver(["rk4"]), "steps": 2}):
+    for options in ({"adjoint": "reversed"}, {"solver": SwitchedSolver(["rk4"]), "steps": 2}):
         with pytest.raises(ValueError, match="leave it out"):
             NeuralODE(Net(), compile=True, **options)
 
