@@ -174,7 +174,7 @@ class NeuralODE(nn.Module):
 
     @untraced
     def forward(self, y0: Any, t: Tensor | None = None) -> Any:
-        """Map the initial state to the final one, or, given times (n,), to the (n, ...) states.
+        """Map the state `y0` to the final one, or to the (n, ...) states at given times `t` (n,).
 
         A state is a tensor or a tuple of tensors.
         """
@@ -288,5 +288,5 @@ class DenseField(nn.Module):
         self.outer = weight_normalization(linear(hidden, width), weights)
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
-        """Evaluate the field."""
+        """Evaluate the field at the time `t` and the states `y` (batch, width)."""
         return self.outer(torch.tanh(normalized(self.norm, t, self.inner(y) + t * self.drift)))

@@ -191,7 +191,7 @@ class SolverConsistencyReport:
 
     @classmethod
     def from_json(cls, text: str) -> SolverConsistencyReport:
-        """The report from `to_json`.
+        """The report from the `text` of `to_json`.
 
         Raises
         ------

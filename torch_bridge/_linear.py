@@ -177,7 +177,7 @@ class SketchedLinear(SketchedModule, nn.Linear):
         self.sketching(ratio, sketch, centred, storage, report)
 
     def forward(self, input: Tensor, rows: RowSketch | None = None) -> Tensor:
-        """Apply the layer to (..., in_features); `rows` as for `sketched_linear`."""
+        """Apply the layer to `input` (..., in_features); `rows` as for `sketched_linear`."""
         weight, bias = self.weight, self.bias
         if not (self.training and draws(weight)):
             return functional.linear(input, weight, bias)

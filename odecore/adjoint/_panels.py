@@ -63,7 +63,7 @@ class Panel:
         return self.end - self.start
 
     def part(self, first: float, last: float, m: int) -> Panel:
-        """The interpolant between two normalised times, at m nodes of its own."""
+        """The interpolant from `first` to `last`, normalised times, at `m` nodes of its own."""
         if (first, last, m) == (0.0, 1.0, self.values.shape[0]):
             return self
         values = Interpolant(self.values, (0.0, 1.0))(chebyshev_points(m, interval=(first, last)))
@@ -80,7 +80,7 @@ class Panel:
             end = start
 
     def time(self, s: float) -> Any:
-        """From normalised time in [0, 1] to time; inside, not to an end by rounding."""
+        """From normalised time `s` in [0, 1] to time; inside, not to an end by rounding."""
         time = self.start + (self.end - self.start) * s
         if isinstance(time, float) and 0.0 < s < 1.0:
             low, high = sorted((self.start, self.end))

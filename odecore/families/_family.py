@@ -186,6 +186,11 @@ class Family:
     def values(self, arguments: dict[str, Any], /) -> tuple[Any, ...]:
         """Put named parameters in the family's order.
 
+        Parameters
+        ----------
+        arguments : dict
+            From the name of each parameter to its value.
+
         Raises
         ------
         TypeError
@@ -202,6 +207,11 @@ class Family:
         """Check that parameter values are off the excluded set.
 
         Exact values are decided exactly, others up to rounding; arrays are not read.
+
+        Parameters
+        ----------
+        values : sequence
+            In the order of `parameters`.
 
         Raises
         ------

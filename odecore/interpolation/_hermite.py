@@ -111,7 +111,7 @@ class PiecewiseHermite:
         return self._combine(x, 0)
 
     def derivative(self, x: ArrayLike, /) -> Any:
-        """First derivative at host numbers, of the same shape as the value.
+        """First derivative at host numbers `x`, of the same shape as the value.
 
         Rounding errors of the values are divided by the distance of the nodes.
 

@@ -64,7 +64,7 @@ class Masked:
         return self.sketch.variance(X, Y) if self.keep.any() else constant_like(0.0, X)
 
     def inside(self, X: Any) -> Any:
-        """The rows that are in."""
+        """The rows of `X` that are in."""
         require_entries(self.keep, X.shape[0], "keep")
         return take_rows(X, np.flatnonzero(self.keep))
 
@@ -114,6 +114,6 @@ class Weighted:
         return self.sketch.variance(self.inside(X), self.inside(Y))
 
     def inside(self, X: Any) -> Any:
-        """The rows times sqrt(w)."""
+        """The rows of `X` times sqrt(w)."""
         require_entries(self.weights, X.shape[0], "weights")
         return constant_like(np.sqrt(self.weights)[:, None], X) * X

@@ -64,7 +64,8 @@ def squared_rows(X: Any, Y: Any = None, /) -> Numbers:
     Parameters
     ----------
     X : (B, N) array
-    Y : ignored
+    Y : array, optional
+        Not looked at.
 
     Returns
     -------
@@ -85,7 +86,8 @@ def leverage_scores(X: Any, Y: Any = None, /) -> Numbers:
     Parameters
     ----------
     X : (B, N) array
-    Y : ignored
+    Y : array, optional
+        Not looked at.
 
     Returns
     -------

@@ -14,7 +14,7 @@ class MomentSketch(Protocol):
     """A sketch whose variance depends on the moments alone, and linearly on each."""
 
     def variance_of(self, moments: Moments, /) -> Any:
-        """Exact variance from the moments alone."""
+        """Exact variance, a 0-d array, from the `moments` alone."""
         ...
 
 

@@ -85,6 +85,10 @@ def adaptive_leap(
     weights : (degree, s + 3) array, optional
         Those of the method's `ContinuousExtension`, which must need no extra stages; for methods
         whose last stage is the next step's first.
+
+    Returns
+    -------
+    Leap
     """
     reuses, order = method.last_stage_is_first, method.order
     assert order is not None
@@ -293,9 +297,23 @@ def adaptive_step(
     tolerances: tuple[Any, Any],
     xp: Any,
 ) -> tuple[Attempt, Any]:
-    """One step from t to t_new, arrays, and the norm of its error in units of the tolerance.
+    """One step from t to t_new, and the norm of its error in units of the tolerance.
 
-    The arguments are those of `adaptive_leap`; `slope` may be None.
+    Parameters
+    ----------
+    fun, method, norm
+        As for `adaptive_leap`.
+    t, t_new : 0-d array
+    y : array
+    slope : array or None
+        f at the start, where it is known.
+    tolerances, xp
+        As for `adaptive_leap`.
+
+    Returns
+    -------
+    attempt : Attempt
+    norm : 0-d array
     """
     step = explicit_step(fun, t, y, t_new - t, method, first_stage=slope, t_new=t_new)
     size = xp.maximum(abs(y), abs(step.y))

@@ -49,7 +49,7 @@ class ContinuousExtension:
 
     @staticmethod
     def at(weights: np.ndarray, theta: float) -> list[float]:
-        """The numbers w_i(theta)."""
+        """The numbers w_i at `theta`, of the `weights` of an extension or of an extra stage."""
         powers = theta ** np.arange(1, len(weights) + 1)
         return list(map(float, powers @ weights))
 
@@ -172,6 +172,11 @@ def hermite_extension(s: int, /) -> ContinuousExtension:
     Parameters
     ----------
     s : int
+        At least 1.
+
+    Returns
+    -------
+    ContinuousExtension
 
     Raises
     ------
