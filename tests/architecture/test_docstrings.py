@@ -6,11 +6,13 @@ import importlib
 import inspect
 import pkgutil
 import re
+from pathlib import Path
 
 import pytest
 
 import odecore
 
+ROOT = Path(__file__).parents[2]
 DOORS = [f"odecore.{found.name}" for found in pkgutil.iter_modules(odecore.__path__)]
 DOORS = [door for door in DOORS if "._" not in door] + ["torch_bridge"]
 MODULES = [importlib.import_module(door) for door in DOORS]
@@ -91,3 +93,10 @@ def test_a_method_names_its_parameters(cls, member):
         }
         quoted = " ".join(word for one in told for word in re.findall(r"`([^`]*)`", one.__doc__))
         assert names <= {*re.findall(r"\w+", quoted)}
+
+
+@pytest.mark.parametrize("name", sorted(THINGS.keys() - FUNCTIONS.keys() - CLASSES.keys()))
+def test_a_constant_is_described_on_its_page(name):
+    door, _, name = name.removeprefix("odecore.").rpartition(".")
+    page = (ROOT / "docs" / "api" / f"{door}.rst").read_text()
+    assert re.search(rf"^\.\. data:: {name}\n\n   \S", page, re.MULTILINE)
