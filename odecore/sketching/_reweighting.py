@@ -30,7 +30,9 @@ class Masked:
     Raises
     ------
     ValueError
-        If `keep` is not one bool for each row.
+        If `keep` is no vector of bool; at the draw, if it has not one for each row.
+    TypeError
+        If `sketch` is none.
 
     Notes
     -----
@@ -82,7 +84,9 @@ class Weighted:
     Raises
     ------
     ValueError
-        If weights are negative, not finite, or not one for each row.
+        If weights are negative or not finite; at the draw, if there is not one for each row.
+    TypeError
+        If `sketch` is none.
 
     Notes
     -----
