@@ -135,7 +135,7 @@ def record_panels(
         Where nodes are chosen, let panels have output times inside, if there are about as many of
         these as of steps: `collocated` crosses all of them at once.
     **options
-        Further options of `solve_ivp`, but for events, dense output and `throw`.
+        Further options of `solve_ivp`, but for `t_eval`, events, dense output and `throw`.
 
     Returns
     -------
@@ -149,6 +149,8 @@ def record_panels(
     ValueError
         If there are fewer than 2 times or nodes, if 2 nodes for each panel are beyond the memory
         budget or that is no positive whole number, or as `solve_ivp` does.
+    TypeError
+        If `y0` is no single array, or as `solve_ivp` does.
     SolveError
         If the forward solve fails.
 
