@@ -49,6 +49,8 @@ class Attack:
         For eps that is not positive, unknown norms, one of steps and step_size without the other or
         not positive, low that is not below high, and where steps * step_size < eps: a published
         evaluation took 7 steps of 2/255 in a ball of radius 0.3.
+    TypeError
+        If `run` is not callable.
 
     Examples
     --------

@@ -266,6 +266,8 @@ class DenseField(nn.Module):
     ValueError
         For unknown names and options, sizes that are no whole numbers from 1, and groups that do
         not divide the hidden features.
+    TypeError
+        If `linear` is not callable with two sizes.
     """
 
     def __init__(

@@ -65,9 +65,11 @@ def sketched_linear(
     Raises
     ------
     ValueError
-        If shapes do not fit, the ratio is out of range, or the sketch is unknown.
+        If shapes do not fit, the ratio is out of range, the sketch is unknown, or `storage` is
+        another dtype.
     TypeError
-        If input or weight is complex or no tensor, or `rows` is not from `sketch_rows`.
+        If input or weight is complex or no tensor, they differ in dtype outside of autocast, or
+        `rows` is not from `sketch_rows`.
     RuntimeError
         From the second derivative, which the sketch does not have.
 
@@ -115,6 +117,11 @@ def sketch_rows(
         For `sketched_linear(input, ..., rows=)`. Where no gradient is recorded or all rows would be
         kept it holds nothing, and the layers are exact.
 
+    Raises
+    ------
+    ValueError, TypeError
+        As `sketched_linear`.
+
     Examples
     --------
     >>> import torch
@@ -148,8 +155,8 @@ class SketchedLinear(SketchedModule, nn.Linear):
     Raises
     ------
     ValueError
-        If the ratio is out of range or the sketch is unknown; for `report` with a `storage`, whose
-        rounding it would take for ||X^T Y||^2.
+        If the ratio is out of range, the sketch is unknown or `storage` another dtype; for `report`
+        with a `storage`, whose rounding it would take for ||X^T Y||^2.
 
     Notes
     -----

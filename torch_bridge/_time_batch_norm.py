@@ -53,6 +53,8 @@ class TimeBatchNorm(nn.Module):
     ------
     ValueError
         For values that break a rule above; on the CPU also for a time outside of the span.
+    TypeError
+        If `span` holds no numbers.
 
     Warns
     -----

@@ -56,7 +56,7 @@ def adaptive_leap(
     outputs: Any = None,
     weights: Any = None,
 ) -> Leap:
-    """Take adaptive steps until one passes a time, with the decisions of `AdaptiveSteps`.
+    """Take adaptive steps until one passes a time, with the decisions of `solve_ivp`.
 
     Parameters
     ----------

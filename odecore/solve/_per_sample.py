@@ -83,6 +83,11 @@ def solve_per_sample(
     ValueError, TypeError, odecore.errors.SolveError
         As `solve_ivp`.
 
+    Warns
+    -----
+    ToleranceWarning
+        As `solve_ivp`.
+
     Examples
     --------
     >>> import numpy as np

@@ -92,7 +92,7 @@ def continuous_extension(
     are (p - 3)(p - 4)/2 evaluations, made only in steps that need the polynomial.
 
     Steps are chosen by the error of the embedded pair, and the polynomial's has at least that power
-    of h: of a pair that goes on with its lower order, as fehlberg78, it has order p. Where it is
+    of h: of a pair that goes on with its lower order, as fehlberg45, it has order p. Where it is
     more than 8 times as large, as for dormand_prince87, one more round is made, and two where it
     is more than 64 times as large, as for bosh5 and verner87.
     """
