@@ -393,7 +393,9 @@ def test_unknown_forms_of_autoattack_are_refused():
         autoattack(EPS, version="random")
     with pytest.raises(ValueError, match="must be one of inf, 2, 1"):
         autoattack(EPS, "L2")
-    with pytest.raises(ValueError, match=r"`attacks` must be one of apgd-ce.*did you mean 'square'"):
+    with pytest.raises(
+        ValueError, match=r"`attacks` must be one of apgd-ce.*did you mean 'square'"
+    ):
         autoattack(EPS, version="custom", attacks=["apgd-ce", "sqaure"])  # was left out, untold
     for version, attacks in (
         ("custom", None),
