@@ -53,7 +53,8 @@ def sketched_linear(
         so that the gradient stays unbiased. It adds variance; see the notes. None keeps the dtype.
     rows : RowSketch, optional
         From `sketch_rows(input, ...)`, for layers that read one tensor: they share what is kept.
-        The other options are then those of the sketch. By default the layer makes its own.
+        That it is of this tensor is not looked at, only its shape. The other options are then those
+        of the sketch. By default the layer makes its own.
 
     Returns
     -------

@@ -148,6 +148,10 @@ def linear_ssp_coefficient(method: ButcherTableau, /) -> Fraction:
         If `method` is no ButcherTableau.
     ValueError
         If the method is implicit.
+
+    Notes
+    -----
+    Kraaijevanger, Numer. Math. 48 (1986) 303-322.
     """
     require_tableau(method)
     if not method.is_explicit:
