@@ -1,5 +1,6 @@
 """Docstrings of what is public name the parameters that there are: all of them, and no others."""
 
+import builtins
 import enum
 import functools
 import importlib
@@ -93,6 +94,14 @@ def test_a_method_names_its_parameters(cls, member):
         }
         quoted = " ".join(word for one in told for word in re.findall(r"`([^`]*)`", one.__doc__))
         assert names <= {*re.findall(r"\w+", quoted)}
+
+
+@pytest.mark.parametrize("name", [*FUNCTIONS, *CLASSES])
+def test_errors_and_warnings_that_are_named_exist(name):
+    found = sections(THINGS[name])
+    heads = re.findall(r"^(\S.*)$", found.get("Raises", "") + found.get("Warns", ""), re.MULTILINE)
+    named = {error.removeprefix("odecore.errors.") for head in heads for error in head.split(", ")}
+    assert named <= {*dir(builtins), *odecore.errors.__all__}
 
 
 @pytest.mark.parametrize("name", sorted(THINGS.keys() - FUNCTIONS.keys() - CLASSES.keys()))
