@@ -49,6 +49,8 @@ class Attack:
         For eps that is not positive, unknown norms, one of steps and step_size without the other or
         not positive, low that is not below high, and where steps * step_size < eps: a published
         evaluation took 7 steps of 2/255 in a ball of radius 0.3.
+    TypeError
+        If `run` is not callable.
 
     Examples
     --------
@@ -171,7 +173,7 @@ class Attack:
         return outside if outside > FEW * torch.finfo(x.dtype).eps * largest else 0.0
 
     def sizes(self, x: Tensor, x_adv: Tensor) -> Tensor:
-        """The norm of each sample's perturbation, (batch,)."""
+        """The norm of each sample's perturbation from `x` to `x_adv`, (batch,)."""
         wide = torch.promote_types(x.dtype, torch.float32)
         moved = (x_adv.to(wide) - x.to(wide)).flatten(1)
         return torch.linalg.vector_norm(moved, NORMS[self.norm], dim=1)
@@ -179,7 +181,17 @@ class Attack:
     def warn_if_weak(self, x: Tensor, x_adv: Tensor, survivors: int) -> float:
         """Warn where samples withstood an attack that went nowhere near the edge of its ball.
 
-        Returns the largest perturbation in units of eps.
+        Parameters
+        ----------
+        x, x_adv : Tensor
+            Inputs before and after.
+        survivors : int
+            How many are classified correctly still.
+
+        Returns
+        -------
+        float
+            The largest perturbation in units of eps.
         """
         reach = float(self.sizes(x, x_adv).max()) / self.eps
         if survivors and reach < 0.9:
@@ -224,7 +236,7 @@ class Expectation(nn.Module):
         self.model, self.draws = model, draws
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logarithms of the mean probabilities."""
+        """Logarithms of the mean probabilities for inputs `x`."""
         with drawing(self.model):
             logits = [self.model(x) for _ in range(self.draws)]
         output = log_mean_probability(logits, (1 / self.draws,) * self.draws)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import ceil, prod, sqrt
 from typing import Any
 
@@ -12,16 +12,23 @@ from torch.nn.functional import pad
 
 from torch_bridge._attack import Attack
 from torch_bridge._evaluation import untouched_randomness
+from torch_bridge._unknown_options import require_choice
 
 __all__ = ["autoattack"]
 
 VERSIONS = ("standard", "plus", "rand", "custom")  # of AutoAttack
+ATTACKS = ("apgd-ce", "apgd-dlr", "apgd-t", "fab", "fab-t", "square")
 CLASSES = {"apgd-dlr": 3, "apgd-t": 4}  # that the losses of these attacks need
 SIDE = 5  # of the smallest image that all attacks take
 
 
 def autoattack(
-    eps: float, norm: str = "inf", *, version: str = "standard", seed: int = 0, **options: Any
+    eps: float,
+    norm: str = "inf",
+    *,
+    version: str = "standard",
+    seed: int = 0,
+    attacks: Sequence[str] | None = None,
 ) -> Attack:
     """AutoAttack, by pyautoattack, for inputs in [0, 1].
 
@@ -32,8 +39,9 @@ def autoattack(
     version : {"standard", "plus", "rand", "custom"}, optional
         "rand" averages gradients over draws of a random model, and is the one for those.
     seed : int, optional
-    **options
-        Further arguments of `pyautoattack.AutoAttack`, such as `attacks` for "custom".
+    attacks : sequence of str, optional
+        For "custom", and needed there, at least one: of "apgd-ce", "apgd-dlr", "apgd-t", "fab",
+        "fab-t" and "square".
 
     Returns
     -------
@@ -42,8 +50,9 @@ def autoattack(
     Raises
     ------
     ValueError
-        For another `version` or `norm`; when it attacks, if `attacks` holds one that needs more
-        classes than the model tells apart: 3 for "apgd-dlr", 4 for "apgd-t".
+        For another `version` or `norm`, other `attacks`, none with "custom" or some with another
+        version; when it attacks, if `attacks` holds one that needs more classes than the model
+        tells apart: 3 for "apgd-dlr", 4 for "apgd-t".
     ImportError
         Without the extra `robust`: ``pip install odecore[robust]``.
 
@@ -54,8 +63,14 @@ def autoattack(
     versions leave out attacks that need more classes, and of 3 take "apgd-dlr" in place of
     "apgd-t"; one logit counts as two classes.
     """
-    if version not in VERSIONS:
-        raise ValueError(f"`version` must be one of {', '.join(VERSIONS)}, got {version!r}")
+    require_choice("version", version, VERSIONS)
+    if (version == "custom") != bool(attacks) or isinstance(attacks, str):
+        raise ValueError(
+            f'`attacks` must be a list of names with version="custom", which needs one at least, '
+            f"and left out with another version; got {attacks!r} with {version!r}"
+        )
+    for name in attacks or ():
+        require_choice("attacks", name, ATTACKS)
     try:
         from pyautoattack import AutoAttack  # optional
     except ImportError as error:
@@ -77,7 +92,7 @@ def autoattack(
                 version=version,
                 seed=seed,
                 device=x.device,
-                **options,
+                attacks=None if attacks is None else list(attacks),
             )
             with torch.no_grad():
                 _fit_to_classes(attack, scores(wide[:1]).shape[1], version)

@@ -97,8 +97,8 @@ class NeuralODE(nn.Module):
 
     Notes
     -----
-    Solver, steps and the other options of the solve are attributes, which may be set, and are
-    checked then as here. ``torch.export.export(model, inputs, strict=False)`` records fixed steps
+    All options are attributes, `compile` as `compiles`, which may be set, and are checked then as
+    here. ``torch.export.export(model, inputs, strict=False)`` records fixed steps
     of explicit methods between the block's own times, with adjoint="direct".
 
     Examples
@@ -125,15 +125,12 @@ class NeuralODE(nn.Module):
         check: str = "warn",
     ) -> None:
         super().__init__()
-        if check not in CHECKS:
-            raise ValueError(f"`check` must be one of {', '.join(CHECKS)}, got {check!r}")
         check_function(func)
-        times = times_of_block(t)
         settings = solver, steps, rtol, atol, adjoint, nodes, certificate, compile
         check_settings(**dict(zip(SETTINGS, settings, strict=True)))
         self.func = func
         self.solver = solver
-        self.t = times
+        self.t = t
         self.steps = steps
         self.rtol, self.atol = rtol, atol
         self.adjoint = adjoint
@@ -144,11 +141,15 @@ class NeuralODE(nn.Module):
         self._last = self.replaced
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; settings of the solve are checked as when the block is made."""
+        """Set an attribute; options of the block are checked as when it is made."""
         if name in SETTINGS and "_last" in vars(self):
             check_settings(**{each: getattr(self, each) for each in SETTINGS} | {name: value})
             if name == "solver":
                 self._modules.pop(name, None)  # which takes Modules only
+        elif name == "t":
+            value = times_of_block(value)
+        elif name == "check" and value not in CHECKS:
+            raise ValueError(f"`check` must be one of {', '.join(CHECKS)}, got {value!r}")
         super().__setattr__(name, value)
 
     @property
@@ -174,7 +175,7 @@ class NeuralODE(nn.Module):
 
     @untraced
     def forward(self, y0: Any, t: Tensor | None = None) -> Any:
-        """Map the initial state to the final one, or, given times (n,), to the (n, ...) states.
+        """Map the state `y0` to the final one, or to the (n, ...) states at given times `t` (n,).
 
         A state is a tensor or a tuple of tensors.
         """
@@ -265,6 +266,8 @@ class DenseField(nn.Module):
     ValueError
         For unknown names and options, sizes that are no whole numbers from 1, and groups that do
         not divide the hidden features.
+    TypeError
+        If `linear` is not callable with two sizes.
     """
 
     def __init__(
@@ -288,5 +291,5 @@ class DenseField(nn.Module):
         self.outer = weight_normalization(linear(hidden, width), weights)
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
-        """Evaluate the field."""
+        """Evaluate the field at the time `t` and the states `y` (batch, width)."""
         return self.outer(torch.tanh(normalized(self.norm, t, self.inner(y) + t * self.drift)))

@@ -51,7 +51,7 @@ class StepCertificate:
     decreases: Vector
 
     def modelled(self, step: float, /) -> Vector:
-        """Decrease of each loss at a step, at second order: h g_i^T d - h^2 d^T H_i d / 2."""
+        """Decrease of each loss at a `step` h, at second order: h g_i^T d - h^2 d^T H_i d / 2."""
         return step * self.rates - step**2 / 2 * self.curvatures
 
 

@@ -96,7 +96,7 @@ class Certifier:
 
     @classmethod
     def of(cls, given: Certifier | float | bool | None) -> Certifier | None:
-        """What a user gave: a Certifier, a limit, or True for the default."""
+        """What a user has `given`: a Certifier, a limit, or True for the default."""
         if given is None or given is False:
             return None
         if isinstance(given, Certifier):
@@ -112,7 +112,17 @@ class Certifier:
         rtol: float,
         options: dict[str, Any],
     ) -> Gradients:
-        """The gradients, or, where they are to be refined, better ones."""
+        """The gradients, or, where they are to be refined, better ones.
+
+        Parameters
+        ----------
+        found, linearize_nodes, panels, cotangents
+            As for `odecore.adjoint.certify`, `panels` as a function that gives them.
+        rtol : float
+            Of the forward solve; 100 times it is the limit where none was given.
+        options : dict
+            All others of `certify`.
+        """
         self.passes += 1
         if (self.passes - 1) % self.every or found.y0.numel() == 0:
             return found

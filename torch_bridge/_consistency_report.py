@@ -37,8 +37,10 @@ class SolverConsistencyReport:
         Samples whose class, or for regression whose value by more than the tolerance, changes under
         at least one of `solvers`.
     ratios : tuple of float
-        For each sample 2 E / margin, or E / tolerance, with the bound E of `ladder_bound`: below 1
-        a sample is certified. Infinite without a bound.
+        For each sample 2 E / margin, or E / tolerance: below 1 a sample is certified. E bounds the
+        distance of its output to that of ever finer steps: the sum of the changes from rung to
+        rung, the last of them times 1 / (1 - r), and r the quotient of the last two, at least 2^-p
+        for an order p. Infinite without a bound, where r >= 0.9.
     changes : tuple of float
         Median over samples of the change from each rung to the next.
     order : float or None
@@ -191,7 +193,7 @@ class SolverConsistencyReport:
 
     @classmethod
     def from_json(cls, text: str) -> SolverConsistencyReport:
-        """The report from `to_json`.
+        """The report from the `text` of `to_json`.
 
         Raises
         ------

@@ -69,7 +69,7 @@ class SketchedConv2d(SketchedModule, nn.Conv2d):
         self.sketching(ratio, sketch, centred, storage, report)
 
     def forward(self, input: Tensor, rows: RowSketch | None = None) -> Tensor:
-        """Apply the layer to (batch, in_channels, H, W); `rows` as for `sketched_linear`."""
+        """Apply the layer to `input` (batch, channels, H, W); `rows` as for `sketched_linear`."""
         weight, stride = self.weight, tuple(self.stride)
         # Where it does not fit, torch's own error is right.
         fits = isinstance(input, Tensor) and input.ndim == 4 and input.shape[1] == weight.shape[1]

@@ -122,7 +122,7 @@ class EquiangularDescent:
         self._combined: tuple[Rows, EquiangularWeights] | None = None
 
     def zero_grad(self, *, set_to_none: bool = True) -> None:
-        """Forget accumulated gradients, those of the optimizer included."""
+        """Forget accumulated gradients, those of the optimizer included: None if `set_to_none`."""
         self._pending = self._combined = None
         self.optimizer.zero_grad(set_to_none=set_to_none)
 
@@ -133,9 +133,9 @@ class EquiangularDescent:
         shared: Tensor | Iterable[Tensor] | None = None,
         retain_graph: bool = False,
     ) -> None:
-        """Differentiate the losses and add their gradients to those accumulated, loss by loss.
+        """Differentiate the `losses` and add their gradients to those accumulated, loss by loss.
 
-        ValueError between `combine` and `step`: this step would leave them out.
+        `shared`, `retain_graph`: see `equiangular_backward`. ValueError from `combine` to `step`.
         """
         self._require_open()
         scalars = checked_losses(losses)

@@ -61,7 +61,7 @@ class SolverEnsemble(nn.Module):
             coefficients_of([m for m in self.solvers.fixed if m is not None])
 
     def forward(self, like: Tensor) -> tuple[Any, ...]:
-        """The methods for one solve."""
+        """The methods for one solve from a state `like` this one."""
         return tuple(self.solvers.method(k, like) for k in range(len(self.solvers)))
 
     def average(self, solve: Solve, y0: Any) -> Any:
@@ -164,7 +164,7 @@ class ModelEnsemble(nn.Module):
         self.weights = checked_weights(weights, len(models), "weights")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logarithms of the mean probabilities."""
+        """Logarithms of the mean probabilities for inputs `x`."""
         return log_mean_probability([model(x) for model in self.models], self.weights)
 
     def extra_repr(self) -> str:

@@ -70,12 +70,12 @@ class TrainableSolver(nn.Module):
         self.offset = nn.Parameter(torch.zeros(len(self.center)))
 
     def parameters_of_family(self, like: Tensor) -> dict[str, Tensor]:
-        """The current parameters as 0-d tensors, on the device of a state, of float32 or wider."""
+        """The parameters as 0-d tensors, on the device of a state `like`, of float32 or wider."""
         values = self._member.parameters(self.offset, like)
         return dict(zip(self.family.parameters, values, strict=True))
 
     def forward(self, like: Tensor) -> Coefficients:
-        """Coefficients that carry the gradient to the offsets, for a state like this one.
+        """Coefficients that carry the gradient to the offsets, for a state `like` this one.
 
         Tensors, and floats where no gradient is wanted.
         """

@@ -53,7 +53,8 @@ def sketched_linear(
         so that the gradient stays unbiased. It adds variance; see the notes. None keeps the dtype.
     rows : RowSketch, optional
         From `sketch_rows(input, ...)`, for layers that read one tensor: they share what is kept.
-        The other options are then those of the sketch. By default the layer makes its own.
+        That it is of this tensor is not looked at, only its shape. The other options are then those
+        of the sketch. By default the layer makes its own.
 
     Returns
     -------
@@ -65,9 +66,11 @@ def sketched_linear(
     Raises
     ------
     ValueError
-        If shapes do not fit, the ratio is out of range, or the sketch is unknown.
+        If shapes do not fit, the ratio is out of range, the sketch is unknown, or `storage` is
+        another dtype.
     TypeError
-        If input or weight is complex or no tensor, or `rows` is not from `sketch_rows`.
+        If input or weight is complex or no tensor, they differ in dtype outside of autocast, or
+        `rows` is not from `sketch_rows`.
     RuntimeError
         From the second derivative, which the sketch does not have.
 
@@ -115,6 +118,11 @@ def sketch_rows(
         For `sketched_linear(input, ..., rows=)`. Where no gradient is recorded or all rows would be
         kept it holds nothing, and the layers are exact.
 
+    Raises
+    ------
+    ValueError, TypeError
+        As `sketched_linear`.
+
     Examples
     --------
     >>> import torch
@@ -148,8 +156,8 @@ class SketchedLinear(SketchedModule, nn.Linear):
     Raises
     ------
     ValueError
-        If the ratio is out of range or the sketch is unknown; for `report` with a `storage`, whose
-        rounding it would take for ||X^T Y||^2.
+        If the ratio is out of range, the sketch is unknown or `storage` another dtype; for `report`
+        with a `storage`, whose rounding it would take for ||X^T Y||^2.
 
     Notes
     -----
@@ -177,7 +185,7 @@ class SketchedLinear(SketchedModule, nn.Linear):
         self.sketching(ratio, sketch, centred, storage, report)
 
     def forward(self, input: Tensor, rows: RowSketch | None = None) -> Tensor:
-        """Apply the layer to (..., in_features); `rows` as for `sketched_linear`."""
+        """Apply the layer to `input` (..., in_features); `rows` as for `sketched_linear`."""
         weight, bias = self.weight, self.bias
         if not (self.training and draws(weight)):
             return functional.linear(input, weight, bias)

@@ -88,7 +88,7 @@ class ResidualField(nn.Module):
         self.norm2 = normalization(norm, outputs, **more)
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
-        """Evaluate."""
+        """Evaluate at the time `t` and the states `y` (batch, channels, ...)."""
         if self.activation == "pre":
             y = self.conv1(torch.relu(normalized(self.norm1, t, y)))
             return self.conv2(torch.relu(normalized(self.norm2, t, y)))
@@ -110,7 +110,7 @@ class _Residual(nn.Module):
         )
 
     def forward(self, y: Tensor) -> Tensor:
-        """Evaluate; a post-activated block ends with a ReLU."""
+        """Evaluate at `y`; a post-activated block ends with a ReLU."""
         found = self.shortcut(y) + self.branch(y.new_zeros(()), y)
         return torch.relu(found) if self.branch.activation == "post" else found
 
@@ -165,7 +165,7 @@ class _Network(nn.Module, ABC):
         return NeuralODE(ResidualField(width, **self._ode), **self._block)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (batch, classes) of inputs (batch, inputs, ...)."""
+        """Logits (batch, classes) of inputs `x` (batch, inputs, ...)."""
         y = self.blocks(self.stem(x))
         return self.head(y.flatten(2).mean(2) if y.ndim > 2 else y)
 
@@ -222,12 +222,11 @@ class ODENet10(_Network):
     ----------
     inputs, classes : int
         Channels of the input, and number of logits.
-    width, dimensions, first, ode, activation, groups, intervals, span, solver, steps : optional
-        As for `ODENet4`. The second residual block doubles the width, with stride 2.
     residual : str or (str, str), optional
-        Normalization of the residual blocks.
-    **block
-        As for `NeuralODE`.
+        Normalization of the residual blocks, the second of which doubles the width, with stride 2.
+    **options
+        All others of `ODENet4`, with its defaults: `width`, `dimensions`, `first`, `ode`,
+        `activation`, `groups`, `intervals`, `span`, `solver`, `steps`, and those of `NeuralODE`.
 
     Raises
     ------

@@ -113,6 +113,8 @@ def odeint(
     -----
     odecore.errors.UnconvergedCorrectorWarning
         Where the corrector of "implicit_adams" does not converge, and the order falls (CPU).
+    odecore.errors.ToleranceWarning
+        Where both tolerances are below the rounding of a state in half precision.
     odecore.errors.CallbackWarning, odecore.errors.CompileWarning
         Where callbacks of `func` can not be called, or it can not be compiled.
 

@@ -79,7 +79,7 @@ class one_solve:  # noqa: N801  a context manager, as torch.no_grad
     def once(
         self, owner: Any, tensors: tuple[Tensor, ...], compute: Callable[[], Tensor]
     ) -> Tensor:
-        """The value of a function of the owner's tensors, computed again only if these changed."""
+        """What `compute()` gives, again only if the `tensors` of the `owner` changed."""
         versions = tuple(0 if x.is_inference() else x._version for x in tensors)
         key = (id(owner), torch.is_grad_enabled(), versions, *map(id, tensors))
         if key not in self.computed:
@@ -88,7 +88,7 @@ class one_solve:  # noqa: N801  a context manager, as torch.no_grad
         return value
 
     def record(self, layer: Any, found: Any) -> None:
-        """Keep what `layer.move_statistics` will receive at the end, in a list that stays short."""
+        """Keep what was `found` for `layer.move_statistics` at the end; the list stays short."""
         if not self.records:
             return
         kept = self.recorded.setdefault(id(layer), (layer, []))[1]

@@ -59,7 +59,7 @@ class PairedGap:
         return (self.lost - self.gained) / self.total
 
     def interval(self, level: float = LEVEL) -> tuple[float, float]:
-        """An interval of the difference that covers it with at least this probability.
+        """An interval of the difference that covers it with a probability of at least `level`.
 
         The shares of lost and of gained samples are binomial; each end is made of one end of either
         exact interval (Clopper and Pearson 1934), all four with a quarter of the error. McNemar's

@@ -128,7 +128,7 @@ class SmoothedSolver(DrawnSolver):
             )
 
     def forward(self, like: Tensor) -> Coefficients:
-        """Coefficients for one solve: drawn in training, those of the centre in evaluation."""
+        """Coefficients for one solve from a state `like` this one, drawn if in training."""
         return self._drawn() if self.is_drawing() else self._member(self._middle)
 
     def _member(self, values: list[float]) -> Coefficients:
@@ -228,7 +228,7 @@ class SwitchedSolver(DrawnSolver):
         self._ends = list(accumulate(self.solvers.weights))[:-1]
 
     def forward(self, like: Tensor) -> Any:
-        """The method for one solve."""
+        """The method for one solve from a state `like` this one."""
         number = self.evaluation
         if self.is_drawing():
             number = bisect_right(self._ends, self.next_draw().random())

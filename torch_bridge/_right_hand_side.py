@@ -89,7 +89,10 @@ class RightHandSideReport:
         return ", ".join([*self.left[:SHOWN], *([f"and {more} more, in `left`"] * (more > 0))])
 
     def warn(self, stacklevel: int = 2) -> None:
-        """Give one RightHandSideWarning if something was found, or was not put back."""
+        """Give one RightHandSideWarning if something was found, or was not put back.
+
+        It points `stacklevel` calls up, as that of `warnings.warn`.
+        """
         if self.findings or self.left:
             warnings.warn(str(self), RightHandSideWarning, stacklevel=stacklevel + 1)
 

@@ -56,7 +56,7 @@ class Accuracy:
         return self.correct / self.total
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Wilson's score interval (Wilson 1927; Brown, Cai, DasGupta 2001, eq. 4).
+        """Wilson's score interval at a `level` (Wilson 1927; Brown, Cai, DasGupta 2001, eq. 4).
 
         For the sampling of test inputs; what differs from training to training is not in it.
         """

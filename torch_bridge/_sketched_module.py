@@ -31,7 +31,7 @@ class SketchedModule:
         storage: torch.dtype | None = None,
         report: bool = False,
     ) -> None:
-        """Set the options."""
+        """Set the options, `ratio`, `sketch`, `centred`, `storage` and `report`."""
         require_options(ratio, sketch, storage)
         require_report(report, storage)
         # A compiler takes a float attribute for a variable; the size of a sketch is a constant.
@@ -69,7 +69,10 @@ class SketchedModule:
         make: Callable[[], RowSketch],
         stride: tuple[int, ...] | None = None,
     ) -> RowSketch:
-        """The sketch of an input: one that is given, or this layer's, or its group's."""
+        """The sketch of an `input`: one that is `given`, or what the layer or its group makes.
+
+        By `make()`; a group shares it for one `stride`.
+        """
         if given is not None:
             if self.meter is None:
                 return given
@@ -127,7 +130,7 @@ def share_sketch(*layers: SketchedModule) -> None:
 
     Parameters
     ----------
-    layers : SketchedLinear or SketchedConv2d
+    *layers : SketchedLinear or SketchedConv2d
         Of equal options. The first that runs draws; the others, if they get that very tensor, keep
         what it kept. With another tensor, under torch.func and in compiled regions, each draws for
         itself.

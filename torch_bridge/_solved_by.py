@@ -72,7 +72,7 @@ class SolvedBy(nn.Module):
         self.model, self.solver, self.refine = model, solver, int(refine)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the model."""
+        """Call the model with `args` and `kwargs`."""
         blocks = _blocks_of(self.model)
         before = _replaced(blocks)
         try:

@@ -155,7 +155,7 @@ class DrawnSolver(nn.Module):
         return torch.tensor([self._seed, self._counts[True]], device="cpu")
 
     def set_extra_state(self, state: Tensor) -> None:
-        """Go on from where a `state_dict` was made."""
+        """Go on from the `state` that `get_extra_state` gave."""
         self._seed, self._counts[True] = state.tolist()
         self._agreed = False
         for named in self._named.values():
@@ -173,6 +173,10 @@ def _next_name() -> int:
 @contextmanager
 def drawing(model: nn.Module) -> Iterator[None]:
     """Let the solvers of a model draw in evaluation as well, for the body of a `with`.
+
+    Parameters
+    ----------
+    model : Module
 
     Raises
     ------

@@ -53,6 +53,8 @@ class TimeBatchNorm(nn.Module):
     ------
     ValueError
         For values that break a rule above; on the CPU also for a time outside of the span.
+    TypeError
+        If `span` holds no numbers.
 
     Warns
     -----
@@ -115,7 +117,7 @@ class TimeBatchNorm(nn.Module):
         self._warned = False
 
     def forward(self, t: Tensor, x: Tensor) -> Tensor:
-        """Normalize features x (batch, channels, ...) at the time t, a 0-d tensor."""
+        """Normalize features `x` (batch, channels, ...) at the time `t`, a 0-d tensor."""
         w = self._interpolation(t)
         scale, shift = self._at(w, self.weight), self._at(w, self.bias)
         if not self.training:
@@ -136,7 +138,7 @@ class TimeBatchNorm(nn.Module):
 
     @torch.no_grad()
     def move_statistics(self, found: list[tuple[Tensor, Tensor, Tensor]]) -> None:
-        """Make one update from the evaluations of a solve: weights, means and variances of each."""
+        """Make one update from weights, means and variances `found` in evaluations of a solve."""
         total, *targets = self.joined(found)
         rate = self.momentum * total.clamp(max=1)
         for running, target in zip((self.running_mean, self.running_var), targets, strict=True):
@@ -145,7 +147,7 @@ class TimeBatchNorm(nn.Module):
 
     @torch.no_grad()
     def joined(self, found: list[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
-        """Evaluations as one: weights (M + 1,), and weighted means of both, (M + 1, channels)."""
+        """All `found` as one: weights (M + 1,), and weighted means of both, (M + 1, channels)."""
         weights, *statistics = zip(*found, strict=True)
         w = torch.stack(weights)
         total = w.sum(0)

@@ -45,7 +45,7 @@ class Rules(NamedTuple):
 
     @classmethod
     def like(cls, values: Any, /) -> Rules:
-        """Of the nodes of states (m, ...)."""
+        """Of the nodes of states, the `values` (m, ...) of a panel."""
         return cls(*(constant_like(numbers, values) for numbers in _numbers(values.shape[0])))
 
 
@@ -119,6 +119,11 @@ def cross_at_once(
     passes : int
     xp : namespace
         Of the arrays; looked up outside of what is compiled.
+
+    Returns
+    -------
+    AtOnce
+        Of this many passes, whether they were enough or not.
     """
     m, norm = values.shape[0], xp.linalg.vector_norm
     value, pull = linearize(t, values)

@@ -15,6 +15,16 @@ __all__ = ["budget", "bytes_of", "within"]
 def budget(memory: Any) -> int | None:
     """The bytes of a budget that a user gave; None, or infinity, for no bound.
 
+    Parameters
+    ----------
+    memory : int, float or None
+        In bytes; a float of a whole number, as 1e9, counts.
+
+    Returns
+    -------
+    int or None
+        None for no bound.
+
     Raises
     ------
     ValueError

@@ -90,7 +90,7 @@ def collocated(
     passes : int, optional
         Transposed passes at most; by default 30, or, where values may not be read, exactly 12.
     jump_at : sequence of float, optional
-        Times at which f jumps, among the output times.
+        Times at which f jumps, where panels end: `record_panels` divides at those it is given.
     kernel : callable, optional
         `kernel(t, y, end, length, (rtol, atol), rules)` gives what `cross_at_once` does, or None:
         what a compiler made of it, for panels whose values may be read. Where its checks fail, the

@@ -56,11 +56,11 @@ class Gradients:
     residual: Any = 0.0
 
     def is_rounding(self, y0: Any, parameters: Sequence[Any]) -> bool:
-        """Whether the gradient of the parameters is zero but for rounding.
+        """Whether the gradient of the parameters is zero but for rounding, at this `y0`.
 
         Rounding y0 changes the loss by eps times the norms of dL/dy0 and y0, a change of the
-        parameters by their own size by the product of the norms of dL/dtheta and theta. Parameters
-        that are all zero have no size.
+        parameters by their own size by the product of the norms of dL/dtheta and theta, the
+        `parameters` in the order of their gradients. Those that are all zero have no size.
         """
         xp = namespace(y0)
         size, change = norm_of(parameters, xp), norm_of(self.parameters, xp)

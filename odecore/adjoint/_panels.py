@@ -63,7 +63,7 @@ class Panel:
         return self.end - self.start
 
     def part(self, first: float, last: float, m: int) -> Panel:
-        """The interpolant between two normalised times, at m nodes of its own."""
+        """The interpolant from `first` to `last`, normalised times, at `m` nodes of its own."""
         if (first, last, m) == (0.0, 1.0, self.values.shape[0]):
             return self
         values = Interpolant(self.values, (0.0, 1.0))(chebyshev_points(m, interval=(first, last)))
@@ -80,7 +80,7 @@ class Panel:
             end = start
 
     def time(self, s: float) -> Any:
-        """From normalised time in [0, 1] to time; inside, not to an end by rounding."""
+        """From normalised time `s` in [0, 1] to time; inside, not to an end by rounding."""
         time = self.start + (self.end - self.start) * s
         if isinstance(time, float) and 0.0 < s < 1.0:
             low, high = sorted((self.start, self.end))
@@ -135,7 +135,7 @@ def record_panels(
         Where nodes are chosen, let panels have output times inside, if there are about as many of
         these as of steps: `collocated` crosses all of them at once.
     **options
-        Further options of `solve_ivp`, but for events, dense output and `throw`.
+        Further options of `solve_ivp`, but for `t_eval`, events, dense output and `throw`.
 
     Returns
     -------
@@ -149,6 +149,8 @@ def record_panels(
     ValueError
         If there are fewer than 2 times or nodes, if 2 nodes for each panel are beyond the memory
         budget or that is no positive whole number, or as `solve_ivp` does.
+    TypeError
+        If `y0` is no single array, or as `solve_ivp` does.
     SolveError
         If the forward solve fails.
 

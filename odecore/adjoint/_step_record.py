@@ -80,7 +80,7 @@ def record_steps(
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         If one of these rules is broken, or as `solve_ivp` does.
     SolveError
         If the forward solve fails.

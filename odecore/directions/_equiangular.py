@@ -45,6 +45,8 @@ def equiangular_weights(
     ValueError
         If the Gramian is not square, symmetric and finite with at least one row, not one of
         vectors, or for another value of `scaling` or `on_zero`.
+    TypeError
+        If it holds anything but real numbers.
 
     Notes
     -----

@@ -78,7 +78,7 @@ def min_norm_weights(
 
     Raises
     ------
-    ValueError
+    ValueError, TypeError
         As `equiangular_weights`.
 
     Notes

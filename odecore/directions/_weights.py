@@ -68,7 +68,7 @@ class DirectionWeights:
 
     @classmethod
     def at_zero(cls, norms: Vector) -> Self:
-        """Stationary because gradients are zero: each of these, or all."""
+        """Stationary because gradients are zero: each of those whose `norms` (m,) are."""
         m = len(norms)
         zero = (norms == 0).astype(np.float64)
         return cls(np.zeros(m), np.zeros(m), 0.0, True, norms, zero / zero.sum(), 0.0)

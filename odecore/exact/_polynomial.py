@@ -140,7 +140,7 @@ class Polynomial:
         return Polynomial([a // content for a in integers])
 
     def gcd(self, other: Polynomial, /) -> Polynomial:
-        """A greatest common divisor, up to a unit."""
+        """A greatest common divisor with `other`, a Polynomial or a number, up to a unit."""
         a, b = self.primitive(), _lift(other).primitive()
         if _are_coprime(a, b):
             return Polynomial((1,))

@@ -67,7 +67,7 @@ class QuadraticNumber:
 
     @classmethod
     def sqrt(cls, radicand: int, /) -> QuadraticNumber:
-        """The positive root of a squarefree integer."""
+        """The positive root of `radicand`, a squarefree integer."""
         return cls(0, 1, radicand)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -191,10 +191,13 @@ class QuadraticNumber:
         return hash((square.rational, square.irrational))
 
     def bracket(self, bits: int, /) -> tuple[Fraction, Fraction]:
-        """Rationals that enclose the number, 2^-bits apart relative to its irrational part."""
-        bits = _whole(bits)
-        if bits < 0:
+        """Rationals that enclose the number, at most 2^-`bits` of its irrational part apart.
+
+        Of a rational number they are 2^-`bits` apart. ValueError for `bits` below 0.
+        """
+        if _whole(bits) < 0:
             raise ValueError(f"`bits` must be a whole number from 0, got {bits!r}")
+        bits = _whole(bits)
         b = Fraction(self.irrational)
         square = b * b * self.radicand
         scale = 4**bits * square.denominator
@@ -238,6 +241,10 @@ def exact_number(value: Any, /) -> Fraction | QuadraticNumber:
     ----------
     value : rational number of any library, QuadraticNumber, or SymPy's a + b sqrt(d)
         NumPy's integers are rational too, but overflow; what is returned is made of Python's.
+
+    Returns
+    -------
+    Fraction or QuadraticNumber
 
     Raises
     ------

@@ -38,8 +38,15 @@ def sturm_sequence(polynomial: Polynomial, /) -> tuple[Polynomial, ...]:
     polynomial : Polynomial
         Not zero, over Fractions or one quadratic field.
 
+    Returns
+    -------
+    tuple of Polynomial
+        The last one is a greatest common divisor of the first two.
+
     Raises
     ------
+    TypeError
+        If a coefficient is not exact, as a float is not.
     ValueError
         If the polynomial is zero, so that every number is a root.
     """
@@ -107,6 +114,10 @@ def count_roots(polynomial: Polynomial, low: Any = None, high: Any = None, /) ->
     low, high : exact numbers or floats, optional
         None stands for -infinity and +infinity.
 
+    Returns
+    -------
+    int
+
     Raises
     ------
     TypeError
@@ -161,6 +172,8 @@ def isolate_roots(
     """
     low, high = _interval(low, high)
     free = _exact(polynomial).squarefree()
+    if not free:
+        raise ValueError("the zero polynomial has every number as a root; it has none to isolate")
     if free.degree < 1:
         return ()
     # Cauchy: every root is smaller than 1 + max |a_k / a_n|.
@@ -223,13 +236,18 @@ def refine_root(
     width : Fraction
         Positive.
 
+    Returns
+    -------
+    pair
+        (a, b) with the root in (a, b], b - a at most `width`; a == b where the root was met.
+
     Raises
     ------
     TypeError
         If a coefficient is not exact, as a float is not.
     ValueError
-        If `width` is not positive, so that bisection would not end, or the polynomial has one sign
-        at both ends of the bracket.
+        If `width` is not positive, so that bisection would not end, `bracket` is no finite pair, or
+        the polynomial has one sign at both of its ends.
     """
     if not isinstance(width, Real) or not width > 0:
         raise ValueError(f"`width` must be positive, got {width!r}")

@@ -150,6 +150,11 @@ class OrderCertificate:
     def from_json(cls, text: str, /) -> OrderCertificate:
         """Read a certificate, for instance to verify one that somebody else made.
 
+        Parameters
+        ----------
+        text : str
+            As `to_json` writes it.
+
         Raises
         ------
         ValueError

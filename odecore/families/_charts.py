@@ -43,10 +43,17 @@ def charts(family: Family, /) -> tuple[Family, ...]:
     family : Family
         RK3 or RK4.
 
+    Returns
+    -------
+    tuple of Family
+        What `chart` gives at its points, in the order named there.
+
     Raises
     ------
     ValueError
         For any other family.
+    TypeError
+        If `family` is none.
     """
     Family.require(family)
     if family.name not in _POINTS:

@@ -186,6 +186,11 @@ class Family:
     def values(self, arguments: dict[str, Any], /) -> tuple[Any, ...]:
         """Put named parameters in the family's order.
 
+        Parameters
+        ----------
+        arguments : dict
+            From the name of each parameter to its value.
+
         Raises
         ------
         TypeError
@@ -203,14 +208,26 @@ class Family:
 
         Exact values are decided exactly, others up to rounding; arrays are not read.
 
+        Parameters
+        ----------
+        values : sequence
+            In the order of `parameters`.
+
         Raises
         ------
+        ValueError
+            If there is not one value for each parameter.
         TypeError
             If a value is neither a real number nor something to calculate with, such as an array.
         SingularParameterError
             Naming the factors that vanish. Nothing is clamped: near such a point the member depends
             on the direction of approach, so the nearest valid value would be an arbitrary choice.
         """
+        if len(values) != len(self.parameters):
+            raise ValueError(
+                f"{self.name} has the parameters {', '.join(self.parameters)}; got {len(values)} "
+                "values"
+            )
         for name, value in zip(self.parameters, values, strict=True):
             real = isinstance(value, Real) or not isinstance(value, Number)
             if not (real and hasattr(value, "__truediv__")):

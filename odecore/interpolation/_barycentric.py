@@ -60,6 +60,7 @@ def lagrange_rows(x: ArrayLike, nodes: ArrayLike, weights: ArrayLike, /) -> NDAr
     Parameters
     ----------
     x : float or (k,) array_like
+        Finite: others have rows of NaN.
     nodes, weights : (m,) array_like
 
     Returns

@@ -76,7 +76,7 @@ def integration_matrix(
     -------
     (m, m) ndarray of float64
         Read-only. The row of an empty integral is exactly zero, that of the whole interval is
-        `clenshaw_curtis_weights(m)`. For an interval of length L multiply by L/2.
+        `clenshaw_curtis_weights(m)` to rounding. For an interval of length L multiply by L/2.
 
     Raises
     ------

@@ -87,6 +87,8 @@ def coefficient_tail(values: Any, /) -> Any:
     ------
     ValueError
         If there are fewer than 2 values.
+    TypeError
+        If the values are not floating-point numbers.
 
     Notes
     -----
@@ -130,7 +132,8 @@ def decay_ratio(
     Raises
     ------
     ValueError, TypeError
-        If there are fewer than 2 values, or a tolerance is no real number, or negative.
+        If there are fewer than 2 values, or they are not floating-point numbers, or a tolerance is
+        no real number, or negative.
     """
     values = widened(as_state(values, "values"))
     require_nodes(values)

@@ -14,6 +14,7 @@ from odecore._array import (
     as_state,
     combiner,
     constant_like,
+    is_like,
     namespace,
 )
 from odecore.interpolation._nodes import host_points
@@ -79,7 +80,11 @@ class PiecewiseHermite:
             as_state(values, "values"),
             *(as_state(d, f"derivatives[{k}]") for k, d in enumerate(derivatives)),
         )
-        namespace(*self._data)
+        if not all(is_like(d, self._data[0]) for d in self._data):
+            raise TypeError(
+                "`values` and `derivatives` must be arrays of one library, got "
+                f"{[type(d).__name__ for d in self._data]}; convert them first"
+            )
         shapes = [tuple(d.shape) for d in self._data]
         if len(set(shapes)) > 1 or shapes[0][:1] != self.t.shape:
             raise ValueError(
@@ -111,7 +116,7 @@ class PiecewiseHermite:
         return self._combine(x, 0)
 
     def derivative(self, x: ArrayLike, /) -> Any:
-        """First derivative at host numbers, of the same shape as the value.
+        """First derivative at host numbers `x`, of the same shape as the value.
 
         Rounding errors of the values are divided by the distance of the nodes.
 

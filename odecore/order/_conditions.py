@@ -76,6 +76,11 @@ def rounding_bounds(method: RungeKuttaMethod, order: int, /) -> dict[RootedTree,
         for published decimals, and for floats eps times the largest coefficient of the row, at
         least the smallest positive float. Zero for exact coefficients; zero coefficients are taken
         as exact.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `order_condition_residuals`.
     """
     known, trees = exact_method(method), trees_up_to(order)
     return dict(zip(trees, reach(known, trees), strict=True))
@@ -94,6 +99,11 @@ def failing_trees(method: RungeKuttaMethod, order: int, /) -> dict[RootedTree, A
     dict
         Empty iff the method has at least this order (for floats and decimals: iff rounding of the
         coefficients explains all residuals).
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `order_condition_residuals`.
 
     Examples
     --------
@@ -137,9 +147,10 @@ def order_of_accuracy(
     Raises
     ------
     ValueError
-        If all conditions up to `max_order` hold, so that the order is not decided.
+        If all conditions up to `max_order` hold, so that the order is not decided, and as
+        `order_condition_residuals`.
     TypeError
-        If `max_order` is no int.
+        If `max_order` is no int, and as `order_condition_residuals`.
     """
     known = exact_method(method, weights=weights)
     max_order = require_order(max_order, "`max_order`")

@@ -79,12 +79,27 @@ def dense_output_order(
 
     Decided as `order_of_accuracy` decides the order, for each power of theta.
 
+    Parameters
+    ----------
+    method : object with `A`
+        Exact or in floats, as for `order_condition_residuals`.
+    weights : (s,) sequence of Polynomial
+        b_i(theta), as for `dense_output_residuals`.
+    max_order : int, optional
+        Where to stop, at most 14.
+
+    Returns
+    -------
+    int
+        0 unless the weights add up to theta.
+
     Raises
     ------
     TypeError
         If a weight is no Polynomial, or an order no int.
     ValueError
-        If all conditions up to `max_order` hold, so that the order is not decided.
+        If all conditions up to `max_order` hold, so that the order is not decided, or there is not
+        one weight for each stage.
 
     Examples
     --------

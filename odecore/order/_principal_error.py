@@ -30,7 +30,8 @@ def error_coefficients(
     ----------
     method : object with `A` and `b`
     tree_order : int
-        Number q of vertices; q = p + 1 gives the principal error of a method of order p.
+        Number q of vertices, from 1 to 18; q = p + 1 gives the principal error of a method of order
+        p.
     weights : sequence, optional
         Take these instead of `method.b`.
 
@@ -39,6 +40,11 @@ def error_coefficients(
     dict
         From tree to (Phi(t) - 1/gamma(t)) / sigma(t): the local error is the sum of
         h^q tau(t) F(t)(y) over the trees.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `order_condition_residuals`, of `tree_order` and `weights` too.
 
     Notes
     -----
@@ -85,9 +91,10 @@ def principal_error(
     Raises
     ------
     ValueError
-        If the norm is unknown, or no condition up to order 14 fails: then give `tree_order`.
+        If the norm is unknown, or no condition up to order 14 fails: then give `tree_order`; and as
+        `error_coefficients`.
     TypeError
-        If a modulus is asked of a rational function.
+        If a modulus is asked of a rational function, and as `error_coefficients`.
 
     Examples
     --------
@@ -196,6 +203,10 @@ def embedded_metrics(method: Any, /) -> EmbeddedMetrics:
     Parameters
     ----------
     method : object with `A`, `b`, `b_hat`
+
+    Returns
+    -------
+    EmbeddedMetrics
 
     Raises
     ------

@@ -19,7 +19,7 @@ class RootedTree:
 
     Parameters
     ----------
-    children : iterable of RootedTree
+    children : iterable of RootedTree, optional
         The subtrees that hang on the root, in any order; none for the one-vertex tree.
 
     Attributes

@@ -51,12 +51,16 @@ def simplifying_assumptions(
         Where to stop counting. Only a method without weights or stages of its own, such as the
         single stage c = 0 in C, satisfies arbitrarily many.
 
+    Returns
+    -------
+    SimplifyingAssumptions
+
     Raises
     ------
     ValueError
-        If `limit` is less than 1.
+        If `limit` is less than 1, and as `order_condition_residuals`.
     TypeError
-        If it is no int.
+        If it is no int, and as `order_condition_residuals`.
 
     Examples
     --------
@@ -77,6 +81,20 @@ def simplifying_assumptions(
 
 def stage_order(method: RungeKuttaMethod, /) -> int:
     """Largest q such that C(q) and B(q) hold: the order of every stage, and of the step.
+
+    Parameters
+    ----------
+    method : object with `A` and `b`
+
+    Returns
+    -------
+    int
+        At most 40.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `order_condition_residuals`.
 
     Notes
     -----

@@ -17,6 +17,20 @@ Agreement = Callable[[int, int, int, int], bool]
 def symplectic_residuals(method: RungeKuttaMethod, /) -> tuple[tuple[Any, ...], ...]:
     """The matrix b_i a_ij + b_j a_ji - b_i b_j, exact.
 
+    Parameters
+    ----------
+    method : object with `A` and `b`
+
+    Returns
+    -------
+    (s, s) tuple of tuples
+        Symmetric, in the arithmetic of the coefficients; floats become the Fractions that they are.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `order_condition_residuals`.
+
     Notes
     -----
     Hairer, Lubich, Wanner, Geometric Numerical Integration, theorem VI.4.3: if it is zero, the
@@ -35,6 +49,20 @@ def _defect(A: Sequence[Sequence[Any]], b: Sequence[Any], sign: int) -> tuple[tu
 def is_symplectic(method: RungeKuttaMethod, /) -> bool:
     """Whether a method is symplectic, decided as `order_of_accuracy` decides the order.
 
+    Parameters
+    ----------
+    method : object with `A` and `b`
+
+    Returns
+    -------
+    bool
+        Whether `symplectic_residuals` vanish; for a family, whether they do for all members.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `order_condition_residuals`.
+
     Examples
     --------
     >>> from odecore.tableaux import tableau
@@ -52,6 +80,20 @@ def is_symmetric(method: RungeKuttaMethod, /) -> bool:
 
     Decided as `order_of_accuracy` decides the order, for any numbering of the stages: the method is
     symmetric iff a renumbering sigma has a_(sigma i)(sigma j) = b_j - a_ij and b_(sigma i) = b_i.
+
+    Parameters
+    ----------
+    method : object with `A` and `b`
+
+    Returns
+    -------
+    bool
+        For a family, whether all members are, by one renumbering.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `order_condition_residuals`.
 
     Notes
     -----

@@ -67,9 +67,9 @@ def locate_typo(method: RungeKuttaMethod, order: int, /) -> tuple[Typo, ...]:
     Raises
     ------
     ValueError
-        If the method already has this order.
+        If the method already has this order, and as `order_condition_residuals`.
     TypeError
-        If it is a family: evaluate it first.
+        If it is a family: evaluate it first; and as `order_condition_residuals`.
 
     Notes
     -----

@@ -40,6 +40,8 @@ def elementary_weights(
     ------
     ValueError
         If A is not square of the size of b.
+    TypeError
+        If one of `trees` is none.
 
     Notes
     -----
@@ -49,6 +51,8 @@ def elementary_weights(
     weights, common = over_integers(b) if scale is not None else (b, None)
     out = {}
     for tree in trees:
+        if not isinstance(tree, RootedTree):
+            raise TypeError(f"`trees` must hold RootedTrees, got {tree!r}; see rooted_trees")
         terms = zip(weights, g(tree), strict=True)
         total = sum((weight * value for weight, value in terms if weight != 0), 0)
         if scale is not None:

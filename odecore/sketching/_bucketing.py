@@ -32,6 +32,11 @@ class CountSketch:
     size : int
         p, the number of buckets; may exceed the number of rows.
 
+    Raises
+    ------
+    ValueError
+        If `size` is no positive int.
+
     Notes
     -----
     Its variance is that of `RademacherSketch`, at the cost O(B N). Charikar, Chen and
@@ -66,6 +71,11 @@ class BalancedCountSketch:
     ----------
     size : int
         p, at most the number of rows B; with p = B the product is exact.
+
+    Raises
+    ------
+    ValueError
+        If `size` is no positive int; at the draw, if there are fewer rows.
 
     Notes
     -----
@@ -109,6 +119,11 @@ class SparseSignSketch:
         p, the number of buckets; may exceed the number of rows.
     nonzeros : int, optional
         zeta, the number of different buckets of each row, at most p. With 1 it is `CountSketch`.
+
+    Raises
+    ------
+    ValueError
+        If `size` or `nonzeros` is no positive int, or the latter above the former.
 
     Notes
     -----

@@ -31,9 +31,9 @@ class Centred:
     Raises
     ------
     ValueError
-        If the ids are not one for each row.
+        If the ids are no integers or text; at the draw, if there is not one for each row.
     TypeError
-        If the sketch is masked or weighted.
+        If the sketch is masked or weighted, or none.
 
     Notes
     -----

@@ -34,7 +34,8 @@ class ImportanceRows:
     Raises
     ------
     ValueError
-        If scores are negative or not finite; at the draw, if a row that counts has score 0.
+        If `size` is no positive int, or scores are negative or not finite; at the draw, if a row
+        that counts has score 0, or there is not one score for each row.
 
     Notes
     -----
@@ -82,7 +83,7 @@ class PoissonRows:
     Raises
     ------
     ValueError
-        As `ImportanceRows`.
+        As `ImportanceRows`, but `size` is a positive number; at the draw, if there are fewer rows.
 
     Notes
     -----
@@ -131,6 +132,11 @@ class WinnerTakeAllRows:
     ----------
     size : int
         p, at most the number of rows B; with p = B the product is exact.
+
+    Raises
+    ------
+    ValueError
+        If `size` is no positive int; at the draw, if there are fewer rows.
 
     Notes
     -----

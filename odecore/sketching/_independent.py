@@ -24,6 +24,11 @@ class GaussianSketch:
     size : int
         p; may exceed the number of rows.
 
+    Raises
+    ------
+    ValueError
+        If `size` is no positive int.
+
     Notes
     -----
     Its variance is (||X||^2 ||Y||^2 + ||X^T Y||^2)/p, Frobenius norms. The lemma of arXiv
@@ -57,6 +62,11 @@ class RademacherSketch:
     ----------
     size : int
         p; may exceed the number of rows.
+
+    Raises
+    ------
+    ValueError
+        If `size` is no positive int.
 
     Notes
     -----

@@ -30,7 +30,9 @@ class Masked:
     Raises
     ------
     ValueError
-        If `keep` is not one bool for each row.
+        If `keep` is no vector of bool; at the draw, if it has not one for each row.
+    TypeError
+        If `sketch` is none.
 
     Notes
     -----
@@ -64,7 +66,7 @@ class Masked:
         return self.sketch.variance(X, Y) if self.keep.any() else constant_like(0.0, X)
 
     def inside(self, X: Any) -> Any:
-        """The rows that are in."""
+        """The rows of `X` that are in."""
         require_entries(self.keep, X.shape[0], "keep")
         return take_rows(X, np.flatnonzero(self.keep))
 
@@ -82,7 +84,9 @@ class Weighted:
     Raises
     ------
     ValueError
-        If weights are negative, not finite, or not one for each row.
+        If weights are negative or not finite; at the draw, if there is not one for each row.
+    TypeError
+        If `sketch` is none.
 
     Notes
     -----
@@ -114,6 +118,6 @@ class Weighted:
         return self.sketch.variance(self.inside(X), self.inside(Y))
 
     def inside(self, X: Any) -> Any:
-        """The rows times sqrt(w)."""
+        """The rows of `X` times sqrt(w)."""
         require_entries(self.weights, X.shape[0], "weights")
         return constant_like(np.sqrt(self.weights)[:, None], X) * X

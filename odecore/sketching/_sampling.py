@@ -25,6 +25,11 @@ class UniformRows:
     replacement : bool, optional
         Whether the same row may be drawn again.
 
+    Raises
+    ------
+    ValueError
+        If `size` is no positive int; at the draw without replacement, if there are fewer rows.
+
     Notes
     -----
     The variance with replacement is (B T - ||X^T Y||^2)/p with T = sum_k ||x_k||^2 ||y_k||^2;

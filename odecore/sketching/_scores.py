@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from odecore._array import as_float64, as_state, constant, limits, namespace
+from odecore._array import all_finite, as_float64, as_state, constant, limits, namespace
 from odecore.sketching._moments import unit_scaled
 
 __all__ = [
@@ -64,7 +64,8 @@ def squared_rows(X: Any, Y: Any = None, /) -> Numbers:
     Parameters
     ----------
     X : (B, N) array
-    Y : ignored
+    Y : array, optional
+        Not looked at.
 
     Returns
     -------
@@ -85,7 +86,8 @@ def leverage_scores(X: Any, Y: Any = None, /) -> Numbers:
     Parameters
     ----------
     X : (B, N) array
-    Y : ignored
+    Y : array, optional
+        Not looked at.
 
     Returns
     -------
@@ -95,11 +97,15 @@ def leverage_scores(X: Any, Y: Any = None, /) -> Numbers:
     Raises
     ------
     ValueError, TypeError
-        If X is no matrix of real floating-point numbers.
+        If X is no matrix of finite real floating-point numbers.
     """
     X = unit_scaled(constant(_matrix(X)))[0]
     if 0 in X.shape:
         return np.zeros(X.shape[0])
+    if not all_finite(X):
+        raise ValueError(
+            "leverage scores need finite `X`, got NaN or infinite entries; mask them out"
+        )
     U, sigma, _ = namespace(X).linalg.svd(X, full_matrices=False)
     U, sigma = as_float64(U, "X"), as_float64(sigma, "X")
     in_range = sigma > max(X.shape) * float(limits(X).eps) * sigma[0]

@@ -14,7 +14,7 @@ class MomentSketch(Protocol):
     """A sketch whose variance depends on the moments alone, and linearly on each."""
 
     def variance_of(self, moments: Moments, /) -> Any:
-        """Exact variance from the moments alone."""
+        """Exact variance, a 0-d array, from the `moments` alone."""
         ...
 
 
@@ -38,15 +38,18 @@ BalancedCountSketch, HadamardSketch or UniformRows
     Raises
     ------
     TypeError
-        If the variance of the sketch is no function of the moments.
+        If the variance of the sketch is no function of the moments, or `moments` are none.
     ValueError
-        If the sketched product says nothing of g, as a single uniform row does.
+        If the sketched product says nothing of g, as a single uniform row does, or there are fewer
+        rows than the sketch needs.
 
     Notes
     -----
     The variance is V = a + b g with a and b known from the row norms and the sketch, and the mean
     square of the estimate is g + V. So (||estimate||^2 - a)/(1 + b) is unbiased for g.
     """
+    if not isinstance(moments, Moments):
+        raise TypeError(f"`moments` must be Moments, got {moments!r}; see `moments(X, Y)`")
     if isinstance(sketch, type) or not callable(getattr(sketch, "variance_of", None)):
         raise TypeError(
             f"`sketch` must have a variance that is a function of the moments, got {sketch!r}; "

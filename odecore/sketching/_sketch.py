@@ -40,7 +40,7 @@ class Draw:
     weights: NDArray[np.float64]
 
     def product(self, X: Any, Y: Any, /) -> Any:
-        """Combine what was kept of both: (m, N) and (m, M) to the estimate (N, M)."""
+        """The estimate (N, M) from what was kept: `X` (m, N) and `Y` (m, M)."""
         weights = constant_like(self.weights[:, None], Y)
         return namespace(X, Y).matmul(X.T, weights * Y)
 
@@ -56,13 +56,26 @@ class Sketch(Protocol):
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw for the rows of X and Y, on the host: all array libraries see the same numbers.
 
-        Y may be None where the distribution does not depend on it, as in the forward pass of a
-        layer; most sketches read nothing but the number of rows.
+        Parameters
+        ----------
+        X : (B, N) array
+        Y : (B, M) array or None
+            None where the distribution does not depend on it, as in the forward pass of a layer;
+            most sketches read nothing but the number of rows.
+        rng : numpy.random.Generator
+
+        Raises
+        ------
+        ValueError
+            If the sketch does not fit as many rows.
         """
         ...
 
     def variance(self, X: Any, Y: Any, /) -> Any:
-        """Exact E||estimate - X^T Y||_F^2, a 0-d array; `variance(sketch, X, Y)` checks more."""
+        """Exact E||estimate - X^T Y||_F^2, a 0-d array, of `X` (B, N) and `Y` (B, M).
+
+        `odecore.sketching.variance` checks more.
+        """
         ...
 
 

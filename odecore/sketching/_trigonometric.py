@@ -30,6 +30,11 @@ class HadamardSketch:
     replacement : bool, optional
         Whether the same coefficient may be drawn again.
 
+    Raises
+    ------
+    ValueError
+        If `size` is no positive int; at the draw without replacement, if it is above B'.
+
     Notes
     -----
     The variance with replacement is that of `RademacherSketch`; without, it is (B' - p)/(B' - 1)
@@ -77,6 +82,11 @@ class CosineSketch:
         p. Without replacement at most the number of rows B; with p = B the product is exact.
     replacement : bool, optional
         Whether the same coefficient may be drawn again.
+
+    Raises
+    ------
+    ValueError
+        If `size` is no positive int; at the draw without replacement, if there are fewer rows.
 
     Notes
     -----

@@ -78,7 +78,7 @@ class Adams:
         object.__setattr__(self, "max_order", int(self.max_order))
 
     def steps(self, y: Any) -> Callable[..., Attempt]:
-        """The function that makes the steps of one solve, one after another."""
+        """The function that makes the steps of one solve from `y`, one after another."""
         return AdamsSteps(self, y)
 
 

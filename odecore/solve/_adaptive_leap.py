@@ -60,7 +60,7 @@ def adaptive_leap(
     weights: Any = None,
     record: Callable[[Any, Any, Any], None] | None = None,
 ) -> Leap:
-    """Take adaptive steps until one passes a time, with the decisions of `AdaptiveSteps`.
+    """Take adaptive steps until one passes a time, with the decisions of `solve_ivp`.
 
     Parameters
     ----------
@@ -92,6 +92,10 @@ def adaptive_leap(
     record : callable, optional
         `record(k, t, y)` writes down the end of an attempt after k accepted steps, an array (1,) of
         int64, as for `given_run`; that of the next attempt takes its place if it is rejected.
+
+    Returns
+    -------
+    Leap
     """
     reuses, order = method.last_stage_is_first, method.order
     assert order is not None
@@ -302,9 +306,23 @@ def adaptive_step(
     tolerances: tuple[Any, Any],
     xp: Any,
 ) -> tuple[Attempt, Any]:
-    """One step from t to t_new, arrays, and the norm of its error in units of the tolerance.
+    """One step from t to t_new, and the norm of its error in units of the tolerance.
 
-    The arguments are those of `adaptive_leap`; `slope` may be None.
+    Parameters
+    ----------
+    fun, method, norm
+        As for `adaptive_leap`.
+    t, t_new : 0-d array
+    y : array
+    slope : array or None
+        f at the start, where it is known.
+    tolerances, xp
+        As for `adaptive_leap`.
+
+    Returns
+    -------
+    attempt : Attempt
+    norm : 0-d array
     """
     step = explicit_step(fun, t, y, t_new - t, method, first_stage=slope, t_new=t_new)
     size = xp.maximum(abs(y), abs(step.y))

@@ -64,7 +64,7 @@ class Event:
             )
 
     def value(self, t: float, y: Any) -> float:
-        """The function as a Python float; ValueError unless it is one real number."""
+        """`function(t, y)` as a Python float; ValueError unless it is one real number."""
         found = constant(self.function(t, y))
         try:
             if "complex" in str(getattr(found, "dtype", type(found))):
@@ -78,7 +78,7 @@ class Event:
             ) from error
 
     def crossed(self, before: float, after: float) -> bool:
-        """Whether the sign, of which zero is a third one, changes as is looked for."""
+        """Whether the sign, of which zero is a third one, changes so from `before` to `after`."""
         if isnan(before) or isnan(after):
             return False
         change = _sign(after) - _sign(before)
@@ -107,6 +107,15 @@ def as_events(events: Any) -> tuple[Event, ...]:
     Parameters
     ----------
     events : Event, callable, or sequence of these, or None
+
+    Returns
+    -------
+    tuple of Event
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `Event`.
 
     Notes
     -----

@@ -113,7 +113,9 @@ def solve_ivp(
         Take the steps between these times, from the first to the last of `t_span`.
     rtol, atol : float or array, optional
         Tolerances of adaptive steps, by default 1e-6 and 1e-9; arrays broadcast against `y0`, and
-        for a structure one like it holds one for each array, or for all arrays of a part.
+        for a structure one like it holds one for each array, or for all arrays of a part. Where
+        both are more than 100 times below the rounding of the state, as the defaults are in half
+        precision, they are refused.
     norm : callable, optional
         From an array like the state (a structure like it) of errors in units of the tolerance to a
         number; by default the root mean square, and for structures the largest of those of the
@@ -173,6 +175,13 @@ def solve_ivp(
         For input that breaks a rule above.
     SolveError
         The subclass that belongs to the status, with the partial trajectory, unless `throw=False`.
+
+    Warns
+    -----
+    ToleranceWarning
+        Where both tolerances are below the rounding of a state in half precision.
+    UnconvergedCorrectorWarning
+        Where the corrector of `Adams` does not converge, and the order falls.
 
     Notes
     -----

@@ -78,13 +78,13 @@ class Newton:
             )
 
     def direct(self, unknowns: int) -> bool:
-        """Whether matrices are formed."""
+        """Whether matrices are formed for so many `unknowns`."""
         if self.linear_solver is None:
             return self.jacobian is not None or unknowns <= LARGE
         return self.linear_solver == "direct"
 
     def may_change(self, unknowns: int) -> bool:
-        """Whether matrices may follow where products turn out dear."""
+        """Whether matrices may follow where products turn out dear for so many `unknowns`."""
         return self.linear_solver is None and unknowns <= LARGEST
 
 

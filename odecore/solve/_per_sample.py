@@ -83,6 +83,11 @@ def solve_per_sample(
     ValueError, TypeError, odecore.errors.SolveError
         As `solve_ivp`.
 
+    Warns
+    -----
+    ToleranceWarning
+        As `solve_ivp`.
+
     Examples
     --------
     >>> import numpy as np
@@ -133,7 +138,11 @@ def solve_per_sample(
 
 
 def _require_rows(args: Sequence[Any], n: int) -> None:
-    """Raise ValueError unless each argument has a row for each of n samples."""
+    """Raise an error unless these are arrays with a row for each of n samples."""
+    if not isinstance(args, Sequence):
+        raise TypeError(
+            f"`args` must be a sequence of arrays, got {type(args).__name__}; give one as (array,)"
+        )
     for x in args:
         if not hasattr(x, "shape") or not x.shape or x.shape[0] != n:
             raise ValueError(

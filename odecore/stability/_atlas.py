@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import isfinite, nan
+from math import nan
 from numbers import Rational
 from typing import Any
 
@@ -20,6 +20,7 @@ from odecore.stability._contractivity import (
     internal_amplification,
     ssp_coefficient,
 )
+from odecore.stability._ranges import is_range, require_points
 from odecore.tableaux import ButcherTableau, tableau_at
 
 __all__ = ["QUANTITIES", "Atlas", "atlas", "member_or_none"]
@@ -150,7 +151,7 @@ def atlas(
     *ranges : (low, high)
         One for each parameter; exact numbers or floats.
     points : int, optional
-        For each parameter.
+        For each parameter, at least 2.
     quantities : str or sequence of str, optional
         Of "principal error" (2-norm), "SSP coefficient", "contractivity radius", "internal
         amplification" (explicit families, slow) and "largest coefficient". Default: all but the
@@ -163,8 +164,10 @@ def atlas(
     Raises
     ------
     ValueError
-        If the family has more than two parameters, a range is missing or empty, or a quantity is
-        unknown.
+        If the family has more than two parameters, a range is missing or empty, `points` is no
+        whole number from 2, or a quantity is unknown, or not known of an implicit family.
+    TypeError
+        If `family` is none.
 
     Examples
     --------
@@ -185,11 +188,9 @@ def atlas(
             f"an atlas needs one range for each of one or two parameters; {family.name} has "
             f"{', '.join(family.parameters)} and {len(ranges)} were given"
         )
-    if points < 2 or any(not low < high or not isfinite(high - low) for low, high in ranges):
-        raise ValueError(
-            "each range must be (low, high), finite with low < high, and `points` at least 2; got "
-            f"{ranges} and {points}"
-        )
+    require_points(points)
+    if not all(map(is_range, ranges)):
+        raise ValueError(f"each range must be (low, high), finite with low < high; got {ranges}")
     axes = []
     for ends in ranges:
         a, b = map(as_written, ends)

@@ -10,6 +10,7 @@ import numpy as np
 
 from odecore.exact import Polynomial, QuadraticNumber
 from odecore.stability._function import as_floats, require_tableau, stability_function
+from odecore.stability._ranges import require_points
 from odecore.tableaux import ButcherTableau
 
 __all__ = [
@@ -34,6 +35,11 @@ def ssp_coefficient(method: ButcherTableau, /) -> Fraction | float:
     Fraction or inf
         Exact where it is a rational with denominator up to 1000, else a dyadic number below it, by
         at most 2^-50 of it; inf for implicit Euler and the like. 0 if a coefficient is negative.
+
+    Raises
+    ------
+    TypeError
+        If `method` is no ButcherTableau.
 
     Notes
     -----
@@ -122,7 +128,7 @@ def _beyond_all_roots(K: list[list[Any]]) -> Fraction:
     return Fraction(d * (1 + (factorial(n) * (2 * m) ** n) ** 2))
 
 
-def linear_ssp_coefficient(method: ButcherTableau, /) -> Fraction | float:
+def linear_ssp_coefficient(method: ButcherTableau, /) -> Fraction:
     """Radius of absolute monotonicity of R(z): the SSP coefficient for linear problems.
 
     Parameters
@@ -131,10 +137,21 @@ def linear_ssp_coefficient(method: ButcherTableau, /) -> Fraction | float:
         Explicit: then R is a polynomial, and R is absolutely monotonic on [-r, 0] iff its Taylor
         coefficients at -r are not negative.
 
+    Returns
+    -------
+    Fraction
+        As exact as that of `ssp_coefficient`.
+
     Raises
     ------
+    TypeError
+        If `method` is no ButcherTableau.
     ValueError
         If the method is implicit.
+
+    Notes
+    -----
+    Kraaijevanger, Numer. Math. 48 (1986) 303-322.
     """
     require_tableau(method)
     if not method.is_explicit:
@@ -181,6 +198,11 @@ def contractivity_radius(method: ButcherTableau, /) -> float:
         inf for an algebraically stable method; 0 where no disc exists (a weight that is not
         positive while its stage acts).
 
+    Raises
+    ------
+    TypeError
+        If `method` is no ButcherTableau.
+
     Notes
     -----
     Dekker and Verwer, Stability of Runge-Kutta Methods for Stiff Nonlinear Differential Equations,
@@ -215,10 +237,17 @@ def internal_amplification(method: ButcherTableau, /, *, points: int = 400) -> f
         Resolution of each axis: the maximum of abs(z b^T (I - zA)^-1 e_j) over stages j is taken
         over a grid of the stability region, so it is a lower estimate that improves with `points`.
 
+    Returns
+    -------
+    float
+
     Raises
     ------
+    TypeError
+        If `method` is no ButcherTableau.
     ValueError
-        If the method is implicit, so that its region may be unbounded, or `points` below 2.
+        If the method is implicit, so that its region may be unbounded, or `points` is no whole
+        number from 2.
 
     Notes
     -----
@@ -229,8 +258,7 @@ def internal_amplification(method: ButcherTableau, /, *, points: int = 400) -> f
     require_tableau(method)
     if not method.is_explicit:
         raise ValueError("internal amplification is computed for explicit methods only")
-    if points < 2:
-        raise ValueError(f"`points` of an axis must be at least 2, got {points}")
+    require_points(points)
     A, b = as_floats(method)
     x, y = region_box(method)
     z = (np.linspace(*x, points)[:, None] + 1j * np.linspace(0, y[1], points)).ravel()

@@ -63,6 +63,15 @@ def linear_stability(method: ButcherTableau, /) -> LinearStability:
         rounding can make it counts as zero, as it is for the method meant; where E touches zero at
         some y > 0, the decision is about the decimals.
 
+    Returns
+    -------
+    LinearStability
+
+    Raises
+    ------
+    TypeError
+        If `method` is no ButcherTableau.
+
     Notes
     -----
     Hairer, Wanner II, section IV.3: A-stable iff E >= 0 and all poles have positive real part, by

@@ -47,6 +47,15 @@ def real_interval(method: ButcherTableau, /) -> StabilityInterval:
     ----------
     method : ButcherTableau
 
+    Returns
+    -------
+    StabilityInterval
+
+    Raises
+    ------
+    TypeError
+        If `method` is no ButcherTableau.
+
     Notes
     -----
     The end is the first zero of Q(-y)^2 - P(-y)^2 after which it is negative. Where abs(R) touches
@@ -82,6 +91,15 @@ def imaginary_interval(method: ButcherTableau, /) -> StabilityInterval:
     Parameters
     ----------
     method : ButcherTableau
+
+    Returns
+    -------
+    StabilityInterval
+
+    Raises
+    ------
+    TypeError
+        If `method` is no ButcherTableau.
 
     Examples
     --------

@@ -14,6 +14,7 @@ from odecore.exact import Polynomial, isolate_roots, refine_root
 from odecore.families import Family
 from odecore.order import error_coefficients, principal_error
 from odecore.stability._atlas import QUANTITIES, as_written, member_or_none
+from odecore.stability._ranges import is_range
 from odecore.stability._search import best_point, between
 
 __all__ = ["Optimum", "optimize"]
@@ -85,6 +86,8 @@ def optimize(
     ValueError
         If the box does not fit the family or goes beyond 1000, a quantity is unknown, constraints
         are no ranges, or no point that was tried meets them.
+    TypeError
+        If `family` is none.
 
     Notes
     -----
@@ -100,7 +103,7 @@ def optimize(
     """
     Family.require(family)
     if len(box) != len(family.parameters) or any(
-        not -LARGEST <= low < high <= LARGEST for low, high in box
+        not is_range(ends) or max(map(abs, ends)) > LARGEST for ends in box
     ):
         raise ValueError(
             f"{family.name} needs one range (low, high) with low < high, between -{LARGEST} and "

@@ -61,8 +61,14 @@ def parametric_stability(family: Family, /) -> ParametricStability:
         With at most two stages' worth of poles (deg Q <= 2), so that E has at most two terms and
         its sign is that of its coefficients.
 
+    Returns
+    -------
+    ParametricStability
+
     Raises
     ------
+    TypeError
+        If `family` is none.
     ValueError
         If E has more terms, or Q a higher degree: then decide members by `linear_stability`. If the
         family is explicit: then R is a polynomial and no member is A-stable.

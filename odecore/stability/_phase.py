@@ -18,6 +18,19 @@ __all__ = ["dispersion_order", "dissipation_order"]
 def dissipation_order(method: ButcherTableau, /) -> float:
     """Largest q with 1 - abs(R(iy)) = O(y^(q+1)); inf if abs(R(iy)) = 1 for all y.
 
+    Parameters
+    ----------
+    method : ButcherTableau
+
+    Returns
+    -------
+    int or inf
+
+    Raises
+    ------
+    TypeError
+        If `method` is no ButcherTableau.
+
     Notes
     -----
     van der Houwen and Sommeijer, SIAM J. Numer. Anal. 24 (1987) 595-617.
@@ -37,10 +50,24 @@ def dissipation_order(method: ButcherTableau, /) -> float:
 def dispersion_order(method: ButcherTableau, /) -> int:
     """Largest q with y - arg R(iy) = O(y^(q+1)).
 
+    Parameters
+    ----------
+    method : ButcherTableau
+
+    Returns
+    -------
+    int
+
     Raises
     ------
+    TypeError
+        If `method` is no ButcherTableau.
     ValueError
         If the first 60 powers all agree, which no Runge-Kutta method of moderate size reaches.
+
+    Notes
+    -----
+    van der Houwen and Sommeijer, SIAM J. Numer. Anal. 24 (1987) 595-617.
     """
     require_tableau(method)
     function = stability_function(method)

@@ -8,6 +8,7 @@ import numpy as np
 
 from odecore.stability._function import require_tableau, stability_function
 from odecore.stability._intervals import imaginary_interval, real_interval
+from odecore.stability._ranges import require_points
 from odecore.tableaux import ButcherTableau
 
 __all__ = ["plot_region"]
@@ -45,17 +46,25 @@ def plot_region(
         Shade abs(R(z)) > abs(exp(z)) instead of abs(R(z)) <= 1; at the origin it has p + 1 sectors.
     ax : matplotlib Axes, optional
     points : int, optional
-        Resolution of each axis.
+        Resolution of each axis, at least 2.
 
     Returns
     -------
     matplotlib Axes
+
+    Raises
+    ------
+    TypeError
+        If `method` is no ButcherTableau.
+    ValueError
+        If `points` is no whole number from 2.
 
     Notes
     -----
     Hairer, Wanner II, sections IV.2 and IV.4.
     """
     require_tableau(method)
+    require_points(points)
     import matplotlib.pyplot as plt
 
     if ax is None:

@@ -114,6 +114,10 @@ def tableau(name: str, /) -> ButcherTableau:
     name : str
         A key of `catalogue()`.
 
+    Returns
+    -------
+    ButcherTableau
+
     Raises
     ------
     ValueError

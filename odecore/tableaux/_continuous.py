@@ -49,7 +49,7 @@ class ContinuousExtension:
 
     @staticmethod
     def at(weights: np.ndarray, theta: float) -> list[float]:
-        """The numbers w_i(theta)."""
+        """The numbers w_i at `theta`, of the `weights` of an extension or of an extra stage."""
         powers = theta ** np.arange(1, len(weights) + 1)
         return list(map(float, powers @ weights))
 
@@ -92,7 +92,7 @@ def continuous_extension(
     are (p - 3)(p - 4)/2 evaluations, made only in steps that need the polynomial.
 
     Steps are chosen by the error of the embedded pair, and the polynomial's has at least that power
-    of h: of a pair that goes on with its lower order, as fehlberg78, it has order p. Where it is
+    of h: of a pair that goes on with its lower order, as fehlberg45, it has order p. Where it is
     more than 8 times as large, as for dormand_prince87, one more round is made, and two where it
     is more than 64 times as large, as for bosh5 and verner87.
     """
@@ -172,6 +172,11 @@ def hermite_extension(s: int, /) -> ContinuousExtension:
     Parameters
     ----------
     s : int
+        At least 1.
+
+    Returns
+    -------
+    ContinuousExtension
 
     Raises
     ------

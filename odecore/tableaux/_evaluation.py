@@ -113,6 +113,11 @@ def coefficients_at(family: Family, /, **parameters: Any) -> Coefficients:
         If parameters given as numbers lie on the excluded set. Values of arrays are not read, so
         that no device is waited for: keep them inside a box that `Family.require_box` has proved,
         as the trainable solvers of `torch_bridge` do.
+
+    Warns
+    -----
+    NearSingularWarning
+        As `tableau_at`, of coefficients that are numbers.
     """
     Family.require(family)
     values = tuple(as_float(v) if isinstance(v, Real) else v for v in family.values(parameters))

@@ -49,8 +49,9 @@ class ButcherTableau:
         If a coefficient is neither rational nor quadratic; a float is not exact, so it is refused.
         If `name`, `source` or `note` is no string.
     ValueError
-        If shapes disagree, the weights do not sum to 1, coefficients lie in different fields, or an
-        order is no positive integer.
+        If shapes disagree, the weights do not sum to 1, coefficients lie in different fields, an
+        order is no positive integer, `uncertainty` is negative, or `b_hat` is equal to `b` or
+        missing where its order is given.
 
     Examples
     --------

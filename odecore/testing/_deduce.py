@@ -47,9 +47,10 @@ def deduce_tableau(
     ValueError
         If the step is not explicit Runge-Kutta: if the times at which f is called are not the row
         sums, if it never calls f, or if on a nonlinear problem it does not do as the tableau does;
-        if it returns anything but a state, or rounds it to single precision.
+        if it returns anything but a state, or rounds it to single precision. If `max_denominator`
+        is no whole number from 1.
     TypeError
-        If `step` is not callable.
+        If `step` is not callable, or `name` no string.
 
     Notes
     -----

@@ -64,9 +64,10 @@ def assert_unbiased(
     ValueError
         If `draws` are too few to decide, or few of them carry the spread; if draws have another
         shape than the claim, or are out of `bounds`; if the estimator has another source of
-        randomness than rng.
+        randomness than rng; for a claim that is not finite, and other numbers out of range.
     TypeError
-        If draws are no real numbers in single precision at least, or rng is not a Generator.
+        If draws or claim are no real numbers in single precision at least, `draw` is not callable,
+        or rng is not a Generator.
 
     Notes
     -----

@@ -101,7 +101,8 @@ def measure_order(
     TypeError
         If `problem` is none, or `step` is not callable.
     ValueError
-        If fewer than three runs are left to count, or the step returns no state.
+        If fewer than three runs are left to count, the step returns no state, `levels` is no whole
+        number from 3 or `coarsest` none from 1.
     """
     if not isinstance(problem, InitialValueProblem):
         raise TypeError(

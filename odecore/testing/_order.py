@@ -47,6 +47,7 @@ def assert_order(
         The claimed order p, from 1; a float is refused, even 3.0. At most 13 if its conditions
         are read off, 14 if those of order p + 1 are not (exactly=False).
     problems : InitialValueProblem, or some of them, optional
+        By default `PROBLEMS`; () leaves it to the conditions alone.
     exactly : bool, optional
         Fail too if the order is higher: a claim that is too modest. For a Runge-Kutta step that is
         decided by its conditions of order p + 1, otherwise by slopes above p + 1/2.
@@ -72,7 +73,8 @@ def assert_order(
         If the claim is refuted: with the table of errors and the trees whose conditions fail.
     ValueError
         If it is not decided: with the reason, the remedy and the table. Also if the step chooses
-        steps of its own, as an adaptive solver does: then h is not what refines.
+        steps of its own, as an adaptive solver does: then h is not what refines. And for numbers
+        out of range, another shape or kind of state, and where nothing is left to assert.
     TypeError
         If `step` is not callable, order no integer, or `problems` hold anything but problems.
 

@@ -216,6 +216,8 @@ def every_outcome(program: Callable[[np.random.Generator], Any], /) -> Iterator[
     ValueError
         If the program asks rng for anything else, as for normal numbers, or if the same draws give
         it another number of choices.
+    TypeError
+        If it is not callable.
 
     Notes
     -----

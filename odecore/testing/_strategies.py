@@ -30,11 +30,17 @@ def tableaux(
     explicit, embedded : bool, optional
         Only methods that are, or are not, explicit; that have, or have not, an embedded row.
     max_stages : int, optional
+        Default: any number.
+
+    Returns
+    -------
+    hypothesis strategy
+        Of `ButcherTableau`.
 
     Raises
     ------
     ValueError
-        If no method is like that.
+        If no method is like that, or `max_stages` is no whole number.
     """
     _require_whole(max_stages)
     found = [
@@ -72,6 +78,16 @@ def family_members(
         Parameters are fractions in [-bound, bound] with at most this denominator.
     max_coefficient : int, optional
         Members with a larger coefficient are not drawn.
+
+    Returns
+    -------
+    hypothesis strategy
+        Of `ButcherTableau`.
+
+    Raises
+    ------
+    TypeError
+        If one of `families` is none.
     """
     if families is None:
         families = (RK2, RK3, RK4, *charts(RK3), *charts(RK4))
@@ -112,6 +128,11 @@ def initial_value_problems(draw: Any, *, max_size: int = 3) -> InitialValueProbl
     ----------
     max_size : int, optional
         Largest dimension of the state.
+
+    Returns
+    -------
+    hypothesis strategy
+        Of `InitialValueProblem`.
 
     Notes
     -----

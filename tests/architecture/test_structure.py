@@ -161,7 +161,7 @@ def test_the_citation_says_what_the_project_does():
 @pytest.mark.parametrize("name", public_packages())
 def test_api_pages_list_exactly_the_public_names(name):
     page = ROOT / "docs" / "api" / f"{name.removeprefix('odecore.')}.rst"
-    directives = ("autofunction", "autoclass", "autoexception", "autodata")
+    directives = ("autofunction", "autoclass", "autoexception", "data")
     listed = [
         line.split("::")[1].strip()
         for line in page.read_text().splitlines()

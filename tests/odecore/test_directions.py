@@ -444,6 +444,8 @@ def test_pareto_tolerance():
     G = gramian([[1.0, 0.0], [-1.0, 1e-3]])
     assert pareto_stationarity(G, tolerance=1e-2).stationary
     assert not pareto_stationarity(G, tolerance=0.0).stationary
+    found = pareto_stationarity(G, tolerance=np.float32(0.25))
+    assert (type(found.stationary), type(found.tolerance)) == (bool, float)
     for wrong in (-0.1, 1.0, float("nan")):
         with pytest.raises(ValueError, match=r"must be in \[0, 1\)"):
             pareto_stationarity(G, tolerance=wrong)

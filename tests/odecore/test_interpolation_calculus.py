@@ -142,7 +142,7 @@ def test_pieces_in_every_array_library_and_precision(array, dtype, eps, xp):
 
 def test_libraries_do_not_mix():
     torch = pytest.importorskip("torch")
-    with pytest.raises(TypeError, match="namespaces"):
+    with pytest.raises(TypeError, match=r"must be arrays of one library, got .'ndarray', 'Tensor'"):
         PiecewiseHermite([0, 1], np.ones(2), torch.ones(2))
 
 

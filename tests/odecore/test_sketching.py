@@ -481,6 +481,8 @@ def run(sketch, X=ONES, Y=ONES):
             lambda: unsketched_moments(CosineSketch(2), moments(ONES, ONES)),
             TypeError, r"function of the moments, got CosineSketch\(size=2",
         ),
+        (lambda: unsketched_moments(UniformRows(2), ONES), TypeError, "must be Moments, got array"),
+        (lambda: leverage_scores(ONES * np.nan), ValueError, "leverage scores need finite `X`"),
         (lambda: alignment(ONES, 0 * ONES), ValueError, "zero matrix"),
         (
             lambda: sketched_product(GaussianSketch(2), ONES, ONES, 7),

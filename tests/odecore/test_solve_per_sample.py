@@ -194,6 +194,13 @@ def test_arguments_without_a_row_for_each_sample_are_refused(bad):
         solve_per_sample(lambda t, y, a: -y, (0, 1), np.ones((2, 1)), args=(bad,))
 
 
+@pytest.mark.parametrize("bad", [np.ones((2, 1)), np.ones((1, 1)), 3, None])
+def test_arguments_are_a_sequence(bad):
+    # The rows of one array were taken for as many arrays: one of one sample lost its first axis.
+    with pytest.raises(TypeError, match=r"`args` must be a sequence of arrays, got .*array,"):
+        solve_per_sample(lambda t, y, a: -a * y, (0, 1), np.ones((1, 1)), args=bad)
+
+
 @pytest.mark.parametrize("start", [1e6, 1.7e9, -1.7e9])
 @pytest.mark.parametrize("dtype", [np.float32, np.complex64])
 def test_times_far_from_zero_are_not_rounded_to_the_state(start, dtype):

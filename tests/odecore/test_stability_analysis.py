@@ -554,6 +554,9 @@ def test_the_stability_function_is_infinite_at_its_poles():
 
 
 def test_an_amplification_over_no_points_is_refused():
-    for points in (0, 1, -3):
-        with pytest.raises(ValueError, match=f"`points` of an axis must be .* 2, got {points}"):
-            internal_amplification(tableau("classic"), points=points)
+    for points in (0, 1, -3, 2.5, "9", None):
+        for function in (internal_amplification, plot_region):
+            with pytest.raises(
+                ValueError, match="`points` of an axis must be a whole number from 2"
+            ):
+                function(tableau("classic"), points=points)

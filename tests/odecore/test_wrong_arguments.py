@@ -10,6 +10,7 @@ from odecore.families import RK4 as FAMILY
 from odecore.families import chart
 from odecore.order import (
     RootedTree,
+    elementary_weights,
     error_coefficients,
     order_of_accuracy,
     principal_error,
@@ -72,6 +73,8 @@ def test_trees_of_arrays():
     tree = RootedTree.from_level_sequence([0, 1, 2, 1])
     assert RootedTree.from_level_sequence(np.array([0, 1, 2, 1])) is tree
     assert RootedTree.from_level_sequence(iter([0, 1, 2, 1])) is tree
+    with pytest.raises(TypeError, match="`trees` must hold RootedTrees, got '•'"):
+        elementary_weights(["•"], RK4.A, RK4.b)
 
 
 def test_what_is_wrong_is_blamed():

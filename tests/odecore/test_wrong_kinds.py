@@ -70,6 +70,14 @@ def test_weights_of_dense_output_are_polynomials():
     assert dense_output_order(method, [Polynomial((0, b)) for b in method.b]) == 1
 
 
+def test_members_have_a_value_for_each_parameter():
+    for wrong in ((), (1,), (1, 2, 3)):
+        with pytest.raises(
+            ValueError, match=f"RK4 has the parameters u, v; got {len(wrong)} values"
+        ):
+            RK4.require_member(wrong)
+
+
 def test_boxes_have_the_dimension_of_the_family():
     RK2.require_box((F(1, 4),), (F(1, 3),))
     for low, high in (((F(1, 4),), (F(1, 3),)), ((1, 2), (2,)), ((F(1, 2), 1), (F(1, 4), 1))):

@@ -393,6 +393,20 @@ def test_unknown_forms_of_autoattack_are_refused():
         autoattack(EPS, version="random")
     with pytest.raises(ValueError, match="must be one of inf, 2, 1"):
         autoattack(EPS, "L2")
+    with pytest.raises(
+        ValueError, match=r"`attacks` must be one of apgd-ce.*did you mean 'square'"
+    ):
+        autoattack(EPS, version="custom", attacks=["apgd-ce", "sqaure"])  # was left out, untold
+    for version, attacks in (
+        ("custom", None),
+        ("custom", []),
+        ("custom", "fab"),
+        ("rand", ["fab"]),
+    ):
+        with pytest.raises(ValueError, match="`attacks` must be a list of names with version"):
+            autoattack(EPS, version=version, attacks=attacks)
+    with pytest.raises(TypeError, match="n_iter"):
+        autoattack(EPS, n_iter=10)
 
 
 def test_autoattack_attacks_random_solvers_in_expectation(short_attacks):

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import math
 import pickle
 from fractions import Fraction
 from io import BytesIO
@@ -296,6 +297,20 @@ def test_solver_and_steps_are_set_as_they_are_made():
     compiled = NeuralODE(DenseField(2, 4), solver="rk4", steps=2, compile=True)
     with pytest.raises(ValueError, match="no Module, got a Module"):
         compiled.solver = SwitchedSolver(["midpoint", "heun2"])
+
+
+def test_times_and_check_are_set_as_they_are_made():
+    block = NeuralODE(DenseField(2, 4), solver="rk4", steps=2)
+    block.t = torch.tensor([0.0, 2.0])
+    assert block.t == (0.0, 2.0)
+    x = torch.randn(3, 2)
+    assert torch.equal(block(x), NeuralODE(block.func, solver="rk4", steps=2, t=(0, 2))(x))
+    for wrong in ((0.0,), (0.0, 0.0), (0.0, math.nan)):
+        with pytest.raises(ValueError, match="`t` must hold"):
+            block.t = wrong
+    with pytest.raises(ValueError, match="`check` must be one of warn, raise, off, got 'rise'"):
+        block.check = "rise"
+    assert (block.t, block.check) == ((0.0, 2.0), "warn")
 
 
 def test_tolerances_that_given_steps_would_ignore_are_refused():
