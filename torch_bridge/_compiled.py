@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import partial
 from typing import Any
-from warnings import catch_warnings, filterwarnings, warn
 
 import torch
 from array_api_compat import torch as xp
 from torch import Tensor
 
-from odecore.errors import CompileWarning
 from odecore.solve import (
     Attempt,
     Kernels,
@@ -25,9 +22,8 @@ from odecore.solve import (
     given_steps,
 )
 from odecore.tableaux import Coefficients
-from torch_bridge._compile_history import History, history_of
-from torch_bridge._inductor import inductor
-from torch_bridge._one_solve import own_program
+from torch_bridge._compile_history import history_of
+from torch_bridge._program import attempted
 from torch_bridge._states import Layout
 
 __all__ = [
@@ -44,12 +40,6 @@ OUTPUTS = 32  # recorded in one loop, each step of which writes all of them:
 RECORDED = 2**17  # bytes of a state, of larger ones steps are compiled one at a time
 MOST = 64  # given steps in one loop
 CHUNK = 8  # steps; twice as many take twice as long to compile
-RECOMPILE_LIMIT = 256  # right-hand sides, methods, dtypes, shapes in one process
-FUNCTION_LIMIT = 12  # of these for one right-hand side
-LIBRARIES = (
-    "odecore", "array_api_compat", "torch_dot_utils_dot__pytree", "torch_dot__higher_order_ops",
-)  # fmt: skip
-CONSTANT = tuple(f"G['__import_{name}" for name in LIBRARIES)  # names of guards begin so
 
 
 def compiled_kernels(
@@ -221,107 +211,6 @@ def in_torch_loop(condition: Any, body: Any, carried: Any) -> Any:
 
 def _root_mean_square(error: Tensor) -> Tensor:
     return torch.linalg.vector_norm(error) / error.numel() ** 0.5
-
-
-@cache
-def _compiled(function: Callable[..., Any], hooks: tuple[int, ...]) -> Callable[..., Any]:
-    """Compiled with these hooks of modules: torch, which does not see that others came later, tells
-    programs of different backends apart, as each call of `inductor` gives another.
-    """
-    return torch.compile(
-        function,
-        fullgraph=True,
-        dynamic=False,
-        recompile_limit=RECOMPILE_LIMIT,
-        backend=inductor({} if function in (given_steps, _step) else {"cpp_wrapper": True}),
-        options={"guard_filter_fn": _compared},
-    )
-
-
-def _compared(guards: Sequence[Any]) -> list[bool]:
-    """Which guards are looked at in each call: those on the code of libraries hold for ever."""
-    return [not guard.name.startswith(CONSTANT) for guard in guards]
-
-
-def attempted(
-    func: Any, function: Callable[..., Any], *arguments: Any, user_norm: Any = None
-) -> Any:
-    """The value of the compiled function, or None, after a warning, where it is not compiled."""
-    # Both are slow to import.
-    from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
-    from torch._dynamo.utils import counters
-
-    history = history_of(func)
-    if history.counts or history.refuses(function, user_norm):
-        return None
-    if _counts(history, function, func):
-        return None
-    before = counters["stats"]["unique_graphs"]
-    try:
-        with catch_warnings(), own_program():
-            warnings.filters[:0] = _quiet()
-            found = _compiled(function, history.hooks)(*arguments)
-    except (TorchDynamoException, FailOnRecompileLimitHit) as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        reason = f"{type(error).__name__}: {' '.join(lines[:2])}"
-        _refuse(history, function, reason, user_norm)
-        return None
-    history.compiled[function] += counters["stats"]["unique_graphs"] > before
-    if _counts(history, function, func):
-        return found
-    if history.compiled[function] >= FUNCTION_LIMIT:
-        _refuse(
-            history,
-            function,
-            f"{FUNCTION_LIMIT} compilations for one function, whose states are of ever new shapes, "
-            "or which changes its own attributes, as `self.nfe += 1` does",
-        )
-    return found
-
-
-@cache
-def _quiet() -> list[Any]:
-    """Filters of warnings, made once and not in each call."""
-    with catch_warnings():
-        # Constant answers are cached here: nothing that a compiler has to warn of.
-        filterwarnings("ignore", "Dynamo detected a call to a `functools.lru_cache`")
-        filterwarnings("ignore", category=FutureWarning, module="torch")
-        filterwarnings("ignore", "The .grad attribute")  # which a compiler reads
-        filterwarnings("ignore", ".*torch.jit.script", DeprecationWarning)  # torch of itself
-        return list(warnings.filters[:4])
-
-
-def _counts(history: History, function: Any, func: Any) -> bool:
-    """Whether the function changed a number or a list of its own in this solve, for each state of
-    which it would be compiled anew.
-    """
-    changed = history.changed(func)
-    if changed is not None:
-        history.counts = True
-        reason = f"it changes `{changed}`, which is its own, for each value of which a compiler "
-        reason += "starts anew: take evaluations from `torch_bridge.solve(...).statistics`"
-        _refuse(history, function, reason)
-    return history.counts
-
-
-def _refuse(
-    history: History, function: Callable[..., Any], reason: str, user_norm: Any = None
-) -> None:
-    history.refuse(function, user_norm)
-    name = NAMES.get(function, "the adjoint")
-    warn(
-        f"compile=True: {name} can not be compiled ({reason}); going on without, more slowly",
-        CompileWarning,
-        stacklevel=3,
-    )
-
-
-NAMES = {
-    _leap: "the loop of adaptive steps",
-    _run: "the loop of given steps",
-    given_steps: "a chunk of steps",
-    _step: "the step",
-}
 
 
 def _differentiated(*tensors: Tensor | None) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from odecore.adjoint import AtOnce, Linearize, Pull, Rules, cross_at_once
 from torch_bridge._compile_history import history_of
-from torch_bridge._compiled import attempted
+from torch_bridge._program import attempted
 
 __all__ = ["compiled_adjoint"]
 

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from odecore.adjoint import Pull, transposed_run
 from odecore.tableaux import Coefficients
 from torch_bridge._adjoint_setting import Setting
-from torch_bridge._compiled import MOST, RECORDED, attempted, in_torch_loop, on_host, room_for
+from torch_bridge._compiled import MOST, RECORDED, in_torch_loop, on_host, room_for
 from torch_bridge._fields import as_field, is_batched
+from torch_bridge._program import attempted
 from torch_bridge._states import Layout
 
 __all__ = ["compiled_transpose"]

@@ -45,6 +45,9 @@ class Kernels:
         Whether both take the keyword `every`, for the state after each step: `run` gives these
         (n, ...) in place of the last one, and `leap` gives them as `states` of the `Leap`, with
         `times`.
+    outputs : int, optional
+        How many outputs `leap` records on the way; the times are filled up with NaN. 0 where it
+        does not.
     """
 
     step: Callable[..., Attempt | None] | None = None

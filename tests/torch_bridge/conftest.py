@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from torch_bridge._compiled import _compiled
+from torch_bridge._program import _compiled
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +15,7 @@ def seed():
 def fixture_untranslated(monkeypatch):
     """Programs are traced and run as they are, which takes a second and not twenty."""
     monkeypatch.setattr(
-        "torch_bridge._compiled.inductor", lambda options: lambda graph, inputs: graph.forward
+        "torch_bridge._program.inductor", lambda options: lambda graph, inputs: graph.forward
     )
     _compiled.cache_clear()
     yield
