@@ -54,8 +54,13 @@ class FieldLater:
 
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers, by name."""
-    parameters = module.named_parameters(remove_duplicate=False)
-    return {**dict(parameters), **dict(module.named_buffers(remove_duplicate=False))}
+    return {
+        f"{place}.{name}" if place else name: x
+        for place, part in module.named_modules(remove_duplicate=False)
+        for tensors in (part._parameters, part._buffers)
+        for name, x in tensors.items()
+        if x is not None
+    }
 
 
 def give_shapes(

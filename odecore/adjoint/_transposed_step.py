@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -39,7 +40,8 @@ def transpose_of(
 ) -> ExplicitTranspose:
     """What makes steps of a method again and transposes them."""
     if method.is_explicit:
-        return ExplicitTranspose(linearize, _without_idle_stages(method), parameters, jumps)
+        bare = _without_idle_stages if method.has_arrays else _of_floats
+        return ExplicitTranspose(linearize, bare(method), parameters, jumps)
     return ImplicitTranspose(linearize, method, parameters, jumps, newton)
 
 
@@ -240,3 +242,6 @@ def _without_idle_stages(method: Coefficients) -> Coefficients:
         n -= 1
     rows = tuple(tuple(map(constant, row)) for row in method.A[:n])
     return Coefficients(rows, b[:n], c=tuple(map(constant, method.c[:n])))
+
+
+_of_floats = lru_cache(maxsize=64)(_without_idle_stages)  # which takes as long as a small step
