@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from torch_bridge import _restored_adjoint, odeint, odeint_adjoint
+from torch_bridge import Certifier, _restored_adjoint, odeint, odeint_adjoint
 
 SMALL = 2**16  # bytes, as documented
 
@@ -118,3 +118,17 @@ def test_stiff_problems_are_stepped_through_by_implicit_steps(method):
     z = 10**0.5 * math.tanh(2 / 10**0.5)
     exact = math.cos(z) + 1e-4 * (1 - z * z / 10) * math.sin(z)  # x lags behind
     assert float(field.c.grad) == pytest.approx(exact, rel=1e-4)
+
+
+@pytest.mark.long
+def test_their_certificates_take_implicit_steps_too():
+    certifier, field = Certifier(limit=1e-2), Stiff()
+    y0, t = torch.tensor([1.0, 0.0]).double(), torch.tensor([0.0, 2.0]).double()
+    options = {"method": "kvaerno43", "rtol": 1e-4, "atol": 1e-6, "certificate": certifier}
+    y = odeint_adjoint(field, y0, t, **options)
+    field.calls = 0
+    y[-1, 0].backward()
+    assert field.calls < 12000
+    z = 10**0.5 * math.tanh(2 / 10**0.5)
+    exact = math.cos(z) + 1e-4 * (1 - z * z / 10) * math.sin(z)
+    assert certifier.errors[0] == pytest.approx(abs(float(field.c.grad) / exact - 1), rel=0.5)
