@@ -297,7 +297,8 @@ def _gradients(
                 found, setting.products(saved[0]).nodes, lambda: kind.panels(saved),
                 cotangents, setting.problem.solver.tolerance,
                 {
-                    **setting.accuracy, "asked": asked, "parameters": setting.parameters,
+                    **setting.accuracy, **setting.implicit_steps, "asked": asked,
+                    "parameters": setting.parameters,
                     "rounding": setting.autocast.rounding,
                 },
             )  # fmt: skip

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from odecore.tableaux import Coefficients, tableau
 from torch_bridge._adjoint_refusals import refuse_wrappers
 from torch_bridge._captured import FieldLater
 from torch_bridge._changed import Version, refuse_changes, versions_of
 from torch_bridge._draws import unrecorded
 from torch_bridge._fields import Autocast
 from torch_bridge._held import held_by
-from torch_bridge._methods import Solver
+from torch_bridge._methods import Solver, is_implicit
 from torch_bridge._modes import Mode, in_modes, modes_of
 from torch_bridge._odeint import Prepared
 from torch_bridge._parametrized import cached_apart
@@ -106,6 +107,18 @@ class Setting:
         found = {k: self.backward.options.get(k) for k in ("rtol", "atol")}
         found["jump_at"] = self.problem.panel_options().get("jump_at")
         return {k: v for k, v in found.items() if v is not None}
+
+    @property
+    def implicit_steps(self) -> dict[str, Any]:
+        """Options of the steps where collocation fails, for a problem solved by implicit ones: its
+        adjoint is as stiff, and explicit steps would be as many as stability asks for.
+        """
+        method = self.backward.method
+        if not (isinstance(method, Coefficients) and is_implicit(method)):
+            return {}
+        if method.abscissae_outside or not self.backward.adaptive:
+            method = tableau("kvaerno43").coefficients
+        return {"method": method, "newton": self.backward.options["newton"]}
 
     def backward_options(self, norm: Any) -> dict[str, Any]:
         """Keyword arguments of the backward solve, with the norm that is wanted now."""

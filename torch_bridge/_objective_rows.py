@@ -248,8 +248,9 @@ def naming_limits_of_vmap() -> Iterator[None]:
             raise
         raise ValueError(
             "the losses can not be differentiated at once here: the backward pass draws, as "
-            "checkpoints with dropout do, was compiled, or has a function that leaves torch, none "
-            "of which vmap can do; give `chunk=1`"
+            "checkpoints with dropout do, was compiled, is a restored or reversed adjoint, is "
+            "looked through by anomaly detection, or has a function that leaves torch, none of "
+            "which vmap can do; give `chunk=1`"
         ) from error
 
 

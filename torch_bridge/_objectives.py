@@ -74,7 +74,7 @@ def equiangular_backward(
     chunk : int, optional
         Losses that are differentiated in one pass, by vmap: faster for small models, with as many
         times the memory of a pass. 1 for backward passes that draw, as checkpoints with dropout do,
-        that the inductor compiled, or that leave torch.
+        that the inductor compiled, are a restored or reversed adjoint, or leave torch.
     scaler : torch.amp.GradScaler, optional
         Multiplies the losses; do not scale them yourself. Weights are those of the losses
         themselves. Where a gradient overflows, `.grad` becomes not finite, so that the scaler
@@ -305,7 +305,8 @@ def _check_own(rows: list[Row], start: int) -> None:
         if len(owners) > 1:
             raise ValueError(
                 f"`task_specific` parameters must belong to one loss; number {k} belongs to losses "
-                f"{owners}: list it in `parameters`"
+                f"{owners}: list it in `parameters`, or, where torch.compile made one graph of all "
+                "losses, compile what they share and their heads one by one"
             )
 
 

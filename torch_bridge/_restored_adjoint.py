@@ -85,7 +85,7 @@ class Restored:
         wanted: dict[str, Any] = {"parameters": bool(setting.parameters)}
         batch = self._together(products, panels, len(cotangents) - 1)
         if self.collocates != "none" and batch is None:
-            wanted.update(setting.accuracy)
+            wanted.update(setting.accuracy, **setting.implicit_steps)
             if self.compiles:
                 products.look(panels[-1].start, panels[-1].values[0])
                 wanted["kernel"] = compiled_adjoint(

@@ -140,7 +140,7 @@ def iterate(
         Of arrays like `start`.
     sizes : callable
         Two norms of a correction, as `sizes(x, correction)`: the iterations have converged in the
-        first, and diverge where neither shrinks.
+        first, and diverge where neither shrinks and the first is above the limit.
     start : array
     limit : float
         Size of the error at which x is good; the error is estimated by the rate of convergence
@@ -172,7 +172,7 @@ def iterate(
             rate = length / last
             if rate < 1 and rate / (1 - rate) * length <= limit:
                 return x, k, True
-            if rate >= 1 and (length <= stuck or whole >= last_whole):
+            if rate >= 1 and (length <= stuck or (length > limit and whole >= last_whole)):
                 return x, k, length <= stuck
         last, last_whole = length, whole
     return x, max_iterations, False

@@ -8,6 +8,7 @@ from scipy.integrate import solve_ivp as scipy_solve_ivp
 
 from odecore import errors
 from odecore.solve import Newton, Status, solve_ivp
+from odecore.solve._newton import iterate
 from odecore.tableaux import catalogue, tableau
 from tests.helpers.problems import PAIR
 
@@ -439,3 +440,16 @@ def test_gradients_with_a_jacobian_that_jumps_are_those_without(method):
         found.y[-1, 0].backward()
         gradients.append(float(a.grad))
     assert gradients[0] == pytest.approx(gradients[1], rel=1e-6)
+
+
+@pytest.mark.parametrize(("size", "converges"), [(1.0, True), (10.0, False)])
+def test_corrections_that_grow_below_the_limit_do_not_diverge_yet(size, converges):
+    # The first may be the smaller one: a guess that is nearly right, and a Jacobian by differences.
+    corrections = iter(size * np.array([[0.2], [0.3], [1e-8]]))
+
+    def sizes(x, change):
+        return (float(abs(change[0])),) * 2
+
+    _, count, good = iterate(lambda x: next(corrections), sizes, np.zeros(1), 1.0, 1e-9, 1e-7, 30)
+    assert good is converges
+    assert count == (3 if converges else 2)

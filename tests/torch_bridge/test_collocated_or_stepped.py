@@ -1,10 +1,12 @@
 """Small states are collocated, larger ones stepped through in groups of nodes: one gradient."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
-from torch_bridge import _restored_adjoint, odeint, odeint_adjoint
+from torch_bridge import Certifier, _restored_adjoint, odeint, odeint_adjoint
 
 SMALL = 2**14  # bytes, as documented
 
@@ -16,6 +18,20 @@ class Rotation(nn.Module):
 
     def forward(self, t, y):
         return torch.tanh(y @ self.matrix) + torch.cos(t)
+
+
+class Stiff(nn.Module):
+    """x follows c cos(z) within 1e-4 of time."""
+
+    def __init__(self):
+        super().__init__()
+        self.c = nn.Parameter(torch.tensor(1.0, dtype=torch.float64))
+        self.calls = 0
+
+    def forward(self, t, y):
+        self.calls += 1
+        x, z = y
+        return torch.stack([-1e4 * (x - self.c * torch.cos(z)), 1 - z * z / 10])
 
 
 def state(size, dtype):
@@ -88,3 +104,31 @@ def test_many_output_times_are_collocated_for_larger_states(seen):
     exact = gradients(odeint, y, 33, rtol=1e-7, atol=1e-7)
     for g, e in zip(found, exact, strict=True):
         assert torch.linalg.vector_norm(g - e) < 2e-5 * torch.linalg.vector_norm(e)
+
+
+@pytest.mark.parametrize("method", ["kvaerno43", "kvaerno54"])  # the latter can not go backward
+def test_stiff_problems_are_stepped_through_by_implicit_steps(method):
+    # Stability asks 6,000 explicit steps of the adjoint, in 38,000 evaluations.
+    field, y0 = Stiff(), torch.tensor([1.0, 0.0], dtype=torch.float64)
+    t = torch.tensor([0.0, 2.0], dtype=torch.float64)
+    y = odeint_adjoint(field, y0, t, method=method, rtol=1e-5, atol=1e-7)
+    field.calls = 0
+    y[-1, 0].backward()
+    assert field.calls < 6000
+    z = 10**0.5 * math.tanh(2 / 10**0.5)
+    exact = math.cos(z) + 1e-4 * (1 - z * z / 10) * math.sin(z)  # x lags behind
+    assert float(field.c.grad) == pytest.approx(exact, rel=1e-4)
+
+
+@pytest.mark.long
+def test_their_certificates_take_implicit_steps_too():
+    certifier, field = Certifier(limit=1e-2), Stiff()
+    y0, t = torch.tensor([1.0, 0.0]).double(), torch.tensor([0.0, 2.0]).double()
+    options = {"method": "kvaerno43", "rtol": 1e-4, "atol": 1e-6, "certificate": certifier}
+    y = odeint_adjoint(field, y0, t, **options)
+    field.calls = 0
+    y[-1, 0].backward()
+    assert field.calls < 12000
+    z = 10**0.5 * math.tanh(2 / 10**0.5)
+    exact = math.cos(z) + 1e-4 * (1 - z * z / 10) * math.sin(z)
+    assert certifier.errors[0] == pytest.approx(abs(float(field.c.grad) / exact - 1), rel=0.5)

@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from odecore.directions import equiangular_weights
-from torch_bridge import equiangular_backward
+from torch_bridge import DenseField, NeuralODE, equiangular_backward
 
 
 def setting(dtype=torch.float64):
@@ -234,6 +234,35 @@ def test_what_vmap_can_not_do_is_differentiated_one_by_one(features, kind):
     assert trunk.weight.grad is None
     call(1)
     assert trunk.weight.grad is not None
+
+
+def test_adjoints_for_one_gradient_are_named():
+    block = NeuralODE(DenseField(3, 4), solver="rk4", steps=2, adjoint="restored")
+
+    def call(chunk):
+        losses = list(block(torch.ones(5, 3)).square().mean(0))
+        equiangular_backward(losses, block.parameters(), chunk=chunk)
+
+    with pytest.raises(ValueError, match=r"restored or reversed adjoint.* give `chunk=1`"):
+        call(3)
+    call(1)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script", "ignore:The .grad attribute")
+def test_a_graph_that_was_compiled_as_a_whole_shares_the_parameters_of_its_heads():
+    trunk, heads = nn.Linear(4, 3), nn.ModuleList(nn.Linear(3, 1) for _ in range(2))
+
+    def losses(call):
+        z = trunk(torch.ones(5, 4)).tanh()
+        return [call(head, z).square().mean() for head in heads]
+
+    compiled = torch.compile(losses, backend="aot_eager")(lambda head, z: head(z))
+    own = {"task_specific": list(heads.parameters())}
+    with pytest.raises(ValueError, match="compile what they share and their heads one by one"):
+        equiangular_backward(compiled, trunk.parameters(), **own)
+    apart = torch.compile(lambda head, z: head(z), backend="aot_eager")
+    equiangular_backward(losses(apart), trunk.parameters(), **own)
+    assert all(p.grad is not None for p in heads.parameters())
 
 
 @pytest.mark.parametrize("gramian", ["parameters", "features"])

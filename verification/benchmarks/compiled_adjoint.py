@@ -25,6 +25,7 @@ REPEATS = 8  # calls of one way in a row, so that caches are warm; 2 of those th
 TOLERANCE = {"method": "dopri5", "rtol": 1e-6, "atol": 1e-6}
 WAYS: dict[str, tuple[Callable[..., Tensor], dict[str, Any]]] = {
     "compiled": (torch_bridge.odeint_adjoint, {"compile": True}),
+    "restored": (torch_bridge.odeint_adjoint, {"compile": True, "adjoint": "restored"}),
     "eager": (torch_bridge.odeint_adjoint, {}),
     "torchdiffeq": (torchdiffeq.odeint_adjoint, {}),
 }
@@ -80,8 +81,8 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
                 + f"{ours / theirs:15.2f}{ours / jitted:15.1f}{found['eager'] / theirs:15.2f}",
                 flush=True,
             )
-            table = "A solve and its gradients by the collocated adjoint"
-            for way in ("compiled", "eager"):
+            table = "A solve and its gradients: compiled, by steps or restored; eager"
+            for way in ("compiled", "restored", "eager"):
                 case = f"{size}, {name}: {way}"
                 yield from versus(table, case, found, ["torchdiffeq", "diffrax"], way)
 

@@ -79,21 +79,21 @@ def forward(size: str, method: str, rounds: int) -> Iterator[Row]:
     yield from versus(table, f"forward, {method}, {size}", times, ["torchdiffeq", "f alone"])
 
 
-def compiled(size: str, method: str, gradient: bool, rounds: int) -> Iterator[Row]:
-    """compile=True against torchdiffeq, which runs eagerly, with and without gradients."""
+def compiled(size: str, method: str, backward: str | None, rounds: int) -> Iterator[Row]:
+    """A compiled solve, alone or with its backward pass by a function of both libraries."""
     field, y0 = problem(size)
 
     def run(library: Any, more: dict[str, Any]) -> None:
-        with torch.set_grad_enabled(gradient):
-            y = library.odeint(field, y0, END, **METHODS[method], **more)
-            if gradient:
+        with torch.set_grad_enabled(backward is not None):
+            y = getattr(library, backward or "odeint")(field, y0, END, **METHODS[method], **more)
+            if backward is not None:
                 y[-1].square().sum().backward()
 
     runs = {
         name: partial(run, library, {"compile": True} if name == "odecore" else {})
         for name, library in LIBRARIES.items()
     }
-    case = f"compiled{' + backward' * gradient}, {method}, {size}"
+    case = f"compiled{f', {backward} + backward' if backward else ''}, {method}, {size}"
     yield from versus("compile=True; the peer is eager", case, medians(runs, rounds), PEERS)
 
 
@@ -192,7 +192,7 @@ def rows(quick: bool) -> Iterator[Row]:
         sizes, methods, rounds = sizes[:1], methods[:1], 1
     for size, method in product(sizes, methods):
         yield from forward(size, method, rounds)
-    for backward, size, method in product([False, True], sizes, methods):
+    for backward, size, method in product([None, "odeint", "odeint_adjoint"], sizes, methods):
         yield from compiled(size, method, backward, rounds)
     for size in sizes:
         yield from evaluation(size, rounds)
