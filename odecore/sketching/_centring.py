@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from odecore._array import constant_like, namespace, widened
 from odecore.sketching._bucketing import bucket_sums
+from odecore.sketching._moments import paired
 from odecore.sketching._reweighting import Masked, Weighted
 from odecore.sketching._segments import segment_ids, segment_numbers
-from odecore.sketching._sketch import Draw, Sketch, require_sketch, take_rows
+from odecore.sketching._sketch import Draw, Sketch, require_sketch, rows_of, take_rows
 
 __all__ = ["Centred"]
 
@@ -60,7 +61,7 @@ class Centred:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw for the centred rows."""
-        numbers, counts = self._segments(X.shape[0])
+        numbers, counts = self._segments(rows_of(X, rng))
         x, y = (None if A is None else _parts(A, numbers, counts)[0] for A in (X, Y))
         draw = self.sketch.draw(x, y, rng)
 
@@ -72,6 +73,7 @@ class Centred:
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
+        X, Y = paired(X, Y)
         numbers, counts = self._segments(X.shape[0])
         return self.sketch.variance(*(_parts(A, numbers, counts)[0] for A in (X, Y)))
 

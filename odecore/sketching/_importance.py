@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odecore._array import as_float, as_float64, constant, constant_like, namespace
-from odecore.sketching._moments import moments_of
+from odecore.sketching._moments import moments_of, paired
 from odecore.sketching._scores import Scores, frozen_scores, row_products, scores_of
-from odecore.sketching._sketch import Draw, require_at_most, require_size, take_rows
+from odecore.sketching._sketch import Draw, require_at_most, require_size, rows_of, take_rows
 
 __all__ = ["ImportanceRows", "PoissonRows", "WinnerTakeAllRows"]
 
@@ -52,13 +52,14 @@ class ImportanceRows:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw the indices; Y may be None if the scores do not need it."""
+        rows_of(X, rng)
         q = self._probabilities(X, Y)
         indices = rng.choice(len(q), size=self.size, p=q)
         return Draw(lambda X: take_rows(X, indices), 1 / (self.size * q[indices]))
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
-        X, Y = constant(X), constant(Y)  # a derivative of the product alone would be wrong
+        X, Y = map(constant, paired(X, Y))  # a derivative of the product alone would be wrong
         expected = _expected(_squared_products(X, Y), self._probabilities(X, Y))
         return (constant_like(expected, X) - moments_of(X, Y).product) / self.size
 
@@ -106,12 +107,14 @@ class PoissonRows:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw which rows are kept; Y may be None if the scores do not need it."""
+        rows_of(X, rng)
         pi = self._inclusion(X, Y)
         indices = np.flatnonzero(rng.binomial(1, pi))
         return Draw(lambda X: take_rows(X, indices), 1 / pi[indices])
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
+        X, Y = paired(X, Y)
         pi = self._inclusion(X, Y)
         products = _squared_products(X, Y)
         return constant_like(_expected(products * (1 - pi), pi), X)
@@ -147,6 +150,7 @@ class WinnerTakeAllRows:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw the rows that are not kept for certain."""
+        rows_of(X, rng)
         products = row_products(X, Y)
         kept, rest, draws = self._split(products)
         if not draws:
@@ -159,7 +163,7 @@ class WinnerTakeAllRows:
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
-        X, Y = constant(X), constant(Y)  # a derivative of the product alone would be wrong
+        X, Y = map(constant, paired(X, Y))  # a derivative of the product alone would be wrong
         _, rest, draws = self._split(row_products(X, Y))
         if not draws:
             return constant_like(0.0, X)

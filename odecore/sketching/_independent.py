@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from odecore._array import constant_like, namespace
 from odecore.sketching._moments import Moments, moments_of
-from odecore.sketching._sketch import Draw, random_signs, require_size
+from odecore.sketching._sketch import Draw, random_signs, require_size, rows_of
 
 __all__ = ["GaussianSketch", "RademacherSketch"]
 
@@ -38,7 +38,8 @@ class GaussianSketch:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw the (p, B) matrix, which the draw keeps."""
-        return _dense(rng.standard_normal((self.size, X.shape[0])))
+        rows = rows_of(X, rng)
+        return _dense(rng.standard_normal((self.size, rows)))
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
@@ -72,7 +73,8 @@ class RademacherSketch:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw the (p, B) matrix, which the draw keeps."""
-        return _dense(random_signs((self.size, X.shape[0]), rng))
+        rows = rows_of(X, rng)
+        return _dense(random_signs((self.size, rows), rng))
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""

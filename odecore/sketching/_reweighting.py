@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odecore._array import as_float64, constant_like, on_host
+from odecore.sketching._moments import paired
 from odecore.sketching._segments import require_entries
-from odecore.sketching._sketch import Draw, Sketch, require_sketch, take_rows
+from odecore.sketching._sketch import Draw, Sketch, require_sketch, rows_of, take_rows
 
 __all__ = ["Masked", "Weighted"]
 
@@ -53,6 +54,7 @@ class Masked:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw for the rows that are in."""
+        rows_of(X, rng)
         if not self.keep.any():
             return Draw(self.inside, np.ones(0))
         draw = self.sketch.draw(self.inside(X), None if Y is None else self.inside(Y), rng)
@@ -60,7 +62,7 @@ class Masked:
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
-        X, Y = self.inside(X), self.inside(Y)
+        X, Y = map(self.inside, paired(X, Y))
         return self.sketch.variance(X, Y) if self.keep.any() else constant_like(0.0, X)
 
     def inside(self, X: Any) -> Any:
@@ -106,12 +108,13 @@ class Weighted:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw for the scaled rows."""
+        rows_of(X, rng)
         draw = self.sketch.draw(self.inside(X), None if Y is None else self.inside(Y), rng)
         return Draw(lambda X: draw.compress(self.inside(X)), draw.weights)
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
-        return self.sketch.variance(self.inside(X), self.inside(Y))
+        return self.sketch.variance(*map(self.inside, paired(X, Y)))
 
     def inside(self, X: Any) -> Any:
         """The rows times sqrt(w)."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from array_api_compat import device
+from array_api_compat import device, is_array_api_obj
 from numpy.typing import NDArray
 
 from odecore._array import constant_like, namespace
@@ -17,8 +17,10 @@ __all__ = [
     "Sketch",
     "random_signs",
     "require_at_most",
+    "require_generator",
     "require_size",
     "require_sketch",
+    "rows_of",
     "take_rows",
 ]
 
@@ -90,6 +92,31 @@ def require_at_most(size: float, rows: int, remedy: str) -> None:
             f"the sketch size must not exceed the number of rows, got size {size} for {rows} rows; "
             f"{remedy}"
         )
+
+
+def require_generator(rng: Any) -> None:
+    """Raise TypeError unless this is a source of random numbers."""
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(
+            f"`rng` must be a numpy.random.Generator, got {type(rng).__name__}; make one with "
+            "numpy.random.default_rng(seed)"
+        )
+
+
+def rows_of(X: Any, rng: Any) -> int:
+    """The number of rows to draw for; TypeError or ValueError unless there are, and numbers."""
+    require_generator(rng)
+    if not is_array_api_obj(X):
+        raise TypeError(
+            "`X` must be a matrix, an array of a row for each sample, got "
+            f"{type(X).__name__}; make it one, say by numpy.asarray"
+        )
+    if len(X.shape) != 2 or X.shape[0] == 0:
+        raise ValueError(
+            f"`X` must be a matrix of at least one row, got shape {tuple(X.shape)}; reshape "
+            "(..., N) to (B, N)"
+        )
+    return int(X.shape[0])
 
 
 def random_signs(shape: int | tuple[int, ...], rng: np.random.Generator) -> NDArray[np.int64]:

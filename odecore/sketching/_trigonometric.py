@@ -10,9 +10,9 @@ from array_api_compat import device
 from numpy.typing import NDArray
 
 from odecore._array import constant_like, namespace, widened
-from odecore.sketching._moments import Moments, moments_of
+from odecore.sketching._moments import Moments, moments_of, paired
 from odecore.sketching._sampling import sampling_factor, uniform_indices
-from odecore.sketching._sketch import Draw, random_signs, require_size, take_rows
+from odecore.sketching._sketch import Draw, random_signs, require_size, rows_of, take_rows
 
 __all__ = ["CosineSketch", "HadamardSketch"]
 
@@ -45,7 +45,8 @@ class HadamardSketch:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw a sign for each row and the coefficients to keep."""
-        rows, padded = X.shape[0], _power_of_two(X.shape[0])
+        rows = rows_of(X, rng)
+        padded = _power_of_two(rows)
         signs = random_signs(rows, rng)[:, None]
         indices = uniform_indices(padded, self.size, self.replacement, rng)
 
@@ -99,7 +100,7 @@ class CosineSketch:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw a sign for each row and the frequencies to keep."""
-        rows = X.shape[0]
+        rows = rows_of(X, rng)
         signs = random_signs(rows, rng)[:, None]
         indices = uniform_indices(rows, self.size, self.replacement, rng)
         # A row of cosines has squared length B/2, the constant one B.
@@ -113,6 +114,7 @@ class CosineSketch:
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
+        X, Y = paired(X, Y)
         B, m, xp = X.shape[0], moments_of(X, Y), namespace(X, Y)
         factor = sampling_factor(B, self.size, self.replacement)
         x_rows, y_rows = xp.sum(X * X, axis=1), xp.sum(Y * Y, axis=1)

@@ -1,5 +1,7 @@
 """Sketched products on every array library, at real sizes, and at the edges."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -374,9 +376,20 @@ def test_a_draw_serves_both_passes(rng):
 def test_bucket_sums(rows, count, seed):
     rng = np.random.default_rng(seed)
     X, buckets = rng.integers(-9, 9, (rows, 2)).astype(float), rng.integers(0, count, rows)
-    wanted = np.zeros((count, 2))
-    np.add.at(wanted, buckets, X)
-    assert np.all(bucket_sums(X, buckets, count) == wanted)
+    for signs in (None, 2 * rng.integers(0, 2, rows) - 1):
+        wanted = np.zeros((count, 2))
+        np.add.at(wanted, buckets, X if signs is None else signs[:, None] * X)
+        assert np.all(bucket_sums(X, buckets, count, signs) == wanted)
+
+
+def test_several_signs_a_row_need_no_several_copies(rng):
+    X = np.ones((4096, 64))
+    draw = SparseSignSketch(64, 16).draw(X, None, rng)
+    tracemalloc.start()
+    draw.compress(X)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * X.nbytes
 
 
 @given(st.integers(1, 40))
@@ -492,6 +505,29 @@ def run(sketch, X=ONES, Y=ONES):
 def test_bad_input_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_methods_of_a_sketch_say_what_does_not_fit(kind, rng):
+    sketch, X, Y = KINDS[kind](4), np.ones((ROWS, 2)), np.ones((ROWS, 3))
+    for wrong in (0, None, np.random.RandomState(0)):
+        with pytest.raises(TypeError, match="`rng` must be a numpy"):
+            sketch.draw(X, Y, wrong)
+    for wrong in (None, "X", X.tolist()):
+        with pytest.raises(TypeError, match="`X` must be a matrix, an array of a row for each"):
+            sketch.draw(wrong, Y, rng)
+    for wrong in (None, "X", X.astype(int)):
+        with pytest.raises(TypeError, match="`X` must"):
+            sketch.variance(wrong, Y)
+        with pytest.raises(TypeError, match="`Y` must"):
+            sketch.variance(X, wrong)
+    for wrong in (X[0], X[None], X[:0]):
+        with pytest.raises(ValueError, match="`X` must be a matrix of at least one row, got shape"):
+            sketch.draw(wrong, Y, rng)
+        with pytest.raises(ValueError, match="X and Y must be matrices with the same positive num"):
+            sketch.variance(wrong, Y)
+    with pytest.raises(ValueError, match="X and Y must be matrices with the same positive number"):
+        sketch.variance(X, Y[1:])
 
 
 def test_complex_matrices_are_refused():
