@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import isfinite
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odecore._array import is_readable, on_host, require_real, tracks
+from odecore._kept import kept_if_small
 
 __all__ = ["chebyshev_points", "ends_of", "host_points", "require_count", "require_nodes"]
 
@@ -52,7 +52,7 @@ def chebyshev_points(
     return _points(int(n), int(kind), start, end).copy()
 
 
-@lru_cache(maxsize=64)
+@kept_if_small
 def _points(n: int, kind: int, start: float, end: float) -> NDArray[np.float64]:
     x = np.sin(np.pi * (2 * np.arange(n) - n + 1) / (2 * n if kind == 1 else 2 * n - 2))
     points: NDArray[np.float64] = start * ((1 - x) / 2) + end * ((1 + x) / 2)
