@@ -12,7 +12,13 @@ from odecore._array import as_float64, require_real
 from odecore._times import is_length, read_times
 from odecore.solve import solve_ivp
 
-__all__ = ["moments", "require_backward_options", "require_positive", "require_tolerances"]
+__all__ = [
+    "moments",
+    "require_backward_options",
+    "require_kernel",
+    "require_positive",
+    "require_tolerances",
+]
 
 REFUSED = ("t_eval", "events", "dense", "throw")
 
@@ -55,6 +61,15 @@ def moments(label: str, times: Any) -> list[Any]:
     if times is None:
         return []
     return read_times(list(times) if isinstance(times, Set) else times, label)
+
+
+def require_kernel(kernel: Any) -> None:
+    """Raise TypeError for a compiled collocation that can not be called."""
+    if kernel is not None and not callable(kernel):
+        raise TypeError(
+            "`kernel` must be callable as kernel(t, y, end, length, tolerances, rules), got "
+            f"{kernel!r}"
+        )
 
 
 def require_positive(label: str, value: Any, default: str) -> None:

@@ -22,6 +22,7 @@ from odecore.adjoint._at_once import AtOnce, Rules, cross_at_once, unit_of
 from odecore.adjoint._backward_options import (
     moments,
     require_backward_options,
+    require_kernel,
     require_positive,
     require_tolerances,
 )
@@ -42,11 +43,7 @@ from odecore.adjoint._quadrature import (
 from odecore.adjoint._restored import Stepping
 from odecore.adjoint._sweep import Crossing, outputs_of, sweep
 from odecore.adjoint._unit import in_their_unit, observing
-from odecore.interpolation import (
-    coefficient_tail,
-    decay_ratio,
-    integration_matrix,
-)
+from odecore.interpolation import coefficient_tail, decay_ratio, integration_matrix
 from odecore.solve import Statistics
 
 __all__ = ["Collocation", "at_one_node", "collocated"]
@@ -124,6 +121,7 @@ def collocated(
     require_backward_options(stepping)
     require_tolerances(rtol, atol)
     require_positive("passes", passes, "as many as it takes")
+    require_kernel(kernel)
     most = parameters, rtol, atol, passes, moments("jump_at", jump_at), kernel
 
     def solve(cotangents: Sequence[Any], whole: Any) -> Gradients:
