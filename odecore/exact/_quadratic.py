@@ -11,6 +11,8 @@ from typing import Any
 
 __all__ = ["QuadraticNumber", "exact_number"]
 
+MOST_BITS = 2**18  # of a bracket
+
 
 @total_ordering
 class QuadraticNumber:
@@ -191,10 +193,13 @@ class QuadraticNumber:
         return hash((square.rational, square.irrational))
 
     def bracket(self, bits: int, /) -> tuple[Fraction, Fraction]:
-        """Rationals that enclose the number, 2^-bits apart relative to its irrational part."""
+        """Rationals that enclose the number, 2^-bits apart relative to its irrational part.
+
+        At most 2^18 bits, which take a second.
+        """
         bits = _whole(bits)
-        if bits < 0:
-            raise ValueError(f"`bits` must be a whole number from 0, got {bits!r}")
+        if not 0 <= bits <= MOST_BITS:
+            raise ValueError(f"`bits` must be a whole number from 0 to {MOST_BITS}, got {bits!r}")
         b = Fraction(self.irrational)
         square = b * b * self.radicand
         scale = 4**bits * square.denominator
