@@ -155,10 +155,15 @@ def _inner(p: Sequence[Any], q: Sequence[Any]) -> Any:
 
 
 def as_floats(method: ButcherTableau) -> tuple[Any, Any]:
-    """A and b as arrays."""
-    return np.array([[float(a) for a in row] for row in method.A]), np.array(
-        [float(w) for w in method.b]
-    )
+    """A and b as arrays; ValueError where they are beyond all floats."""
+    try:
+        rows, weights = [[float(a) for a in row] for row in method.A], list(map(float, method.b))
+    except OverflowError:
+        raise ValueError(
+            f"a coefficient of {method.name or 'this method'} is beyond the largest float, "
+            "1.8e308, and stability is decided with floats too; choose smaller ones"
+        ) from None
+    return np.array(rows), np.array(weights)
 
 
 def require_tableau(method: Any) -> None:
