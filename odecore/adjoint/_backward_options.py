@@ -6,9 +6,6 @@ from collections.abc import Set
 from numbers import Integral
 from typing import Any
 
-import numpy as np
-
-from odecore._array import as_float64, require_real
 from odecore._times import is_length, read_times
 from odecore.solve import solve_ivp
 
@@ -17,7 +14,6 @@ __all__ = [
     "require_backward_options",
     "require_kernel",
     "require_positive",
-    "require_tolerances",
 ]
 
 REFUSED = ("t_eval", "events", "dense", "throw")
@@ -77,12 +73,3 @@ def require_positive(label: str, value: Any, default: str) -> None:
     if value is None or (isinstance(value, Integral) and value is not True and int(value) >= 1):
         return
     raise ValueError(f"`{label}` must be a positive int, got {value!r}; leave it out for {default}")
-
-
-def require_tolerances(rtol: Any, atol: Any) -> None:
-    """Raise TypeError or ValueError unless both are finite and not negative."""
-    for label, value in (("rtol", rtol), ("atol", atol)):
-        require_real(value, label)
-        numbers = as_float64(value, label)
-        if not np.all(np.isfinite(numbers) & (numbers >= 0)):
-            raise ValueError(f"`{label}` must be finite and not negative, got {value!r}")

@@ -7,6 +7,7 @@ from math import inf
 from typing import Any
 
 from odecore._array import as_float, is_readable, namespace
+from odecore._tolerances import given_tolerances
 from odecore.adjoint._backward_options import (
     moments,
     require_backward_options,
@@ -104,6 +105,7 @@ def restored(
     known = outputs_of(panels)
     nodes = node_by_node(linearize) if linearize_nodes is None else checked(linearize_nodes)
     linearize = checked(linearize)
+    options |= given_tolerances(options, known[1])
     options = _of_intervals(panels, options)
 
     def solve(cotangents: Sequence[Any], whole: Any) -> Gradients:

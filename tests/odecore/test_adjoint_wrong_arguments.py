@@ -453,6 +453,25 @@ def test_certificates_look_at_what_they_get():
         certify(found, nodes, panels, [1, 2])
 
 
+@pytest.mark.parametrize("name", ["rtol", "atol"])
+def test_tolerances_of_each_entry_may_be_a_list(name):
+    at = {"rtol": 1e-7, "atol": 1e-10}[name]
+    nodes = node_by_node(linearized)
+    found = along_panels(restored)(linearized, ENDS)
+    calls = [
+        lambda **o: record_panels(field, (0.0, 1.0), START, **o)[0].y[-1],
+        lambda **o: along_panels(restored, **o)(linearized, ENDS).y0,
+        lambda **o: along_panels(collocated, **o)(nodes, ENDS).y0,
+        lambda **o: along_panels(lambda f, p, w: certify(found, f, p, w, **o))(nodes, ENDS).error,
+    ]
+    for call in calls:
+        wanted = call(**{name: np.full(N, at)})
+        np.testing.assert_array_equal(call(**{name: [at] * N}), wanted)
+        for wrong in ([at] * (N + 1), [], np.full((N, N), at)):
+            with pytest.raises(ValueError, match=f"`{name}` of shape .* does not broadcast"):
+                call(**{name: wrong})
+
+
 def test_kernels_are_functions():
     with pytest.raises(TypeError, match=r"`kernel` must be callable as kernel\(.*\), got 3"):
         along_panels(collocated, kernel=3)(node_by_node(linearized), ENDS)
