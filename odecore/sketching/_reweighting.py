@@ -43,7 +43,10 @@ class Masked:
 
     def __post_init__(self) -> None:
         require_sketch(self.sketch)
-        keep = np.array(on_host(self.keep))
+        try:
+            keep = np.array(on_host(self.keep))
+        except ValueError:  # of ragged rows
+            keep = np.array(None)
         if keep.ndim != 1 or keep.dtype != np.bool_:
             raise ValueError(
                 f"`keep` must be one bool for each row, got shape {keep.shape} of dtype "

@@ -38,7 +38,7 @@ BalancedCountSketch, HadamardSketch or UniformRows
     Raises
     ------
     TypeError
-        If the variance of the sketch is no function of the moments.
+        If the variance of the sketch is no function of the moments, or these are none.
     ValueError
         If the sketched product says nothing of g, as a single uniform row does.
 
@@ -52,6 +52,8 @@ BalancedCountSketch, HadamardSketch or UniformRows
             f"`sketch` must have a variance that is a function of the moments, got {sketch!r}; "
             "take one of those with the method `variance_of`, such as UniformRows(4)"
         )
+    if not isinstance(moments, Moments):
+        raise TypeError(f"`moments` must be Moments, got {moments!r}; `moments(X, Y)` finds them")
     a = sketch.variance_of(replace(moments, product=0.0 * moments.product))
     # b from moments that are 0 but for g, so that nothing cancels.
     b = float(sketch.variance_of(Moments(moments.rows, 0.0, 0.0, 1.0, 0.0)))

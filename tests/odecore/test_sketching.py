@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from odecore.sketching import (
+    Alignment,
     BalancedCountSketch,
     Centred,
     CosineSketch,
@@ -495,6 +496,17 @@ def run(sketch, X=ONES, Y=ONES):
             TypeError, r"function of the moments, got CosineSketch\(size=2",
         ),
         (lambda: alignment(ONES, 0 * ONES), ValueError, "zero matrix"),
+        *(
+            (lambda a=arguments: Alignment(*a), error, message)
+            for arguments, error, message in (
+                ((None, 0.5, 1.0, 0.7), TypeError, "`rows` must be a real number, got None"),
+                ((4, "a", 1.0, 0.7), TypeError, "`alpha` must be a real number"),
+                ((4, 0.5, np.ones(2), 0.7), TypeError, "`tau` must be a real number"),
+                ((4, 0.5, 10**400, 0.7), ValueError, "alpha <= tau <= B"),
+            )
+        ),
+        (lambda: unsketched_moments(UniformRows(2), None), TypeError, "`moments` must be Moments"),
+        (lambda: Centred(UniformRows(1), [[1], [1, 2]]), ValueError, "one integer or text id"),
         (
             lambda: sketched_product(GaussianSketch(2), ONES, ONES, 7),
             TypeError, "numpy.random.Generator",
