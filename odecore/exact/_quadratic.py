@@ -153,7 +153,9 @@ class QuadraticNumber:
         parts = self._parts(other)
         return NotImplemented if parts is None else self._make(*parts) / self
 
-    def __pow__(self, exponent: int) -> QuadraticNumber:
+    def __pow__(self, exponent: Any) -> QuadraticNumber:
+        if not isinstance(exponent, Integral):
+            return NotImplemented
         if exponent < 0:
             return self._make(1, 0) / self**-exponent  # type: ignore[no-any-return]
         power, square = self._make(1, 0), self

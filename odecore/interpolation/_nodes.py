@@ -13,6 +13,8 @@ from odecore._kept import kept_if_small
 
 __all__ = ["chebyshev_points", "ends_of", "host_points", "require_count", "require_nodes"]
 
+MOST = 10**9
+
 
 def chebyshev_points(
     n: int, /, *, kind: int = 2, interval: tuple[float, float] = (-1.0, 1.0)
@@ -87,8 +89,11 @@ def require_count(n: int, kind: int) -> None:
     """Raise ValueError unless there is a set of n points of this kind."""
     if isinstance(kind, bool) or not isinstance(kind, int | np.integer) or kind not in (1, 2):
         raise ValueError(f"`kind` must be 1 (roots) or 2 (extrema), got {kind!r}")
-    if not isinstance(n, int | np.integer) or isinstance(n, bool) or n < kind:
-        raise ValueError(f"points of kind {kind} number at least {kind}, got n = {n!r}")
+    if not isinstance(n, int | np.integer) or isinstance(n, bool) or not kind <= n <= MOST:
+        raise ValueError(
+            f"points of kind {kind} number at least {kind}, got n = {n!r}; their number is an int, "
+            f"at most {MOST}"
+        )
 
 
 def require_nodes(values: Any) -> None:
