@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 from typing import Any
 
@@ -181,13 +181,14 @@ def _column(values: NDArray[Any], like: Any) -> Any:
 
 
 def _signed_sums(buckets: Indices, signs: Indices, size: int) -> Draw:
-    """Rows added in as many buckets as each has, (zeta, B): one copy of the rows at a time."""
+    """Rows added in as many buckets as each has, (zeta, B)."""
+    return Draw(partial(_added, buckets, signs, size), np.ones(size), buckets.shape[1])
 
-    def compress(X: Any) -> Any:
-        pairs = zip(buckets, signs, strict=True)
-        return reduce(add, (bucket_sums(X, where, size, sign) for where, sign in pairs))
 
-    return Draw(compress, np.ones(size))
+def _added(buckets: Indices, signs: Indices, size: int, X: Any) -> Any:
+    """The sums of all buckets, from one copy of the rows at a time."""
+    pairs = zip(buckets, signs, strict=True)
+    return reduce(add, (bucket_sums(X, where, size, sign) for where, sign in pairs))
 
 
 def _subsets(rows: int, n: int, k: int, rng: np.random.Generator) -> Indices:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -52,10 +53,10 @@ class ImportanceRows:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw the indices; Y may be None if the scores do not need it."""
-        rows_of(X, rng)
+        rows = rows_of(X, rng)
         q = self._probabilities(X, Y)
         indices = rng.choice(len(q), size=self.size, p=q)
-        return Draw(lambda X: take_rows(X, indices), 1 / (self.size * q[indices]))
+        return Draw(partial(take_rows, indices=indices), 1 / (self.size * q[indices]), rows)
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
@@ -107,10 +108,10 @@ class PoissonRows:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw which rows are kept; Y may be None if the scores do not need it."""
-        rows_of(X, rng)
+        rows = rows_of(X, rng)
         pi = self._inclusion(X, Y)
         indices = np.flatnonzero(rng.binomial(1, pi))
-        return Draw(lambda X: take_rows(X, indices), 1 / pi[indices])
+        return Draw(partial(take_rows, indices=indices), 1 / pi[indices], rows)
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
@@ -150,16 +151,16 @@ class WinnerTakeAllRows:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw the rows that are not kept for certain."""
-        rows_of(X, rng)
+        rows = rows_of(X, rng)
         products = row_products(X, Y)
         kept, rest, draws = self._split(products)
         if not draws:
-            return Draw(lambda X: take_rows(X, kept), np.ones(len(kept)))
+            return Draw(partial(take_rows, indices=kept), np.ones(len(kept)), rows)
         q = products[rest] / products[rest].sum()
         drawn = rng.choice(len(rest), size=draws, p=q)
         indices = np.concatenate([kept, rest[drawn]])
         weights = np.concatenate([np.ones(len(kept)), 1 / (draws * q[drawn])])
-        return Draw(lambda X: take_rows(X, indices), weights)
+        return Draw(partial(take_rows, indices=indices), weights, rows)
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""

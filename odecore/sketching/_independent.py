@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -86,8 +87,9 @@ class RademacherSketch:
 
 
 def _dense(R: NDArray[Any]) -> Draw:
-    size = R.shape[0]
-    return Draw(
-        lambda X: namespace(X).matmul(constant_like(R, X), X),
-        np.full(size, 1 / size),
-    )
+    size, rows = R.shape
+    return Draw(partial(_mixed, R), np.full(size, 1 / size), rows)
+
+
+def _mixed(R: NDArray[Any], X: Any) -> Any:
+    return namespace(X).matmul(constant_like(R, X), X)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ class Masked:
         if not self.keep.any():
             return Draw(self.inside, np.ones(0))
         draw = self.sketch.draw(self.inside(X), None if Y is None else self.inside(Y), rng)
-        return Draw(lambda X: draw.compress(self.inside(X)), draw.weights)
+        return Draw(partial(_inside, self, draw), draw.weights)
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
@@ -113,7 +114,7 @@ class Weighted:
         """Draw for the scaled rows."""
         rows_of(X, rng)
         draw = self.sketch.draw(self.inside(X), None if Y is None else self.inside(Y), rng)
-        return Draw(lambda X: draw.compress(self.inside(X)), draw.weights)
+        return Draw(partial(_inside, self, draw), draw.weights)
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
@@ -123,3 +124,7 @@ class Weighted:
         """The rows times sqrt(w)."""
         require_entries(self.weights, X.shape[0], "weights")
         return constant_like(np.sqrt(self.weights)[:, None], X) * X
+
+
+def _inside(sketch: Masked | Weighted, draw: Draw, X: Any) -> Any:
+    return draw.compress(sketch.inside(X))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,8 @@ class UniformRows:
         """Draw the indices; ValueError if there are fewer rows than distinct ones to draw."""
         rows = rows_of(X, rng)
         indices = uniform_indices(rows, self.size, self.replacement, rng)
-        return Draw(lambda X: take_rows(X, indices), np.full(self.size, rows / self.size))
+        weights = np.full(self.size, rows / self.size)
+        return Draw(partial(take_rows, indices=indices), weights, rows)
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,15 +37,33 @@ class Draw:
         when X is at hand and to Y when Y is.
     weights : (m,) numpy.ndarray
         w. Kept apart from R, so that rows and signs stay exact.
+    rows : int, optional
+        B, for `compress` to raise ValueError for matrices of other rows, to which this draw does
+        not belong; by default it takes what it is given.
     """
 
     compress: Callable[[Any], Any]
     weights: NDArray[np.float64]
+    rows: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.rows is not None:
+            checked = partial(_of_rows, self.compress, self.rows)
+            object.__setattr__(self, "compress", checked)
 
     def product(self, X: Any, Y: Any, /) -> Any:
         """Combine what was kept of both: (m, N) and (m, M) to the estimate (N, M)."""
         weights = constant_like(self.weights[:, None], Y)
         return namespace(X, Y).matmul(X.T, weights * Y)
+
+
+def _of_rows(compress: Callable[[Any], Any], rows: int, X: Any, /) -> Any:
+    if len(shape := tuple(np.shape(X))) != 2 or shape[0] != rows:
+        raise ValueError(
+            f"this draw is for matrices of {rows} rows, got shape {shape}; draw anew for another "
+            "number of rows"
+        )
+    return compress(X)
 
 
 class Sketch(Protocol):

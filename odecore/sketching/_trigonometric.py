@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -49,14 +50,8 @@ class HadamardSketch:
         padded = _power_of_two(rows)
         signs = random_signs(rows, rng)[:, None]
         indices = uniform_indices(padded, self.size, self.replacement, rng)
-
-        def compress(X: Any) -> Any:
-            xp = namespace(X)
-            zeros = xp.zeros((padded - rows, X.shape[1]), dtype=X.dtype, device=device(X))
-            mixed = _walsh_hadamard(xp.concat([constant_like(signs, X) * X, zeros], axis=0))
-            return take_rows(mixed, indices)
-
-        return Draw(compress, np.full(self.size, 1 / self.size))
+        weights = np.full(self.size, 1 / self.size)
+        return Draw(partial(_hadamard_rows, signs, indices, padded), weights, rows)
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
@@ -105,12 +100,7 @@ class CosineSketch:
         indices = uniform_indices(rows, self.size, self.replacement, rng)
         # A row of cosines has squared length B/2, the constant one B.
         weights = np.where(indices == 0, 1.0, 2.0) / self.size
-
-        def compress(X: Any) -> Any:
-            found = _cosine_sums(widened(constant_like(signs, X) * X), indices)
-            return namespace(X).astype(found, X.dtype, copy=False)
-
-        return Draw(compress, weights)
+        return Draw(partial(_cosine_rows, signs, indices), weights, rows)
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
@@ -131,6 +121,20 @@ class CosineSketch:
 
 def _power_of_two(rows: int) -> int:
     return 1 << (rows - 1).bit_length()
+
+
+def _hadamard_rows(signs: Indices, indices: Indices, padded: int, X: Any) -> Any:
+    """The coefficients that are kept of the transform of X with signs, padded with zeros."""
+    xp = namespace(X)
+    zeros = xp.zeros((padded - X.shape[0], X.shape[1]), dtype=X.dtype, device=device(X))
+    mixed = _walsh_hadamard(xp.concat([constant_like(signs, X) * X, zeros], axis=0))
+    return take_rows(mixed, indices)
+
+
+def _cosine_rows(signs: Indices, indices: Indices, X: Any) -> Any:
+    """The frequencies that are kept of the transform of X with signs."""
+    found = _cosine_sums(widened(constant_like(signs, X) * X), indices)
+    return namespace(X).astype(found, X.dtype, copy=False)
 
 
 def _walsh_hadamard(X: Any) -> Any:

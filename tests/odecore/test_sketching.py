@@ -1,5 +1,7 @@
 """Sketched products on every array library, at real sizes, and at the edges."""
 
+import copy
+import pickle
 import tracemalloc
 
 import numpy as np
@@ -540,6 +542,18 @@ def test_methods_of_a_sketch_say_what_does_not_fit(kind, rng):
             sketch.variance(wrong, Y)
     with pytest.raises(ValueError, match="X and Y must be matrices with the same positive number"):
         sketch.variance(X, Y[1:])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_draw_can_be_sent_and_belongs_to_its_rows(kind, rng):
+    X, Y = data(rng)
+    draw = KINDS[kind](4).draw(X, Y, rng)
+    for sent in (pickle.loads(pickle.dumps(draw)), copy.deepcopy(draw)):  # noqa: S301
+        np.testing.assert_array_equal(sent.compress(Y), draw.compress(Y))
+        np.testing.assert_array_equal(sent.weights, draw.weights)
+        for other in (X[1:], np.concatenate([X, X])):
+            with pytest.raises(ValueError, match=f"{ROWS} rows|each of the"):
+                sent.compress(other)
 
 
 def test_complex_matrices_are_refused():
