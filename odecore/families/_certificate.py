@@ -174,7 +174,7 @@ class OrderCertificate:
         Parameters
         ----------
         points : int, optional
-            For each of four primes, from 1 to 10^6.
+            For each of four primes, from 0, which holds for none, to 10^6.
         seed : int, optional
             Draws other primes and points.
 
@@ -183,8 +183,8 @@ class OrderCertificate:
         ValueError
             For another number of points.
         """
-        if not isinstance(points, Integral) or not 1 <= int(points) <= 10**6:
-            raise ValueError(f"`points` must be a whole number from 1 to 10^6, got {points!r}")
+        if not isinstance(points, Integral) or not 0 <= int(points) <= 10**6:
+            raise ValueError(f"`points` must be a whole number from 0 to 10^6, got {points!r}")
         random, failures, tried, sharp, log2_error = self._random(seed), self._gaps(), 0, False, 0
         primes = tuple(random_prime(random) for _ in range(4))
         for prime in () if failures else primes:

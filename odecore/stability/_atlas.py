@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import isfinite, nan
-from numbers import Rational
+from numbers import Integral, Rational, Real
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from odecore.stability._contractivity import (
 )
 from odecore.tableaux import ButcherTableau, tableau_at
 
-__all__ = ["QUANTITIES", "Atlas", "atlas", "member_or_none"]
+__all__ = ["QUANTITIES", "Atlas", "atlas", "member_or_none", "require_ranges"]
 
 
 def _error(method: ButcherTableau) -> float:
@@ -134,12 +134,23 @@ def _log_if_wide(ax: Any, values: Any) -> None:
         ax.set_yscale("log")
 
 
+def require_ranges(family: Family, ranges: Sequence[Any]) -> None:
+    """Raise TypeError unless each range is a pair of real numbers."""
+    for ends in ranges:
+        is_pair = isinstance(ends, Sequence | np.ndarray) and len(ends) == 2
+        if not is_pair or not all(isinstance(end, Real) for end in ends):
+            raise TypeError(
+                "each range must be a pair of real numbers, (low, high), one for each of "
+                f"{', '.join(family.parameters)}; got {ends!r}"
+            )
+
+
 def atlas(
     family: Family,
     /,
     *ranges: tuple[Any, Any],
-    points: int = 41,
-    quantities: str | Sequence[str] | None = None,
+    points: Any = 41,
+    quantities: Any = None,
 ) -> Atlas:
     """Evaluate what varies over a family's parameters.
 
@@ -162,6 +173,8 @@ def atlas(
 
     Raises
     ------
+    TypeError
+        If a range is no pair of real numbers, or an argument of another kind.
     ValueError
         If the family has more than two parameters, a range is missing or empty, or a quantity is
         unknown.
@@ -174,8 +187,14 @@ def atlas(
     [0.0, 0.333, 0.571, 0.75, 0.889, 1.0]
     """
     Family.require(family)
+    require_ranges(family, ranges)
     if isinstance(quantities, str):
         quantities = [quantities]
+    if not isinstance(quantities, Iterable | None) or not isinstance(points, Integral):
+        raise TypeError(
+            "`quantities` must be names, and `points` a whole number, got "
+            f"{quantities!r} and {points!r}"
+        )
     names = list(quantities or [name for name in QUANTITIES if name != "internal amplification"])
     unknown = [name for name in names if name not in QUANTITIES]
     if unknown:
@@ -193,7 +212,7 @@ def atlas(
     axes = []
     for ends in ranges:
         a, b = map(as_written, ends)
-        axes.append([a + (b - a) * Fraction(k, points - 1) for k in range(points)])
+        axes.append([a + (b - a) * Fraction(k, int(points) - 1) for k in range(int(points))])
     shape = tuple(len(axis) for axis in axes)
     values = {name: np.full(shape, nan) for name in names}
     for index in np.ndindex(*shape):

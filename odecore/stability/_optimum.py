@@ -13,7 +13,7 @@ import numpy as np
 from odecore.exact import Polynomial, isolate_roots, refine_root
 from odecore.families import Family
 from odecore.order import error_coefficients, principal_error
-from odecore.stability._atlas import QUANTITIES, as_written, member_or_none
+from odecore.stability._atlas import QUANTITIES, as_written, member_or_none, require_ranges
 from odecore.stability._search import best_point, between
 
 __all__ = ["Optimum", "optimize"]
@@ -82,6 +82,8 @@ def optimize(
 
     Raises
     ------
+    TypeError
+        If a range is no pair of real numbers, or an argument of another kind.
     ValueError
         If the box does not fit the family or goes beyond 1000, a quantity is unknown, constraints
         are no ranges, or no point that was tried meets them.
@@ -99,6 +101,7 @@ def optimize(
     (0.666666666667, 0.166666666667)
     """
     Family.require(family)
+    require_ranges(family, box)
     if len(box) != len(family.parameters) or any(
         not -LARGEST <= low < high <= LARGEST for low, high in box
     ):
