@@ -7,6 +7,8 @@ from itertools import islice
 from numbers import Real
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from odecore._array import as_state, is_torch_array, limits, mover, namespace, own
 from odecore.solve._scaled import scaled, scaled_terms
 from odecore.solve._status import Status
@@ -172,7 +174,8 @@ def checked_start(fun: Any, t: Any, y: Any, h: Any, first_stage: Any, t_new: Any
     """The state as an array; TypeError or ValueError unless a step can be made from it."""
     if not callable(fun):
         raise TypeError(f"`fun` must be callable as fun(t, y), got {fun!r}")
-    y = as_state(y, "y")
+    if type(y) is not np.ndarray or y.dtype.kind not in "fc":  # looking closer takes a while
+        y = as_state(y, "y")
     for label, value in (("t", t), ("h", h), ("t_new", t if t_new is None else t_new)):
         if not isinstance(value, Real) and getattr(value, "shape", None) != ():
             raise TypeError(f"`{label}` must be one real number, got {value!r}")
