@@ -174,7 +174,8 @@ def checked_start(fun: Any, t: Any, y: Any, h: Any, first_stage: Any, t_new: Any
     """The state as an array; TypeError or ValueError unless a step can be made from it."""
     if not callable(fun):
         raise TypeError(f"`fun` must be callable as fun(t, y), got {fun!r}")
-    if type(y) is not np.ndarray or y.dtype.kind not in "fc":  # looking closer takes a while
+    # Looking closer takes a while, and a compiler would guard what is looked up.
+    if not (is_torch_array(y) or (type(y) is np.ndarray and y.dtype.kind in "fc")):
         y = as_state(y, "y")
     for label, value in (("t", t), ("h", h), ("t_new", t if t_new is None else t_new)):
         if not isinstance(value, Real) and getattr(value, "shape", None) != ():
