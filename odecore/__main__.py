@@ -119,7 +119,7 @@ def _plotted(method: ButcherTableau, options: argparse.Namespace) -> str:
 
 def _method(name: str, at: list[str]) -> ButcherTableau:
     if name not in catalogue() and name.endswith(".json") and not at:
-        return tableau_from_json(Path(name).read_text(encoding="utf-8"))
+        return tableau_from_json(Path(name).read_text(encoding="utf-8-sig"))
     if name in catalogue() and not at:
         return tableau(name)
     found = _family_named(name)
@@ -212,7 +212,7 @@ def _order(method: ButcherTableau) -> dict[str, Any]:
     for norm in ("2", "max", "lotkin"):
         error = principal_error(method, norm=norm)
         exact = str(error)
-        about = f"{float(error):.10g}"
+        about = _digits(error, 10)
         report[f"principal error, norm {norm}"] = f"{exact} = {about}" if len(exact) < 40 else about
     if method.order and order < method.order:
         trees = failing_trees(method, method.order)
@@ -221,11 +221,11 @@ def _order(method: ButcherTableau) -> dict[str, Any]:
         found = embedded_metrics(method)
         report |= {
             "embedded order": found.embedded_order,
-            "embedded error": f"{float(found.embedded_error):.10g}",
-            "B (efficacy)": f"{float(found.efficacy):.6g}",
-            "C (contrast)": f"{float(found.contrast):.6g}",
-            "E (dominance)": f"{float(found.dominance):.6g}",
-            "D (largest coefficient)": f"{float(found.largest):.6g}",
+            "embedded error": _digits(found.embedded_error, 10),
+            "B (efficacy)": _digits(found.efficacy, 6),
+            "C (contrast)": _digits(found.contrast, 6),
+            "E (dominance)": _digits(found.dominance, 6),
+            "D (largest coefficient)": _digits(found.largest, 6),
         }
     return report
 
@@ -250,7 +250,14 @@ def _stability(method: ButcherTableau) -> dict[str, Any]:
 
 def _short(number: Any) -> str:
     exact = str(number)
-    return exact if len(exact) <= 24 else f"{float(number):.15g}"
+    return exact if len(exact) <= 24 else _digits(number, 15)
+
+
+def _digits(number: Any, digits: int) -> str:
+    try:
+        return f"{float(number):.{digits}g}"
+    except OverflowError:
+        return "above 1.8e308"
 
 
 def _family(options: argparse.Namespace) -> str:

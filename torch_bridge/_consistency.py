@@ -31,6 +31,7 @@ from torch_bridge._step_ladder import LadderBound, ladder_bound, without_masks
 __all__ = ["ladder_of", "most_steps", "order_of", "solver_consistency"]
 
 POWERFUL = ("rk4", "dopri5")
+MOST_HALVINGS = 30
 
 
 def solver_consistency(
@@ -64,7 +65,7 @@ def solver_consistency(
         More powerful solvers besides the model's own in finer steps, as for `NeuralODE`, by default
         rk4 and dopri5; they take four times as many steps as the model. Not for `model(x, n)`.
     halvings : int, optional
-        How often the steps are halved, at least 2.
+        How often the steps are halved, from 2 to 30.
     steps : int, optional
         Of `model(x, n)` in training.
     order : float, optional
@@ -114,8 +115,10 @@ def solver_consistency(
             f"regression needs a positive `tolerance`, and only it: got {tolerance!r} for {task}"
         )
     tolerance = None if tolerance is None else float(tolerance)
-    if not isinstance(halvings, Integral) or halvings < 2:
-        raise ValueError(f"`halvings` must be a whole number from 2, got {halvings!r}")
+    if not isinstance(halvings, Integral) or not 2 <= halvings <= MOST_HALVINGS:
+        raise ValueError(
+            f"`halvings` must be a whole number from 2 to {MOST_HALVINGS}, got {halvings!r}"
+        )
     _require_solvers(solvers)
     rungs = tuple(2**k for k in range(halvings + 1))
     if isinstance(model, nn.Module):

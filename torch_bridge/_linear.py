@@ -132,6 +132,8 @@ def sketch_rows(
     """
     require_options(ratio, sketch, storage)
     _require_tensor(input)
+    if input.ndim == 0:
+        raise ValueError("`input` must have shape (..., N), got a tensor without dimensions")
     if not (torch.is_grad_enabled() or in_reentrant_checkpoint()):
         return RowSketch.of_all(prod(input.shape[:-1]))
     return rows_of(input, input, ratio=ratio, sketch=sketch, centred=centred, storage=storage)
@@ -211,6 +213,10 @@ def _require_tensor(input: Tensor) -> None:
     if input.is_nested:
         raise TypeError(
             "`input` must be one dense tensor, got a nested one; call the layer with its `values()`"
+        )
+    if input.layout != torch.strided:
+        raise TypeError(
+            f"`input` must be one dense tensor, got layout {input.layout}; its `to_dense()` fits"
         )
 
 

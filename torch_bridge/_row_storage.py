@@ -12,7 +12,7 @@ LARGEST = 127  # of int8; -128 is left out
 
 def require_storage(storage: torch.dtype | None) -> None:
     """Raise ValueError unless rows can be stored in this dtype."""
-    if storage not in (None, torch.bfloat16, torch.int8):
+    if not any(storage is dtype for dtype in (None, torch.bfloat16, torch.int8)):
         raise ValueError(
             "`storage` must be None, torch.bfloat16 or torch.int8, got "
             f"{storage!r}; None keeps rows as they are"

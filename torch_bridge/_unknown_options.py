@@ -34,7 +34,7 @@ def refuse_unknown(options: Iterable[str], known: tuple[str, ...], owner: str) -
 
 def require_choice(label: str, value: Any, known: Collection[str]) -> None:
     """Raise ValueError unless a value is one of the known names."""
-    if value not in tuple(known):  # a list is not hashable
+    if not isinstance(value, str) or value not in known:
         raise ValueError(
             f"`{label}` must be one of {', '.join(known)}, got {value!r}{nearest(value, known)}"
         )

@@ -16,9 +16,9 @@ def natural(text: str) -> int:
 
 
 def positive(text: str) -> int:
-    """A whole number from 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise ArgumentTypeError(f"must be a whole number, at least 1; got {text!r}")
+    """A whole number from 1 to 10^9."""
+    if not text.isdecimal() or len(text) > 10 or not 1 <= int(text) <= 10**9:
+        raise ArgumentTypeError(f"must be a whole number, from 1 to 10^9; got {text!r}")
     return int(text)
 
 

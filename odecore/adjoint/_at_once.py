@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from odecore._array import constant_like, limits, on_host
+from odecore._kept import kept_if_small
 from odecore._krylov import gmres
 from odecore.adjoint._linearization import Linearize
 from odecore.interpolation import (
@@ -49,7 +49,7 @@ class Rules(NamedTuple):
         return cls(*(constant_like(numbers, values) for numbers in _numbers(values.shape[0])))
 
 
-@lru_cache(maxsize=64)
+@kept_if_small
 def _numbers(m: int) -> tuple[np.ndarray, ...]:
     weights, second, fourth = (rule / 2 for rule in nested_weights(m))
     rules = weights, weights - second, second - fourth
@@ -195,7 +195,7 @@ def _tolerance(size: Any, rtol: Any, atol: Any, xp: Any) -> Any:
     return xp.where(unit > 0, unit, float(limits(unit).smallest_normal))
 
 
-@lru_cache(maxsize=64)
+@kept_if_small
 def nested_weights(m: int, /) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weights (m,) on [-1, 1] of the quadrature at all points, at every second, and, if they are
     nested, at every fourth; otherwise zeros.
@@ -206,7 +206,7 @@ def nested_weights(m: int, /) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return clenshaw_curtis_weights(m), second, fourth
 
 
-@lru_cache(maxsize=64)
+@kept_if_small
 def coarse_weights(m: int, /) -> np.ndarray:
     """Weights (m,) on [-1, 1] of the quadrature at every second point, and the last."""
     coarse = np.zeros(m)

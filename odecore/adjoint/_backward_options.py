@@ -6,13 +6,15 @@ from collections.abc import Set
 from numbers import Integral
 from typing import Any
 
-import numpy as np
-
-from odecore._array import as_float64, require_real
 from odecore._times import is_length, read_times
 from odecore.solve import solve_ivp
 
-__all__ = ["moments", "require_backward_options", "require_positive", "require_tolerances"]
+__all__ = [
+    "moments",
+    "require_backward_options",
+    "require_kernel",
+    "require_positive",
+]
 
 REFUSED = ("t_eval", "events", "dense", "throw")
 
@@ -57,17 +59,17 @@ def moments(label: str, times: Any) -> list[Any]:
     return read_times(list(times) if isinstance(times, Set) else times, label)
 
 
+def require_kernel(kernel: Any) -> None:
+    """Raise TypeError for a compiled collocation that can not be called."""
+    if kernel is not None and not callable(kernel):
+        raise TypeError(
+            "`kernel` must be callable as kernel(t, y, end, length, tolerances, rules), got "
+            f"{kernel!r}"
+        )
+
+
 def require_positive(label: str, value: Any, default: str) -> None:
     """Raise ValueError unless this is a positive int, or None, which stands for the default."""
     if value is None or (isinstance(value, Integral) and value is not True and int(value) >= 1):
         return
     raise ValueError(f"`{label}` must be a positive int, got {value!r}; leave it out for {default}")
-
-
-def require_tolerances(rtol: Any, atol: Any) -> None:
-    """Raise TypeError or ValueError unless both are finite and not negative."""
-    for label, value in (("rtol", rtol), ("atol", atol)):
-        require_real(value, label)
-        numbers = as_float64(value, label)
-        if not np.all(np.isfinite(numbers) & (numbers >= 0)):
-            raise ValueError(f"`{label}` must be finite and not negative, got {value!r}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from math import prod
@@ -10,18 +10,18 @@ from numbers import Real
 from typing import Any
 
 from odecore._array import all_finite, as_float, constant_like, largest, limits, namespace
+from odecore._tolerances import tolerance_like
 from odecore.adjoint._backward_options import (
     moments,
     require_backward_options,
-    require_tolerances,
 )
 from odecore.adjoint._collocation import Collocation, at_one_node
 from odecore.adjoint._gradients import Gradients
-from odecore.adjoint._linearization import Linearize
+from odecore.adjoint._linearization import Linearize, checked
 from odecore.adjoint._panels import Panel, record_panels
 from odecore.adjoint._quadrature import least, node_times, norm_of
 from odecore.adjoint._sweep import outputs_of, sweep
-from odecore.adjoint._unit import in_their_unit, listed
+from odecore.adjoint._unit import checked_cotangents, in_their_unit
 from odecore.interpolation import decay_ratio, integration_matrix
 from odecore.solve import Statistics
 
@@ -123,19 +123,17 @@ def certify(
     better again, down to rounding.
     """
     require_backward_options(stepping)
-    require_tolerances(rtol, atol)
     if not isinstance(found, Gradients):
         raise TypeError(f"`found` must be Gradients of an adjoint, got {type(found).__name__}")
     if not isinstance(rounding, Real) or not 0 <= as_float(rounding) < 1:
         raise ValueError(f"`rounding` must be a number with 0 <= rounding < 1, got {rounding!r}")
     outputs, jump_at = outputs_of(panels), moments("jump_at", jump_at)
-    asked = [True] * (1 + len(found.parameters)) if asked is None else list(asked)
-    if len(asked) != 1 + len(found.parameters) or not any(asked):
-        raise ValueError(
-            f"`asked` must tell of y0 and each of the {len(found.parameters)} parameters whether "
-            f"its gradient is asked for, and one must be, got {asked}"
-        )
-    cotangents = listed(cotangents)
+    rtol, atol = (tolerance_like(*one, outputs[1]) for one in (("rtol", rtol), ("atol", atol)))
+    asked = _asked(asked, len(found.parameters))
+    for one in parameters if isinstance(parameters, Iterable) else [parameters]:
+        if not hasattr(one, "shape"):
+            raise TypeError(f"`parameters` must be a sequence of arrays, got {one!r}")
+    cotangents = checked_cotangents(cotangents, *outputs)
     resolved = _resolved(cotangents[1:], rtol, atol)
     lowest = max(100 * float(limits(found.y0).eps), float(rounding))
     xp, statistics = namespace(found.y0), Statistics()
@@ -160,6 +158,21 @@ def certify(
             break
     reference = replace(reference, statistics=statistics)
     return Certificate(error, reference, improved.swept, improved.stepped)
+
+
+def _asked(asked: Any, parameters: int) -> list[bool]:
+    """Of y0 and each parameter, whether its gradient is asked for."""
+    if asked is None:
+        return [True] * (1 + parameters)
+    if not isinstance(asked, Iterable) or isinstance(asked, str | bytes):
+        raise TypeError(f"`asked` must be a sequence of bool, got {asked!r}")
+    told = list(asked)
+    if len(told) != 1 + parameters or not any(told):
+        raise ValueError(
+            f"`asked` must tell of y0 and each of the {parameters} parameters whether its gradient "
+            f"is asked for, and one must be, got {told}"
+        )
+    return told
 
 
 def _error(
@@ -206,7 +219,7 @@ class _Improvement:
         jumps: Sequence[float],
         stepping: dict[str, Any],
     ) -> None:
-        self.linearize, self.jumps, self.stepping = linearize, jumps, stepping
+        self.linearize, self.jumps, self.stepping = checked(linearize), jumps, stepping
         self.rtol, self.atol = rtol, atol
         self.swept = self.stepped = 0
         self.statistics = Statistics()

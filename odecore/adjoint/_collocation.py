@@ -18,12 +18,13 @@ from odecore._array import (
     on_host,
 )
 from odecore._krylov import gmres
+from odecore._tolerances import tolerance_like
 from odecore.adjoint._at_once import AtOnce, Rules, cross_at_once, unit_of
 from odecore.adjoint._backward_options import (
     moments,
     require_backward_options,
+    require_kernel,
     require_positive,
-    require_tolerances,
 )
 from odecore.adjoint._directly import solved_directly
 from odecore.adjoint._gradients import Gradients
@@ -42,11 +43,7 @@ from odecore.adjoint._quadrature import (
 from odecore.adjoint._restored import Stepping
 from odecore.adjoint._sweep import Crossing, outputs_of, sweep
 from odecore.adjoint._unit import in_their_unit, observing
-from odecore.interpolation import (
-    coefficient_tail,
-    decay_ratio,
-    integration_matrix,
-)
+from odecore.interpolation import coefficient_tail, decay_ratio, integration_matrix
 from odecore.solve import Statistics
 
 __all__ = ["Collocation", "at_one_node", "collocated"]
@@ -122,15 +119,17 @@ def collocated(
     tells.
     """
     require_backward_options(stepping)
-    require_tolerances(rtol, atol)
+    outputs = outputs_of(panels)
+    rtol, atol = (tolerance_like(*one, outputs[1]) for one in (("rtol", rtol), ("atol", atol)))
     require_positive("passes", passes, "as many as it takes")
+    require_kernel(kernel)
     most = parameters, rtol, atol, passes, moments("jump_at", jump_at), kernel
 
     def solve(cotangents: Sequence[Any], whole: Any) -> Gradients:
         across = Collocation(linearize_nodes, *most, observing(stepping, whole))
         return sweep(panels, cotangents, across)
 
-    return in_their_unit(solve, cotangents, *outputs_of(panels))
+    return in_their_unit(solve, cotangents, *outputs)
 
 
 class Collocation:

@@ -11,13 +11,13 @@ that is a = a0 + K J^T a: the equation of one output at the end, with other numb
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from odecore._array import constant_like, namespace
+from odecore._kept import kept_if_small
 from odecore.adjoint._linearization import Pull
 from odecore.adjoint._panels import Panel
 from odecore.adjoint._quadrature import MOST_NODES, gaps, least, node_times, norm_of
@@ -43,7 +43,7 @@ def _probe(size: Any) -> Any:
     return size * constant_like(np.reshape(some, size.shape), size)
 
 
-@lru_cache(maxsize=64)
+@kept_if_small
 def _transposed_matrix(m: int) -> np.ndarray:
     """K, for a panel of length 1."""
     weights = clenshaw_curtis_weights(m)

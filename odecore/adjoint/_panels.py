@@ -11,6 +11,7 @@ import numpy as np
 
 from odecore._array import is_readable, limits, namespace
 from odecore._times import are_floats, read_times, require_monotone
+from odecore._tolerances import given_tolerances
 from odecore.adjoint._budget import budget, within
 from odecore.adjoint._nodes import COUNTS, FEW, NodeChoice, panel_ends, times_inside
 from odecore.adjoint._one_array import one_array
@@ -167,6 +168,8 @@ def record_panels(
     if refused:
         raise ValueError(f"{', '.join(refused)} can not be given: a panel is a whole interval")
     y0, memory = one_array(y0), budget(memory)
+    given = given_tolerances({"rtol": rtol, "atol": atol}, y0)
+    rtol, atol = given.get("rtol"), given.get("atol")
     reads = are_floats(times)
     require_monotone(times)
     require_one_way(steps, step_size, options.get("grid"))

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from math import inf
 from typing import Any
 
-from odecore._array import is_readable, namespace
+from odecore._array import as_float, is_readable, namespace
+from odecore._tolerances import given_tolerances
 from odecore.adjoint._backward_options import (
     moments,
     require_backward_options,
@@ -104,6 +105,7 @@ def restored(
     known = outputs_of(panels)
     nodes = node_by_node(linearize) if linearize_nodes is None else checked(linearize_nodes)
     linearize = checked(linearize)
+    options |= given_tolerances(options, known[1])
     options = _of_intervals(panels, options)
 
     def solve(cotangents: Sequence[Any], whole: Any) -> Gradients:
@@ -207,7 +209,7 @@ class Stepping:
             middle = [(t - panel.start) / panel.length for t in inside]
             options["grid"] = ends_between(middle)(1.0, 0.0)
         for name, value in self.lengths.items():
-            options[name] = value / abs(panel.length)
+            options[name] = as_float(value) / abs(panel.length)
         for name, values in self.moments.items():
             options[name] = [(value - panel.start) / panel.length for value in values]
         observe = options.get("observe")

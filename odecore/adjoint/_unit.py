@@ -11,18 +11,32 @@ from odecore._array import namespace
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import require_like
 
-__all__ = ["in_their_unit", "listed", "observing"]
+__all__ = ["checked_cotangents", "in_their_unit", "observing"]
 
 
-def listed(cotangents: Any) -> list[Any]:
-    """Cotangents as a list; TypeError for what is no row of them."""
+def checked_cotangents(cotangents: Any, outputs: int, y: Any, /) -> list[Any]:
+    """Cotangents as a list: an array like the state y for each output time.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If there is not one for each output time, or one is not like the state.
+    """
     try:
-        return list(cotangents)
+        given = list(cotangents)
     except TypeError as error:
         raise TypeError(
             f"`cotangents` must be a sequence of arrays, one for each output time, got "
             f"{type(cotangents).__name__}"
         ) from error
+    if len(given) != outputs:
+        raise ValueError(
+            f"`cotangents` must hold one array for each of the {outputs} output times, got "
+            f"{len(given)}"
+        )
+    for k, cotangent in enumerate(given):
+        require_like(cotangent, y, f"cotangents[{k}]")
+    return given
 
 
 def in_their_unit(
@@ -56,14 +70,7 @@ def in_their_unit(
     ValueError, TypeError
         If there is not one cotangent for each output time, or one is not like the state.
     """
-    cotangents = listed(cotangents)
-    if len(cotangents) != outputs:
-        raise ValueError(
-            f"`cotangents` must hold one array for each of the {outputs} output times, got "
-            f"{len(cotangents)}"
-        )
-    for k, cotangent in enumerate(cotangents):
-        require_like(cotangent, y, f"cotangents[{k}]")
+    cotangents = checked_cotangents(cotangents, outputs, y)
     if not any(prod(c.shape) for c in cotangents):
         return solve(cotangents, lambda x: x)
     xp = namespace(cotangents[0])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import zip_longest
 from math import gcd, lcm
-from numbers import Complex, Number
+from numbers import Complex, Integral, Number
 from typing import Any
 
 __all__ = ["Polynomial"]
@@ -102,7 +102,9 @@ class Polynomial:
     def __truediv__(self, number: Any) -> Polynomial:
         return self.__mul__(Fraction(1) / number)
 
-    def __pow__(self, exponent: int) -> Polynomial:
+    def __pow__(self, exponent: Any) -> Polynomial:
+        if not isinstance(exponent, Integral):
+            return NotImplemented
         if exponent < 0:
             raise ValueError(
                 f"the power {exponent} of a polynomial is none; take a non-negative exponent, or "

@@ -11,6 +11,8 @@ from typing import Any
 
 __all__ = ["QuadraticNumber", "exact_number"]
 
+MOST_BITS = 2**18  # of a bracket
+
 
 @total_ordering
 class QuadraticNumber:
@@ -151,7 +153,9 @@ class QuadraticNumber:
         parts = self._parts(other)
         return NotImplemented if parts is None else self._make(*parts) / self
 
-    def __pow__(self, exponent: int) -> QuadraticNumber:
+    def __pow__(self, exponent: Any) -> QuadraticNumber:
+        if not isinstance(exponent, Integral):
+            return NotImplemented
         if exponent < 0:
             return self._make(1, 0) / self**-exponent  # type: ignore[no-any-return]
         power, square = self._make(1, 0), self
@@ -193,11 +197,12 @@ class QuadraticNumber:
     def bracket(self, bits: int, /) -> tuple[Fraction, Fraction]:
         """Rationals that enclose the number, at most 2^-`bits` of its irrational part apart.
 
-        Of a rational number they are 2^-`bits` apart. ValueError for `bits` below 0.
+        Of a rational number they are 2^-`bits` apart. ValueError for `bits` below 0, or above 2^18,
+        which take a second.
         """
-        if _whole(bits) < 0:
-            raise ValueError(f"`bits` must be a whole number from 0, got {bits!r}")
         bits = _whole(bits)
+        if not 0 <= bits <= MOST_BITS:
+            raise ValueError(f"`bits` must be a whole number from 0 to {MOST_BITS}, got {bits!r}")
         b = Fraction(self.irrational)
         square = b * b * self.radicand
         scale = 4**bits * square.denominator

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
+from numbers import Integral
 from random import Random
 from typing import Any
 
@@ -168,7 +169,7 @@ class OrderCertificate:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"not an order certificate: {error}") from None
 
-    def verify(self, *, points: int = 12, seed: int = 0) -> Verification:
+    def verify(self, *, points: Any = 12, seed: int = 0) -> Verification:
         """Check the claim again from A and b alone, by integers modulo primes at random points.
 
         Nothing of the proof is used: no computer algebra, no shared subtrees, another recursion.
@@ -178,16 +179,23 @@ class OrderCertificate:
         Parameters
         ----------
         points : int, optional
-            For each of four primes.
+            For each of four primes, from 0, which holds for none, to 10^6.
         seed : int, optional
             Draws other primes and points.
+
+        Raises
+        ------
+        ValueError
+            For another number of points.
         """
+        if not isinstance(points, Integral) or not 0 <= int(points) <= 10**6:
+            raise ValueError(f"`points` must be a whole number from 0 to 10^6, got {points!r}")
         random, failures, tried, sharp, log2_error = self._random(seed), self._gaps(), 0, False, 0
         primes = tuple(random_prime(random) for _ in range(4))
         for prime in () if failures else primes:
             failures += self._uncovered(prime, random)
             before = tried
-            for _ in range(points):
+            for _ in range(int(points)):
                 at = tuple(random.randrange(prime) for _ in self.parameters)
                 try:
                     wrong, different = self._wrong_at(at, prime)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import fsum
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from odecore._kept import kept_if_small
 from odecore.interpolation._barycentric import barycentric_weights
 from odecore.interpolation._conditioning import coefficient_matrix
 from odecore.interpolation._nodes import require_count
@@ -45,7 +45,7 @@ def differentiation_matrix(m: int, /) -> NDArray[np.float64]:
     return _differentiation(int(m))
 
 
-@lru_cache(maxsize=64)
+@kept_if_small
 def _differentiation(m: int) -> NDArray[np.float64]:
     k = np.arange(m)
     total, apart = k[:, None] + k, k[:, None] - k
@@ -95,7 +95,7 @@ def integration_matrix(
     return _integration(int(m), from_end)
 
 
-@lru_cache(maxsize=64)
+@kept_if_small
 def _integration(m: int, from_end: str) -> NDArray[np.float64]:
     j = np.arange(m + 1)
     # The row of cosines at the first point is T_j(-1): subtracting it starts the integral there.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from math import prod
 from numbers import Real
 from typing import Any
@@ -23,12 +22,13 @@ from odecore._array import (
     tracks,
     widened,
 )
+from odecore._kept import kept_if_small
 from odecore.interpolation._nodes import require_count, require_nodes
 
 __all__ = ["chebyshev_coefficients", "coefficient_matrix", "coefficient_tail", "decay_ratio"]
 
 
-@lru_cache(maxsize=64)
+@kept_if_small
 def coefficient_matrix(m: int, /) -> NDArray[np.float64]:
     """The (m, m) matrix from values at the points of the second kind to coefficients of T_j."""
     j = np.arange(m)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import isfinite
 from typing import Any
 
@@ -10,8 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odecore._array import is_readable, on_host, require_real, tracks
+from odecore._kept import kept_if_small
 
 __all__ = ["chebyshev_points", "ends_of", "host_points", "require_count", "require_nodes"]
+
+MOST = 10**9
 
 
 def chebyshev_points(
@@ -52,7 +54,7 @@ def chebyshev_points(
     return _points(int(n), int(kind), start, end).copy()
 
 
-@lru_cache(maxsize=64)
+@kept_if_small
 def _points(n: int, kind: int, start: float, end: float) -> NDArray[np.float64]:
     x = np.sin(np.pi * (2 * np.arange(n) - n + 1) / (2 * n if kind == 1 else 2 * n - 2))
     points: NDArray[np.float64] = start * ((1 - x) / 2) + end * ((1 + x) / 2)
@@ -87,8 +89,11 @@ def require_count(n: int, kind: int) -> None:
     """Raise ValueError unless there is a set of n points of this kind."""
     if isinstance(kind, bool) or not isinstance(kind, int | np.integer) or kind not in (1, 2):
         raise ValueError(f"`kind` must be 1 (roots) or 2 (extrema), got {kind!r}")
-    if not isinstance(n, int | np.integer) or isinstance(n, bool) or n < kind:
-        raise ValueError(f"points of kind {kind} number at least {kind}, got n = {n!r}")
+    if not isinstance(n, int | np.integer) or isinstance(n, bool) or not kind <= n <= MOST:
+        raise ValueError(
+            f"points of kind {kind} number at least {kind}, got n = {n!r}; their number is an int, "
+            f"at most {MOST}"
+        )
 
 
 def require_nodes(values: Any) -> None:

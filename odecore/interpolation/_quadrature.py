@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 from numpy.typing import NDArray
 
+from odecore._kept import kept_if_small
 from odecore.interpolation._conditioning import coefficient_matrix
 from odecore.interpolation._nodes import require_count
 
@@ -41,7 +40,7 @@ def clenshaw_curtis_weights(m: int, /) -> NDArray[np.float64]:
     return _weights(int(m))
 
 
-@lru_cache(maxsize=64)
+@kept_if_small
 def _weights(m: int) -> NDArray[np.float64]:
     even = np.arange(0, m, 2)
     weights: NDArray[np.float64] = (2 / (1 - even.astype(float) ** 2)) @ coefficient_matrix(m)[even]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 from odecore.exact import Polynomial
@@ -60,7 +60,7 @@ def _powers(
     method: RungeKuttaMethod, weights: Sequence[Polynomial], order: int
 ) -> list[ExactMethod]:
     """The methods whose weights are the coefficients of one power of theta each, from 0 on."""
-    for weight in weights:
+    for weight in weights if isinstance(weights, Iterable) else [weights]:
         if not isinstance(weight, Polynomial):
             raise TypeError(
                 "`weights` must be odecore.exact.Polynomials in theta, one for each stage, got "

@@ -104,7 +104,7 @@ def principal_error(
     >>> principal_error(tableau("ralston"), norm="lotkin")
     Fraction(1, 3)
     """
-    if norm not in NORMS:
+    if not isinstance(norm, str) or norm not in NORMS:
         raise ValueError(f"`norm` must be one of {', '.join(map(repr, NORMS))}; got {norm!r}")
     if tree_order is None:
         tree_order = order_of_accuracy(method, max_order=MAX_ORDER, weights=weights) + 1

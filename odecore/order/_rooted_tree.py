@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from itertools import pairwise, repeat
 from math import factorial, prod
+from numbers import Integral
 from typing import Any
 
 __all__ = ["RootedTree", "trees_of"]
@@ -84,10 +85,14 @@ class RootedTree:
 
         Raises
         ------
+        TypeError
+            If the levels are no whole numbers.
         ValueError
             If the sequence is not a preorder walk of a rooted tree, or goes above level 200.
         """
-        levels = list(levels)
+        levels = list(levels) if isinstance(levels, Iterable) else [levels]
+        if not all(isinstance(level, Integral) for level in levels):
+            raise TypeError(f"a level sequence holds whole numbers, got {levels}")
         steps = pairwise(levels)
         if not levels or levels[0] != 0 or any(not 1 <= b <= a + 1 for a, b in steps):
             raise ValueError(

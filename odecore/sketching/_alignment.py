@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
+from numbers import Real
 from typing import Any
 
-from odecore._array import constant, namespace
+from odecore._array import as_float, constant, namespace
 from odecore.sketching._moments import matrices, moments_of, unit_scaled
 
 __all__ = ["Alignment", "alignment"]
@@ -30,6 +31,8 @@ class Alignment:
 
     Raises
     ------
+    TypeError
+        If they are no real numbers.
     ValueError
         If the numbers are not possible for two matrices, up to rounding.
 
@@ -46,13 +49,17 @@ class Alignment:
     eta: float
 
     def __post_init__(self) -> None:
+        for name in ("rows", "alpha", "tau", "eta"):
+            if not isinstance(getattr(self, name), Real):
+                raise TypeError(f"`{name}` must be a real number, got {getattr(self, name)!r}")
+        rows, alpha, tau, eta = map(as_float, (self.rows, self.alpha, self.tau, self.eta))
         slack = 1e-3  # for moments in half or single precision
         possible = (
-            self.rows >= 1
-            and -slack <= self.alpha <= 1 + slack
-            and self.alpha <= self.tau + slack
-            and -slack <= self.eta <= self.tau + slack
-            and self.tau <= self.rows * (1 + slack)
+            rows >= 1
+            and -slack <= alpha <= 1 + slack
+            and alpha <= tau + slack
+            and -slack <= eta <= tau + slack
+            and tau <= rows * (1 + slack)
         )
         if not possible:
             raise ValueError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial, reduce
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from odecore.sketching._sketch import (
     random_signs,
     require_at_most,
     require_size,
+    rows_of,
     take_rows,
 )
 
@@ -50,9 +53,9 @@ class CountSketch:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw a bucket and a sign for each row."""
-        rows = X.shape[0]
-        buckets = rng.integers(0, self.size, size=rows)
-        return _signed_sums(np.arange(rows), buckets, random_signs(rows, rng), self.size)
+        rows = rows_of(X, rng)
+        buckets = rng.integers(0, self.size, size=(1, rows))
+        return _signed_sums(buckets, random_signs((1, rows), rng), self.size)
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
@@ -91,10 +94,10 @@ class BalancedCountSketch:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw a permutation and a sign for each row."""
-        rows = X.shape[0]
+        rows = rows_of(X, rng)
         require_at_most(self.size, rows, "more buckets than rows stay empty: use size = rows")
-        buckets = np.arange(rows) % self.size
-        return _signed_sums(rng.permutation(rows), buckets, random_signs(rows, rng), self.size)
+        buckets = rng.permutation(rows)[None, :] % self.size
+        return _signed_sums(buckets, random_signs((1, rows), rng), self.size)
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
@@ -128,7 +131,8 @@ class SparseSignSketch:
     Notes
     -----
     Its variance is that of `RademacherSketch` whatever zeta, which only changes higher moments,
-    at the cost O(zeta B N). Kane and Nelson, J. ACM 61 (2014).
+    at the cost O(zeta B N), with memory for one copy of the rows. Kane and Nelson, J. ACM 61
+    (2014).
     """
 
     size: int
@@ -147,10 +151,9 @@ class SparseSignSketch:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw zeta different buckets and as many signs for each row."""
-        rows, zeta = X.shape[0], self.nonzeros
-        members = np.repeat(np.arange(rows), zeta)
-        buckets = _subsets(rows, self.size, zeta, rng).reshape(-1)
-        draw = _signed_sums(members, buckets, random_signs(rows * zeta, rng), self.size)
+        rows, zeta = rows_of(X, rng), self.nonzeros
+        buckets = _subsets(rows, self.size, zeta, rng)
+        draw = _signed_sums(buckets, random_signs((zeta, rows), rng), self.size)
         return Draw(draw.compress, draw.weights / zeta)
 
     def variance(self, X: Any, Y: Any, /) -> Any:
@@ -162,14 +165,15 @@ class SparseSignSketch:
         return moments.between_pairs / self.size
 
 
-def bucket_sums(X: Any, buckets: Indices, count: int) -> Any:
-    """Sum the rows of X (B, N) in each of `count` buckets, (count, N).
+def bucket_sums(X: Any, buckets: Indices, count: int, signs: Indices | None = None) -> Any:
+    """Sum the rows of X (B, N), times their signs, in each of `count` buckets, (count, N).
 
     In pairs, then in pairs of pairs: O(B N) operations with take and +, which every array library
     has, and rounding errors that grow with the logarithm of the rows in a bucket.
     """
-    order = np.argsort(buckets, kind="stable")
-    X, buckets = take_rows(X, order), buckets[order]
+    rows = np.argsort(buckets, kind="stable")
+    buckets = buckets[rows]
+    sign = np.ones(len(rows)) if signs is None else signs[rows]
     while True:
         place = np.arange(len(buckets)) - np.searchsorted(buckets, buckets)  # in its bucket
         if not place.any():
@@ -177,29 +181,36 @@ def bucket_sums(X: Any, buckets: Indices, count: int) -> Any:
         first = np.flatnonzero(place % 2 == 0)
         after = np.minimum(first + 1, len(buckets) - 1)
         paired = place[after] == place[first] + 1
-        X = take_rows(X, first) + _column(paired, X) * take_rows(X, after)
-        buckets = buckets[first]
+        # A pair has the sign of its first row from here on, so that one of two is multiplied.
+        change = _column(paired * sign[first] * sign[after], X)
+        X = take_rows(X, rows[first]) + change * take_rows(X, rows[after])
+        buckets, sign, rows = buckets[first], sign[first], np.arange(len(first))
     # Each bucket has one row now, or none.
     where = np.minimum(np.searchsorted(buckets, np.arange(count)), len(buckets) - 1)
-    return _column(buckets[where] == np.arange(count), X) * take_rows(X, where)
+    found = (buckets[where] == np.arange(count)) * sign[where]
+    return _column(found, X) * take_rows(X, rows[where])
 
 
 def _column(values: NDArray[Any], like: Any) -> Any:
     return constant_like(values[:, None], like)
 
 
-def _signed_sums(members: Indices, buckets: Indices, signs: Indices, size: int) -> Draw:
-    def compress(X: Any) -> Any:
-        return bucket_sums(_column(signs, X) * take_rows(X, members), buckets, size)
+def _signed_sums(buckets: Indices, signs: Indices, size: int) -> Draw:
+    """Rows added in as many buckets as each has, (zeta, B)."""
+    return Draw(partial(_added, buckets, signs, size), np.ones(size), buckets.shape[1])
 
-    return Draw(compress, np.ones(size))
+
+def _added(buckets: Indices, signs: Indices, size: int, X: Any) -> Any:
+    """The sums of all buckets, from one copy of the rows at a time."""
+    pairs = zip(buckets, signs, strict=True)
+    return reduce(add, (bucket_sums(X, where, size, sign) for where, sign in pairs))
 
 
 def _subsets(rows: int, n: int, k: int, rng: np.random.Generator) -> Indices:
-    """Draw a uniform k-subset of range(n) for each row; Floyd's algorithm on all rows at once."""
-    chosen = np.empty((rows, k), dtype=np.int64)
+    """Draw a uniform k-subset of range(n) for each row, (k, rows); Floyd's algorithm on all."""
+    chosen = np.empty((k, rows), dtype=np.int64)
     for i, last in enumerate(range(n - k, n)):
         candidate = rng.integers(0, last + 1, size=rows)
-        taken = (chosen[:, :i] == candidate[:, None]).any(axis=1)
-        chosen[:, i] = np.where(taken, last, candidate)
+        taken = (chosen[:i] == candidate).any(axis=0)
+        chosen[i] = np.where(taken, last, candidate)
     return chosen

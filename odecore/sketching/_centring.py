@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ from numpy.typing import NDArray
 
 from odecore._array import constant_like, namespace, widened
 from odecore.sketching._bucketing import bucket_sums
+from odecore.sketching._moments import paired
 from odecore.sketching._reweighting import Masked, Weighted
 from odecore.sketching._segments import segment_ids, segment_numbers
-from odecore.sketching._sketch import Draw, Sketch, require_sketch, take_rows
+from odecore.sketching._sketch import Draw, Sketch, require_sketch, rows_of, take_rows
 
 __all__ = ["Centred"]
 
@@ -60,18 +62,16 @@ class Centred:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw for the centred rows."""
-        numbers, counts = self._segments(X.shape[0])
+        rows = rows_of(X, rng)
+        numbers, counts = self._segments(rows)
         x, y = (None if A is None else _parts(A, numbers, counts)[0] for A in (X, Y))
         draw = self.sketch.draw(x, y, rng)
-
-        def compress(X: Any) -> Any:
-            rest, means = _parts(X, numbers, counts)
-            return namespace(X).concat([draw.compress(rest), means], axis=0)
-
-        return Draw(compress, np.concatenate([draw.weights, counts]))
+        weights = np.concatenate([draw.weights, counts])
+        return Draw(partial(_with_means, draw, numbers, counts), weights, rows)
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
+        X, Y = paired(X, Y)
         numbers, counts = self._segments(X.shape[0])
         return self.sketch.variance(*(_parts(A, numbers, counts)[0] for A in (X, Y)))
 
@@ -79,6 +79,12 @@ class Centred:
         if self.segments is None:
             return np.zeros(rows, dtype=np.int64), np.array([rows])
         return segment_numbers(self.segments, rows, "segments")
+
+
+def _with_means(draw: Draw, numbers: NDArray[np.int64], counts: NDArray[np.int64], X: Any) -> Any:
+    """What a draw keeps of the rest, then the means."""
+    rest, means = _parts(X, numbers, counts)
+    return namespace(X).concat([draw.compress(rest), means], axis=0)
 
 
 def _parts(X: Any, numbers: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[Any, Any]:

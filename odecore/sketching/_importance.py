@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -10,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odecore._array import as_float, as_float64, constant, constant_like, namespace
-from odecore.sketching._moments import moments_of
+from odecore.sketching._moments import moments_of, paired
 from odecore.sketching._scores import Scores, frozen_scores, row_products, scores_of
-from odecore.sketching._sketch import Draw, require_at_most, require_size, take_rows
+from odecore.sketching._sketch import Draw, require_at_most, require_size, rows_of, take_rows
 
 __all__ = ["ImportanceRows", "PoissonRows", "WinnerTakeAllRows"]
 
@@ -53,13 +54,14 @@ class ImportanceRows:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw the indices; Y may be None if the scores do not need it."""
+        rows = rows_of(X, rng)
         q = self._probabilities(X, Y)
         indices = rng.choice(len(q), size=self.size, p=q)
-        return Draw(lambda X: take_rows(X, indices), 1 / (self.size * q[indices]))
+        return Draw(partial(take_rows, indices=indices), 1 / (self.size * q[indices]), rows)
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
-        X, Y = constant(X), constant(Y)  # a derivative of the product alone would be wrong
+        X, Y = map(constant, paired(X, Y))  # a derivative of the product alone would be wrong
         expected = _expected(_squared_products(X, Y), self._probabilities(X, Y))
         return (constant_like(expected, X) - moments_of(X, Y).product) / self.size
 
@@ -107,12 +109,14 @@ class PoissonRows:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw which rows are kept; Y may be None if the scores do not need it."""
+        rows = rows_of(X, rng)
         pi = self._inclusion(X, Y)
         indices = np.flatnonzero(rng.binomial(1, pi))
-        return Draw(lambda X: take_rows(X, indices), 1 / pi[indices])
+        return Draw(partial(take_rows, indices=indices), 1 / pi[indices], rows)
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
+        X, Y = paired(X, Y)
         pi = self._inclusion(X, Y)
         products = _squared_products(X, Y)
         return constant_like(_expected(products * (1 - pi), pi), X)
@@ -153,19 +157,20 @@ class WinnerTakeAllRows:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw the rows that are not kept for certain."""
+        rows = rows_of(X, rng)
         products = row_products(X, Y)
         kept, rest, draws = self._split(products)
         if not draws:
-            return Draw(lambda X: take_rows(X, kept), np.ones(len(kept)))
+            return Draw(partial(take_rows, indices=kept), np.ones(len(kept)), rows)
         q = products[rest] / products[rest].sum()
         drawn = rng.choice(len(rest), size=draws, p=q)
         indices = np.concatenate([kept, rest[drawn]])
         weights = np.concatenate([np.ones(len(kept)), 1 / (draws * q[drawn])])
-        return Draw(lambda X: take_rows(X, indices), weights)
+        return Draw(partial(take_rows, indices=indices), weights, rows)
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
-        X, Y = constant(X), constant(Y)  # a derivative of the product alone would be wrong
+        X, Y = map(constant, paired(X, Y))  # a derivative of the product alone would be wrong
         _, rest, draws = self._split(row_products(X, Y))
         if not draws:
             return constant_like(0.0, X)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from odecore._array import constant_like, namespace
 from odecore.sketching._moments import Moments, moments_of
-from odecore.sketching._sketch import Draw, random_signs, require_size
+from odecore.sketching._sketch import Draw, random_signs, require_size, rows_of
 
 __all__ = ["GaussianSketch", "RademacherSketch"]
 
@@ -43,7 +44,8 @@ class GaussianSketch:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw the (p, B) matrix, which the draw keeps."""
-        return _dense(rng.standard_normal((self.size, X.shape[0])))
+        rows = rows_of(X, rng)
+        return _dense(rng.standard_normal((self.size, rows)))
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
@@ -82,7 +84,8 @@ class RademacherSketch:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw the (p, B) matrix, which the draw keeps."""
-        return _dense(random_signs((self.size, X.shape[0]), rng))
+        rows = rows_of(X, rng)
+        return _dense(random_signs((self.size, rows), rng))
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
@@ -94,8 +97,9 @@ class RademacherSketch:
 
 
 def _dense(R: NDArray[Any]) -> Draw:
-    size = R.shape[0]
-    return Draw(
-        lambda X: namespace(X).matmul(constant_like(R, X), X),
-        np.full(size, 1 / size),
-    )
+    size, rows = R.shape
+    return Draw(partial(_mixed, R), np.full(size, 1 / size), rows)
+
+
+def _mixed(R: NDArray[Any], X: Any) -> Any:
+    return namespace(X).matmul(constant_like(R, X), X)

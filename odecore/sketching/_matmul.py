@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from odecore.sketching._moments import matrices
-from odecore.sketching._sketch import Sketch, require_sketch
+from odecore.sketching._sketch import Sketch, require_generator, require_sketch
 
 __all__ = ["sketched_product"]
 
@@ -38,10 +38,6 @@ def sketched_product(sketch: Sketch, X: Any, Y: Any, rng: np.random.Generator, /
     """
     require_sketch(sketch)
     X, Y = matrices(X, Y)
-    if not isinstance(rng, np.random.Generator):
-        raise TypeError(
-            f"`rng` must be a numpy.random.Generator, got {type(rng).__name__}; make one with "
-            "numpy.random.default_rng(seed)"
-        )
+    require_generator(rng)
     draw = sketch.draw(X, Y, rng)
     return draw.product(draw.compress(X), draw.compress(Y))

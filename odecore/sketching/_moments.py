@@ -8,7 +8,7 @@ from typing import Any
 
 from odecore._array import as_state, constant, is_like, is_readable, limits, namespace, widened
 
-__all__ = ["Moments", "matrices", "moments", "moments_of", "scaled_back", "unit_scaled"]
+__all__ = ["Moments", "matrices", "moments", "moments_of", "paired", "scaled_back", "unit_scaled"]
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,8 @@ def moments(X: Any, Y: Any, /) -> Moments:
 
 
 def moments_of(X: Any, Y: Any) -> Moments:
-    """The moments of two matrices that are known to be valid."""
-    X, Y = widened(X), widened(Y)
+    """The moments of two matrices, whose entries may be anything."""
+    X, Y = map(widened, paired(X, Y))
     xp = namespace(X, Y)
     x_rows, y_rows = xp.sum(X * X, axis=1), xp.sum(Y * Y, axis=1)
     G = xp.matmul(X.T, Y)
@@ -81,6 +81,16 @@ def moments_of(X: Any, Y: Any) -> Moments:
 
 def matrices(X: Any, Y: Any) -> tuple[Any, Any]:
     """X and Y as arrays; an error unless both are finite real matrices with the same rows."""
+    X, Y = paired(X, Y)
+    xp = namespace(X, Y)
+    for name, array in (("X", X), ("Y", Y)):
+        if is_readable(array) and not bool(xp.all(xp.isfinite(array))):
+            raise ValueError(f"`{name}` must be finite, got NaN or infinite entries; mask them out")
+    return X, Y
+
+
+def paired(X: Any, Y: Any) -> tuple[Any, Any]:
+    """X and Y as arrays; an error unless both are real matrices with the same rows."""
     X, Y = as_state(X, "X"), as_state(Y, "Y")
     if not is_like(X, Y):
         raise TypeError(
@@ -94,8 +104,6 @@ def matrices(X: Any, Y: Any) -> tuple[Any, Any]:
                 f"`{name}` must be real, got dtype {array.dtype}; sketch the real and imaginary "
                 "parts as two matrices"
             )
-        if is_readable(array) and not bool(xp.all(xp.isfinite(array))):
-            raise ValueError(f"`{name}` must be finite, got NaN or infinite entries; mask them out")
     if len(X.shape) != 2 or len(Y.shape) != 2 or X.shape[0] != Y.shape[0] or X.shape[0] == 0:
         raise ValueError(
             "X and Y must be matrices with the same positive number of rows, got shapes "

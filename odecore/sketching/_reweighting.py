@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from odecore._array import as_float64, constant_like, on_host
+from odecore.sketching._moments import paired
 from odecore.sketching._segments import require_entries
-from odecore.sketching._sketch import Draw, Sketch, require_sketch, take_rows
+from odecore.sketching._sketch import Draw, Sketch, require_sketch, rows_of, take_rows
 
 __all__ = ["Masked", "Weighted"]
 
@@ -44,7 +46,10 @@ class Masked:
 
     def __post_init__(self) -> None:
         require_sketch(self.sketch)
-        keep = np.array(on_host(self.keep))
+        try:
+            keep = np.array(on_host(self.keep))
+        except ValueError:  # of ragged rows
+            keep = np.array(None)
         if keep.ndim != 1 or keep.dtype != np.bool_:
             raise ValueError(
                 f"`keep` must be one bool for each row, got shape {keep.shape} of dtype "
@@ -55,14 +60,15 @@ class Masked:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw for the rows that are in."""
+        rows_of(X, rng)
         if not self.keep.any():
             return Draw(self.inside, np.ones(0))
         draw = self.sketch.draw(self.inside(X), None if Y is None else self.inside(Y), rng)
-        return Draw(lambda X: draw.compress(self.inside(X)), draw.weights)
+        return Draw(partial(_inside, self, draw), draw.weights)
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
-        X, Y = self.inside(X), self.inside(Y)
+        X, Y = map(self.inside, paired(X, Y))
         return self.sketch.variance(X, Y) if self.keep.any() else constant_like(0.0, X)
 
     def inside(self, X: Any) -> Any:
@@ -110,14 +116,19 @@ class Weighted:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw for the scaled rows."""
+        rows_of(X, rng)
         draw = self.sketch.draw(self.inside(X), None if Y is None else self.inside(Y), rng)
-        return Draw(lambda X: draw.compress(self.inside(X)), draw.weights)
+        return Draw(partial(_inside, self, draw), draw.weights)
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
-        return self.sketch.variance(self.inside(X), self.inside(Y))
+        return self.sketch.variance(*map(self.inside, paired(X, Y)))
 
     def inside(self, X: Any) -> Any:
         """The rows of `X` times sqrt(w)."""
         require_entries(self.weights, X.shape[0], "weights")
         return constant_like(np.sqrt(self.weights)[:, None], X) * X
+
+
+def _inside(sketch: Masked | Weighted, draw: Draw, X: Any) -> Any:
+    return draw.compress(sketch.inside(X))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from odecore.sketching._moments import Moments, moments_of
-from odecore.sketching._sketch import Draw, require_at_most, require_size, take_rows
+from odecore.sketching._sketch import Draw, require_at_most, require_size, rows_of, take_rows
 
 __all__ = ["UniformRows", "sampling_factor", "uniform_indices"]
 
@@ -44,9 +45,10 @@ class UniformRows:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw the indices; ValueError if there are fewer rows than distinct ones to draw."""
-        rows = X.shape[0]
+        rows = rows_of(X, rng)
         indices = uniform_indices(rows, self.size, self.replacement, rng)
-        return Draw(lambda X: take_rows(X, indices), np.full(self.size, rows / self.size))
+        weights = np.full(self.size, rows / self.size)
+        return Draw(partial(take_rows, indices=indices), weights, rows)
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""

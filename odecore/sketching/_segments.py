@@ -14,7 +14,10 @@ __all__ = ["require_entries", "segment_ids", "segment_numbers"]
 
 def segment_ids(ids: Any, label: str) -> NDArray[Any]:
     """A read-only copy of one id a row: integers or text, in any order."""
-    found = np.array(on_host(ids))
+    try:
+        found = np.array(on_host(ids))
+    except ValueError:  # of ragged rows
+        found = np.array(None)
     if found.ndim != 1 or found.dtype.kind not in "iuUb":
         raise ValueError(
             f"`{label}` must be one integer or text id for each row, got shape {found.shape} of "

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
-from array_api_compat import device
+from array_api_compat import device, is_array_api_obj
 from numpy.typing import NDArray
 
 from odecore._array import constant_like, namespace
@@ -17,8 +18,10 @@ __all__ = [
     "Sketch",
     "random_signs",
     "require_at_most",
+    "require_generator",
     "require_size",
     "require_sketch",
+    "rows_of",
     "take_rows",
 ]
 
@@ -34,15 +37,33 @@ class Draw:
         when X is at hand and to Y when Y is.
     weights : (m,) numpy.ndarray
         w. Kept apart from R, so that rows and signs stay exact.
+    rows : int, optional
+        B, for `compress` to raise ValueError for matrices of other rows, to which this draw does
+        not belong; by default it takes what it is given.
     """
 
     compress: Callable[[Any], Any]
     weights: NDArray[np.float64]
+    rows: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.rows is not None:
+            checked = partial(_of_rows, self.compress, self.rows)
+            object.__setattr__(self, "compress", checked)
 
     def product(self, X: Any, Y: Any, /) -> Any:
         """The estimate (N, M) from what was kept: `X` (m, N) and `Y` (m, M)."""
         weights = constant_like(self.weights[:, None], Y)
         return namespace(X, Y).matmul(X.T, weights * Y)
+
+
+def _of_rows(compress: Callable[[Any], Any], rows: int, X: Any, /) -> Any:
+    if len(shape := tuple(np.shape(X))) != 2 or shape[0] != rows:
+        raise ValueError(
+            f"this draw is for matrices of {rows} rows, got shape {shape}; draw anew for another "
+            "number of rows"
+        )
+    return compress(X)
 
 
 class Sketch(Protocol):
@@ -103,6 +124,31 @@ def require_at_most(size: float, rows: int, remedy: str) -> None:
             f"the sketch size must not exceed the number of rows, got size {size} for {rows} rows; "
             f"{remedy}"
         )
+
+
+def require_generator(rng: Any) -> None:
+    """Raise TypeError unless this is a source of random numbers."""
+    if not isinstance(rng, np.random.Generator):
+        raise TypeError(
+            f"`rng` must be a numpy.random.Generator, got {type(rng).__name__}; make one with "
+            "numpy.random.default_rng(seed)"
+        )
+
+
+def rows_of(X: Any, rng: Any) -> int:
+    """The number of rows to draw for; TypeError or ValueError unless there are, and numbers."""
+    require_generator(rng)
+    if not is_array_api_obj(X):
+        raise TypeError(
+            "`X` must be a matrix, an array of a row for each sample, got "
+            f"{type(X).__name__}; make it one, say by numpy.asarray"
+        )
+    if len(X.shape) != 2 or X.shape[0] == 0:
+        raise ValueError(
+            f"`X` must be a matrix of at least one row, got shape {tuple(X.shape)}; reshape "
+            "(..., N) to (B, N)"
+        )
+    return int(X.shape[0])
 
 
 def random_signs(shape: int | tuple[int, ...], rng: np.random.Generator) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,9 @@ from array_api_compat import device
 from numpy.typing import NDArray
 
 from odecore._array import constant_like, namespace, widened
-from odecore.sketching._moments import Moments, moments_of
+from odecore.sketching._moments import Moments, moments_of, paired
 from odecore.sketching._sampling import sampling_factor, uniform_indices
-from odecore.sketching._sketch import Draw, random_signs, require_size, take_rows
+from odecore.sketching._sketch import Draw, random_signs, require_size, rows_of, take_rows
 
 __all__ = ["CosineSketch", "HadamardSketch"]
 
@@ -50,17 +51,12 @@ class HadamardSketch:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw a sign for each row and the coefficients to keep."""
-        rows, padded = X.shape[0], _power_of_two(X.shape[0])
+        rows = rows_of(X, rng)
+        padded = _power_of_two(rows)
         signs = random_signs(rows, rng)[:, None]
         indices = uniform_indices(padded, self.size, self.replacement, rng)
-
-        def compress(X: Any) -> Any:
-            xp = namespace(X)
-            zeros = xp.zeros((padded - rows, X.shape[1]), dtype=X.dtype, device=device(X))
-            mixed = _walsh_hadamard(xp.concat([constant_like(signs, X) * X, zeros], axis=0))
-            return take_rows(mixed, indices)
-
-        return Draw(compress, np.full(self.size, 1 / self.size))
+        weights = np.full(self.size, 1 / self.size)
+        return Draw(partial(_hadamard_rows, signs, indices, padded), weights, rows)
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
@@ -109,20 +105,16 @@ class CosineSketch:
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw a sign for each row and the frequencies to keep."""
-        rows = X.shape[0]
+        rows = rows_of(X, rng)
         signs = random_signs(rows, rng)[:, None]
         indices = uniform_indices(rows, self.size, self.replacement, rng)
         # A row of cosines has squared length B/2, the constant one B.
         weights = np.where(indices == 0, 1.0, 2.0) / self.size
-
-        def compress(X: Any) -> Any:
-            found = _cosine_sums(widened(constant_like(signs, X) * X), indices)
-            return namespace(X).astype(found, X.dtype, copy=False)
-
-        return Draw(compress, weights)
+        return Draw(partial(_cosine_rows, signs, indices), weights, rows)
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
+        X, Y = paired(X, Y)
         B, m, xp = X.shape[0], moments_of(X, Y), namespace(X, Y)
         factor = sampling_factor(B, self.size, self.replacement)
         x_rows, y_rows = xp.sum(X * X, axis=1), xp.sum(Y * Y, axis=1)
@@ -139,6 +131,20 @@ class CosineSketch:
 
 def _power_of_two(rows: int) -> int:
     return 1 << (rows - 1).bit_length()
+
+
+def _hadamard_rows(signs: Indices, indices: Indices, padded: int, X: Any) -> Any:
+    """The coefficients that are kept of the transform of X with signs, padded with zeros."""
+    xp = namespace(X)
+    zeros = xp.zeros((padded - X.shape[0], X.shape[1]), dtype=X.dtype, device=device(X))
+    mixed = _walsh_hadamard(xp.concat([constant_like(signs, X) * X, zeros], axis=0))
+    return take_rows(mixed, indices)
+
+
+def _cosine_rows(signs: Indices, indices: Indices, X: Any) -> Any:
+    """The frequencies that are kept of the transform of X with signs."""
+    found = _cosine_sums(widened(constant_like(signs, X) * X), indices)
+    return namespace(X).astype(found, X.dtype, copy=False)
 
 
 def _walsh_hadamard(X: Any) -> Any:

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import islice
+from numbers import Real
 from typing import Any, NamedTuple
 
-from odecore._array import is_torch_array, limits, mover, namespace, own
+import numpy as np
+
+from odecore._array import as_state, is_torch_array, limits, mover, namespace, own
 from odecore.solve._scaled import scaled, scaled_terms
 from odecore.solve._status import Status
 from odecore.tableaux import Coefficients
 
-__all__ = ["Attempt", "ExplicitStep", "checked_stage", "explicit_step", "require_coefficients"]
+__all__ = [
+    "Attempt",
+    "ExplicitStep",
+    "checked_stage",
+    "checked_start",
+    "explicit_step",
+    "require_coefficients",
+]
 
 Field = Callable[[Any, Any], Any]
 
@@ -153,10 +163,31 @@ def explicit_step(
     Raises
     ------
     ValueError, TypeError
-        If `fun` returns another shape than that of the state, the step changes its dtype, or
-        `method` is no explicit one.
+        If `fun` returns another shape than that of the state, the step changes its dtype,
+        `method` is no explicit one, or an argument is of another kind.
     """
+    y = checked_start(fun, t, y, h, first_stage, t_new)
     return ExplicitStep(method, y)(fun, t, y, h, first_stage, t_new)
+
+
+def checked_start(fun: Any, t: Any, y: Any, h: Any, first_stage: Any, t_new: Any) -> Any:
+    """The state as an array; TypeError or ValueError unless a step can be made from it."""
+    if not callable(fun):
+        raise TypeError(f"`fun` must be callable as fun(t, y), got {fun!r}")
+    # Looking closer takes a while, and a compiler would guard what is looked up.
+    if not (is_torch_array(y) or (type(y) is np.ndarray and y.dtype.kind in "fc")):
+        y = as_state(y, "y")
+    for label, value in (("t", t), ("h", h), ("t_new", t if t_new is None else t_new)):
+        if not isinstance(value, Real) and getattr(value, "shape", None) != ():
+            raise TypeError(f"`{label}` must be one real number, got {value!r}")
+    if first_stage is not None:
+        found = (getattr(first_stage, name, None) for name in ("shape", "dtype"))
+        if tuple(found) != (y.shape, y.dtype):
+            raise ValueError(
+                f"`first_stage` must be fun(t, y), {y.dtype} of shape {tuple(y.shape)}, got "
+                f"{first_stage!r}; leave it out where it is not known"
+            )
+    return y
 
 
 def require_coefficients(method: Any, *, explicit: bool) -> None:

@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from odecore.solve._explicit_step import Attempt, checked_stage, require_coefficients
+from odecore.solve._explicit_step import (
+    Attempt,
+    checked_stage,
+    checked_start,
+    require_coefficients,
+)
 from odecore.solve._kinds import require_kind
 from odecore.solve._newton import Newton
 from odecore.solve._stage_equations import StageEquations
@@ -124,5 +129,6 @@ def implicit_step(
     """
     require_coefficients(method, explicit=False)
     require_kind("newton", newton, Newton, "a Newton, as in newton=Newton(jacobian=...)")
+    y = checked_start(fun, t, y, h, first_stage, t_new)
     end = t + h if t_new is None else t_new
     return ImplicitStep(method, newton or Newton())(fun, t, y, h, first_stage, end)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from math import inf
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -15,15 +14,10 @@ import numpy as np
 from odecore._array import (
     as_float,
     as_float64,
-    constant,
-    constant_like,
-    is_like,
     limits,
-    namespace,
-    require_broadcasts,
-    require_real,
 )
 from odecore._times import is_length
+from odecore._tolerances import tolerance_like
 from odecore.errors import ToleranceWarning
 from odecore.solve._adams import Adams
 from odecore.solve._controllers import CONTROLS, AdaptiveSteps, StepControl
@@ -79,7 +73,8 @@ def step_of(
                 "here; leave it out"
             )
         if isinstance(method, Adams):
-            rtol, atol = _tolerance("rtol", method.rtol, y), _tolerance("atol", method.atol, y)
+            rtol = tolerance_like("rtol", method.rtol, y)
+            atol = tolerance_like("atol", method.atol, y)
             return replace(method, rtol=rtol, atol=atol).steps(y)
         return ExplicitStep(method, y)
     if not all(isinstance(a, float) for row in (*method.A, method.b) for a in row):
@@ -142,8 +137,8 @@ def adaptive_steps(
             "adaptive steps need the order of the method, and these coefficients have none: give "
             "dataclasses.replace(method, order=...), or `step_size` or `steps`"
         )
-    rtol = _tolerance("rtol", 1e-6 if rtol is None else rtol, y)
-    atol = _tolerance("atol", 1e-9 if atol is None else atol, y)
+    rtol = tolerance_like("rtol", 1e-6 if rtol is None else rtol, y)
+    atol = tolerance_like("atol", 1e-9 if atol is None else atol, y)
     largest, absolute, least_sum = _extremes(rtol, atol)
     if largest >= 1:
         raise ValueError(f"`rtol` must be a number with 0 <= rtol < 1, got {rtol!r}")
@@ -210,24 +205,3 @@ def _extremes(rtol: Any, atol: Any) -> tuple[float, float, float]:
     relative, absolute = as_float64(rtol, "rtol"), as_float64(atol, "atol")
     least_sum = float(np.min(relative + absolute, initial=np.inf))
     return float(np.max(relative, initial=0.0)), float(np.max(absolute, initial=0.0)), least_sum
-
-
-def _tolerance(label: str, value: Any, y: Any) -> Any:
-    """A float, or a tolerance for each entry as an array like the state."""
-    if isinstance(value, Real):
-        value = as_float(value)
-        good = 0 <= value < inf
-    else:
-        require_real(value, label)
-        require_broadcasts(label, value, y.shape)
-        like = namespace(y).abs(constant(y))  # real
-        if not is_like(value, like) or value.dtype != like.dtype:
-            value = constant_like(value, like)
-        numbers = as_float64(value, label)
-        good = bool(np.all(np.isfinite(numbers) & (numbers >= 0)))
-    if not good:
-        raise ValueError(
-            f"`{label}` must be finite and not negative, got {value!r}; 0 leaves errors to the "
-            "other tolerance"
-        )
-    return value

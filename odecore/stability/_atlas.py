@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import nan
@@ -179,6 +179,8 @@ def atlas(
     Family.require(family)
     if isinstance(quantities, str):
         quantities = [quantities]
+    if not isinstance(quantities, Iterable | None):
+        raise TypeError(f"`quantities` must be names, got {quantities!r}")
     names = list(quantities or [name for name in QUANTITIES if name != "internal amplification"])
     unknown = [name for name in names if name not in QUANTITIES]
     if unknown:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from odecore._array import as_float
 from odecore.exact import Polynomial
 from odecore.families import Family
 from odecore.stability._rounding import determinant_radius, rounded_entries, without_rounding
@@ -47,15 +48,17 @@ class StabilityFunction:
 
         Where `stages` are known it is by a step for y' = zy: on a long real interval the powers of
         z cancel to nothing, the stages do not. Far outside of all intervals it is by powers, and
-        what is beyond the largest number is infinite, a complex number in its direction.
+        what is beyond the largest number is infinite, a complex number in its direction. An exact
+        number is rounded to a float.
         """
         if not all(isinstance(a, Real) for a in (*self.numerator, *self.denominator)):
             raise TypeError(
                 "R of a family is a function of its parameters too; take that of a member, which "
                 "odecore.tableaux.tableau_at gives"
             )
+        z = _numbers(z)
         if self.stages is not None:
-            return _by_steps(*self.stages, self.numerator, np.asarray(z) + 0.0)
+            return _by_steps(*self.stages, self.numerator, z)
         return _quotient(self.numerator, self.denominator, z)
 
     def reduced(self) -> tuple[Polynomial, Polynomial]:
@@ -155,10 +158,15 @@ def _inner(p: Sequence[Any], q: Sequence[Any]) -> Any:
 
 
 def as_floats(method: ButcherTableau) -> tuple[Any, Any]:
-    """A and b as arrays."""
-    return np.array([[float(a) for a in row] for row in method.A]), np.array(
-        [float(w) for w in method.b]
-    )
+    """A and b as arrays; ValueError where they are beyond all floats."""
+    try:
+        rows, weights = [[float(a) for a in row] for row in method.A], list(map(float, method.b))
+    except OverflowError:
+        raise ValueError(
+            f"a coefficient of {method.name or 'this method'} is beyond the largest float, "
+            "1.8e308, and stability is decided with floats too; choose smaller ones"
+        ) from None
+    return np.array(rows), np.array(weights)
 
 
 def require_tableau(method: Any) -> None:
@@ -188,6 +196,19 @@ def _trimmed(coefficients: list[Any]) -> Coefficients:
     while coefficients[-1] == 0:
         coefficients.pop()
     return tuple(coefficients)
+
+
+def _numbers(z: Any) -> Any:
+    """Real or complex numbers as an array of floats; exact ones are rounded."""
+    try:
+        found = np.asarray(z)
+        if found.dtype == object:
+            found = np.reshape([as_float(x) for x in found.ravel()], found.shape)
+        if found.dtype.kind in "biufc":
+            return found + 0.0
+    except (TypeError, ValueError):  # of text, None, and ragged rows
+        pass
+    raise TypeError(f"`z` must be a real or complex number, or an array of them, got {z!r}")
 
 
 def _by_steps(A: Any, b: Any, P: Coefficients, z: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import inf
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ CHORD = ContinuousExtension(np.ones((1, 1)), (), 1)
 
 
 def continuous_extension(
-    method: Coefficients, /, *, amplification: float = inf
+    method: Coefficients, /, *, amplification: Any = inf
 ) -> ContinuousExtension:
     """Find a continuous extension whose global error has the order of the method.
 
@@ -81,7 +82,8 @@ def continuous_extension(
     Raises
     ------
     TypeError
-        If `method` is no Coefficients, such as a tableau, whose `coefficients` are.
+        If `method` is no Coefficients, such as a tableau, whose `coefficients` are, or
+        `amplification` no number.
 
     Notes
     -----
@@ -101,10 +103,12 @@ def continuous_extension(
             f"`method` must be Coefficients, got {type(method).__name__}; take the `coefficients` "
             "of a ButcherTableau, or those of a family by odecore.tableaux.coefficients_at"
         )
+    if not isinstance(amplification, Real):
+        raise TypeError(f"`amplification` must be a real number, got {amplification!r}")
     wanted = max(3, (method.order or 4) - 1)
     numbers = tuple(x for row in (*method.A, method.b, method.c or ()) for x in row)
     if all(isinstance(x, float) for x in numbers):
-        return _extension_of(method, wanted, amplification)
+        return _extension_of(method, wanted, float(amplification))
     return _raised(hermite_extension(len(method.b)), wanted)
 
 

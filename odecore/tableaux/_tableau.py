@@ -151,8 +151,17 @@ class ButcherTableau:
         """The same numbers as Python floats, each correctly rounded, for a solver to use.
 
         The order of a pair steers adaptive steps. It is decided where none is declared; ValueError
-        if the conditions of the declared one do not hold.
+        if the conditions of the declared one do not hold, or a number is beyond all floats.
         """
+        try:
+            return self._in_floats()
+        except OverflowError:
+            raise ValueError(
+                f"a coefficient of {self.name or 'this method'} is beyond the largest float, "
+                "1.8e308: no solver can use it; choose smaller ones"
+            ) from None
+
+    def _in_floats(self) -> Coefficients:
         diagonal = all(a == 0 for i, row in enumerate(self.A) for a in row[i + 1 :])
         cut = 0 if self.is_explicit else 1 if diagonal else self.stages
         rows = (row[: i + cut] for i, row in enumerate(self.A))

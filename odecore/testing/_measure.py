@@ -12,12 +12,13 @@ import numpy as np
 from odecore.testing._problems import PROBLEMS, InitialValueProblem
 from odecore.testing._step import Step, precision, require_step, state
 
-__all__ = ["LARGE", "OrderReport", "measure_order", "observe"]
+__all__ = ["LARGE", "MOST_LEVELS", "OrderReport", "measure_order", "observe"]
 
 # Two-sided 99 % quantiles of Student's t with 1, 2, ... degrees of freedom.
 _STUDENT = (63.66, 9.92, 5.84, 4.60, 4.03, 3.71, 3.50, 3.36, 3.25, 3.17)
 _KEPT = 8  # finest resolved step sizes that enter the fit
 _WIDE = 1.5  # of an interval that resolves nothing
+MOST_LEVELS, MOST_STEPS = 100, 10**9  # 1.25^100 is 5e9
 LARGE = 0.1  # relative error of a run that shows no order yet
 _MARGIN = 20.0  # times the rounding error: the error of a run that counts
 
@@ -85,9 +86,9 @@ def measure_order(
         `step(f, t, y, h)` to the state at t + h.
     problem : InitialValueProblem, optional
     coarsest : int, optional
-        Number of steps of the coarsest run; each next one has a quarter more.
+        Number of steps of the coarsest run, at most 10^9; each next one has a quarter more.
     levels : int, optional
-        Number of runs, at least 3.
+        Number of runs, from 3 to 100.
 
     Returns
     -------
@@ -125,10 +126,10 @@ def observe(
     """Do as `measure_order`, with order nan where the runs that count are too few."""
     require_step(step)
     counts = all(isinstance(n, Integral) for n in (levels, coarsest))
-    if not counts or levels < 3 or coarsest < 1:
+    if not counts or not 3 <= levels <= MOST_LEVELS or not 1 <= coarsest <= MOST_STEPS:
         raise ValueError(
-            "`levels` and `coarsest` must be whole numbers, `levels` >= 3 and `coarsest` >= 1, got "
-            f"{levels!r} and {coarsest!r}"
+            f"`levels` must be a whole number from 3 to {MOST_LEVELS}, and `coarsest` from 1 to "
+            f"{MOST_STEPS}, got {levels!r} and {coarsest!r}"
         )
     t0, t1 = problem.t_span
     expected = np.asarray(problem.exact(t1))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from odecore.order import RootedTree
-from odecore.testing._measure import LARGE, OrderReport, observe
+from odecore.testing._measure import LARGE, MOST_LEVELS, OrderReport, observe
 from odecore.testing._problems import PROBLEMS, InitialValueProblem
 from odecore.testing._step import Step, require_step
 from odecore.testing._trees import MAX_ORDER, tree_residuals, tree_roundings, valid_order
@@ -244,7 +244,8 @@ def _refined(
     """The report, or one with finer runs if its slope is too small and that of these is not."""
     if not _is_below(report, order):
         return report
-    finer = observe(step, problem, coarsest=coarsest, levels=len(report.steps) + _FINER)
+    levels = min(len(report.steps) + _FINER, MOST_LEVELS)
+    finer = observe(step, problem, coarsest=coarsest, levels=levels)
     return finer if finer.resolved and not _is_below(finer, order) else report
 
 

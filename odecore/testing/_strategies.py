@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from numbers import Integral
 from typing import Any
@@ -91,7 +91,7 @@ def family_members(
     """
     if families is None:
         families = (RK2, RK3, RK4, *charts(RK3), *charts(RK4))
-    families = (families,) if isinstance(families, Family) else tuple(families)
+    families = tuple(families) if isinstance(families, Iterable) else (families,)
     for family in families:
         Family.require(family)
     return _members(families, bound, max_denominator, max_coefficient)

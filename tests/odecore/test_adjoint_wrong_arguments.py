@@ -442,6 +442,48 @@ def test_certificates_look_at_what_they_get():
     for wrong in (None, "1", -1.0, float("inf"), float("nan")):
         with pytest.raises(ValueError, match="`rounding` must be a number with 0 <= rounding < 1"):
             certify(found, nodes, panels, ENDS, rounding=wrong)
+    for wrong in (3, "all"):
+        with pytest.raises(TypeError, match="`asked` must be a sequence of bool, got"):
+            certify(found, nodes, panels, ENDS, asked=wrong)
+        with pytest.raises(TypeError, match="`parameters` must be a sequence of arrays, got"):
+            certify(found, nodes, panels, ENDS, parameters=wrong)
+    with pytest.raises(TypeError, match="a linearization must be callable"):
+        certify(found, None, panels, ENDS)
+    with pytest.raises(TypeError, match=r"`cotangents\[0\]` must be an array like the state"):
+        certify(found, nodes, panels, [1, 2])
+
+
+@pytest.mark.parametrize("name", ["rtol", "atol"])
+def test_tolerances_of_each_entry_may_be_a_list(name):
+    at = {"rtol": 1e-7, "atol": 1e-10}[name]
+    nodes = node_by_node(linearized)
+    found = along_panels(restored)(linearized, ENDS)
+    calls = [
+        lambda **o: record_panels(field, (0.0, 1.0), START, **o)[0].y[-1],
+        lambda **o: along_panels(restored, **o)(linearized, ENDS).y0,
+        lambda **o: along_panels(collocated, **o)(nodes, ENDS).y0,
+        lambda **o: along_panels(lambda f, p, w: certify(found, f, p, w, **o))(nodes, ENDS).error,
+    ]
+    for call in calls:
+        wanted = call(**{name: np.full(N, at)})
+        np.testing.assert_array_equal(call(**{name: [at] * N}), wanted)
+        for wrong in ([at] * (N + 1), [], np.full((N, N), at)):
+            with pytest.raises(ValueError, match=f"`{name}` of shape .* does not broadcast"):
+                call(**{name: wrong})
+
+
+def test_kernels_are_functions():
+    with pytest.raises(TypeError, match=r"`kernel` must be callable as kernel\(.*\), got 3"):
+        along_panels(collocated, kernel=3)(node_by_node(linearized), ENDS)
+
+
+@pytest.mark.parametrize("name", ["first_step", "min_step"])
+def test_steps_above_all_floats_are_told(name):
+    with pytest.raises(ValueError, match=f"`{name}` must be .*finite"):
+        along_panels(restored, **{name: 10**400})(linearized, ENDS)
+    wanted = along_panels(restored)(linearized, ENDS)
+    found = along_panels(restored, max_step=10**400)(linearized, ENDS)
+    np.testing.assert_array_equal(found.y0, wanted.y0)
 
 
 @pytest.mark.parametrize("make", [Fraction, np.array, torch.tensor])

@@ -54,10 +54,25 @@ def test_json(capsys, command):
     assert isinstance(json.loads(out), dict)
 
 
+@pytest.mark.filterwarnings("ignore:a coefficient of this member")
+def test_members_beyond_floats_are_exact_or_refused(capsys):
+    code, out, _ = run(capsys, "order", "RK4", "--at", "u=1e400", "v=2")
+    assert code == 0
+    assert "principal error, norm 2       above 1.8e308" in out
+    for u in ("1e400", "1e-400"):
+        code, _, err = run(capsys, "stability", "RK4", "--at", f"u={u}", "v=2")
+        assert code == 2
+        assert "a coefficient of RK4(u=1" in err
+        assert "is beyond the largest float" in err
+
+
 def test_json_files_are_read(capsys, tmp_path):
     path = tmp_path / "mine.json"
     path.write_text(tableau_to_json(tableau("kutta3")))
-    assert "[" not in run(capsys, "order", str(path))[2]
+    found = run(capsys, "order", str(path))
+    assert "[" not in found[2]
+    path.write_text(tableau_to_json(tableau("kutta3")), encoding="utf-8-sig")  # of other editors
+    assert run(capsys, "order", str(path)) == found
     code, out, _ = run(capsys, "tableau", str(path), "--json")
     assert code == 0
     assert tableau_from_json(out) == tableau("kutta3")
@@ -246,4 +261,4 @@ def test_mistakes_are_named_one_by_one(capsys, arguments, message):
 def test_numbers_of_seeds_are_whole(capsys):
     with pytest.raises(SystemExit):
         verify(["demo", "--seeds", "x"])
-    assert "must be a whole number, at least 1; got 'x'" in capsys.readouterr().err
+    assert "must be a whole number, from 1 to 10^9; got 'x'" in capsys.readouterr().err

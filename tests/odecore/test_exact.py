@@ -501,3 +501,8 @@ def test_brackets_without_a_root_are_not_refined(bracket):
 def test_brackets_take_bits_of_numpy(kind):
     number = QuadraticNumber(1, 2, 5)
     assert number.bracket(kind(40)) == number.bracket(40)
+
+
+def test_brackets_of_no_end_are_refused():
+    with pytest.raises(ValueError, match="`bits` must be a whole number from 0 to 262144, got 100"):
+        QuadraticNumber.sqrt(2).bracket(10**400)

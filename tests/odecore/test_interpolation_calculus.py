@@ -262,6 +262,18 @@ def test_constants_of_many_nodes_take_little_memory():
     assert peak < 2**26
 
 
+def test_matrices_of_many_nodes_are_not_kept():
+    assert differentiation_matrix(33) is differentiation_matrix(33)
+    tracemalloc.start()
+    for m in (700, 701):
+        differentiation_matrix(m)
+        integration_matrix(m)
+        clenshaw_curtis_weights(m)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 2**20
+
+
 def test_nodes_beyond_the_ends_are_refused_and_the_interval_is_an_argument():
     nodes, weights = chebyshev_points(9, interval=(3, 1)), barycentric_weights(9)
     with pytest.raises(ValueError, match="pass the interval"):

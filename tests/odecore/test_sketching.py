@@ -1,11 +1,16 @@
 """Sketched products on every array library, at real sizes, and at the edges."""
 
+import copy
+import pickle
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from odecore.sketching import (
+    Alignment,
     BalancedCountSketch,
     Centred,
     CosineSketch,
@@ -374,9 +379,20 @@ def test_a_draw_serves_both_passes(rng):
 def test_bucket_sums(rows, count, seed):
     rng = np.random.default_rng(seed)
     X, buckets = rng.integers(-9, 9, (rows, 2)).astype(float), rng.integers(0, count, rows)
-    wanted = np.zeros((count, 2))
-    np.add.at(wanted, buckets, X)
-    assert np.all(bucket_sums(X, buckets, count) == wanted)
+    for signs in (None, 2 * rng.integers(0, 2, rows) - 1):
+        wanted = np.zeros((count, 2))
+        np.add.at(wanted, buckets, X if signs is None else signs[:, None] * X)
+        assert np.all(bucket_sums(X, buckets, count, signs) == wanted)
+
+
+def test_several_signs_a_row_need_no_several_copies(rng):
+    X = np.ones((4096, 64))
+    draw = SparseSignSketch(64, 16).draw(X, None, rng)
+    tracemalloc.start()
+    draw.compress(X)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * X.nbytes
 
 
 @given(st.integers(1, 40))
@@ -484,6 +500,17 @@ def run(sketch, X=ONES, Y=ONES):
         (lambda: unsketched_moments(UniformRows(2), ONES), TypeError, "must be Moments, got array"),
         (lambda: leverage_scores(ONES * np.nan), ValueError, "leverage scores need finite `X`"),
         (lambda: alignment(ONES, 0 * ONES), ValueError, "zero matrix"),
+        *(
+            (lambda a=arguments: Alignment(*a), error, message)
+            for arguments, error, message in (
+                ((None, 0.5, 1.0, 0.7), TypeError, "`rows` must be a real number, got None"),
+                ((4, "a", 1.0, 0.7), TypeError, "`alpha` must be a real number"),
+                ((4, 0.5, np.ones(2), 0.7), TypeError, "`tau` must be a real number"),
+                ((4, 0.5, 10**400, 0.7), ValueError, "alpha <= tau <= B"),
+            )
+        ),
+        (lambda: unsketched_moments(UniformRows(2), None), TypeError, "`moments` must be Moments"),
+        (lambda: Centred(UniformRows(1), [[1], [1, 2]]), ValueError, "one integer or text id"),
         (
             lambda: sketched_product(GaussianSketch(2), ONES, ONES, 7),
             TypeError, "numpy.random.Generator",
@@ -494,6 +521,41 @@ def run(sketch, X=ONES, Y=ONES):
 def test_bad_input_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_methods_of_a_sketch_say_what_does_not_fit(kind, rng):
+    sketch, X, Y = KINDS[kind](4), np.ones((ROWS, 2)), np.ones((ROWS, 3))
+    for wrong in (0, None, np.random.RandomState(0)):
+        with pytest.raises(TypeError, match="`rng` must be a numpy"):
+            sketch.draw(X, Y, wrong)
+    for wrong in (None, "X", X.tolist()):
+        with pytest.raises(TypeError, match="`X` must be a matrix, an array of a row for each"):
+            sketch.draw(wrong, Y, rng)
+    for wrong in (None, "X", X.astype(int)):
+        with pytest.raises(TypeError, match="`X` must"):
+            sketch.variance(wrong, Y)
+        with pytest.raises(TypeError, match="`Y` must"):
+            sketch.variance(X, wrong)
+    for wrong in (X[0], X[None], X[:0]):
+        with pytest.raises(ValueError, match="`X` must be a matrix of at least one row, got shape"):
+            sketch.draw(wrong, Y, rng)
+        with pytest.raises(ValueError, match="X and Y must be matrices with the same positive num"):
+            sketch.variance(wrong, Y)
+    with pytest.raises(ValueError, match="X and Y must be matrices with the same positive number"):
+        sketch.variance(X, Y[1:])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_draw_can_be_sent_and_belongs_to_its_rows(kind, rng):
+    X, Y = data(rng)
+    draw = KINDS[kind](4).draw(X, Y, rng)
+    for sent in (pickle.loads(pickle.dumps(draw)), copy.deepcopy(draw)):  # noqa: S301
+        np.testing.assert_array_equal(sent.compress(Y), draw.compress(Y))
+        np.testing.assert_array_equal(sent.weights, draw.weights)
+        for other in (X[1:], np.concatenate([X, X])):
+            with pytest.raises(ValueError, match=f"{ROWS} rows|each of the"):
+                sent.compress(other)
 
 
 def test_complex_matrices_are_refused():

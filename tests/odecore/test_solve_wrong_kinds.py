@@ -55,6 +55,36 @@ def test_explicit_steps_of_implicit_methods_are_none(name):
     np.testing.assert_allclose(implicit(tableau(name).coefficients).y, np.exp(-0.1), atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("step", "method"), [(explicit_step, "dopri5"), (implicit_step, "radau_iia3")]
+)
+def test_single_steps_say_what_does_not_fit(step, method):
+    method = tableau(method).coefficients
+    np.testing.assert_array_equal(
+        step(fun, 0.0, [1, 1], 0.1, method).y, step(fun, 0.0, Y, 0.1, method).y
+    )
+    for wrong in (None, "y", np.ones(2, int)):
+        with pytest.raises(TypeError, match="`y` must"):
+            step(fun, 0.0, wrong, 0.1, method)
+    with pytest.raises(TypeError, match=r"`fun` must be callable as fun\(t, y\), got None"):
+        step(None, 0.0, Y, 0.1, method)
+    for wrong in (None, "h", [0.1], 1j):
+        for label, arguments in (
+            ("t", (wrong, Y, 0.1, method)),
+            ("h", (0.0, Y, wrong, method)),
+        ):
+            with pytest.raises(TypeError, match=f"`{label}` must be one real number, got"):
+                step(fun, *arguments)
+    with pytest.raises(TypeError, match="`t_new` must be one real number, got 'a'"):
+        step(fun, 0.0, Y, 0.1, method, t_new="a")
+    # A float was taken for the stage, without a word.
+    for wrong in (3.0, np.ones(3), np.ones(1), np.ones(2, np.float32)):
+        with pytest.raises(
+            ValueError, match=r"`first_stage` must be fun\(t, y\), float64 of shape"
+        ):
+            step(fun, 0.0, Y, 0.1, method, first_stage=wrong)
+
+
 def test_implicit_steps_of_explicit_methods_are_none():
     with pytest.raises(ValueError, match="must be an implicit method; explicit_step makes steps"):
         implicit(tableau("classic").coefficients)

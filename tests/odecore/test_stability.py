@@ -6,6 +6,8 @@ from math import factorial
 import numpy as np
 import pytest
 
+from odecore._array import as_float
+from odecore.exact import QuadraticNumber
 from odecore.families import RK4
 from odecore.solve import explicit_step
 from odecore.stability import stability_function
@@ -59,6 +61,17 @@ def test_a_step_on_the_test_equation_multiplies_by_r(name, rng):
     largest = max(1.0, *(abs(float(a)) for row in method.A for a in row))
     tolerance = 1e-13 * largest**2 + 100 * float(method.uncertainty)
     np.testing.assert_allclose(step.y, stability_function(method)(z), rtol=tolerance)
+
+
+@pytest.mark.parametrize("name", ["dopri5", "radau_iia3"])
+def test_r_is_taken_at_exact_numbers_and_at_no_others(name):
+    R = stability_function(tableau(name))
+    for exact in (Fraction(-1, 3), QuadraticNumber(1, -1, 2), 10**400):
+        assert R(exact) == R(as_float(exact))
+    assert np.array_equal(R([Fraction(1, 2), -1]), R([0.5, -1.0]))
+    for wrong in (None, "1", [[1], [1, 2]], object()):
+        with pytest.raises(TypeError, match="`z` must be a real or complex number"):
+            R(wrong)
 
 
 def test_a_name_is_no_tableau():

@@ -42,6 +42,13 @@ def test_counts_are_whole_numbers(name, call, wrong):
         call(wrong)
 
 
+@pytest.mark.parametrize("name", ["levels", "coarsest"])
+def test_runs_without_end_are_refused(name):
+    for call in (measure_order, lambda step, **more: assert_order(step, 2, **more)):
+        with pytest.raises(ValueError, match=f"`{name}` .*to 1.*got"):
+            call(lambda f, t, y, h: y, **{name: 10**400})
+
+
 @pytest.mark.parametrize("wrong", [None, "0.1", 1j, [0.1]])
 @pytest.mark.parametrize(
     ("name", "call"),

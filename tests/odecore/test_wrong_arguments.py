@@ -7,9 +7,11 @@ import pytest
 
 from odecore.exact import Polynomial, QuadraticNumber, SquareRoot, isolate_roots, refine_root
 from odecore.families import RK4 as FAMILY
-from odecore.families import chart
+from odecore.families import chart, prove_order
+from odecore.interpolation import barycentric_weights, chebyshev_points, differentiation_matrix
 from odecore.order import (
     RootedTree,
+    dense_output_order,
     elementary_weights,
     error_coefficients,
     order_of_accuracy,
@@ -21,11 +23,13 @@ from odecore.sketching import UniformRows, alignment, moments, optimal_ranks, va
 from odecore.tableaux import (
     ButcherTableau,
     Coefficients,
+    continuous_extension,
     hermite_extension,
     tableau,
     tableau_from_json,
     tableau_to_json,
 )
+from odecore.testing import family_members
 
 F = Fraction
 RK4 = tableau("classic")
@@ -151,3 +155,36 @@ def test_charts_and_members_are_at_numbers():
     for wrong in (None, 0, 2.5, True, "4"):
         with pytest.raises(ValueError, match="`s` must be a number of stages"):
             hermite_extension(wrong)
+
+
+def test_powers_are_whole():
+    for number in (SQUARE, QuadraticNumber.sqrt(2)):
+        assert number ** np.int64(2) == number * number
+        for wrong in (None, 2.5, "2"):
+            with pytest.raises(TypeError, match="unsupported operand"):
+                number**wrong
+
+
+def test_what_is_gone_through_is_told_where_it_can_not_be():
+    for wrong in (None, 3.5, [0, None], np.zeros((2, 2))):
+        with pytest.raises(TypeError, match="a level sequence holds whole numbers, got"):
+            RootedTree.from_level_sequence(wrong)
+    with pytest.raises(TypeError, match=r"`weights` must be .*got None"):
+        dense_output_order(RK4, None)
+    with pytest.raises(TypeError, match="must be a Family, got int"):
+        family_members(5)
+    with pytest.raises(ValueError, match="`norm` must be one of"):
+        principal_error(RK4, norm=np.ones(0))
+    for wrong in (None, [], "1"):
+        with pytest.raises(TypeError, match="`amplification` must be a real number, got"):
+            continuous_extension(RK4.coefficients, amplification=wrong)
+
+
+def test_numbers_of_points_have_an_end():
+    certificate = prove_order(FAMILY)
+    for wrong in (None, -1, 2.5, 10**400):
+        with pytest.raises(ValueError, match="`points` must be a whole number from 0 to 10"):
+            certificate.verify(points=wrong)
+    for function in (chebyshev_points, barycentric_weights, differentiation_matrix):
+        with pytest.raises(ValueError, match="at most 1000000000"):
+            function(10**400)

@@ -92,3 +92,15 @@ def test_a_chart_is_the_same_at_floats():
     wanted = "RK4 chart at (1/2, 0)"
     assert chart(RK4, 0.5, 0.0).name == chart(RK4, F(1, 2), F(0)).name == wanted
     assert chart(RK4, 0.5, 0.0) is chart(RK4, F(1, 2), 0)
+
+
+@pytest.mark.parametrize("function", [atlas, optimize])
+@pytest.mark.parametrize("wrong", [None, "a", 5, (1,), ((F(1, 4), 1),), ("a", "b"), (1j, 2)])
+def test_ranges_are_pairs_of_numbers(function, wrong):
+    with pytest.raises(ValueError, match="range.*low < high"):
+        function(RK2, wrong)
+
+
+def test_an_atlas_has_points_and_quantities():
+    with pytest.raises(TypeError, match="`quantities` must be names, got 3"):
+        atlas(RK2, (F(1, 4), 1), quantities=3)

@@ -343,6 +343,7 @@ def test_progress_and_picture():
         ({"task": "regression"}, "needs a positive `tolerance`"),
         ({"tolerance": 0.1}, "needs a positive `tolerance`"),
         ({"halvings": 1}, "whole number from 2"),
+        ({"halvings": 10**400}, "whole number from 2 to 30, got"),
         ({"solvers": "rk4"}, "sequence of solvers"),
         ({"solvers": 4}, "sequence of solvers"),
         ({"solvers": [None]}, "each named or given"),

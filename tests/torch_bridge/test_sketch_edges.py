@@ -5,6 +5,7 @@ import gc
 import threading
 import weakref
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -596,3 +597,25 @@ def test_what_a_layer_can_not_do_is_told():
         layer(parts)
     assert layer(parts.values()).shape == (8, 3)
     assert layer.eval()(parts).is_nested
+
+
+@pytest.mark.parametrize("layout", ["to_sparse", "to_sparse_csr"])
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
+def test_sparse_inputs_are_named(layout):
+    layer = SketchedLinear(4, 3, ratio=0.5)
+    x = getattr(torch.eye(6, 4), layout)()
+    for call in (layer, sketch_rows):
+        with pytest.raises(
+            TypeError, match=r"`input` must be one dense tensor, got layout torch\.s"
+        ):
+            call(x)
+    torch.testing.assert_close(layer.eval()(x), layer(x.to_dense()))
+
+
+def test_options_of_another_kind_are_named():
+    x = torch.ones(6, 4)
+    for name in ("sketch", "storage"):
+        with pytest.raises(ValueError, match=f"`{name}` must be"):
+            sketch_rows(x, **{name: np.ones(2)})
+    with pytest.raises(ValueError, match="got a tensor without dimensions"):
+        sketch_rows(torch.tensor(1.0))

@@ -46,7 +46,7 @@ def refused(program, arguments, capsys):
 def test_numbers_that_are_none_are_refused(program, option, capsys):
     for bad in ("0", "-3", "2.5"):
         error = refused(program, [option, bad], capsys)
-        assert f"{option}: must be a whole number, at least 1; got {bad!r}" in error
+        assert f"{option}: must be a whole number, from 1 to 10^9; got {bad!r}" in error
 
 
 @pytest.mark.parametrize(("program", "option"), FILES.items())
