@@ -119,12 +119,12 @@ def odeint_adjoint(
         the limit given, or, for True, above 100 rtol; see `Certifier`.
     compile : bool, optional
         Compile the forward steps, as `odeint` does, and the backward pass: the transposes of steps
-        ("discrete"; of a Module, while their states are at most 64, or 64 MiB, or `memory`), or the
-        collocated adjoint as a whole ("restored"). The first calls take up to a minute, for the
-        latter for each number of nodes that the trajectory asks for (9, 17, 33); what can not be
-        compiled runs without, after a CompileWarning. Of the restored adjoint what is faster so
-        runs without as well: forward, adaptive solves of states above 32 KiB and given steps;
-        backward, all steps, as through states above 64 KiB.
+        ("discrete"; of a Module with its own parameters, without `jump_t`, while their states are
+        at most 64, or 64 MiB, or `memory`), or the collocated adjoint as a whole ("restored"). The
+        first calls take up to a minute, for the latter for each number of nodes that the trajectory
+        asks for (9, 17, 33). What can not be compiled runs without, after a CompileWarning; so,
+        without, does of the restored adjoint what is faster: forward, adaptive solves of states
+        above 32 KiB and given steps; backward, all steps, as through states above 64 KiB.
 
     Returns
     -------

@@ -32,7 +32,8 @@ def default_adjoint(problem: Prepared, options: Iterable[Any], compiles: bool) -
         return "restored"
     steps, intervals = _given_steps(problem), len(problem.times) - 1
     discrete = steps <= max(FEW, FEW_EACH * intervals)
-    if compiles and isinstance(problem.func, nn.Module) and not problem.solver.perturb:
+    jumps = problem.panel_options().get("jump_at")
+    if compiles and isinstance(problem.func, nn.Module) and jumps is None:
         adaptive = problem.solver.adaptive and intervals <= FEW_INTERVALS
         discrete = discrete or adaptive or steps < inf
     return "discrete" if discrete else "restored"

@@ -64,6 +64,7 @@ def autoattack(
     "apgd-t"; one logit counts as two classes.
     """
     require_choice("version", version, VERSIONS)
+    attacks = attacks if attacks is None or isinstance(attacks, str) else list(attacks)
     if (version == "custom") != bool(attacks) or isinstance(attacks, str):
         raise ValueError(
             f'`attacks` must be a list of names with version="custom", which needs one at least, '
@@ -92,7 +93,7 @@ def autoattack(
                 version=version,
                 seed=seed,
                 device=x.device,
-                attacks=None if attacks is None else list(attacks),
+                attacks=attacks,
             )
             with torch.no_grad():
                 _fit_to_classes(attack, scores(wide[:1]).shape[1], version)

@@ -82,7 +82,10 @@ def compiled_kernels(
         recorded = (None, None) if outputs is None else _outputs(outputs, weights, y)
         kept = (on_host([0.0] * MOST), room_for(y)) if every else None
         found = with_norm(_leap, fun, method, law, norm, y, known, *given, *recorded, kept)
-        return found._replace(times=kept[0], states=kept[1]) if found and kept else found
+        if found is None or kept is None:
+            return found
+        times, states = kept
+        return found._replace(times=times, states=_written(states, int(found.numbers[4])))
 
     def chunk(fun: Any, times: Sequence[Any], y: Tensor, slope: Tensor | None) -> Any:
         known = slope if method.last_stage_is_first else None
@@ -103,7 +106,7 @@ def compiled_kernels(
             return None
         made = len(times) - 1
         evaluations = made * (len(method.b) - reuses) + (reuses and known is None)
-        return found[0] if states is None else states[:made], found[1], evaluations
+        return found[0] if states is None else _written(states, made), found[1], evaluations
 
     def step(
         fun: Any, t: Any, y: Tensor, h: Any, slope: Any, t_new: Any, tolerances: Any
@@ -181,6 +184,11 @@ def _writer(*rows: Tensor) -> Callable[..., None]:
 def room_for(y: Tensor, most: int = MOST) -> Tensor:
     """Room for as many states as a loop takes steps."""
     return torch.empty((most, *y.shape), dtype=y.dtype, device=y.device)
+
+
+def _written(states: Tensor, count: int) -> Tensor:
+    """The rows that a loop has written; few of them do not keep the rest alive."""
+    return states[:count] if 2 * count > MOST else states[:count].clone()
 
 
 def _in_a_loop(fun: Any) -> Callable[[Any, Any], Any]:

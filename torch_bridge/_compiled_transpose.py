@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from odecore.adjoint import Pull, transposed_run
 from odecore.tableaux import Coefficients
 from torch_bridge._adjoint_setting import Setting
+from torch_bridge._compile_history import history_of
 from torch_bridge._compiled import MOST, RECORDED, in_torch_loop, on_host, room_for
 from torch_bridge._fields import as_field, is_batched
 from torch_bridge._program import attempted
@@ -33,6 +34,7 @@ def compiled_transpose(setting: Setting) -> Callable[..., Found | None] | None:
     func, problem = setting.problem.func, setting.problem
     if not isinstance(func, nn.Module) or not setting.field_later.is_own:
         return None
+    history_of(func).begin(func)
     places = {id(p): k for k, p in enumerate(setting.parameters)}
     named = func.named_parameters(remove_duplicate=False)
     names = tuple((name, places[id(p)]) for name, p in named if id(p) in places)

@@ -61,11 +61,14 @@ def attempted(
     if _counts(history, function, func):
         return None
     before = counters["stats"]["unique_graphs"]
+    hooks = torch._C._autograd._saved_tensors_hooks_is_enabled()
     try:
         with catch_warnings(), own_program():
             warnings.filters[:0] = _quiet()
             found = _compiled(function, history.hooks)(*arguments)
     except (TorchDynamoException, FailOnRecompileLimitHit) as error:
+        if hooks:  # traces of torch.func that fail leave them switched off
+            torch._C._autograd._saved_tensors_hooks_enable()
         lines = [line for line in str(error).splitlines() if line.strip()]
         reason = f"{type(error).__name__}: {' '.join(lines[:2])}"
         _refuse(history, function, reason, user_norm)

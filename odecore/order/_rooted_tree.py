@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise, repeat
 from math import factorial, prod
-from numbers import Integral
+from operator import index
 from typing import Any
 
 __all__ = ["RootedTree", "trees_of"]
@@ -90,9 +90,10 @@ class RootedTree:
         ValueError
             If the sequence is not a preorder walk of a rooted tree, or goes above level 200.
         """
-        levels = list(levels) if isinstance(levels, Iterable) else [levels]
-        if not all(isinstance(level, Integral) for level in levels):
-            raise TypeError(f"a level sequence holds whole numbers, got {levels}")
+        try:
+            levels = list(map(index, levels))
+        except TypeError:
+            raise TypeError(f"a level sequence holds whole numbers, got {levels}") from None
         steps = pairwise(levels)
         if not levels or levels[0] != 0 or any(not 1 <= b <= a + 1 for a, b in steps):
             raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial, reduce
+from math import prod
 from operator import add
 from typing import Any
 
@@ -24,6 +25,7 @@ from odecore.sketching._sketch import (
 __all__ = ["BalancedCountSketch", "CountSketch", "SparseSignSketch", "bucket_sums"]
 
 Indices = NDArray[np.int64]
+TOGETHER = 2**18  # numbers of the rows that are added at once
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,9 @@ class BalancedCountSketch:
         """Draw a permutation and a sign for each row."""
         rows = rows_of(X, rng)
         require_at_most(self.size, rows, "more buckets than rows stay empty: use size = rows")
-        buckets = rng.permutation(rows)[None, :] % self.size
-        return _signed_sums(buckets, random_signs((1, rows), rng), self.size)
+        place = np.argsort(rng.permutation(rows))
+        buckets, signs = place % self.size, random_signs(rows, rng)[place]
+        return _signed_sums(buckets[None, :], signs[None, :], self.size)
 
     def variance(self, X: Any, Y: Any, /) -> Any:
         """Exact variance; see the notes of the class."""
@@ -153,7 +156,7 @@ class SparseSignSketch:
         """Draw zeta different buckets and as many signs for each row."""
         rows, zeta = rows_of(X, rng), self.nonzeros
         buckets = _subsets(rows, self.size, zeta, rng)
-        draw = _signed_sums(buckets, random_signs((zeta, rows), rng), self.size)
+        draw = _signed_sums(buckets, random_signs((rows, zeta), rng).T, self.size)
         return Draw(draw.compress, draw.weights / zeta)
 
     def variance(self, X: Any, Y: Any, /) -> Any:
@@ -168,12 +171,13 @@ class SparseSignSketch:
 def bucket_sums(X: Any, buckets: Indices, count: int, signs: Indices | None = None) -> Any:
     """Sum the rows of X (B, N), times their signs, in each of `count` buckets, (count, N).
 
+    Where there are buckets for more than B rows, they begin anew with the first.
     In pairs, then in pairs of pairs: O(B N) operations with take and +, which every array library
     has, and rounding errors that grow with the logarithm of the rows in a bucket.
     """
-    rows = np.argsort(buckets, kind="stable")
-    buckets = buckets[rows]
-    sign = np.ones(len(rows)) if signs is None else signs[rows]
+    order = np.argsort(buckets, kind="stable")
+    buckets, rows = buckets[order], order % X.shape[0]
+    sign = np.ones(len(order)) if signs is None else signs[order]
     while True:
         place = np.arange(len(buckets)) - np.searchsorted(buckets, buckets)  # in its bucket
         if not place.any():
@@ -201,9 +205,11 @@ def _signed_sums(buckets: Indices, signs: Indices, size: int) -> Draw:
 
 
 def _added(buckets: Indices, signs: Indices, size: int, X: Any) -> Any:
-    """The sums of all buckets, from one copy of the rows at a time."""
-    pairs = zip(buckets, signs, strict=True)
-    return reduce(add, (bucket_sums(X, where, size, sign) for where, sign in pairs))
+    """The sums of all buckets, from one copy of the rows at a time, or a few of small matrices."""
+    together = max(1, TOGETHER // max(1, prod(X.shape)))
+    parts = [slice(i, i + together) for i in range(0, len(buckets), together)]
+    sums = (bucket_sums(X, buckets[k].reshape(-1), size, signs[k].reshape(-1)) for k in parts)
+    return reduce(add, sums)
 
 
 def _subsets(rows: int, n: int, k: int, rng: np.random.Generator) -> Indices:

@@ -55,8 +55,6 @@ BalancedCountSketch, HadamardSketch or UniformRows
             f"`sketch` must have a variance that is a function of the moments, got {sketch!r}; "
             "take one of those with the method `variance_of`, such as UniformRows(4)"
         )
-    if not isinstance(moments, Moments):
-        raise TypeError(f"`moments` must be Moments, got {moments!r}; `moments(X, Y)` finds them")
     a = sketch.variance_of(replace(moments, product=0.0 * moments.product))
     # b from moments that are 0 but for g, so that nothing cancels.
     b = float(sketch.variance_of(Moments(moments.rows, 0.0, 0.0, 1.0, 0.0)))

@@ -58,9 +58,9 @@ class Draw:
 
 
 def _of_rows(compress: Callable[[Any], Any], rows: int, X: Any, /) -> Any:
-    if len(shape := tuple(np.shape(X))) != 2 or shape[0] != rows:
+    if (shape := tuple(np.shape(X)))[:1] != (rows,):
         raise ValueError(
-            f"this draw is for matrices of {rows} rows, got shape {shape}; draw anew for another "
+            f"this draw is for arrays of {rows} rows, got shape {shape}; draw anew for another "
             "number of rows"
         )
     return compress(X)

@@ -203,7 +203,8 @@ def _numbers(z: Any) -> Any:
     try:
         found = np.asarray(z)
         if found.dtype == object:
-            found = np.reshape([as_float(x) for x in found.ravel()], found.shape)
+            numbers = [as_float(x) if isinstance(x, Real) else complex(x) for x in found.ravel()]
+            found = np.reshape(numbers, found.shape)
         if found.dtype.kind in "biufc":
             return found + 0.0
     except (TypeError, ValueError):  # of text, None, and ragged rows

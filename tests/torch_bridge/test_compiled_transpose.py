@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch._dynamo.utils import counters
 from torch.nn.utils import parametrizations
+from torch.utils.checkpoint import checkpoint
 
 from odecore.errors import CompileWarning
 from torch_bridge import DenseField, odeint, odeint_adjoint
@@ -258,6 +259,33 @@ def test_what_can_not_be_compiled_is_transposed_step_by_step(transposed):
         check(Reading(), y0, times(0, 1), FIXED)
     assert {w.category for w in caught} == {CompileWarning}
     assert not transposed
+
+
+@pytest.mark.filterwarnings("ignore::odecore.errors.CompileWarning")
+def test_checkpoints_inside_the_function_are_there_when_tracing_has_failed():
+    class Checkpointed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = Net()
+
+        def forward(self, t, y):
+            return checkpoint(self.net, t, y, use_reentrant=False)
+
+    y0 = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+    check(Checkpointed(), y0, times(0, 1), FIXED)
+
+
+@pytest.mark.usefixtures("untranslated")
+def test_hooks_that_came_after_the_forward_pass_are_called_as_without():
+    found = []
+    for more in ({}, {"compile": True}):
+        func = Net()
+        y0 = torch.ones(5, 3, dtype=torch.float64, requires_grad=True)
+        y = odeint_adjoint(func, y0, times(0, 1), adjoint="discrete", **FIXED, **more)
+        odeint_adjoint(func, y0, times(0, 1), adjoint="discrete", **FIXED, **more).sum().backward()
+        func.inner.register_forward_hook(lambda module, given, value: 2 * value)
+        found.append(torch.autograd.grad(y.sum(), y0)[0])
+    torch.testing.assert_close(*found)
 
 
 @pytest.mark.long
