@@ -19,6 +19,10 @@ FIXED = {"method": "rk4", "options": {"steps": 7}}
 ADAPTIVE = {"method": "dopri5", "rtol": 1e-5, "atol": 1e-6}
 
 
+def times(*values):
+    return torch.tensor(values, dtype=torch.float64)
+
+
 class Net(nn.Module):
     """With a frozen, an unused and a shared parameter, and a buffer."""
 
@@ -78,13 +82,11 @@ def check(func, y0, t, options, weights=None, **more):
     return plain
 
 
-def times(*values):
-    return torch.tensor(values, dtype=torch.float64)
-
-
 @pytest.mark.usefixtures("untranslated")
 @pytest.mark.parametrize("dtype", [torch.float64, pytest.param(torch.float32, marks=LONG)])
-@pytest.mark.parametrize("t", [times(0, 1), times(1.0, 0.6, 0.5, -1.0)])
+@pytest.mark.parametrize(
+    "t", [pytest.param(times(0, 1), marks=LONG), times(1.0, 0.6, 0.5, -1.0)], ids=["two", "four"]
+)
 @pytest.mark.parametrize("options", [FIXED, ADAPTIVE])
 def test_gradients_are_those_of_the_steps(options, t, dtype, transposed):
     func, y0 = Net(dtype), torch.randn(5, 3, dtype=dtype, requires_grad=True)
@@ -128,6 +130,7 @@ def test_complex_states(transposed):
     assert transposed
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("untranslated")
 def test_parametrized_weights_and_autocast(transposed):
     func = Net(torch.float32)
@@ -261,6 +264,7 @@ def test_what_can_not_be_compiled_is_transposed_step_by_step(transposed):
     assert not transposed
 
 
+@pytest.mark.usefixtures("untranslated")
 @pytest.mark.filterwarnings("ignore::odecore.errors.CompileWarning")
 def test_checkpoints_inside_the_function_are_there_when_tracing_has_failed():
     class Checkpointed(nn.Module):
