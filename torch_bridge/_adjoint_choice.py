@@ -12,7 +12,7 @@ from torch import nn
 from odecore.tableaux import Coefficients
 from torch_bridge._odeint import Prepared
 
-__all__ = ["default_adjoint"]
+__all__ = ["FEW", "default_adjoint"]
 
 FEW = 64  # steps, of which all states are kept
 FEW_EACH = 4  # steps in an interval, whose outputs are kept anyway

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from array_api_compat import torch as xp
 from torch import Tensor, nn
 
-from odecore.adjoint import Pull, transposed_run
+from odecore.adjoint import Pull, StepRecord, transposed_run
 from odecore.tableaux import Coefficients
 from torch_bridge._adjoint_setting import Setting
 from torch_bridge._compile_history import history_of
@@ -41,30 +41,25 @@ def compiled_transpose(setting: Setting) -> Callable[..., Found | None] | None:
     if len({k for _, k in names}) < len(places):
         return None
     pinned = _of_parameters(func, names, problem.layout)
-    passes = False  # outputs on the way: what is compiled for some serves where there are none
 
     def kernel(
-        method: Coefficients,
-        times: Sequence[float],
-        states: Sequence[Tensor],
-        a: Tensor,
-        cotangents: Sequence[Any],
+        method: Coefficients, record: StepRecord, end: int, a: Tensor, cotangents: dict[int, Tensor]
     ) -> Found | None:
         if method.has_arrays or is_batched(a):
             return None
         field = as_field(pinned, a, setting.autocast)
         _ = method.terms  # made here: what is made once a compiler does not trace
         most = MOST if a.nbytes <= RECORDED else FEW
-        n = min(most, len(states))
-        filled = on_host([*times[-n - 1 :], *[times[-1]] * (most - n)])
-        nonlocal passes
-        passes = passes or any(c is not None for c in cotangents[1:])
-        first, *inside = cotangents[-n:]
-        rows = room_for(a, most), room_for(a, most).zero_() if passes else None
-        torch.stack(states[-n:], out=rows[0][:n])
-        for k, c in enumerate(inside, 1):
-            if c is not None:
-                rows[1][k] = c
+        n = min(most, end)
+        start, times = end - n, record.times
+        filled = on_host([*times[start : end + 1], *[times[end]] * (most - n)])
+        rows = room_for(a, most), None
+        torch.stack(record.states[start:end], out=rows[0][:n])
+        if len(record.outputs) > 2:  # some on the way; one program for all parts of it
+            rows = rows[0], room_for(a, most).zero_()
+            for k in range(start + 1, end):
+                if k in cotangents:
+                    rows[1][k - start] = cotangents[k]
         count = torch.tensor([n], device="cpu")
         found = attempted(
             func, _transposed, field, method, filled, count, a.contiguous(), *rows,
@@ -73,7 +68,7 @@ def compiled_transpose(setting: Setting) -> Callable[..., Found | None] | None:
         if found is None:
             return None
         before, gradients = found
-        return before if first is None else before + first, gradients, n
+        return before + cotangents[start] if start in cotangents else before, gradients, n
 
     return kernel
 

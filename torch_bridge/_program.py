@@ -23,8 +23,11 @@ LIBRARIES = (
     "odecore", "array_api_compat", "torch_dot_utils_dot__pytree", "torch_dot__higher_order_ops",
 )  # fmt: skip
 CONSTANT = tuple(f"G['__import_{name}" for name in LIBRARIES)  # names of guards begin so
-RECORDED = {"given_steps": "a chunk of steps", "_step": "the step"}  # by autograd, if it is on
-NAMES = {"_leap": "the loop of adaptive steps", "_run": "the loop of given steps", **RECORDED}
+DIFFERENTIATED = {
+    "given_steps": "a chunk of steps",
+    "_step": "the step",
+}  # by autograd, if it is on
+NAMES = {"_leap": "the loop of adaptive steps", "_run": "the loop of given steps", **DIFFERENTIATED}
 
 
 @cache
@@ -37,7 +40,7 @@ def _compiled(function: Callable[..., Any], hooks: tuple[int, ...]) -> Callable[
         fullgraph=True,
         dynamic=False,
         recompile_limit=RECOMPILE_LIMIT,
-        backend=inductor({} if function.__name__ in RECORDED else {"cpp_wrapper": True}),
+        backend=inductor({} if function.__name__ in DIFFERENTIATED else {"cpp_wrapper": True}),
         options={"guard_filter_fn": _compared},
     )
 

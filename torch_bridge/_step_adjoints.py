@@ -19,6 +19,7 @@ from odecore.adjoint import (
     record_steps,
 )
 from odecore.solve import solve_ivp
+from torch_bridge._adjoint_choice import FEW
 from torch_bridge._adjoint_setting import Setting
 from torch_bridge._callbacks import observer_of
 from torch_bridge._compiled_transpose import compiled_transpose
@@ -27,7 +28,6 @@ from torch_bridge._scipy import scipy_solve
 __all__ = ["Discrete", "Reversed"]
 
 KEPT = 2**26  # bytes of states of compiled steps, whose transposes are compiled if all are kept
-FEW = 64  # states that are kept in any case
 
 
 @dataclass(frozen=True)

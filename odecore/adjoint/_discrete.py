@@ -40,9 +40,9 @@ def discrete(
         Whether derivatives with respect to parameters are wanted.
     kernel : callable, optional
         What a compiler made of `transposed_run`, for records of explicit methods with all states
-        and no jumps: `kernel(method, times, states, a, cotangents)` gives what that does for the
-        last n of these steps, and n; cotangents are None where there is no output. It may give
-        None, and the rest is transposed step by step.
+        and no jumps: `kernel(method, record, end, a, cotangents)` gives what that does for the n
+        steps before the time of index `end`, and n; `cotangents` has them by the index of their
+        time. It may give None, and the rest is transposed step by step.
 
     Returns
     -------
@@ -110,11 +110,7 @@ def _in_runs(
     kernel: Callable[..., tuple[Any, tuple[Any, ...], int] | None],
 ) -> tuple[int, Any]:
     """From the cotangent at the end of a step to where the compiled program refuses, or to 0."""
-    while end:
-        inside = [cotangents.get(k) for k in range(end)]
-        found = kernel(step.method, record.times[: end + 1], record.states[:end], a, inside)
-        if found is None:
-            break
+    while end and (found := kernel(step.method, record, end, a, cotangents)):
         a, terms, count = found
         step.add(terms)
         step.evaluations += count * len(step.method.b)

@@ -20,15 +20,17 @@ W = list(np.random.default_rng(1).normal(size=(4, 2)))
 def kernel_of(linearize, most=64, calls=None, wanted=True, twin=False):
     calls = [] if calls is None else calls
 
-    def kernel(method, times, states, a, cotangents):
-        n = min(most, len(states))
+    def kernel(method, record, end, a, cotangents):
+        n = min(most, end)
+        start = end - n
         calls.append(n)
         inside = None
-        if any(c is not None for c in cotangents[-n:]) and not twin:
-            inside = np.stack([np.zeros_like(a) if c is None else c for c in cotangents[-n:]])
+        if any(k in cotangents for k in range(start, end)) and not twin:
+            zero = np.zeros_like(a)
+            inside = np.stack([cotangents.get(k, zero) for k in range(start, end)])
         found = transposed_run(
-            python_loop, linearize, method, np.array(times[-n - 1 :]), np.array([n]),
-            np.stack(states[-n:]), a, (np.zeros(3),) if wanted else (), np, inside,
+            python_loop, linearize, method, np.array(record.times[start : end + 1]), np.array([n]),
+            np.stack(record.states[start:end]), a, (np.zeros(3),) if wanted else (), np, inside,
         )  # fmt: skip
         return *found, n
 
