@@ -11,7 +11,9 @@ from torch.utils.checkpoint import checkpoint
 
 from odecore.errors import CompileWarning
 from torch_bridge import DenseField, odeint, odeint_adjoint
+from torch_bridge._adjoint_choice import default_adjoint
 from torch_bridge._compiled_transpose import _transposed
+from torch_bridge._odeint import prepare
 
 pytestmark = pytest.mark.timeout(300)
 LONG = pytest.mark.long
@@ -298,3 +300,25 @@ def test_translated_programs(options, transposed):
     func, y0 = Net(torch.float32), torch.randn(5, 3, requires_grad=True)
     check(func, y0, times(0, 0.4, 1), options)
     assert len(transposed) == 1
+
+
+@pytest.mark.parametrize(
+    ("intervals", "options", "plain", "compiled"),
+    [
+        (8, ADAPTIVE, "restored", "discrete"),
+        (9, ADAPTIVE, "restored", "restored"),
+        (1, {**ADAPTIVE, "options": {"jump_t": times(0.5)}}, "restored", "restored"),
+        (1, {"method": "rk4", "options": {"steps": 64}}, "discrete", "discrete"),
+        (1, {"method": "rk4", "options": {"steps": 65}}, "restored", "discrete"),
+        (1, {"method": "rk4", "options": {"step_size": 0.3}}, "discrete", "discrete"),
+    ],
+)
+def test_steps_that_can_be_compiled_choose_the_adjoint(intervals, options, plain, compiled):
+    func, y0 = Net(), torch.ones(5, 3, dtype=torch.float64)
+    given = {"rtol": 1e-6, "atol": 1e-6, "options": {}, **options}
+    t = torch.linspace(0, 1, intervals + 1, dtype=torch.float64)
+    for f, expected in ((func, compiled), (func.forward, plain)):
+        problem = prepare(f, y0, t, **given)
+        assert default_adjoint(problem, (), True) == expected
+        assert default_adjoint(problem, (), False) == plain
+        assert default_adjoint(problem, (None, 9), True) == "restored"
