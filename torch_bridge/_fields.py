@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -62,9 +63,9 @@ class Autocast:
         cached = torch.is_autocast_cache_enabled() and not torch.is_grad_enabled()
         return torch.autocast(self.device, self.dtype, self.enabled, cached)
 
-    def suspended(self) -> torch.autocast:
-        """Context without autocast on this device."""
-        return torch.autocast(self.device, enabled=False)
+    def suspended(self) -> AbstractContextManager[Any]:
+        """Context without this state, which would lower the products of a solver's own."""
+        return torch.autocast(self.device, enabled=False) if self.enabled else nullcontext()
 
 
 def as_field(

@@ -16,6 +16,7 @@ from torch_bridge._callbacks import observer_of, warn_uncalled
 from torch_bridge._compiled import compiled_kernels
 from torch_bridge._events import moved_to_event, until_event
 from torch_bridge._fields import (
+    Autocast,
     as_field,
     inside_transform,
     require_times,
@@ -140,7 +141,8 @@ def odeint(
     torch.Size([3, 2])
     """
     problem = prepare(func, y0, t, rtol, atol, method, options, compile)
-    with one_solve(), explaining_reads(problem.y0):
+    autocast = Autocast.current(problem.y0.device)
+    with one_solve(), explaining_reads(problem.y0), autocast.suspended():
         return problem.until(event_fn) if event_fn is not None else problem.outputs()
 
 

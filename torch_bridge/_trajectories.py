@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from odecore.solve import Newton, Trajectory, as_events, explaining_reads, solve_ivp
-from torch_bridge._fields import as_field, read_times
+from torch_bridge._fields import Autocast, as_field, read_times
 from torch_bridge._jacobian import newton_of, require_seen
 from torch_bridge._methods import Method, is_implicit
 from torch_bridge._numbers import is_number
@@ -62,7 +62,8 @@ def odeint_dense(
     if problem.solver.method is None:
         raise ValueError("SciPy's solvers have no dense output here; choose another method")
     arguments = problem.arguments()
-    with one_solve(), explaining_reads(problem.y0):
+    autocast = Autocast.current(problem.y0.device)
+    with one_solve(), explaining_reads(problem.y0), autocast.suspended():
         start = problem.y0
         if isinstance(t0, Tensor):
             start = shifted_start(start, t0.reshape(1), problem.field)
@@ -70,7 +71,8 @@ def odeint_dense(
 
     def solution(t: Any) -> Any:
         times = read_times(t) if isinstance(t, Tensor) else t
-        y = problem.derived(found(times))
+        with Autocast.current(problem.y0.device).suspended():
+            y = problem.derived(found(times))
         if isinstance(t, Tensor):
             y = shifted(y, t, problem.field)
         return problem.layout.state(y)
@@ -145,7 +147,8 @@ def solve(
         require_seen(newton)
         if isinstance(newton, Newton) and newton.differentiate is None:
             options["newton"] = replace(newton, differentiate=own.differentiate)
-    with one_solve(), explaining_reads(vector):
+    autocast = Autocast.current(vector.device)
+    with one_solve(), explaining_reads(vector), autocast.suspended():
         found = solve_ivp(field if layout.shapes is None else user_field, t_span, y0, **options)
     if not implicit:
         return found

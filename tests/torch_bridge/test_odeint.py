@@ -788,6 +788,26 @@ def test_under_autocast_weights_are_cast_once_where_no_gradient_needs_more(gradi
     assert len(casts) == (5 if gradients else 1)
 
 
+IN_AUTOCAST = {
+    "odeint": lambda f, y, t: odeint(f, y, t, method="radauIIA5", rtol=1e-6, atol=1e-6),
+    "given": lambda f, y, t: odeint(f, y, t, method="gl6"),
+    "dense": lambda f, y, t: odeint_dense(f, y, t[0], t[-1], method="kvaerno43")(t),
+    "solve": lambda f, y, t: solve(f, (t[0], t[-1]), y, method="kvaerno43", t_eval=t).y,
+}
+
+
+@pytest.mark.parametrize("kind", IN_AUTOCAST)
+def test_under_autocast_the_products_of_a_solver_are_not_lowered(kind):
+    y0, t = torch.randn(5, 3), torch.linspace(0, 1, 9)
+
+    def pointwise(t, y):  # nothing that autocast lowers
+        return torch.sin(t) - y.tanh()
+
+    wanted = IN_AUTOCAST[kind](pointwise, y0, t)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(IN_AUTOCAST[kind](pointwise, y0, t), wanted)
+
+
 METHODS_THAT_READ = [
     {},
     {"method": "gl4", "options": {"steps": 2}},
