@@ -123,8 +123,8 @@ def odeint_adjoint(
         at most 64, or 64 MiB, or `memory`), or the collocated adjoint as a whole ("restored"). The
         first calls take up to a minute, for the latter for each number of nodes that the trajectory
         asks for (9, 17, 33). What can not be compiled runs without, after a CompileWarning; so,
-        without, does of the restored adjoint what is faster: forward, adaptive solves of states
-        above 32 KiB and given steps; backward, all steps, as through states above 64 KiB.
+        without, does of the restored adjoint what is faster: forward, given steps; backward, all
+        steps, as through states above 64 KiB.
 
     Returns
     -------

@@ -36,9 +36,10 @@ __all__ = [
     "room_for",
 ]
 
-OUTPUTS = 32  # recorded in one loop, each step of which writes all of them:
-RECORDED = 2**17  # bytes of a state, of larger ones steps are compiled one at a time
-MOST = 64  # given steps in one loop
+RECORDED = 2**17  # bytes of a state, of larger ones given steps are recorded one at a time
+MOST = 64  # steps in one loop that records them
+ROOM = 2**24  # bytes for what adaptive ones record, or
+LEAST = 4  # steps
 CHUNK = 8  # steps; twice as many take twice as long to compile
 
 
@@ -71,21 +72,21 @@ def compiled_kernels(
 
     def leap(
         fun: Any, law: StepControl, tolerances: Any, y: Tensor, slope: Any, numbers: list[float],
-        outputs: list[float] | None, weights: Any, every: bool = False,
+        every: bool = False, stages: bool = False,
     ) -> Leap | None:  # fmt: skip
-        large = (outputs is not None or every) and y.nbytes > RECORDED
-        if large or _differentiated(y, slope):  # torch's loop operator has no gradient
+        if _differentiated(y, slope):  # torch's loop operator has no gradient
             return None
-        given = on_host(numbers), _tensors(tolerances, y)
         y = y.contiguous()  # as all states of the loop
         known = torch.empty_like(y) if slope is None else slope.contiguous()
-        recorded = (None, None) if outputs is None else _outputs(outputs, weights, y)
-        kept = (on_host([0.0] * MOST), room_for(y)) if every else None
-        found = with_norm(_leap, fun, method, law, norm, y, known, *given, *recorded, kept)
+        kept = _room_for_steps(y, stages * len(method.b)) if every or stages else None
+        attempts = numbers[-1] if kept is None else min(numbers[-1], len(kept[0]))
+        given = on_host([*numbers[:-1], attempts]), _tensors(tolerances, y)
+        found = with_norm(_leap, fun, method, law, norm, y, known, *given, kept, stages)
         if found is None or kept is None:
             return found
-        times, states = kept
-        return found._replace(times=times, states=_written(states, int(found.numbers[4])))
+        times, each = kept
+        each = each if stages else _written(each, int(found.numbers[4]))
+        return found._replace(times=times, each=each)
 
     def chunk(fun: Any, times: Sequence[Any], y: Tensor, slope: Tensor | None) -> Any:
         known = slope if method.last_stage_is_first else None
@@ -120,8 +121,7 @@ def compiled_kernels(
         ran = history.compiled[_leap if adaptive else _run] > 0
         return same and ran and not torch.is_grad_enabled()
 
-    outputs = OUTPUTS * method.last_stage_is_first
-    return Kernels(step, leap, begins, chunk, CHUNK, run, MOST, outputs, records=True)
+    return Kernels(step, leap, begins, chunk, CHUNK, run, MOST, records=True)
 
 
 def _attempt(
@@ -130,13 +130,6 @@ def _attempt(
     """A step, whose first stage may have been known."""
     last = stages[-1] if method.last_stage_is_first else None
     return Attempt(y, None, stages[0], last, len(stages) - known, stages, ratio=ratio)
-
-
-def _outputs(times: list[float], weights: Any, y: Tensor) -> tuple[Tensor, Tensor]:
-    return (
-        torch.tensor(times, dtype=torch.float64, device=y.device),
-        torch.tensor(weights, dtype=y.dtype.to_real(), device=y.device),
-    )
 
 
 def _leap(
@@ -148,14 +141,11 @@ def _leap(
     slope: Tensor,
     numbers: Tensor,
     tol: tuple[Tensor, Tensor],
-    outputs: Tensor | None,
-    weights: Tensor | None,
     kept: tuple[Tensor, Tensor] | None,
+    stages: bool,
 ) -> Leap:
-    fun, record = _in_a_loop(fun), kept and _writer(*kept)
-    return adaptive_leap(
-        in_torch_loop, fun, method, law, norm, y, slope, numbers, tol, xp, outputs, weights, record
-    )
+    fun, record = _in_a_loop(fun), kept and _step_writer(*kept, stages)
+    return adaptive_leap(in_torch_loop, fun, method, law, norm, y, slope, numbers, tol, xp, record)
 
 
 def _run(
@@ -181,14 +171,27 @@ def _writer(*rows: Tensor) -> Callable[..., None]:
     return record
 
 
+def _step_writer(times: Tensor, each: Tensor, stages: bool) -> Callable[..., None]:
+    """Writes down steps, with their stages if these are wanted."""
+    write = _writer(times, each)
+    return lambda k, t, y, ks: write(k, t, torch.cat([y[None], ks]) if stages else y)
+
+
 def room_for(y: Tensor, most: int = MOST) -> Tensor:
     """Room for as many states as a loop takes steps."""
     return torch.empty((most, *y.shape), dtype=y.dtype, device=y.device)
 
 
+def _room_for_steps(y: Tensor, stages: int) -> tuple[Tensor, Tensor]:
+    """Room for the times of steps and for the states, each with so many stages."""
+    row = y.expand(1 + stages, *y.shape) if stages else y
+    most = max(LEAST, min(MOST, ROOM // (row.numel() * row.itemsize)))
+    return on_host([0.0] * most), room_for(row, most)
+
+
 def _written(states: Tensor, count: int) -> Tensor:
     """The rows that a loop has written; few of them do not keep the rest alive."""
-    return states[:count] if 2 * count > MOST else states[:count].clone()
+    return states[:count] if 2 * count > len(states) else states[:count].clone()
 
 
 def _in_a_loop(fun: Any) -> Callable[[Any, Any], Any]:

@@ -28,8 +28,7 @@ QUADRATURE = (
 KINKS = "where the function has kinks (ReLU) give it a smooth activation"
 
 SMALL = 2**14  # bytes of a state; collocation is slower than steps for larger ones,
-COMPILED = 2**16  # or, compiled, than steps that are not
-RECORDED = 2**15  # and a compiled loop, which writes all nodes in each step, than plain steps
+COMPILED = 2**16  # or, compiled, than steps
 TOGETHER = 2**20  # bytes of the states at nodes that are evaluated together
 
 
@@ -57,7 +56,7 @@ class Restored:
         """Solve forward: the states at output times, and those to be saved."""
         problem = self.setting.problem
         options = problem.panel_options()
-        if self.nodes is None and not (problem.solver.adaptive and y0.nbytes <= RECORDED):
+        if self.nodes is None and not problem.solver.adaptive:
             options.pop("kernels", None)
         trajectory, panels = record_panels(
             problem.field, problem.times, y0, nodes=self.nodes, memory=self.memory,

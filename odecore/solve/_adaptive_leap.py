@@ -30,10 +30,10 @@ class Leap(NamedTuple):
         State where the last attempt started.
     stages : (s, ...) array
         Those of the last attempt.
-    states : (n, ...) array or None
-        States at the outputs that were passed, or after each accepted step.
     times : (n,) array or None
-        In the second case the ends of these steps.
+        The ends of the accepted steps, where they are recorded.
+    each : (n, ...) or (n, s + 1, ...) array or None
+        The states at their starts, or these and the stages.
     """
 
     numbers: Any
@@ -41,8 +41,8 @@ class Leap(NamedTuple):
     slope: Any
     y_old: Any
     stages: Any
-    states: Any = None
     times: Any = None
+    each: Any = None
 
 
 def adaptive_leap(
@@ -56,9 +56,7 @@ def adaptive_leap(
     numbers: Any,
     tolerances: tuple[Any, Any],
     xp: Any,
-    outputs: Any = None,
-    weights: Any = None,
-    record: Callable[[Any, Any, Any], None] | None = None,
+    record: Callable[[Any, Any, Any, Any], None] | None = None,
 ) -> Leap:
     """Take adaptive steps until one passes a time, with the decisions of `solve_ivp`.
 
@@ -84,14 +82,10 @@ def adaptive_leap(
         rtol and atol.
     xp : namespace
         Of the arrays; looked up outside of what is compiled.
-    outputs : (n,) array, optional
-        Times, float64, at which to record the state; NaN for none.
-    weights : (degree, s + 3) array, optional
-        Those of the method's `ContinuousExtension`, which must need no extra stages; for methods
-        whose last stage is the next step's first.
     record : callable, optional
-        `record(k, t, y)` writes down the end of an attempt after k accepted steps, an array (1,) of
-        int64, as for `given_run`; that of the next attempt takes its place if it is rejected.
+        `record(k, t, y, stages)` writes down an attempt to t from y after k accepted steps, an
+        array (1,) of int64, as for `given_run`, with stages (s, ...); the next attempt takes its
+        place if it is rejected.
 
     Returns
     -------
@@ -123,35 +117,26 @@ def adaptive_leap(
         step, ratio = adaptive_step(fun, method, norm, now.t, t_new, y, first, tolerances, xp)
         ratio = xp.astype(ratio, packed.dtype)
         good, later = _judged(now, given, t_new, ratio, law, order, xp)
+        stages = xp.stack(step.stages)
         if record is not None:
-            record(xp.astype(xp.reshape(now.accepted, (1,)), xp.int64), t_new, step.y)
-        arrays = [
+            k = xp.astype(xp.reshape(now.accepted, (1,)), xp.int64)
+            record(k, t_new, y, stages)
+        return (
             xp.stack(later),
             xp.where(good, step.y, y),
             xp.where(good, step.last_stage, slope) if reuses else slope + 0,
             y + 0,
-            xp.stack(step.stages),
-        ]
-        if outputs is not None:
-            used, direction = t_new - now.t, given.direction
-            passed = good & ((outputs - now.t) * direction > 0)
-            passed = passed & ((t_new - outputs) * direction >= 0)
-            theta = xp.where(passed, (outputs - now.t) / used, 0.0)
-            states = _inside(theta, used, y, step, weights, xp)
-            passed = xp.reshape(passed, (-1, *[1] * len(y.shape)))
-            arrays.append(xp.where(passed, states, carried[-1]))
-        return tuple(arrays)
+            stages,
+        )
 
     # From arguments as they are: torch reuses other memory, which the results share after no turn.
     numbers, slope = while_loop(starts, start, (numbers, slope))
     given = _unpacked(_Given, numbers)
     zero = given.t * 0
     now = [*given[:4], zero, zero, given.rejects, zero, given.t]
-    arrays = [xp.stack(now), y + 0, slope + 0, y + 1, xp.stack([y] * len(method.b))]
-    if outputs is not None:
-        arrays.append(xp.stack([y] * outputs.shape[0]))
-    packed, y_new, slope, y_old, stages, *states = while_loop(runs, attempt, tuple(arrays))
-    return Leap(packed, y_new, slope if reuses else None, y_old, stages, *states)
+    arrays = xp.stack(now), y + 0, slope + 0, y + 1, xp.stack([y] * len(method.b))
+    packed, y_new, slope, y_old, stages = while_loop(runs, attempt, arrays)
+    return Leap(packed, y_new, slope if reuses else None, y_old, stages)
 
 
 class _Given(NamedTuple):
@@ -245,18 +230,6 @@ def _first_size(
     h = _bounded(xp.where(h1 > 100 * h0, 100 * h0, h1), 0.0, span, xp)
     h = xp.where(steepest < inf, h, h0)
     return xp.where(h < given.least, given.least, h)
-
-
-def _inside(theta: Any, h: Any, y: Any, step: Attempt, weights: Any, xp: Any) -> Any:
-    """The `ContinuousExtension` of a step at (n,) points."""
-    powers, power = [], theta * 0 + 1
-    for _ in range(weights.shape[0]):
-        power = power * theta
-        powers.append(power)
-    numbers = xp.matmul(xp.astype(xp.stack(powers, axis=1), weights.dtype), weights)
-    h = xp.astype(h, abs(y).dtype)  # weights may have more bits
-    basis = xp.stack([(step.y - y) / h, step.first_stage, *step.stages, step.last_stage])
-    return y + h * xp.tensordot(xp.astype(numbers, y.dtype), basis, axes=1)
 
 
 def _proposed(now: _Now, given: _Given, xp: Any) -> Any:

@@ -254,8 +254,7 @@ class Batch:
         self, weights: np.ndarray, theta: np.ndarray, h: np.ndarray, basis: Any, rows: np.ndarray
     ) -> Any:
         """Y + h sum_i w_i(theta) v_i at rows of the batch, with a theta for each."""
-        powers = theta[:, None] ** np.arange(1, len(weights) + 1)
-        numbers = h[rows, None] * (powers @ weights)
+        numbers = h[rows, None] * ContinuousExtension.rows(weights, theta)
         total = take_rows(self.y, rows)
         for i, v in enumerate(basis[: weights.shape[1]]):
             if np.any(numbers[:, i]):

@@ -5,12 +5,16 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
+
+import numpy as np
 
 from odecore._array import Combine, as_float64, combiner, namespace, records
 from odecore.errors import NewtonFailedError
 from odecore.solve._explicit_step import Attempt, checked_stage
 from odecore.solve._tracing import explaining_reads
+from odecore.solve._weighted_sums import weighted_sums
 from odecore.tableaux import ContinuousExtension
 
 __all__ = ["DenseOutput", "DenseStep", "UnsolvedInsideError", "again", "polynomial", "unchanged"]
@@ -48,16 +52,23 @@ class DenseStep:
 
     def __call__(self, t: float) -> Any:
         """The state at a time inside the step; ValueError outside, where it is not extrapolated."""
-        if t == self.t_new:
-            return self.y_new
-        if t == self.t:
-            return self.y
-        if not (self.t < t < self.t_new or self.t_new < t < self.t):
-            raise ValueError(
-                f"`t` must lie in the step from {self.t} to {self.t_new}, got {t}: the solution is "
-                "not extrapolated"
-            )
-        return self.inside(t)
+        return self.states([t])[0]
+
+    def states(self, times: Sequence[float]) -> list[Any]:
+        """The states at `times`, a sequence of float, under the same rule."""
+        between = [t for t in times if t not in (self.t, self.t_new)]
+        for t in between:
+            if not (self.t < t < self.t_new or self.t_new < t < self.t):
+                raise ValueError(
+                    f"`t` must lie in the step from {self.t} to {self.t_new}, got {t}: the "
+                    "solution is not extrapolated"
+                )
+        if len(between) > 2 and isinstance(self.inside, Polynomial):  # of fewer it takes longer
+            found = iter(self.inside.states(between))
+        else:
+            found = map(self.inside, between)
+        known = {self.t: self.y, self.t_new: self.y_new}
+        return [known[t] if t in known else next(found) for t in times]
 
     def __repr__(self) -> str:
         return f"DenseStep(t={self.t}, t_new={self.t_new}, degree={self.degree})"
@@ -76,6 +87,14 @@ class Polynomial:
     def __call__(self, time: float) -> Any:
         weights = self.extension.at(self.extension.weights, (time - self.t) / self.h)
         return combiner(self.y)(self.y, self.h, weights, self.basis)
+
+    def states(self, times: Sequence[float]) -> list[Any]:
+        """Those at several times."""
+        theta = (np.array(times) - self.t) / self.h
+        weights = self.h * self.extension.rows(self.extension.weights, theta)
+        used = np.flatnonzero(weights.any(axis=0)).tolist()
+        row = [self.y, *(self.basis[j] for j in used)]
+        return weighted_sums([row], [0] * len(times), weights[:, used])
 
 
 def polynomial(
@@ -199,12 +218,20 @@ class DenseOutput:
                 f"times must lie in [{first}, {last}], where the solution was computed; got "
                 f"{outside[0]}: it is not extrapolated"
             )
-        states = [self._at(float(x)) for x in times.ravel()]
+        states = self._states(times.ravel().tolist())
         like = self._steps[0].y
         xp = namespace(like)
         if times.ndim == 0:
             return self._convert(xp.stack(states)[0, ...])  # a copy, as ends of steps are kept
         return self._convert(xp.stack(states) if states else xp.stack([like])[:0, ...])
 
-    def _at(self, t: float) -> Any:
-        return self._steps[bisect_left(self._ends, self._sign * t)](t)
+    def _states(self, times: Sequence[float]) -> list[Any]:
+        """The states at times in any order, of each step together."""
+        step = [bisect_left(self._ends, self._sign * t) for t in times]
+        states: list[Any] = [None] * len(times)
+        ordered = sorted(range(len(times)), key=step.__getitem__)
+        for k, group in groupby(ordered, key=step.__getitem__):
+            where = list(group)
+            for i, y in zip(where, self._steps[k].states([times[i] for i in where]), strict=True):
+                states[i] = y
+        return states

@@ -25,8 +25,7 @@ class Kernels:
         `step(fun, t, y, h, first_stage, t_new, tolerances)` gives an `Attempt`, whose `ratio` is
         set unless the tolerances are None, as they are for given steps.
     leap : callable, optional
-        `leap(fun, law, tolerances, y, slope, numbers, outputs, weights)` gives what `adaptive_leap`
-        does; the last two, on the host, are None where no output is to be recorded on the way.
+        `leap(fun, law, tolerances, y, slope, numbers)` gives what `adaptive_leap` does.
     begins : callable, optional
         `begins(adaptive)` says whether `leap`, or `run` for given steps, also makes the first
         evaluation, where it gets no slope. `leap` then gets a step of 0 and chooses the first one;
@@ -39,15 +38,11 @@ class Kernels:
         `run(fun, times, y, slope)` gives the last state of `given_steps`, f there or None, and the
         number of evaluations.
     most : int, optional
-        How many steps `run` takes at most, and `leap` where it records them; `run` is asked for
-        `length` at least.
+        How many steps `run` takes at most; it is asked for `length` at least.
     records : bool, optional
-        Whether both take the keyword `every`, for the state after each step: `run` gives these
-        (n, ...) in place of the last one, and `leap` gives them as `states` of the `Leap`, with
-        `times`.
-    outputs : int, optional
-        How many outputs `leap` records on the way; the times are filled up with NaN. 0 where it
-        does not.
+        Whether both take the keyword `every`: `run` then gives the states after each step (n, ...)
+        in place of the last one, and `leap` the states at the starts of the accepted steps, or with
+        the keyword `stages` these and the stages; it may end after any number of attempts there.
     """
 
     step: Callable[..., Attempt | None] | None = None
@@ -57,7 +52,6 @@ class Kernels:
     length: int = 8
     run: Callable[..., Any] | None = None
     most: int = 64
-    outputs: int = 0
     records: bool = False
 
 

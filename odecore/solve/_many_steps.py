@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import islice, takewhile
-from math import inf, nan
+from math import inf
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from odecore.solve._adaptive_leap import Leap
 from odecore.solve._controllers import AdaptiveSteps, Control
-from odecore.solve._explicit_step import Attempt
+from odecore.solve._explicit_step import Attempt, ExplicitStep
 from odecore.solve._problem import Stop
+from odecore.solve._weighted_sums import weighted_sums
 
 if TYPE_CHECKING:
     from odecore.solve._march import March
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["begins_compiled", "leap_to", "record", "take_given"]
 
 FEW = 8  # outputs
+NEAR = 64  # steps to the next output
 
 
 def begins_compiled(plan: Plan) -> bool:
@@ -52,22 +56,17 @@ def leap_to(march: March, stop: Stop) -> bool:
     every = {"every": True} if plan.wants_steps else {}
     while march.t != stop.t:
         left = plan.max_steps - counts["accepted"] - counts["rejected"]
-        attempts = min(left, plan.kernels.most) if every else left
         begins = march.control.h == 0
-        outputs, weights = _on_the_way(march)
+        every = every or ({"stages": True} if _outputs_are_near(march) else {})
         goal = stop.t
-        if outputs and (weights is None or len(plan.outputs) - march.waiting > len(outputs)):
-            output = outputs[0 if weights is None else -1]
+        for output in [] if "stages" in every else plan.outputs[march.waiting : march.waiting + 1]:
             goal = direction * min(direction * goal, direction * output)
         found = leap(
             plan.fun, controller.law, (controller.rtol, controller.atol), march.y, march.slope,
             [
                 march.t, march.control.h, *march.control.ratios, march.control.rejects,
-                direction, goal, stop.t, controller.min_step, controller.max_step,
-                attempts,
+                direction, goal, stop.t, controller.min_step, controller.max_step, left,
             ],
-            None if weights is None else [*outputs, *[nan] * (plan.kernels.outputs - len(outputs))],
-            weights,
             **every,
         )  # fmt: skip
         if found is None:
@@ -89,32 +88,60 @@ def leap_to(march: March, stop: Stop) -> bool:
             forced=march.control.forced + int(forced),
         )
         arrived = (goal - t) * direction <= 0
-        passed = [output for output in outputs if (t - output) * direction >= 0]
-        _write_down(march, found, passed, int(accepted), arrived)
-        if not arrived:
+        made = [] if found.times is None else found.times[: int(accepted)].tolist()
+        if every.get("every"):
+            states = [*(found.each[k, ...] for k in range(1, len(made))), found.y]
+            ends = list(zip(made, states, strict=False))
+            _tell(march, ends)
+            march.recorded += ends[: len(made) - arrived] if plan.every_step else []
+        elif every:
+            _pass_outputs(march, found, made)
+        if arrived and "stages" not in every:
+            march.t, march.y, march.slope = t_old, found.y_old, found.stages[0]
+            last = Attempt(found.y, None, march.slope, found.slope, 0, found.stages)
+            march.accept(plan.fun, last, t)
+        else:
             march.t, march.y, march.slope = t, found.y, found.slope
-            if every and accepted + rejected == attempts > 0 and rejects < inf:
-                _report(march)
-                continue
+        if not arrived and not (every and rejects < inf and accepted + rejected < left):
             return False  # stuck, or out of attempts: single steps will say how
-        march.t, march.y, march.slope = t_old, found.y_old, found.stages[0]
-        last = Attempt(found.y, None, march.slope, found.slope, 0, found.stages)
-        march.accept(plan.fun, last, t)
         _report(march)
     return True
 
 
-def _write_down(
-    march: March, found: Leap, passed: Sequence[float], accepted: int, arrived: bool
-) -> None:
-    """Record the outputs that a loop has passed, or its steps up to a stop."""
-    if found.times is not None:
-        ends = list(zip(found.times[:accepted].tolist(), found.states, strict=False))
-        _tell(march, ends)
-        march.recorded += ends[: accepted - arrived] if march.plan.every_step else []
-    elif found.states is not None:
-        march.recorded += zip(passed, found.states, strict=False)
-        march.waiting += len(passed)
+def _outputs_are_near(march: March) -> bool:
+    """Whether a loop should record its steps for the outputs inside of them.
+
+    Where they are few or far apart a loop up to each is faster, or needs no program of its own.
+    """
+    plan, far = march.plan, NEAR * abs(march.control.h)
+    outputs = plan.outputs[march.waiting : march.waiting + FEW]
+    if len(outputs) < FEW or not plan.kernels.records or 0 < far < abs(outputs[0] - march.t):
+        return False
+    extension, step = plan.extension(), plan.step
+    known = isinstance(step, ExplicitStep) and step.last_is_first  # f at the ends of the steps
+    return known and extension is not None and not extension.extra
+
+
+def _pass_outputs(march: March, found: Leap, ends: Sequence[float]) -> None:
+    """Record the outputs inside of the steps that a loop has recorded."""
+    plan, direction = march.plan, 1.0 if march.control.h > 0 else -1.0
+    extension, step = plan.extension(), plan.step
+    assert extension is not None  # as `_outputs_are_near` says
+    assert isinstance(step, ExplicitStep)
+    times = np.array([march.t, *ends])
+    outputs = np.array(plan.outputs[march.waiting :])
+    outputs = outputs[direction * outputs <= direction * times[-1]]
+    if not len(outputs):
+        return
+    steps = np.searchsorted(direction * times[1:], direction * outputs)
+    h = np.diff(times)[steps]
+    theta = (outputs - times[steps]) / h
+    weights = h[:, None] * extension.on_stages(theta, step.b, len(step.rows) + 1)
+    states = weighted_sums(found.each, steps.tolist(), weights)
+    if outputs[-1] == times[-1]:
+        states[-1] = found.y
+    march.recorded += zip(outputs.tolist(), states, strict=True)
+    march.waiting += len(outputs)
 
 
 def _tell(march: March, ends: Sequence[tuple[float, Any]]) -> None:
@@ -130,21 +157,6 @@ def _tell(march: March, ends: Sequence[tuple[float, Any]]) -> None:
 def _report(march: March) -> None:
     if march.plan.report is not None:
         march.plan.report(march.t)
-
-
-def _on_the_way(march: March) -> tuple[Sequence[float], Any]:
-    """The outputs that are next, and the weights by which a loop of steps records them, if any.
-
-    For a few outputs a loop up to each is faster.
-    """
-    plan, most = march.plan, march.plan.kernels.outputs
-    outputs = plan.outputs[march.waiting : march.waiting + max(1, most)]
-    if plan.wants_steps or len(outputs) < FEW or most < FEW:
-        return outputs[:1], None
-    extension = plan.extension()
-    if extension is None or extension.extra or not extension.needs_slopes:
-        return outputs[:1], None
-    return outputs, extension.weights
 
 
 def take_given(march: March, position: int) -> int:

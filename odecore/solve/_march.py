@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from math import isnan, nan
@@ -201,30 +201,32 @@ class March:
             slope = attempt.first_stage
         step: DenseStep | None = None
 
-        def inside(time: float) -> Any:
+        def made() -> DenseStep:
             nonlocal step
-            if time == t_new:
-                return attempt.y
-            if step is None:
-                step = self._dense_step(fun, t_new, y, slope, attempt)
-            return step(time)
+            step = step or self._dense_step(fun, t_new, y, slope, attempt)
+            return step
+
+        def inside(time: float) -> Any:
+            return attempt.y if time == t_new else made()(time)
 
         last = t_new
         if plan.events:
             last = self._events(t, t_new, attempt.y, inside)
-        forward = t_new > t
-        while self.waiting < len(plan.outputs):
-            output = plan.outputs[self.waiting]
-            if (output > last) if forward else (output < last):
-                break
-            self.recorded.append((output, inside(output)))
-            self.waiting += 1
+        outputs = self._passed(last, t_new > t)
+        states = made().states(outputs) if len(outputs) > 1 else map(inside, outputs)
+        self.recorded += zip(outputs, states, strict=True)
+        self.waiting += len(outputs)
         if plan.dense:
-            inside(t)
-            assert step is not None
-            step.end = last
-            (self.dense.append if plan.dense is True else plan.dense)(step)
+            made().end = last
+            (self.dense.append if plan.dense is True else plan.dense)(made())
         self.t, self.y = last, inside(last)
+
+    def _passed(self, t: float, forward: bool) -> Sequence[float]:
+        """The outputs up to a time that are not recorded yet."""
+        outputs, end = self.plan.outputs, self.waiting
+        while end < len(outputs) and ((outputs[end] <= t) if forward else (outputs[end] >= t)):
+            end += 1
+        return outputs[self.waiting : end]
 
     def _dense_step(
         self, fun: Field, t_new: float, y: Any, slope: Any, attempt: Attempt

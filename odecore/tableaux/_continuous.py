@@ -49,10 +49,29 @@ class ContinuousExtension:
         return bool(self.weights.shape[1] > 1)
 
     @staticmethod
+    def rows(weights: np.ndarray, theta: Any) -> np.ndarray:
+        """The numbers w_i at each `theta` (n,), of the `weights` of an extension or extra stage."""
+        found: np.ndarray = np.asarray(theta)[:, None] ** np.arange(1, len(weights) + 1) @ weights
+        return found
+
+    @staticmethod
     def at(weights: np.ndarray, theta: float) -> list[float]:
-        """The numbers w_i at `theta`, of the `weights` of an extension or of an extra stage."""
-        powers = theta ** np.arange(1, len(weights) + 1)
-        return list(map(float, powers @ weights))
+        """Those of `rows` for the `weights` at one `theta`."""
+        found: list[float] = ContinuousExtension.rows(weights, [theta])[0].tolist()
+        return found
+
+    def on_stages(self, theta: Any, b: Sequence[tuple[int, float]], s: int) -> np.ndarray:
+        """The numbers at each `theta` (n,) on the stages alone, (n, s).
+
+        For a method of `s` stages, the last of which is f at the end of the step, with terms `b`,
+        pairs (j, b_j), and for an extension without extra stages.
+        """
+        parts = np.zeros((s + 3, s))
+        for j, weight in b:
+            parts[0, j] = weight
+        parts[1, 0] = parts[-1, -1] = 1
+        parts[2:-1] = np.eye(s)
+        return self.rows(self.weights, theta) @ parts[: self.weights.shape[1]]
 
 
 #: Linear interpolation.
@@ -165,8 +184,7 @@ def _share(method: Coefficients, extension: ContinuousExtension) -> float:
 
 def _amplification(weights: np.ndarray) -> float:
     """Largest sum over i of abs(w_i(theta)), on a grid."""
-    theta = np.linspace(0, 1, 65)[:, None]
-    numbers = theta ** np.arange(1, len(weights) + 1) @ weights
+    numbers = ContinuousExtension.rows(weights, np.linspace(0, 1, 65))
     return float(np.abs(numbers).sum(axis=1).max())
 
 

@@ -189,6 +189,45 @@ def test_dense_output_on_every_array_library(xp, dtype, array, eps):
             assert float(y[k, j]) == pytest.approx(wanted, abs=max(3e-8, 3000 * eps))
 
 
+@pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3), (5000, 2)])
+def test_the_states_at_many_times_are_those_at_each(xp, array, eps, shape):
+    start = array(np.cos(np.arange(math.prod(shape))).reshape(shape))
+    found = solve_ivp(
+        lambda t, y: xp.sin(5 * y), (0, 1), start, steps=3, method="dopri5", dense=True
+    )
+    order = np.random.default_rng(0).permutation(40)
+    times = np.concatenate([[1 / 3, 1.0, 0.0], np.linspace(0, 1, 38), [2 / 3]])[order]
+    together = found(times)
+    assert together.shape == (40, *shape)
+    assert together.dtype == start.dtype
+    for t, y in zip(times, np.asarray(together), strict=True):
+        np.testing.assert_allclose(y, np.asarray(found(t)), rtol=30 * eps, atol=30 * eps)
+    assert bool(xp.all(found([1.0, 0.9, 0.8, 0.7, 0.0])[0, ...] == found.y[-1, ...]))
+
+
+def test_outputs_in_one_step_are_those_of_dense_output(xp, dtype, array, eps):
+    t_eval = np.concatenate([np.linspace(0, 0.4, 30), [1.7, 2.0]])
+    start = array(PAIR.exact(0))
+    options = {"grid": [0.0, 0.5, 1.0, 1.5, 2.0], "dense": True}
+    found = solve_ivp(PAIR.field(xp), (0, 2), start, t_eval=t_eval, **options)
+    assert found.y.shape == (32, 2)
+    single = [np.asarray(found(t)) for t in t_eval]
+    np.testing.assert_allclose(np.asarray(found.y), single, rtol=30 * eps, atol=30 * eps)
+
+
+def test_no_setting_for_fast_products_touches_the_states_at_many_times():
+    torch = pytest.importorskip("torch")
+    y, times = torch.ones(3), np.linspace(0, 1, 50)
+    found = solve_ivp(lambda t, y: -y, (0, 1), y, dense=True)
+    wanted = found(times)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(found(times), wanted)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
 # Events.
 
 
@@ -467,6 +506,8 @@ def test_gradients_pass_from_dense_output_to_the_state():
     torch = pytest.importorskip("torch")
     y = torch.ones(1, dtype=torch.float64, requires_grad=True)
     found = solve_ivp(lambda t, y: -y, (0, 1), y, dense=True)
-    for t in (0.0, 0.5):
-        (gradient,) = torch.autograd.grad(found(t), y, torch.ones_like(y), retain_graph=True)
-        assert float(gradient) == pytest.approx(math.exp(-t), rel=1e-5)
+    times = np.linspace(0, 1, 41)
+    for k, t in enumerate(times):
+        for value in (found(t), found(times)[k]):
+            (gradient,) = torch.autograd.grad(value, y, torch.ones_like(y), retain_graph=True)
+            assert float(gradient) == pytest.approx(math.exp(-t), rel=1e-5)
