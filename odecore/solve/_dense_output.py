@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from odecore._array import Combine, as_float64, combiner, namespace, records
+from odecore._array import Combine, as_float64, combiner, namespace
+from odecore._recording import records
 from odecore.errors import NewtonFailedError
 from odecore.solve._explicit_step import Attempt, checked_stage
 from odecore.solve._tracing import explaining_reads
