@@ -47,6 +47,13 @@ class DenseStep:
         """That of the polynomial inside; None where the step is made again."""
         return len(self.inside.extension.weights) if isinstance(self.inside, Polynomial) else None
 
+    @property
+    def extra(self) -> tuple[Any, ...]:
+        """Values of the right-hand side that only the polynomial has, and that may not be finite
+        where both ends are.
+        """
+        return self.inside.extra if isinstance(self.inside, Polynomial) else ()
+
     def __call__(self, t: float) -> Any:
         """The state at a time inside the step; ValueError outside, where it is not extrapolated."""
         if t == self.t_new:
@@ -73,6 +80,7 @@ class Polynomial:
     y: Any
     basis: tuple[Any, ...]
     extension: ContinuousExtension
+    extra: tuple[Any, ...]
 
     def __call__(self, time: float) -> Any:
         weights = self.extension.at(self.extension.weights, (time - self.t) / self.h)
@@ -91,14 +99,16 @@ def polynomial(
 ) -> Polynomial:
     """The polynomial of an accepted step, with an evaluation for each of its extra stages."""
     h = t_new - t
-    basis = [(attempt.y - y) * (1 / h)]
+    basis, extra = [(attempt.y - y) * (1 / h)], []
     if extension.needs_slopes:
         basis += [slopes[0], *attempt.stages, slopes[1]]
+        extra += [slopes[1]] if attempt.last_stage is None else []
     for theta, weights in extension.extra:
         numbers = extension.at(weights, theta)
         state = combine(y, h, numbers, basis[: len(numbers)])
         basis.append(checked_stage(fun(t + theta * h, state), y))
-    return Polynomial(t, h, y, tuple(basis), extension)
+        extra.append(basis[-1])
+    return Polynomial(t, h, y, tuple(basis), extension, tuple(extra))
 
 
 def again(

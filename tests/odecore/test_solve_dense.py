@@ -357,10 +357,49 @@ def test_nothing_comes_from_where_given_steps_blew_up(t_eval):
     assert np.isfinite(seen).all()
     assert not len(found.events[0].t)
     last = found.dense.interval[1]
-    assert last == found.t[-1] if t_eval is None else 0.05 < last < 0.1
-    assert np.isfinite(found(last)).all()
+    assert 0 < last <= found.t[-1] if t_eval is None else 0 < last < 0.1
+    assert np.isfinite(found(np.linspace(0, last, 50))).all()
     with pytest.raises(ValueError, match="not extrapolated"):
         found(2.0)
+
+
+@pytest.mark.parametrize("options", [{"steps": 7}, {"grid": [0, 0.2, 0.4, 0.6, 0.8, 1]}])
+@pytest.mark.parametrize("method", ["euler", "midpoint", "classic", "dopri5", "gauss2"])
+@pytest.mark.parametrize("interpolation", ["full", "hermite", "linear"])
+@pytest.mark.parametrize("last", [0.55, 0.999])
+def test_dense_output_ends_where_the_right_hand_side_does(options, method, interpolation, last):
+    found = solve_ivp(
+        lambda t, y: -y if t < last else y * np.nan, (0, 1), [1.0], method=method, throw=False,
+        dense=True, interpolation=interpolation, **options,
+    )  # fmt: skip
+    start, end = found.dense.interval
+    assert start == 0 < last - 0.25 < end < last + 0.2
+    times = np.linspace(start, end, 101)
+    np.testing.assert_allclose(found(times)[:, 0], np.exp(-times), atol=0.06)
+    reached = found.t[-1]  # which a method that looks at no later time than its start may
+    assert end <= reached
+    if found.status is Status.SUCCESS:
+        assert end == reached == 1
+    else:
+        assert found.status is Status.NONFINITE_RHS
+
+
+def test_dense_output_ends_before_a_hole_that_no_stage_fell_into():
+    def fun(t, y):
+        return -y if abs(t - hole) > 1e-6 else y * np.nan
+
+    hole = 2.0
+    options = {"method": "dormand_prince87", "steps": 4}
+    times = {False: [], True: []}
+    for dense, seen in times.items():
+        solve_ivp(lambda t, y, s=seen: s.append(t) or -y, (0, 1), [1.0], dense=dense, **options)
+    hole = max(t for t in {*times[True]} - {*times[False]} if t < 0.75)
+    assert solve_ivp(fun, (0, 1), [1.0], **options).success
+    with pytest.raises(errors.NonfiniteRHSError) as caught:
+        solve_ivp(fun, (0, 1), [1.0], dense=True, **options)
+    trajectory = caught.value.trajectory
+    assert trajectory.dense.interval == (0, 0.5)
+    assert len(trajectory.t) == 5
 
 
 def decay(t, y):
