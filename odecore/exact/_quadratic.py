@@ -12,6 +12,7 @@ from typing import Any
 __all__ = ["QuadraticNumber", "exact_number"]
 
 MOST_BITS = 2**18  # of a bracket
+LARGEST = 2**20  # bits of a power
 
 
 @total_ordering
@@ -158,12 +159,24 @@ class QuadraticNumber:
             return NotImplemented
         if exponent < 0:
             return self._make(1, 0) / self**-exponent  # type: ignore[no-any-return]
+        if exponent * self._bits > LARGEST:
+            raise ValueError(
+                f"a power has at most {LARGEST} bits in its parts, got an exponent of "
+                f"{int(exponent).bit_length()} bits: take the power of its float"
+            )
         power, square = self._make(1, 0), self
         while exponent:
             if exponent & 1:
                 power = power * square
             square, exponent = square * square, exponent >> 1
         return power
+
+    @property
+    def _bits(self) -> int:
+        """How many bits a factor of this number adds to the parts of a product."""
+        a, b = abs(self.rational), abs(self.irrational)
+        total = a + b * self.radicand
+        return max(total.numerator, a.denominator, b.denominator).bit_length() - 1
 
     def sign(self) -> int:
         """Exactly -1, 0 or 1."""
