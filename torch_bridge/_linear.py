@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from torch_bridge._draws import in_reentrant_checkpoint
-from torch_bridge._kinds import require_tensor
+from torch_bridge._kinds import require_flags, require_tensor
 from torch_bridge._row_sketch import RowSketch, require_options
 from torch_bridge._sketched_module import SketchedModule
 from torch_bridge._sketched_product import layer_product, rows_of
@@ -88,6 +88,7 @@ def sketched_linear(
     """
     if rows is None:
         require_options(ratio, sketch, storage)
+        require_flags(centred=centred)
     _require_shapes(input, weight, bias)
     if not draws(weight):
         return functional.linear(input, weight, bias)
@@ -131,6 +132,7 @@ def sketch_rows(
     >>> q, k, v = (sketched_linear(x, one, rows=rows) for one in w)
     """
     require_options(ratio, sketch, storage)
+    require_flags(centred=centred)
     _require_tensor(input)
     if input.ndim == 0:
         raise ValueError("`input` must have shape (..., N), got a tensor without dimensions")

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torch_bridge._kinds import require_flags
 from torch_bridge._noise_report import NoiseMeter, NoiseReport
 from torch_bridge._row_sketch import RowSketch, require_options
 from torch_bridge._row_storage import require_storage
@@ -33,6 +34,7 @@ class SketchedModule:
     ) -> None:
         """Set the options, `ratio`, `sketch`, `centred`, `storage` and `report`."""
         require_options(ratio, sketch, storage)
+        require_flags(centred=centred, report=report)
         require_report(report, storage)
         # A compiler takes a float attribute for a variable; the size of a sketch is a constant.
         self._ratio = repr(float(ratio))

@@ -181,7 +181,11 @@ def atlas(
         quantities = [quantities]
     if not isinstance(quantities, Iterable | None):
         raise TypeError(f"`quantities` must be names, got {quantities!r}")
-    names = list(quantities or [name for name in QUANTITIES if name != "internal amplification"])
+    if quantities is None:
+        quantities = [name for name in QUANTITIES if name != "internal amplification"]
+    names = list(quantities)
+    if not names:
+        raise ValueError(f"`quantities` must name one at least, of {', '.join(QUANTITIES)}")
     unknown = [name for name in names if name not in QUANTITIES]
     if unknown:
         raise ValueError(f"unknown quantities {unknown}; known are {', '.join(QUANTITIES)}")
