@@ -106,6 +106,7 @@ class Polynomial:
     def __pow__(self, exponent: Any) -> Polynomial:
         if not isinstance(exponent, Integral):
             return NotImplemented
+        exponent = int(exponent)
         if exponent < 0:
             raise ValueError(
                 f"the power {exponent} of a polynomial is none; take a non-negative exponent, or "
@@ -115,7 +116,7 @@ class Polynomial:
             raise ValueError(
                 f"a power of a polynomial has at most the degree {LARGEST}, and one of a number at "
                 f"most that exponent; got the degree {self.degree} and an exponent of "
-                f"{int(exponent).bit_length()} bits"
+                f"{exponent.bit_length()} bits"
             )
         power = Polynomial((1,))
         for _ in range(exponent):

@@ -157,12 +157,13 @@ class QuadraticNumber:
     def __pow__(self, exponent: Any) -> QuadraticNumber:
         if not isinstance(exponent, Integral):
             return NotImplemented
+        exponent = int(exponent)
         if exponent < 0:
             return self._make(1, 0) / self**-exponent  # type: ignore[no-any-return]
         if exponent * self._bits > LARGEST:
             raise ValueError(
                 f"a power has at most {LARGEST} bits in its parts, got an exponent of "
-                f"{int(exponent).bit_length()} bits: take the power of its float"
+                f"{exponent.bit_length()} bits: take the power of its float"
             )
         power, square = self._make(1, 0), self
         while exponent:
@@ -176,7 +177,7 @@ class QuadraticNumber:
         """How many bits a factor of this number adds to the parts of a product."""
         a, b = abs(self.rational), abs(self.irrational)
         total = a + b * self.radicand
-        return max(total.numerator, a.denominator, b.denominator).bit_length() - 1
+        return max(map(int.bit_length, (total.numerator, a.denominator, b.denominator))) - 1
 
     def sign(self) -> int:
         """Exactly -1, 0 or 1."""

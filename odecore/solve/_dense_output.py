@@ -11,6 +11,7 @@ from odecore._array import Combine, as_float64, combiner, namespace
 from odecore._recording import records
 from odecore.errors import NewtonFailedError
 from odecore.solve._explicit_step import Attempt, checked_stage
+from odecore.solve._reuse import unchecked
 from odecore.solve._tracing import explaining_reads
 from odecore.tableaux import ContinuousExtension
 
@@ -142,15 +143,10 @@ class _StepAgain:
             raise UnsolvedInsideError(f"no step of the method from t = {self.t} to {time}", None)
         return attempt.y
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Refuse functions that the solver made of the user's, which are no data."""
-        if getattr(self.fun, "__module__", "").startswith("odecore."):
-            raise TypeError(
-                "the dense output of an implicit or multistep method makes steps again, and can "
-                "not be pickled for states of several arrays, torch tensors or jumps: evaluate it "
-                "at the times you need, and pickle the states"
-            )
-        return vars(self)
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle with the user's function."""
+        fun = unchecked(self.fun)
+        return _StepAgain, (self.make, fun, self.t, self.y, self.slope, self.counts)
 
 
 def unchanged(y: Any) -> Any:

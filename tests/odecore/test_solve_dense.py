@@ -1,5 +1,6 @@
 """Dense output, events and output times."""
 
+import copy
 import math
 import pickle
 
@@ -410,29 +411,33 @@ def blow_up(t, y):
     return y * y
 
 
-@pytest.mark.parametrize("structured", [False, True], ids=["array", "structure"])
+def decay_in_parts(t, y):
+    return {"a": -y["a"]}
+
+
+@pytest.mark.parametrize("jump_at", [None, [0.4]])
+@pytest.mark.parametrize("kind", ["array", "structure", "tensor"])
 @pytest.mark.parametrize(
     "method", ["dopri5", "classic", "kvaerno43", "gauss2", Adams(), Adams(implicit=True, rtol=1e-3)]
 )
-def test_dense_output_crosses_processes(method, structured):
+def test_dense_output_crosses_processes(method, kind, jump_at):
     # The right-hand side is needed for steps that are made again alone.
     multistep = isinstance(method, Adams)
     options = {"steps": 5} if multistep or not tableau(method).b_hat else {}
     repeats = multistep or not tableau(method).is_explicit
     field = decay if repeats else lambda t, y: -y
-    y0 = np.ones(2)
+    y0 = load("torch" if kind == "tensor" else "numpy").ones(2)
+    structured = kind == "structure"
     if structured:
-        y0, field = {"a": y0}, lambda t, y: {"a": -y["a"]}
+        y0, field = {"a": y0}, decay_in_parts if repeats else lambda t, y: {"a": -y["a"]}
+    if jump_at:
+        options["jump_at"] = jump_at
     found = solve_ivp(field, (0, 1), y0, method=method, dense=True, **options)
-    if structured and repeats:
-        with pytest.raises(TypeError, match="evaluate it at the times"):
-            pickle.dumps(found)
-        return
-    again = pickle.loads(pickle.dumps(found))  # noqa: S301
     times = np.linspace(0, 1, 7)
-    wanted, same = found(times), again(times)
-    np.testing.assert_array_equal(*((x["a"] if structured else x) for x in (wanted, same)))
-    assert again.dense.interval == found.dense.interval
+    for again in (pickle.loads(pickle.dumps(found)), copy.deepcopy(found)):  # noqa: S301
+        both = (x(times)["a"] if structured else x(times) for x in (found, again))
+        np.testing.assert_array_equal(*both)
+        assert again.dense.interval == found.dense.interval
 
 
 @pytest.mark.parametrize("method", ["dopri5", "kvaerno43"])
