@@ -13,6 +13,7 @@ from torch_bridge._noise_report import NoiseMeter, NoiseReport
 from torch_bridge._row_sketch import RowSketch, require_options
 from torch_bridge._row_storage import require_storage
 from torch_bridge._shared_sketch import SharedSketch
+from torch_bridge._sketched_product import require_rows_of
 
 __all__ = ["SketchedModule", "require_report", "share_sketch"]
 
@@ -77,6 +78,7 @@ class SketchedModule:
         """
         if given is not None:
             if self.meter is None:
+                require_rows_of(given, input, stride)
                 return given
             raise ValueError(
                 "the noise of `rows` that were made elsewhere is not measured: call share_sketch "
