@@ -113,12 +113,13 @@ def equiangular_backward(
     -----
     One backward pass for each loss and one m x m Gramian, summed in float64 and read to the host
     once; see `odecore.directions.equiangular_weights` for the weights and their source. What is
-    stored is one gradient for each loss. Of wide `nn.Linear` layers that few rows pass through, on
-    a CPU, it is that at the layer's output, from which the Gramian and one gradient of the weight
-    follow, to rounding as from all of them; hooks of such a weight, or of the layer's nodes in the
-    graph, see to it that its gradients are formed, those of a view of it do not. With
-    `gramian="features"`, the bound of Sener and Koltun, arXiv 1810.04650, equation (MGDA-UB), with
-    equiangular weights in place of min-norm ones.
+    stored is one gradient for each loss, and with `shared` one at the features too, until the call
+    ends. Of wide `nn.Linear` layers that few rows pass through, on a CPU, it is that at the layer's
+    output, from which the Gramian and one gradient of the weight follow, to rounding as from all of
+    them; hooks of such a weight, or of the layer's nodes in the graph, see to it that its gradients
+    are formed, those of a view of it do not. With `gramian="features"`, the bound of Sener and
+    Koltun, arXiv 1810.04650, equation (MGDA-UB), with equiangular weights in place of min-norm
+    ones.
     """
     flags = {"synchronize": synchronize, "retain_graph": retain_graph}
     check_options(chunk, scaling, on_zero, scaler, gramian, **flags)
