@@ -33,7 +33,6 @@ __all__ = [
     "nonzero",
     "on_host",
     "own",
-    "records",
     "require_broadcasts",
     "require_real",
     "tracks",
@@ -338,8 +337,3 @@ def all_finite(array: Any, reads: bool | None = True, /) -> bool:
 def tracks(array: Any, /) -> bool:
     """Whether the array library records the history of this array for derivatives."""
     return is_torch_array(array) and bool(array.requires_grad)
-
-
-def records(array: Any, /) -> bool:
-    """Whether what is made of a tracked array has a history too: not under `torch.no_grad`."""
-    return tracks(array) and tracks(-array)

@@ -10,9 +10,15 @@ import numpy as np
 from array_api_compat import device
 
 from odecore._array import constant_like, limits, namespace, on_host
+from odecore._recording import has_tangent
 
 __all__ = ["gmres", "restarted_gmres"]
 
+TANGENT = (
+    "GMRES reads values, and derivatives in forward mode would be lost, got a torch tensor with a "
+    "tangent: leave Newton(linear_solver='krylov') out, take Newton(linear_solver='direct') with a "
+    "diagonally implicit method for more than 400 unknowns, an explicit method, or backward mode"
+)
 STALLED = 0.9  # relative residual after which another space does no better
 
 
@@ -44,6 +50,11 @@ def gmres(
         most (1,440 operators of up to 29 unknowns, regular and singular, in both precisions).
     int
         Products that were computed.
+
+    Raises
+    ------
+    ValueError
+        If values are read of a torch tensor with a tangent, which would be lost.
 
     Notes
     -----
@@ -116,6 +127,8 @@ def _on_host(
 
 def _real(x: Any) -> np.ndarray:
     """The real numbers in an array, as a vector on the host."""
+    if has_tangent(x):
+        raise ValueError(TANGENT)
     values = on_host(x).ravel()
     parts = [values.real, values.imag] if np.iscomplexobj(values) else [values]
     return np.concatenate(parts, dtype=np.float64)

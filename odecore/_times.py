@@ -10,7 +10,8 @@ from typing import Any
 
 from array_api_compat import is_array_api_obj
 
-from odecore._array import constant, is_readable, namespace, records
+from odecore._array import constant, is_readable, namespace
+from odecore._recording import records
 
 __all__ = ["are_floats", "is_length", "read_times", "require_monotone"]
 

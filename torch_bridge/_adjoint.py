@@ -110,10 +110,10 @@ def odeint_adjoint(
         integrated backwards, as in torchdiffeq, which drifts, and raises DriftError where it runs
         away; `adjoint_options` takes {"norm": "seminorm"}. "discrete": the exact transpose of the
         steps of a Runge-Kutta method, made again from checkpoints; steps land on the output times,
-        and `memory` is the budget for states between them. By default "restored"; "discrete" where
-        fixed steps end at all output times, are at most 64, or 4 for each interval between these,
-        and no option is given that is for another adjoint; compiled, for a Module, for any number
-        of fixed steps, and for adaptive ones in up to 8 intervals.
+        and `memory` is the budget for states between them. Outputs inside fixed steps have `interp`
+        in "reversed" alone, and full order in "restored". By default "restored"; "discrete" where
+        fixed steps end at all outputs, are at most 64, or 4 for each interval, and no option is for
+        another adjoint; compiled, of a Module, any fixed steps, and adaptive ones in 8 intervals.
     certificate : Certifier, float or bool, optional
         Estimate the relative error of the gradient in the backward pass, and warn where it is above
         the limit given, or, for True, above 100 rtol; see `Certifier`.

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from odecore.tableaux import Coefficients
 from torch_bridge._callbacks import warn_uncalled
 from torch_bridge._fields import inside_torch_func
+from torch_bridge._kinds import require_flags
 from torch_bridge._methods import Solver
 from torch_bridge._odeint import SCIPY_STEPS
 
@@ -45,6 +46,7 @@ def refuse_unused(
         found.append("adjoint_method='collocation'")
     if found:
         raise ValueError(f"{', '.join(found)} have no effect with adjoint={adjoint!r}: leave out")
+    require_flags(compile=compile)
     if compile and inside_torch_func():
         raise ValueError("`compile` is for solves outside of torch.func; leave it out")
     if compile and adjoint == "reversed":

@@ -14,6 +14,7 @@ from odecore.solve import Adams, Newton
 from odecore.tableaux import ButcherTableau, Coefficients
 from torch_bridge._adjoint_refusals import TRAINED, require_methods
 from torch_bridge._certifier import Certifier
+from torch_bridge._kinds import require_flags
 from torch_bridge._methods import ADAMS, Solver, is_adaptive, solver_of
 from torch_bridge._numbers import are_numbers, several_numbers
 from torch_bridge._unknown_options import require_choice
@@ -134,6 +135,7 @@ def _check_gradients(
     if nodes is not None and (not isinstance(nodes, Integral) or nodes is True or nodes < 2):
         raise ValueError(f"`nodes` must be an int of at least 2, got {nodes!r}")
     Certifier.of(certificate)
+    require_flags(compile=compile)
     if compile and (adjoint == "reversed" or solver is None):
         found = "a Module" if solver is None else repr(adjoint)
         raise ValueError(

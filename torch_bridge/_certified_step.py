@@ -51,8 +51,17 @@ class StepCertificate:
     decreases: Vector
 
     def modelled(self, step: float, /) -> Vector:
-        """Decrease of each loss at a `step` h, at second order: h g_i^T d - h^2 d^T H_i d / 2."""
-        return step * self.rates - step**2 / 2 * self.curvatures
+        """Decrease of each loss at a `step` h, at second order: h g_i^T d - h^2 d^T H_i d / 2.
+
+        Raises
+        ------
+        TypeError
+            If `step` is no real number.
+        """
+        if not is_number(step):
+            raise TypeError(f"`step` must be a real number, got {step!r}")
+        h = float(step)
+        return h * self.rates - h**2 / 2 * self.curvatures
 
 
 @torch.inference_mode(False)

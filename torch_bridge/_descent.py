@@ -105,7 +105,7 @@ class EquiangularDescent:
                 f"`optimizer` must be a torch.optim.Optimizer, got {type(optimizer).__name__}"
             )
         self._task_specific = listed_tensors(task_specific, "task_specific")
-        check_options(chunk, scaling, on_zero, scaler)
+        check_options(chunk, scaling, on_zero, scaler, synchronize=synchronize, report=report)
         if isinstance(optimizer, torch.optim.LBFGS):
             _require_no_own(optimizer, self._task_specific)
             if scaler is not None:

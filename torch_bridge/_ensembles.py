@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from odecore.tableaux import Coefficients
 from torch_bridge._class_scores import require_scores
+from torch_bridge._kinds import require_flags
 from torch_bridge._solver_set import SolverSet, checked_weights, coefficients_of
 from torch_bridge._states import layout_of
 
@@ -55,6 +56,7 @@ class SolverEnsemble(nn.Module):
         batched: bool = False,
     ) -> None:
         super().__init__()
+        require_flags(batched=batched)
         self.solvers = SolverSet(solvers, weights, name="weights")
         self.batched = batched
         if batched:

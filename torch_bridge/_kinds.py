@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
-__all__ = ["require_callable", "require_tensor"]
+__all__ = ["require_callable", "require_flags", "require_tensor"]
 
 
 def require_callable(label: str, value: Any, how: str) -> None:
     """Raise TypeError unless the value can be called."""
     if not callable(value):
         raise TypeError(f"`{label}` must be callable as {how}, got {value!r}")
+
+
+def require_flags(**values: Any) -> None:
+    """Raise TypeError unless all these options are bools: text and arrays are not."""
+    for label, value in values.items():
+        if not isinstance(value, bool | np.bool_):
+            raise TypeError(f"`{label}` must be a bool, got {value!r}")
 
 
 def require_tensor(label: str, value: Any) -> None:

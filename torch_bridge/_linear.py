@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from torch_bridge._draws import in_reentrant_checkpoint
-from torch_bridge._kinds import require_tensor
+from torch_bridge._kinds import require_flags, require_tensor
 from torch_bridge._row_sketch import RowSketch, require_options
 from torch_bridge._sketched_module import SketchedModule
-from torch_bridge._sketched_product import layer_product, rows_of
+from torch_bridge._sketched_product import layer_product, require_rows_of, rows_of
 
 __all__ = ["SketchedLinear", "draws", "sketch_rows", "sketched_linear"]
 
@@ -53,8 +53,9 @@ def sketched_linear(
         so that the gradient stays unbiased. It adds variance; see the notes. None keeps the dtype.
     rows : RowSketch, optional
         From `sketch_rows(input, ...)`, for layers that read one tensor: they share what is kept.
-        That it is of this tensor is not looked at, only its shape. The other options are then those
-        of the sketch. By default the layer makes its own.
+        Of another tensor of its shape it is refused on the CPU, where a few columns are looked at;
+        elsewhere, and under torch.func and torch.compile, that gives a wrong gradient. The other
+        options are then those of the sketch. By default the layer makes its own.
 
     Returns
     -------
@@ -66,8 +67,8 @@ def sketched_linear(
     Raises
     ------
     ValueError
-        If shapes do not fit, the ratio is out of range, the sketch is unknown, or `storage` is
-        another dtype.
+        If shapes do not fit, the ratio is out of range, the sketch is unknown, `storage` is another
+        dtype, or `rows` are seen to be of another input.
     TypeError
         If input or weight is complex or no tensor, they differ in dtype outside of autocast, or
         `rows` is not from `sketch_rows`.
@@ -88,12 +89,16 @@ def sketched_linear(
     """
     if rows is None:
         require_options(ratio, sketch, storage)
+        require_flags(centred=centred)
     _require_shapes(input, weight, bias)
     if not draws(weight):
         return functional.linear(input, weight, bias)
     options = {"ratio": ratio, "sketch": sketch, "centred": centred, "storage": storage}
-    made = rows_of(input, weight, **options) if rows is None else rows
-    return layer_product(input, weight, bias, made)
+    if rows is None:
+        rows = rows_of(input, weight, **options)
+    else:
+        require_rows_of(rows, input)
+    return layer_product(input, weight, bias, rows)
 
 
 def sketch_rows(
@@ -131,6 +136,7 @@ def sketch_rows(
     >>> q, k, v = (sketched_linear(x, one, rows=rows) for one in w)
     """
     require_options(ratio, sketch, storage)
+    require_flags(centred=centred)
     _require_tensor(input)
     if input.ndim == 0:
         raise ValueError("`input` must have shape (..., N), got a tensor without dimensions")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from odecore.directions import EquiangularWeights, equiangular_weights
 from odecore.errors import NonfiniteGradientError
+from torch_bridge._kinds import require_flags
 from torch_bridge._leaves import reached
 from torch_bridge._listed import checked_losses, wanted
 from torch_bridge._objective_rows import (
@@ -112,14 +113,16 @@ def equiangular_backward(
     -----
     One backward pass for each loss and one m x m Gramian, summed in float64 and read to the host
     once; see `odecore.directions.equiangular_weights` for the weights and their source. What is
-    stored is one gradient for each loss. Of wide `nn.Linear` layers that few rows pass through, on
-    a CPU, it is that at the layer's output, from which the Gramian and one gradient of the weight
-    follow, to rounding as from all of them; hooks of such a weight, or of the layer's nodes in the
-    graph, see to it that its gradients are formed, those of a view of it do not. With
-    `gramian="features"`, the bound of Sener and Koltun, arXiv 1810.04650, equation (MGDA-UB), with
-    equiangular weights in place of min-norm ones.
+    stored is one gradient for each loss, and with `shared` one at the features too, until the call
+    ends. Of wide `nn.Linear` layers that few rows pass through, on a CPU, it is that at the layer's
+    output, from which the Gramian and one gradient of the weight follow, to rounding as from all of
+    them; hooks of such a weight, or of the layer's nodes in the graph, see to it that its gradients
+    are formed, those of a view of it do not. With `gramian="features"`, the bound of Sener and
+    Koltun, arXiv 1810.04650, equation (MGDA-UB), with equiangular weights in place of min-norm
+    ones.
     """
-    check_options(chunk, scaling, on_zero, scaler, gramian)
+    flags = {"synchronize": synchronize, "retain_graph": retain_graph}
+    check_options(chunk, scaling, on_zero, scaler, gramian, **flags)
     chosen = wanted(parameters)
     if not chosen:
         raise ValueError("`parameters` must hold a tensor that requires a gradient, got none")
@@ -164,6 +167,7 @@ def objective_rows(
     Unless all are to be `formed`, weights of layers may be left as `UnformedWeight` describes, for
     as long as nobody changes the layers' inputs.
     """
+    require_flags(retain_graph=retain_graph)
     count = len(parameters)
     features = () if shared is None else checked_features(shared)
     unformed: dict[int, UnformedWeight] = {}
@@ -311,9 +315,11 @@ def _check_own(rows: list[Row], start: int) -> None:
 
 
 def check_options(
-    chunk: int, scaling: Scaling, on_zero: OnZero, scaler: object, gramian: str = "parameters"
-) -> None:
+    chunk: int, scaling: Scaling, on_zero: OnZero, scaler: object, gramian: str = "parameters",
+    **flags: bool,
+) -> None:  # fmt: skip
     """Refuse options before a pass is spent on them."""
+    require_flags(**flags)
     if gramian not in ("parameters", "features"):
         raise ValueError(f'`gramian` must be "parameters" or "features", got {gramian!r}')
     if isinstance(chunk, bool) or not isinstance(chunk, Integral) or chunk < 1:

@@ -23,6 +23,7 @@ from torch_bridge._fields import (
     times_of,
 )
 from torch_bridge._jacobian import newton_of
+from torch_bridge._kinds import require_flags
 from torch_bridge._methods import Method, Solver, is_implicit, solver_of
 from torch_bridge._once import IMPLICIT, first_only
 from torch_bridge._one_solve import one_solve, untraced
@@ -257,6 +258,7 @@ def prepare(
             "iterations of implicit methods: give `steps` and an explicit method"
         )
     user_norm = solver.options.get("norm")
+    require_flags(compile=compile)
     if compile:
         if not isinstance(solver.method, Coefficients) or not solver.method.is_explicit:
             raise ValueError(

@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from torch_bridge._converted import exact_for_now
 from torch_bridge._convolution import is_pointwise
-from torch_bridge._kinds import require_callable
+from torch_bridge._kinds import require_callable, require_flags
 from torch_bridge._layer_groups import (
     Group,
     choose_by_bytes,
@@ -184,6 +184,7 @@ def plan(
     if not isinstance(model, nn.Module):
         raise TypeError(f"`model` must be a torch.nn.Module, got {type(model).__name__}")
     _require_choice(budget, noise, sketch, units)
+    require_flags(centred=centred)
     if loss is not None:
         require_callable("loss", loss, "loss(output, batch)")
     lazy = [name for name, p in model.named_parameters() if is_lazy(p)]

@@ -107,7 +107,8 @@ class Products:
     def bytes_saved(self, panel: Panel) -> int:
         """What autograd keeps of one evaluation of the field, in bytes."""
         with torch.enable_grad(), SavedStorages(self.tensors) as saved:
-            self.field(panel.start, panel.values[0].detach().requires_grad_())
+            # A copy: the storage of a node's state is that of all nodes.
+            self.field(panel.start, panel.values[0].detach().clone().requires_grad_())
         return saved.bytes
 
     def _one_by_one(self, t: Tensor, y: Tensor) -> tuple[Tensor, Pull]:

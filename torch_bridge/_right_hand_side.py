@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +17,14 @@ from odecore.errors import RightHandSideError, RightHandSideWarning
 from torch_bridge._draws import in_backward
 from torch_bridge._fields import inside_transform, require_state
 from torch_bridge._leaves import hides_leaves
+from torch_bridge._numbers import is_number
 from torch_bridge._products import leaves_of
 from torch_bridge._right_hand_side_calls import Calls, deviation
 from torch_bridge._signature import check_function
 
 __all__ = ["RightHandSideFinding", "RightHandSideReport", "can_be_checked", "check_rhs"]
+
+LARGEST = sys.float_info.max
 
 REMEDIES = (
     ("BatchNorm", "use GroupNorm, or TimeBatchNorm, which knows the time"),
@@ -155,6 +159,13 @@ def check_rhs(func: Any, t: Any, y: Any, /) -> RightHandSideReport:
         raise TypeError(f"`y` must be a tensor or a tuple of tensors, got {type(y).__name__}")
     for x in tensors:
         require_state(x, "y")
+    good = (
+        not (t.ndim or t.is_complex())
+        if isinstance(t, Tensor)
+        else is_number(t) and abs(t) <= LARGEST
+    )
+    if not good:
+        raise TypeError(f"`t` must be a finite number, or a 0-d Tensor, got {t!r}")
     with Calls(func, t, y) as calls:
         first = calls.value()
         _require_like(first, y)

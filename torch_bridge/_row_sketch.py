@@ -20,7 +20,10 @@ from torch_bridge._draws import (
 from torch_bridge._row_storage import decoded, encoded, require_storage
 from torch_bridge._unknown_options import require_choice
 
-__all__ = ["RowSketch", "estimated_product", "require_options", "row_sketch"]
+__all__ = ["RowSketch", "estimated_product", "fits", "require_options", "row_sketch"]
+
+ROUNDINGS = 32  # between sums of the same numbers
+FEW = 16  # rows of a sketch that show whether it is of a matrix
 
 
 class RowSketch(NamedTuple):
@@ -152,6 +155,25 @@ def estimated_product(s: RowSketch, Y: Tensor) -> tuple[Tensor, Tensor]:
     if s.mean is None or total is None:
         return estimate, estimate
     return estimate + total[:, None] * s.mean, estimate
+
+
+@torch.no_grad()
+def fits(s: RowSketch, columns: Tensor, step: int) -> bool:
+    """Whether every `step`-th column (B, m) of a matrix may be those that were sketched.
+
+    Up to rounding, of values and of stored rows; NaN may be anything.
+    """
+    few = slice(None) if s.sketch == "balanced" else slice(FEW)  # whose sums need all draws
+    drawn, scale = s.drawn[few], None if s.scale is None else s.scale[few]
+    kept = decoded(s.kept[few, ::step], scale, torch.promote_types(columns.dtype, torch.float32))
+    wanted = project(s.sketch, drawn, columns, s.size)
+    slack = wanted.abs()
+    if s.mean is not None:
+        shift = _ones(s.sketch, drawn, columns, s.size) * s.mean[::step]
+        wanted, slack = wanted - shift, slack + shift.abs()
+    dtypes = {columns.dtype, s.kept.dtype} - {torch.int8}
+    slack = ROUNDINGS * max(torch.finfo(dtype).eps for dtype in dtypes) * slack.amax()
+    return not bool(((wanted - kept).abs() > (slack if scale is None else slack + scale)).any())
 
 
 def row_lengths(X: Tensor) -> Tensor:

@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torch_bridge._kinds import require_flags
 from torch_bridge._noise_report import NoiseMeter, NoiseReport
 from torch_bridge._row_sketch import RowSketch, require_options
 from torch_bridge._row_storage import require_storage
 from torch_bridge._shared_sketch import SharedSketch
+from torch_bridge._sketched_product import require_rows_of
 
 __all__ = ["SketchedModule", "require_report", "share_sketch"]
 
@@ -33,6 +35,7 @@ class SketchedModule:
     ) -> None:
         """Set the options, `ratio`, `sketch`, `centred`, `storage` and `report`."""
         require_options(ratio, sketch, storage)
+        require_flags(centred=centred, report=report)
         require_report(report, storage)
         # A compiler takes a float attribute for a variable; the size of a sketch is a constant.
         self._ratio = repr(float(ratio))
@@ -75,6 +78,7 @@ class SketchedModule:
         """
         if given is not None:
             if self.meter is None:
+                require_rows_of(given, input, stride)
                 return given
             raise ValueError(
                 "the noise of `rows` that were made elsewhere is not measured: call share_sketch "

@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from torch_bridge._counted_rows import counted
-from torch_bridge._fields import Autocast, inside_transform
+from torch_bridge._fields import Autocast, inside_transform, is_plain
 from torch_bridge._once import once_only
-from torch_bridge._row_sketch import RowSketch, estimated_product, row_sketch
+from torch_bridge._row_sketch import RowSketch, estimated_product, fits, row_sketch
 
-__all__ = ["as_rows", "layer_product", "rows_of"]
+__all__ = ["as_rows", "layer_product", "require_rows_of", "rows_of"]
 
 NO_SECOND_DERIVATIVE = (
     "a sketched weight gradient can not be differentiated: the input it depends on is not kept; "
@@ -31,7 +31,6 @@ def layer_product(
     stride: tuple[int, ...] | None = None,
 ) -> Tensor:
     """`functional.linear`, or the convolution of one pixel with a stride; exact with all rows."""
-    _require_same_rows(rows, input, weight, stride)
     if rows.kept is None:
         if stride is None:
             return functional.linear(input, weight, bias)
@@ -65,6 +64,35 @@ def rows_of(
     flat = as_rows(_lowered(input.detach(), autocast), stride)
     with autocast.suspended():
         return row_sketch(flat, layer, inside=counted(leading), **options)
+
+
+def require_rows_of(rows: Any, input: Tensor, stride: tuple[int, ...] | None = None) -> None:
+    """Raise ValueError unless rows that were made elsewhere are a sketch of this input.
+
+    Its shape is looked at, and where values may be read at no cost a few of its columns are.
+    """
+    if not isinstance(rows, RowSketch):
+        raise TypeError(
+            f"`rows` must be a RowSketch, got {type(rows).__name__}; make it by sketch_rows(input)"
+        )
+    axis = -1 if stride is None else -3
+    wanted = prod(rows_in(input, stride)), input.shape[axis]
+    found = rows.total, input.shape[axis] if rows.kept is None else rows.kept.shape[-1]
+    if found != wanted:
+        raise ValueError(
+            f"`rows` must be a sketch of this input, of shape {wanted} as rows, got one of "
+            f"{found}; make it by sketch_rows(input)"
+        )
+    if rows.kept is None or not is_plain(input):
+        return
+    autocast, step = Autocast.current(input.device), max(1, input.shape[axis] // 3)
+    some = input.detach()[..., ::step] if stride is None else input.detach()[..., ::step, :, :]
+    with autocast.suspended():
+        if not fits(rows, as_rows(_lowered(some, autocast), stride), step):
+            raise ValueError(
+                "`rows` must be a sketch of this input, got one of another tensor of its shape, or "
+                "of what it was before a change in place; make it by sketch_rows(input)"
+            )
 
 
 def rows_in(x: Tensor, stride: tuple[int, ...] | None) -> tuple[int, ...]:
@@ -134,22 +162,6 @@ class _SketchedProduct(torch.autograd.Function):
         if needs_bias:
             bias_grad = Y.sum(0).to(bias_dtype)
         return x_grad, weight_grad, bias_grad, *(None for _ in rest)
-
-
-def _require_same_rows(
-    rows: RowSketch, input: Tensor, weight: Tensor, stride: tuple[int, ...] | None
-) -> None:
-    if not isinstance(rows, RowSketch):
-        raise TypeError(
-            f"`rows` must be a RowSketch, got {type(rows).__name__}; make it by sketch_rows(input)"
-        )
-    wanted = prod(rows_in(input, stride)), weight.shape[1]
-    found = rows.total, weight.shape[1] if rows.kept is None else rows.kept.shape[-1]
-    if found != wanted:
-        raise ValueError(
-            f"`rows` must be a sketch of this input, of shape {wanted} as rows, got one of "
-            f"{found}; make it by sketch_rows(input)"
-        )
 
 
 def _strided(x: Tensor, stride: tuple[int, ...]) -> Tensor:

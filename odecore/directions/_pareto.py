@@ -92,28 +92,44 @@ def pareto_stationarity(gramian: Any, /, *, tolerance: float | None = None) -> P
     limit = float(np.sqrt(precision)) if tolerance is None else float(tolerance)
     found = equiangular_weights(gramian)
     stationary = found.stationary or found.worst_cosine <= limit
-    proper = stationary and _all_positive(C, norms, limit, precision)
+    proper = stationary and _all_positive(C, found.multipliers * norms, norms > 0, limit, precision)
     return ParetoCertificate(stationary, found.multipliers, found.worst_cosine, limit, proper)
 
 
 def _all_positive(
-    C: NDArray[np.float64], norms: NDArray[np.float64], limit: float, precision: float
+    C: NDArray[np.float64], proof: NDArray[np.float64], kept: Any, limit: float, precision: float
 ) -> bool:
     """Whether a combination of the non-zero gradients with positive multipliers is zero.
 
-    The sum of such proofs is one, so ask for each objective whether one includes it: whether -u_i
-    is in the cone of the others, which is so where it has no distance from that cone.
+    The sum of proofs is one, so ask for each objective whether one includes it. The first `proof`
+    may be one of many; for an objective that none has included yet, whether -u_i is in the cone of
+    the others, which is so where it has no distance from that cone.
     """
-    kept = np.flatnonzero(norms > 0)
-    for i in kept:
-        others = kept[kept != i]
+    waiting = kept & ~_included(C, proof, limit, precision)
+    while waiting.any():
+        i = int(np.argmax(waiting))
+        others = np.flatnonzero(kept & (np.arange(len(kept)) != i))
         if len(others) == 0:
             return False
-        inside, products = C[np.ix_(others, others)], C[others, i]
-        a = nonnegative_minimizer(inside, -products)
-        squared = 1.0 + 2 * a @ products + a @ inside @ a
-        # Rounding of C makes about 2 eps (1 + sum a)^2 of zero, and less for many objectives.
-        rounding = precision / 4 * (1 + a.sum()) ** 2
-        if rounding > _RESOLVED or squared > max(limit**2, 1e-14, rounding):
+        proof = np.zeros(len(kept))
+        proof[i] = 1.0
+        proof[others] = nonnegative_minimizer(C[np.ix_(others, others)], -C[others, i])
+        included = _included(C, proof, limit, precision)
+        if not included[i]:
             return False
+        waiting &= ~included
     return True
+
+
+def _included(
+    C: NDArray[np.float64], a: NDArray[np.float64], limit: float, precision: float
+) -> NDArray[np.bool_]:
+    """Which objectives a combination of unit gradients shows to be in a proof.
+
+    For objective i, all in units of its multiplier: the combination is then u_i and a point of the
+    cone of the others.
+    """
+    # Rounding of C makes about 2 eps (sum a)^2 of zero, and less for many objectives.
+    squared, rounding, unit = a @ C @ a, precision / 4 * a.sum() ** 2, a * a
+    zero = np.maximum(max(limit**2, 1e-14) * unit, rounding)
+    return (unit > 0) & (rounding <= _RESOLVED * unit) & (squared <= zero)  # type: ignore[no-any-return]

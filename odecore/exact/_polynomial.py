@@ -13,6 +13,7 @@ from typing import Any
 __all__ = ["Polynomial"]
 
 PRIME = 2**61 - 1
+LARGEST = 4000  # degree of a power, of which there are seconds of work then
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,17 @@ class Polynomial:
     def __pow__(self, exponent: Any) -> Polynomial:
         if not isinstance(exponent, Integral):
             return NotImplemented
+        exponent = int(exponent)
         if exponent < 0:
             raise ValueError(
                 f"the power {exponent} of a polynomial is none; take a non-negative exponent, or "
                 "divide with divmod"
+            )
+        if exponent * max(1, self.degree) > LARGEST:
+            raise ValueError(
+                f"a power of a polynomial has at most the degree {LARGEST}, and one of a number at "
+                f"most that exponent; got the degree {self.degree} and an exponent of "
+                f"{exponent.bit_length()} bits"
             )
         power = Polynomial((1,))
         for _ in range(exponent):

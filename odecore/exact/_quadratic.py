@@ -12,6 +12,7 @@ from typing import Any
 __all__ = ["QuadraticNumber", "exact_number"]
 
 MOST_BITS = 2**18  # of a bracket
+LARGEST = 2**20  # bits of a power
 
 
 @total_ordering
@@ -156,14 +157,27 @@ class QuadraticNumber:
     def __pow__(self, exponent: Any) -> QuadraticNumber:
         if not isinstance(exponent, Integral):
             return NotImplemented
+        exponent = int(exponent)
         if exponent < 0:
             return self._make(1, 0) / self**-exponent  # type: ignore[no-any-return]
+        if exponent * self._bits > LARGEST:
+            raise ValueError(
+                f"a power has at most {LARGEST} bits in its parts, got an exponent of "
+                f"{exponent.bit_length()} bits: take the power of its float"
+            )
         power, square = self._make(1, 0), self
         while exponent:
             if exponent & 1:
                 power = power * square
             square, exponent = square * square, exponent >> 1
         return power
+
+    @property
+    def _bits(self) -> int:
+        """How many bits a factor of this number adds to the parts of a product."""
+        a, b = abs(self.rational), abs(self.irrational)
+        total = a + b * self.radicand
+        return max(map(int.bit_length, (total.numerator, a.denominator, b.denominator))) - 1
 
     def sign(self) -> int:
         """Exactly -1, 0 or 1."""

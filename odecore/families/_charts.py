@@ -16,6 +16,7 @@ from odecore.families._family import Family, Rows
 __all__ = ["chart", "charts"]
 
 F = Fraction
+LARGEST = 160  # bits of coordinates: factors of denominators take seconds then
 Terms = tuple[tuple[tuple[tuple[int, ...], int], ...], int]  # powers and numerators; denominator
 # Where the limit along v = v0 + m (u - u0) exists: each reaches one of the degenerate families.
 # With the named members there: first those at u = u0, which (u, v) does not reach.
@@ -84,7 +85,8 @@ def chart(family: Family, u0: Fraction, v0: Fraction, /) -> Family:
     SingularParameterError
         If no limit exists at (u0, v0): a denominator still vanishes there for every m.
     ValueError
-        If the family has not two parameters u, v.
+        If the family has not two parameters u, v, or u0 or v0 is no quotient of integers of at
+        most 160 bits.
     TypeError
         If u0 or v0 is no finite number.
 
@@ -102,11 +104,17 @@ def chart(family: Family, u0: Fraction, v0: Fraction, /) -> Family:
 def _coordinate(label: str, value: Any) -> Fraction:
     number: Any = value if isinstance(value, Real) else None
     try:
-        return Fraction(*number.as_integer_ratio())
+        found = Fraction(*number.as_integer_ratio())
     except (AttributeError, OverflowError, TypeError, ValueError) as error:
         raise TypeError(
             f"`{label}` must be a finite number, a Fraction say, got {value!r}"
         ) from error
+    bits = max(found.numerator.bit_length(), found.denominator.bit_length())
+    if bits > LARGEST:
+        raise ValueError(
+            f"`{label}` must be a quotient of integers of at most {LARGEST} bits, got one of {bits}"
+        )
+    return found
 
 
 @cache
@@ -120,13 +128,13 @@ def _chart(family: Family, u0: Fraction, v0: Fraction) -> Family:
     flat = [
         entry if hasattr(entry, "denom") else start + entry for row in (*rows, b) for entry in row
     ]
-    excluded = _irreducible(flat)
-    for factor in excluded:
-        if not any(factor.evaluate([(factor.ring.gens[0], _rational(u0))]).terms()):
+    for entry in flat:
+        if not any(entry.denom.evaluate([(entry.denom.ring.gens[0], _rational(u0))]).terms()):
             raise SingularParameterError(
                 f"{family.name} has no chart at ({u0}, {v0}): the coefficients have no limit "
                 "there, whatever the direction of approach"
             )
+    excluded = _irreducible(flat)
     entries = tuple((_polynomial(entry.numer), _polynomial(entry.denom)) for entry in flat)
     formula = Bound(_formula, (entries, len(b)))
     factors = Bound(_factors, (tuple(map(_polynomial, excluded)),))

@@ -229,8 +229,9 @@ class Family:
                 "values"
             )
         for name, value in zip(self.parameters, values, strict=True):
-            real = isinstance(value, Real) or not isinstance(value, Number)
-            if not (real and hasattr(value, "__truediv__")):
+            real = isinstance(value, Real) or not isinstance(value, Number | type)
+            kind = getattr(getattr(value, "dtype", None), "kind", "f")  # of NumPy
+            if not (real and hasattr(value, "__truediv__")) or kind in "cSUMm":
                 raise TypeError(
                     f"`{name}` must be a real number or an array, got {value!r} of type "
                     f"{type(value).__name__}"
@@ -256,15 +257,16 @@ class Family:
         ------
         ValueError
             If the corners have not one coordinate for each parameter, or `low` is above `high`.
+        TypeError
+            If they are no sequences of finite real numbers.
         SingularParameterError
             If a factor vanishes in the box, or if its sign could not be proved there: the proof is
             by Bernstein coefficients, exact at once for a factor that is affine in each parameter,
             and by bisection of the box for others.
         """
         n = len(self.parameters)
-        if not len(low) == len(high) == n or not all(
-            a <= b for a, b in zip(low, high, strict=True)
-        ):
+        low, high = _corner(low), _corner(high)
+        if not len(low) == len(high) == n or any(a > b for a, b in zip(low, high, strict=True)):
             raise ValueError(
                 f"`low` and `high` must be corners of a box of {', '.join(self.parameters)}, with "
                 f"{n} coordinates and low <= high; got {low} and {high}"
@@ -279,6 +281,20 @@ class Family:
                     f"{self.name}: the factor {_expression(factor)} vanishes in the box {box}; "
                     "choose a smaller radius or another centre"
                 )
+
+
+def _corner(values: Any) -> list[Fraction]:
+    """The coordinates of a corner of a box; TypeError if they are no finite real numbers."""
+    try:
+        return [
+            Fraction(x) if isinstance(x, Rational) else Fraction(*x.as_integer_ratio())
+            for x in values
+        ]
+    except (AttributeError, OverflowError, TypeError, ValueError) as error:
+        raise TypeError(
+            "`low` and `high` must be sequences of numbers, Fractions say, that are finite and "
+            f"real, got {values!r}"
+        ) from error
 
 
 def _is_constant(x: Any) -> bool:

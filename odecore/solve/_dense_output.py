@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from odecore._array import Combine, as_float64, combiner, namespace, records
+from odecore._array import Combine, as_float64, combiner, namespace
+from odecore._recording import records
 from odecore.errors import NewtonFailedError
 from odecore.solve._explicit_step import Attempt, checked_stage
+from odecore.solve._reuse import unchecked
 from odecore.solve._tracing import explaining_reads
 from odecore.solve._weighted_sums import weighted_sums
 from odecore.tableaux import ContinuousExtension
@@ -50,6 +52,13 @@ class DenseStep:
         """That of the polynomial inside; None where the step is made again."""
         return len(self.inside.extension.weights) if isinstance(self.inside, Polynomial) else None
 
+    @property
+    def extra(self) -> tuple[Any, ...]:
+        """Values of the right-hand side that only the polynomial has, and that may not be finite
+        where both ends are.
+        """
+        return self.inside.extra if isinstance(self.inside, Polynomial) else ()
+
     def __call__(self, t: float) -> Any:
         """The state at a time inside the step; ValueError outside, where it is not extrapolated."""
         return self.states([t])[0]
@@ -83,6 +92,7 @@ class Polynomial:
     y: Any
     basis: tuple[Any, ...]
     extension: ContinuousExtension
+    extra: tuple[Any, ...]
 
     def __call__(self, time: float) -> Any:
         weights = self.extension.at(self.extension.weights, (time - self.t) / self.h)
@@ -109,14 +119,16 @@ def polynomial(
 ) -> Polynomial:
     """The polynomial of an accepted step, with an evaluation for each of its extra stages."""
     h = t_new - t
-    basis = [(attempt.y - y) * (1 / h)]
+    basis, extra = [(attempt.y - y) * (1 / h)], []
     if extension.needs_slopes:
         basis += [slopes[0], *attempt.stages, slopes[1]]
+        extra += [slopes[1]] if attempt.last_stage is None else []
     for theta, weights in extension.extra:
         numbers = extension.at(weights, theta)
         state = combine(y, h, numbers, basis[: len(numbers)])
         basis.append(checked_stage(fun(t + theta * h, state), y))
-    return Polynomial(t, h, y, tuple(basis), extension)
+        extra.append(basis[-1])
+    return Polynomial(t, h, y, tuple(basis), extension, tuple(extra))
 
 
 def again(
@@ -150,15 +162,10 @@ class _StepAgain:
             raise UnsolvedInsideError(f"no step of the method from t = {self.t} to {time}", None)
         return attempt.y
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Refuse functions that the solver made of the user's, which are no data."""
-        if getattr(self.fun, "__module__", "").startswith("odecore."):
-            raise TypeError(
-                "the dense output of an implicit or multistep method makes steps again, and can "
-                "not be pickled for states of several arrays, torch tensors or jumps: evaluate it "
-                "at the times you need, and pickle the states"
-            )
-        return vars(self)
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle with the user's function."""
+        fun = unchecked(self.fun)
+        return _StepAgain, (self.make, fun, self.t, self.y, self.slope, self.counts)
 
 
 def unchanged(y: Any) -> Any:

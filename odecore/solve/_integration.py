@@ -38,7 +38,7 @@ from odecore.solve._problem import (
 from odecore.solve._progress import reporter
 from odecore.solve._reuse import refusing_reuse
 from odecore.solve._scipy_words import refuse_unknown
-from odecore.solve._states import Structure, is_structured
+from odecore.solve._states import Structure, StructuredField, is_structured
 from odecore.solve._tracing import explaining_reads
 from odecore.solve._trajectory import Trajectory
 from odecore.tableaux import ButcherTableau, Coefficients
@@ -320,7 +320,7 @@ def _problem(
         return lambda t, vector: function(t, state(vector))
 
     return _Problem(
-        lambda t, vector: structure.vector(fun(t, state(vector))),
+        StructuredField(structure, fun),
         y,
         tuple(replace(event, function=of_state(event.function)) for event in events),
         structure.tolerance("rtol", rtol, y),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from odecore.solve._explicit_step import Attempt, explicit_step
+from odecore.solve._explicit_step import Attempt, explicit_step, require_coefficients
 from odecore.tableaux import Coefficients
 
 __all__ = ["Kernels", "given_run", "given_steps"]
@@ -77,7 +77,13 @@ def given_steps(
     slope : array or None
         f at the last time, where the method computes it.
     evaluations : int
+
+    Raises
+    ------
+    ValueError, TypeError
+        If `times` are no array (n + 1,), or as `explicit_step`.
     """
+    _require_times(times)
     states, evaluations = [], 0
     for i in range(times.shape[0] - 1):
         t, t_new = times[i], times[i + 1]
@@ -86,6 +92,12 @@ def given_steps(
         states.append(y)
         evaluations += step.evaluations
     return tuple(states), slope, evaluations
+
+
+def _require_times(times: Any) -> None:
+    """Raise TypeError unless these are an array (n + 1,)."""
+    if len(getattr(times, "shape", ())) != 1:
+        raise TypeError(f"`times` must be an array of shape (n + 1,), got {times!r}")
 
 
 def given_run(
@@ -120,7 +132,14 @@ def given_run(
         The last state.
     slope : array or None
         f there, for methods that end with it; they begin with it too, and find it if it is None.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `given_steps`.
     """
+    require_coefficients(method, explicit=True)
+    _require_times(times)
     reuses = method.last_stage_is_first
     if reuses and slope is None:
         slope = fun(times[0], y)

@@ -279,15 +279,18 @@ class March:
 
     def trajectory(self, reads: bool | None, convert: Callable[[Any], Any]) -> Trajectory:
         """Collect the records, up to the first that is not finite where values may be read."""
-        records, status, dense = self.recorded, self.status, self.dense
-        xp = namespace(self.y)
+        records, status, xp = self.recorded, self.status, namespace(self.y)
+        known = takewhile(lambda step: all(all_finite(k, reads) for k in step.extra), self.dense)
+        dense = list(known)
+        finite = len(dense) == len(self.dense)
         ends = bool(records) and records[-1][1] is self.y
         states = xp.stack([y for _, y in records] + ([] if ends else [self.y]))
         if not all_finite(states, reads):
             bad = [i for i, (_, y) in enumerate(records) if not all_finite(y)]
-            records, ends = records[: bad[0]] if bad else records, False
+            records, ends, finite = records[: bad[0]] if bad else records, False, False
             dense = list(takewhile(lambda step: all_finite(step.y_new), dense))
-            status = Status.NONFINITE_RHS if status is Status.SUCCESS else status
+        if not finite and status is Status.SUCCESS:
+            status = Status.NONFINITE_RHS
         times = [t for t, _ in records]
         arrays = [t for t in times if not isinstance(t, float)]
         if arrays:

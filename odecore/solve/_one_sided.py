@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from odecore.solve._problem import beside
+from odecore.solve._reuse import unchecked
 
 __all__ = ["OneSided", "one_sided"]
 
@@ -22,6 +23,10 @@ class OneSided:
     def time(self, t: float) -> float:
         """The time nearest to t that is on the inside."""
         return min(max(t, self.low), self.high)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle with the user's function."""
+        return OneSided, (unchecked(self.fun), self.low, self.high)
 
     def __call__(self, t: float, y: Any) -> Any:
         """The right-hand side there."""

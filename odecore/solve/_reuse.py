@@ -8,7 +8,7 @@ from weakref import ref
 
 from odecore._array import is_torch_array
 
-__all__ = ["refusing_reuse"]
+__all__ = ["refusing_reuse", "unchecked"]
 
 
 def refusing_reuse(fun: Callable[[Any, Any], Any], like: Any, /) -> Callable[[Any, Any], Any]:
@@ -63,5 +63,11 @@ def refusing_reuse(fun: Callable[[Any, Any], Any], like: Any, /) -> Callable[[An
         last, version = ref(base), now
         return value
 
+    checked.refuses_reuse_of = fun  # type: ignore[attr-defined]
     checked.refuses_reuse = True  # type: ignore[attr-defined]
     return checked
+
+
+def unchecked(fun: Callable[[Any, Any], Any], /) -> Callable[[Any, Any], Any]:
+    """The function that got the check of `refusing_reuse`: the user's, which may be pickled."""
+    return getattr(fun, "refuses_reuse_of", fun)

@@ -21,7 +21,7 @@ from odecore._array import (
     require_real,
 )
 
-__all__ = ["Structure", "is_structured"]
+__all__ = ["Structure", "StructuredField", "is_structured"]
 
 
 def is_structured(y: Any) -> bool:
@@ -35,6 +35,18 @@ def is_structured(y: Any) -> bool:
         (is_array_api_obj(part) and not isinstance(part, np.generic)) or is_structured(part)
         for part in y
     )
+
+
+@dataclass(frozen=True)
+class StructuredField:
+    """A right-hand side of a structure as one of vectors."""
+
+    structure: Structure
+    fun: Callable[[Any, Any], Any]
+
+    def __call__(self, t: Any, vector: Any) -> Any:
+        """The vector of its value."""
+        return self.structure.vector(self.fun(t, self.structure.state(vector)))
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,8 @@ class Trajectory:
     events : tuple of EventRecord
         One for each event that was looked for.
     dense : DenseOutput or None
-        The solution as a function of time, where it was asked for.
+        The solution as a function of time, where it was asked for. After NONFINITE_RHS it may end
+        a step before the last state, where it would need the right-hand side's value at that.
     samples : Samples or None
         Status and counts of each sample, where each had its own steps.
 

@@ -151,7 +151,7 @@ def atlas(
     *ranges : (low, high)
         One for each parameter; exact numbers or floats.
     points : int, optional
-        For each parameter, at least 2.
+        For each parameter, from 2 to 10,000.
     quantities : str or sequence of str, optional
         Of "principal error" (2-norm), "SSP coefficient", "contractivity radius", "internal
         amplification" (explicit families, slow) and "largest coefficient". Default: all but the
@@ -165,7 +165,7 @@ def atlas(
     ------
     ValueError
         If the family has more than two parameters, a range is missing or empty, `points` is no
-        whole number from 2, or a quantity is unknown, or not known of an implicit family.
+        whole number of these, or a quantity is unknown, or not known of an implicit family.
     TypeError
         If `family` is none.
 
@@ -181,7 +181,11 @@ def atlas(
         quantities = [quantities]
     if not isinstance(quantities, Iterable | None):
         raise TypeError(f"`quantities` must be names, got {quantities!r}")
-    names = list(quantities or [name for name in QUANTITIES if name != "internal amplification"])
+    if quantities is None:
+        quantities = [name for name in QUANTITIES if name != "internal amplification"]
+    names = list(quantities)
+    if not names:
+        raise ValueError(f"`quantities` must name one at least, of {', '.join(QUANTITIES)}")
     unknown = [name for name in names if name not in QUANTITIES]
     if unknown:
         raise ValueError(f"unknown quantities {unknown}; known are {', '.join(QUANTITIES)}")

@@ -46,7 +46,7 @@ def plot_region(
         Shade abs(R(z)) > abs(exp(z)) instead of abs(R(z)) <= 1; at the origin it has p + 1 sectors.
     ax : matplotlib Axes, optional
     points : int, optional
-        Resolution of each axis, at least 2.
+        Resolution of each axis, from 2 to 10,000.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def plot_region(
     TypeError
         If `method` is no ButcherTableau.
     ValueError
-        If `points` is no whole number from 2.
+        If `points` is no whole number of these.
 
     Notes
     -----

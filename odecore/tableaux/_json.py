@@ -24,7 +24,7 @@ def tableau_to_json(method: ButcherTableau, /, *, indent: int | None = None) -> 
     Parameters
     ----------
     method : ButcherTableau
-    indent : int, optional
+    indent : int or str, optional
         As in `json.dumps`.
 
     Returns
@@ -32,12 +32,19 @@ def tableau_to_json(method: ButcherTableau, /, *, indent: int | None = None) -> 
     str
         An object with the fields of the tableau; each number is a string such as "1/3" or
         "1/4-1/6*sqrt(3)", and A is a strict lower triangle for an explicit method.
+
+    Raises
+    ------
+    TypeError
+        If `method` is no ButcherTableau, or `indent` another thing.
     """
     if not isinstance(method, ButcherTableau):
         raise TypeError(
             f"`method` must be a ButcherTableau, got {type(method).__name__}; look a name up with "
             "odecore.tableaux.tableau"
         )
+    if not isinstance(indent, int | str | None):
+        raise TypeError(f"`indent` must be an int, a str or None, got {indent!r}")
     rows = [row[:i] if method.is_explicit else row for i, row in enumerate(method.A)]
     record: dict[str, Any] = {
         "name": method.name,

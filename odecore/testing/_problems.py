@@ -53,15 +53,21 @@ def _rotation(t: Any, y: Any) -> Any:
     return np.array([-speed * y[1], speed * y[0]], dtype=y.dtype)
 
 
+def _riccati_solution(t: float) -> Any:
+    return np.array([1 / (1 + t * t)])
+
+
+def _coupled_solution(t: float) -> Any:
+    return np.array([np.exp(np.sin(t)), np.cos(t)])
+
+
+def _rotation_solution(t: float) -> Any:
+    return np.array([np.cos(t + np.sin(t)), np.sin(t + np.sin(t))])
+
+
+# Functions of the module, so that they can be pickled.
 PROBLEMS: tuple[InitialValueProblem, ...] = (
-    InitialValueProblem("riccati", _riccati, lambda t: np.array([1 / (1 + t * t)]), (0.0, 1.3)),
-    InitialValueProblem(
-        "coupled", _coupled, lambda t: np.array([np.exp(np.sin(t)), np.cos(t)]), (0.2, 1.7)
-    ),
-    InitialValueProblem(
-        "rotation",
-        _rotation,
-        lambda t: np.array([np.cos(t + np.sin(t)), np.sin(t + np.sin(t))]),
-        (0.0, 1.5),
-    ),
+    InitialValueProblem("riccati", _riccati, _riccati_solution, (0.0, 1.3)),
+    InitialValueProblem("coupled", _coupled, _coupled_solution, (0.2, 1.7)),
+    InitialValueProblem("rotation", _rotation, _rotation_solution, (0.0, 1.5)),
 )

@@ -155,13 +155,15 @@ def test_a_narrow_atlas_has_its_own_points():
     np.testing.assert_allclose(found.axes[0], [0.50001, 0.500015, 0.50002], rtol=1e-15)
     expected = [2 - 1 / u for u in found.axes[0]]
     np.testing.assert_allclose(found.values["SSP coefficient"], expected, rtol=1e-9)
-    for wrong in ((0.5, math.inf), (0.5, "1"), 0.5, (0.5, 0.7, 1)):
+    for wrong in ((0.5, math.inf), (1, 10**400), (0.5, "1"), 0.5, (0.5, 0.7, 1)):
         with pytest.raises(ValueError, match="finite"):
             atlas(RK2, wrong)
         with pytest.raises(ValueError, match="needs one range"):
             optimize(RK2, wrong)
     with pytest.raises(ValueError, match="`points` of an axis must be a whole number from 2"):
         atlas(RK2, (0.5, 1), points=2.5)
+    with pytest.raises(ValueError, match="from 2 to 10000, got 1000000000"):
+        atlas(RK2, (0.5, 1), points=10**9)
 
 
 def test_a_critical_point_that_is_worse_than_the_boundary_is_no_optimum():

@@ -8,6 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.optimize import linprog, minimize
 
 from odecore.directions import (
+    _pareto,
     equiangular_weights,
     gramian,
     min_norm_weights,
@@ -565,3 +566,26 @@ def test_min_norm_of_small_integers_at_any_scales(rng):
         assert known or found.cosines.min() > -1e-9
         stationary += known
     assert 25 < stationary < 125
+
+
+def test_many_objectives_are_in_few_proofs(monkeypatch):
+    """All m were asked one after another: 33 s for 512 objectives in place of 1 s."""
+    calls = []
+
+    def counted(*arguments):
+        calls.append(1)
+        return nonnegative_minimizer(*arguments)
+
+    monkeypatch.setattr(_pareto, "nonnegative_minimizer", counted)
+    J = np.random.default_rng(0).standard_normal((100, 20))
+    assert pareto_stationarity(J @ J.T).proper
+    assert len(calls) < 30
+    # The twin: one objective that is in no proof, among many that are.
+    J = np.hstack([J, np.zeros((100, 1))])
+    J[50, 20] = 1.0
+    found = pareto_stationarity(J @ J.T)
+    assert found.stationary
+    assert not found.proper
+    zero = J.copy()
+    zero[3] = 0.0
+    assert not pareto_stationarity(zero @ zero.T).proper

@@ -425,6 +425,25 @@ def test_powers_intervals_and_widths_out_of_range_are_refused():
             refine_root(X * X - 2, bracket, width)
 
 
+def test_powers_that_would_never_end_are_refused():
+    huge = 10**400
+    for power in (lambda n: (X + 1) ** n, lambda n: X**n, lambda n: Polynomial((2,)) ** n):
+        with pytest.raises(ValueError, match=r"at most the degree 4000.*1329 bits"):
+            power(huge)
+    assert (X**4000).degree == 4000
+    with pytest.raises(ValueError, match="at most the degree 4000"):
+        (X**2) ** 2001
+    root = QuadraticNumber.sqrt(2)
+    for number in (root, 1 + root, root / 3, F(1, 2) + root / 4):
+        for exponent in (huge, -huge):
+            with pytest.raises(ValueError, match=r"at most 1048576 bits.*1329 bits"):
+                number**exponent
+    assert root**200_000 == 2**100_000
+    assert QuadraticNumber(1, 0, 2) ** huge == 1
+    assert QuadraticNumber(-1, 0, 2) ** huge == 1
+    assert QuadraticNumber(0, 0, 2) ** huge == 0
+
+
 def test_a_root_at_an_end_leaves_the_sign_of_the_open_interval():
     assert sign_on_interval(X - 1, 0, 1) == -1
     assert sign_on_interval(X, 0, 1) == 1

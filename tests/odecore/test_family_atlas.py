@@ -383,6 +383,17 @@ def test_points_without_a_limit_are_refused(family, point):
         charts(RK2)
 
 
+@pytest.mark.parametrize("family", [RK3, RK4])
+def test_charts_at_points_that_would_take_for_ever_are_refused(family):
+    for huge in (10**400, F(1, 10**400), 1e300):
+        with pytest.raises(ValueError, match=r"`u0` must be a quotient .* at most 160 bits"):
+            chart(family, huge, 0)
+        with pytest.raises(ValueError, match=r"`v0` must be a quotient .* at most 160 bits"):
+            chart(family, 0, huge)
+    with pytest.raises(SingularParameterError, match="no limit"):
+        chart(family, 10**40, 0 if family is RK4 else 10**40)
+
+
 def test_no_method_of_order_four_has_equal_inner_nodes_but_one_half():
     """Completeness, on samples: the order conditions with c = (0, u, u, 1) have no solution."""
     import sympy as sp

@@ -1,5 +1,6 @@
 """Dense output, events and output times."""
 
+import copy
 import math
 import pickle
 
@@ -396,10 +397,49 @@ def test_nothing_comes_from_where_given_steps_blew_up(t_eval):
     assert np.isfinite(seen).all()
     assert not len(found.events[0].t)
     last = found.dense.interval[1]
-    assert last == found.t[-1] if t_eval is None else 0.05 < last < 0.1
-    assert np.isfinite(found(last)).all()
+    assert 0 < last <= found.t[-1] if t_eval is None else 0 < last < 0.1
+    assert np.isfinite(found(np.linspace(0, last, 50))).all()
     with pytest.raises(ValueError, match="not extrapolated"):
         found(2.0)
+
+
+@pytest.mark.parametrize("options", [{"steps": 7}, {"grid": [0, 0.2, 0.4, 0.6, 0.8, 1]}])
+@pytest.mark.parametrize("method", ["euler", "midpoint", "classic", "dopri5", "gauss2"])
+@pytest.mark.parametrize("interpolation", ["full", "hermite", "linear"])
+@pytest.mark.parametrize("last", [0.55, 0.999])
+def test_dense_output_ends_where_the_right_hand_side_does(options, method, interpolation, last):
+    found = solve_ivp(
+        lambda t, y: -y if t < last else y * np.nan, (0, 1), [1.0], method=method, throw=False,
+        dense=True, interpolation=interpolation, **options,
+    )  # fmt: skip
+    start, end = found.dense.interval
+    assert start == 0 < last - 0.25 < end < last + 0.2
+    times = np.linspace(start, end, 101)
+    np.testing.assert_allclose(found(times)[:, 0], np.exp(-times), atol=0.06)
+    reached = found.t[-1]  # which a method that looks at no later time than its start may
+    assert end <= reached
+    if found.status is Status.SUCCESS:
+        assert end == reached == 1
+    else:
+        assert found.status is Status.NONFINITE_RHS
+
+
+def test_dense_output_ends_before_a_hole_that_no_stage_fell_into():
+    def fun(t, y):
+        return -y if abs(t - hole) > 1e-6 else y * np.nan
+
+    hole = 2.0
+    options = {"method": "dormand_prince87", "steps": 4}
+    times = {False: [], True: []}
+    for dense, seen in times.items():
+        solve_ivp(lambda t, y, s=seen: s.append(t) or -y, (0, 1), [1.0], dense=dense, **options)
+    hole = max(t for t in {*times[True]} - {*times[False]} if t < 0.75)
+    assert solve_ivp(fun, (0, 1), [1.0], **options).success
+    with pytest.raises(errors.NonfiniteRHSError) as caught:
+        solve_ivp(fun, (0, 1), [1.0], dense=True, **options)
+    trajectory = caught.value.trajectory
+    assert trajectory.dense.interval == (0, 0.5)
+    assert len(trajectory.t) == 5
 
 
 def decay(t, y):
@@ -410,29 +450,33 @@ def blow_up(t, y):
     return y * y
 
 
-@pytest.mark.parametrize("structured", [False, True], ids=["array", "structure"])
+def decay_in_parts(t, y):
+    return {"a": -y["a"]}
+
+
+@pytest.mark.parametrize("jump_at", [None, [0.4]])
+@pytest.mark.parametrize("kind", ["array", "structure", "tensor"])
 @pytest.mark.parametrize(
     "method", ["dopri5", "classic", "kvaerno43", "gauss2", Adams(), Adams(implicit=True, rtol=1e-3)]
 )
-def test_dense_output_crosses_processes(method, structured):
+def test_dense_output_crosses_processes(method, kind, jump_at):
     # The right-hand side is needed for steps that are made again alone.
     multistep = isinstance(method, Adams)
     options = {"steps": 5} if multistep or not tableau(method).b_hat else {}
     repeats = multistep or not tableau(method).is_explicit
     field = decay if repeats else lambda t, y: -y
-    y0 = np.ones(2)
+    y0 = load("torch" if kind == "tensor" else "numpy").ones(2)
+    structured = kind == "structure"
     if structured:
-        y0, field = {"a": y0}, lambda t, y: {"a": -y["a"]}
+        y0, field = {"a": y0}, decay_in_parts if repeats else lambda t, y: {"a": -y["a"]}
+    if jump_at:
+        options["jump_at"] = jump_at
     found = solve_ivp(field, (0, 1), y0, method=method, dense=True, **options)
-    if structured and repeats:
-        with pytest.raises(TypeError, match="evaluate it at the times"):
-            pickle.dumps(found)
-        return
-    again = pickle.loads(pickle.dumps(found))  # noqa: S301
     times = np.linspace(0, 1, 7)
-    wanted, same = found(times), again(times)
-    np.testing.assert_array_equal(*((x["a"] if structured else x) for x in (wanted, same)))
-    assert again.dense.interval == found.dense.interval
+    for again in (pickle.loads(pickle.dumps(found)), copy.deepcopy(found)):  # noqa: S301
+        both = (x(times)["a"] if structured else x(times) for x in (found, again))
+        np.testing.assert_array_equal(*both)
+        assert again.dense.interval == found.dense.interval
 
 
 @pytest.mark.parametrize("method", ["dopri5", "kvaerno43"])

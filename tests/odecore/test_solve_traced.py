@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from odecore.solve import solve_ivp, solve_per_sample
+from odecore.solve import Newton, solve_ivp, solve_per_sample
 
 jax = pytest.importorskip("jax")
 
@@ -93,3 +93,47 @@ def test_dense_output_at_times_that_want_gradients():
     with pytest.raises(TypeError, match=r"no gradient: give `t.detach\(\)`"):
         found(times)
     assert found(times.detach())[0, 0] == pytest.approx(math.exp(-0.5), rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
+@pytest.mark.parametrize("method", ["trapezoidal", "kvaerno43", "gauss4"])
+def test_tangents_pass_implicit_steps_or_are_refused(method):
+    torch = pytest.importorskip("torch")
+    forward_ad = torch.autograd.forward_ad
+    y0, one = torch.tensor([1.0, 0.5], dtype=torch.float64), torch.ones((), dtype=torch.float64)
+
+    def end(y, rate, **options):
+        return solve_ivp(lambda t, y: -rate * y**3, (0, 1), y, method=method, steps=2, **options)
+
+    def along(y, rate, **options):
+        with forward_ad.dual_level():
+            y, rate = (x if v is None else forward_ad.make_dual(x, v) for x, v in (y, rate))
+            return forward_ad.unpack_dual(end(y, rate, **options).y[-1]).tangent
+
+    step = 1e-5
+    for tangents in ((one * y0, None), (None, one)):
+        v, w = (0.0 if tangent is None else step * tangent for tangent in tangents)
+        wanted = (end(y0 + v, one + w).y[-1] - end(y0 - v, one - w).y[-1]) / (2 * step)
+        at = (y0, tangents[0]), (one, tangents[1])
+        torch.testing.assert_close(along(*at), wanted, rtol=1e-7, atol=1e-9)
+        with pytest.raises(ValueError, match=r"forward mode would be lost.* out"):
+            along(*at, newton=Newton(linear_solver="krylov"))
+    many = y0.repeat(250)
+    with pytest.raises(ValueError, match="forward mode would be lost"):
+        along((many, many), (one, None))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
+def test_times_with_tangents_are_refused():
+    torch = pytest.importorskip("torch")
+    forward_ad = torch.autograd.forward_ad
+    found = solve_ivp(fun, (0.0, 1.0), np.ones(1), dense=True)
+    with forward_ad.dual_level():
+        time = forward_ad.make_dual(torch.tensor(0.5), torch.tensor(1.0))
+        with pytest.raises(TypeError, match=r"no gradient: give `t.detach\(\)`"):
+            found(time)
+        with pytest.raises(TypeError, match="no gradient: give detached times"):
+            solve_ivp(fun, (0.0, time), np.ones(1))
+        with pytest.raises(ValueError, match="step_size"):
+            solve_ivp(fun, (0.0, 1.0), np.ones(1), step_size=time)
+        assert found(time.detach()) == found(0.5)

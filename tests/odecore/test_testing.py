@@ -1,6 +1,8 @@
 """The tools for testing steppers: right code passes, wrong code is caught and named."""
 
+import copy
 import math
+import pickle
 from fractions import Fraction
 
 import numpy as np
@@ -30,6 +32,12 @@ EXPLICIT = ["euler", "heun", "kutta3", "classic", "gill", "dopri5", "tsit5", "bu
 def stepper(method):
     coefficients = method.coefficients
     return lambda f, t, y, h: explicit_step(f, t, y, h, coefficients).y
+
+
+def test_problems_cross_processes():
+    for problem in PROBLEMS:
+        for again in (pickle.loads(pickle.dumps(problem)), copy.deepcopy(problem)):  # noqa: S301
+            assert again == problem
 
 
 @pytest.mark.parametrize("name", EXPLICIT)

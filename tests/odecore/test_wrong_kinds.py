@@ -2,13 +2,21 @@
 
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from odecore.exact import Polynomial
 from odecore.families import RK2, RK3, RK4, chart, charts, cubic_dense_output, prove_order
 from odecore.order import dense_output_order, dense_output_residuals
+from odecore.solve import given_run, given_steps
 from odecore.stability import atlas, optimize, parametric_stability, plot_region, stability_function
-from odecore.tableaux import coefficients_at, continuous_extension, tableau, tableau_at
+from odecore.tableaux import (
+    coefficients_at,
+    continuous_extension,
+    tableau,
+    tableau_at,
+    tableau_to_json,
+)
 from odecore.testing import family_members
 
 F = Fraction
@@ -87,6 +95,41 @@ def test_boxes_have_the_dimension_of_the_family():
             RK4.require_box(low, high)
 
 
+@pytest.mark.parametrize("wrong", [("a",), (None,), 0, (float("inf"),), (float("nan"),), (1j,)])
+def test_corners_of_boxes_are_numbers(wrong):
+    for low, high in ((wrong, (1,)), ((1,), wrong)):
+        with pytest.raises(TypeError, match="`low` and `high` must be sequences of numbers"):
+            RK2.require_box(low, high)
+    RK2.require_box((0.25,), [10**400])
+
+
+@pytest.mark.parametrize("wrong", [int, Fraction, np.array(["a"]), np.array([1j])])
+def test_values_of_parameters_are_real(wrong):
+    with pytest.raises(TypeError, match="`u` must be a real number or an array, got"):
+        coefficients_at(RK4, u=wrong, v=0.3)
+
+
+@pytest.mark.parametrize("wrong", [2.5, [], 1j])
+def test_an_indentation_is_a_number_or_text(wrong):
+    with pytest.raises(TypeError, match="`indent` must be an int, a str or None, got"):
+        tableau_to_json(tableau("heun"), indent=wrong)
+
+
+@pytest.mark.parametrize("wrong", [None, 0.0, [0.0, 1.0], np.ones((2, 2)), np.ones(())])
+def test_times_of_many_steps_are_an_array(wrong):
+    method, y = coefficients_at(RK2, u=0.5), np.ones(2)
+    with pytest.raises(TypeError, match=r"`times` must be an array of shape \(n \+ 1,\), got"):
+        given_steps(lambda t, y: -y, method, wrong, y, None)
+    with pytest.raises(TypeError, match=r"`times` must be an array of shape \(n \+ 1,\), got"):
+        given_run(None, lambda t, y: -y, method, wrong, np.ones(1, int), y, None, np)
+    for function in (
+        lambda m: given_steps(lambda t, y: -y, m, np.arange(2.0), y, None),
+        lambda m: given_run(None, lambda t, y: -y, m, np.arange(2.0), np.ones(1), y, None, np),
+    ):
+        with pytest.raises(TypeError, match="Coefficients"):
+            function("heun")
+
+
 def test_a_chart_is_the_same_at_floats():
     # A chart at floats first must not name the one at fractions.
     wanted = "RK4 chart at (1/2, 0)"
@@ -102,5 +145,7 @@ def test_ranges_are_pairs_of_numbers(function, wrong):
 
 
 def test_an_atlas_has_points_and_quantities():
+    with pytest.raises(ValueError, match="`quantities` must name one at least"):
+        atlas(RK2, (F(1, 4), 1), quantities=[])
     with pytest.raises(TypeError, match="`quantities` must be names, got 3"):
         atlas(RK2, (F(1, 4), 1), quantities=3)

@@ -370,3 +370,29 @@ def test_few_perturbed_steps_are_transposed():
     found = gradients(odeint_adjoint, Switching(), t, method="rk4", options=options)
     for a, b in zip(found, wanted, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-13, atol=0)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"step_size": 0.3}, {"grid_constructor": lambda *_: torch.tensor([0.0, 0.3, 0.7, 1.0])}],
+)
+def test_outputs_inside_steps_are_interpolated_by_odeint_and_landed_on_by_the_transpose(options):
+    """As the page for users of torchdiffeq says; the gradient is that of the states given."""
+    func, t = Turning(), [0.0, 0.5, 1.0]
+
+    def states(**adjoint):
+        y0, solve = torch.tensor([1.0, 2.0], dtype=D), odeint_adjoint if adjoint else odeint
+        given = {"method": "midpoint", "options": dict(options), **adjoint}
+        return solve(func, y0, torch.tensor(t, dtype=D), **given)
+
+    torch.testing.assert_close(states(adjoint="reversed"), states(), rtol=0, atol=0)
+    y = states(adjoint="discrete")
+    assert abs(y - states()).max() > 1e-5
+    (found,) = torch.autograd.grad(y.sin().sum(), func.k)
+    h = 1e-5
+    sums = []
+    for k in (1 + h, 1 - h):
+        with torch.no_grad():
+            func.k.fill_(k)
+            sums.append(states(adjoint="discrete").sin().sum())
+    torch.testing.assert_close(found, (sums[0] - sums[1]) / (2 * h), rtol=1e-8, atol=1e-8)

@@ -132,3 +132,11 @@ def test_their_certificates_take_implicit_steps_too():
     z = 10**0.5 * math.tanh(2 / 10**0.5)
     exact = math.cos(z) + 1e-4 * (1 - z * z / 10) * math.sin(z)
     assert certifier.errors[0] == pytest.approx(abs(float(field.c.grad) / exact - 1), rel=0.5)
+
+
+def test_a_budget_counts_what_one_evaluation_saves(seen):
+    func, y0 = Rotation(torch.float64), state(2**15, torch.float64).requires_grad_()
+    memory = 21 * 2**15  # of states and tanh of them at 10 nodes, and half of those at one more
+    y = odeint_adjoint(func, y0, torch.tensor([0.0, 1.0]), rtol=1e-5, atol=1e-5, memory=memory)
+    y[-1].sum().backward()
+    assert seen == [("restored", 10)]

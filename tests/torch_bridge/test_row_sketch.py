@@ -17,6 +17,7 @@ from odecore.sketching import alignment as aligned
 from tests.helpers.statistics import mean_agrees
 from tests.helpers.two_processes import in_two_processes
 from torch_bridge import (
+    SketchedConv2d,
     SketchedLinear,
     counted_rows,
     share_sketch,
@@ -282,6 +283,46 @@ def test_layers_that_read_one_tensor_share_what_is_kept():
         weight = torch.ones(4, other.shape[-1], requires_grad=True)
         with pytest.raises(ValueError, match="must be a sketch of this input"):
             sketched_linear(other, weight, rows=rows)
+
+
+@pytest.mark.parametrize("storage", [None, torch.bfloat16, torch.int8])
+@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize("sketch", ["uniform", "balanced", "gaussian", "rademacher"])
+def test_rows_of_another_tensor_are_refused(sketch, centred, storage):
+    x, w = torch.randn(50, 6), torch.randn(4, 6, requires_grad=True)
+    rows = sketch_rows(x, ratio=0.4, sketch=sketch, centred=centred, storage=storage)
+    layer = SketchedLinear(6, 4)
+    for same in (x, x.clone(), x.view(5, 10, 6), x.T.contiguous().T, x.requires_grad_() * 1):
+        for call in (lambda z: sketched_linear(z, w, rows=rows), lambda z: layer(z, rows=rows)):
+            call(same)
+    for other in (x + 1, 2 * x, x.roll(1, 0), torch.randn(50, 6)):
+        for call in (lambda z: sketched_linear(z, w, rows=rows), lambda z: layer(z, rows=rows)):
+            with pytest.raises(ValueError, match="one of another tensor of its shape"):
+                call(other.detach())
+    with torch.no_grad():
+        x.add_(1)
+    with pytest.raises(ValueError, match="what it was before a change in place"):
+        sketched_linear(x, w, rows=rows)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("sketch", ["uniform", "balanced", "gaussian", "rademacher"])
+def test_rows_of_the_same_tensor_are_taken_whatever_rounding_does(sketch, dtype):
+    layer = SketchedConv2d(7, 3, stride=2)
+    for k in range(20):
+        x = (torch.randn(400, 9) + 10 * (k % 3)).to(dtype) * 10 ** (k % 5 - 2)
+        w = torch.randn(4, 9, dtype=dtype, requires_grad=True)
+        rows = sketch_rows(x, ratio=0.2, sketch=sketch, centred=k % 2 == 0)
+        sketched_linear(x, w, rows=rows)
+        with torch.autocast("cpu", torch.bfloat16):
+            sketched_linear(x, w, rows=rows)
+        x[3] = float("nan")
+        sketched_linear(x, w, rows=sketch_rows(x, ratio=0.2, sketch=sketch))
+    images = torch.randn(2, 7, 10, 10)
+    pixels = images[..., ::2, ::2].movedim(1, -1)
+    layer(images, rows=sketch_rows(pixels, ratio=0.3, sketch=sketch))
+    with pytest.raises(ValueError, match="one of another tensor of its shape"):
+        layer(images + 1, rows=sketch_rows(pixels, ratio=0.3, sketch=sketch))
 
 
 def test_rows_that_hold_nothing_are_exact():

@@ -1,5 +1,6 @@
 """Functions, tensors and reports given as something else: told by name."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -8,13 +9,18 @@ from torch_bridge import (
     DenseField,
     EquiangularDescent,
     NeuralODE,
+    SketchedLinear,
     SolverConsistencyReport,
+    SolverEnsemble,
     certified_step,
+    check_rhs,
     descent_flow,
     equiangular_backward,
+    odeint,
     odeint_dense,
     plan,
     saved_bytes,
+    sketch_rows,
     sketched_linear,
     solver_consistency,
 )
@@ -26,9 +32,9 @@ def descent(**options):
     return EquiangularDescent(torch.optim.SGD([nn.Parameter(torch.ones(2))], lr=0.1), **options)
 
 
-def backward(shared):
+def backward(shared, **options):
     p = nn.Parameter(torch.ones(2))
-    return equiangular_backward([p[0] * 2, p[1] * 2], [p], shared=shared)
+    return equiangular_backward([p[0] * 2, p[1] * 2], [p], shared=shared, **options)
 
 
 @pytest.mark.parametrize("wrong", [3, "abc", [None]])
@@ -64,6 +70,44 @@ def test_tensors_are_asked_for(make, name, wrong):
         TypeError, match=f"`{name}` must (be a (list of )?[Tt]ensors?|hold tensors)"
     ):
         make(wrong)
+
+
+@pytest.mark.parametrize("wrong", [torch.ones(3), np.ones(3), "no", 1, None])
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda x: sketched_linear(X, X, centred=x), "centred"),
+        (lambda x: sketch_rows(X, centred=x), "centred"),
+        (lambda x: SketchedLinear(3, 2, centred=x), "centred"),
+        (lambda x: SketchedLinear(3, 2, report=x), "report"),
+        (lambda x: plan(nn.Linear(3, 2), X, budget=0.5, centred=x), "centred"),
+        (lambda x: odeint(lambda t, y: -y, X, torch.arange(2.0), compile=x), "compile"),
+        (lambda x: NeuralODE(DenseField(3, 4), compile=x), "compile"),
+        (lambda x: SolverEnsemble(["rk4", "heun3"], batched=x), "batched"),
+        (lambda x: descent(report=x), "report"),
+        (lambda x: descent(synchronize=x), "synchronize"),
+        (lambda x: backward(None, retain_graph=x), "retain_graph"),
+    ],
+)
+def test_flags_are_bools(make, name, wrong):
+    with pytest.raises(TypeError, match=f"`{name}` must be a bool, got"):
+        make(wrong)
+
+
+@pytest.mark.parametrize("wrong", ["a", None, 1j, [0.0], X[0], float("nan"), 10**400])
+def test_a_right_hand_side_is_checked_at_a_time(wrong):
+    with pytest.raises(TypeError, match="`t` must be a finite number, or a 0-d Tensor, got"):
+        check_rhs(lambda t, y: -y, wrong, X)
+    for t in (0, 0.5, np.float64(0.5), np.array(0.5), torch.tensor(0.5)):
+        assert not check_rhs(lambda t, y: -y * t, t, X).findings
+
+
+@pytest.mark.parametrize("wrong", ["a", None, 1j, [0.0]])
+def test_a_certificate_models_a_step_of_a_size(wrong):
+    found = certified_step(lambda p: [p.square().sum()], X[0], X[0], largest=1.0)
+    with pytest.raises(TypeError, match="`step` must be a real number, got"):
+        found.modelled(wrong)
+    assert found.modelled(0.5) == found.modelled(torch.tensor(0.5)) == 0.5 * 6 - 0.125 * 6
 
 
 def test_batches_times_and_reports_are_asked_for():
