@@ -185,7 +185,7 @@ def plan(
         raise TypeError(f"`model` must be a torch.nn.Module, got {type(model).__name__}")
     _require_choice(budget, noise, sketch, units)
     if loss is not None:
-        require_callable("loss", loss, "loss(output, batch)")
+        require_callable("loss", loss, "loss(output, batch)", 2)
     lazy = [name for name, p in model.named_parameters() if is_lazy(p)]
     if lazy:
         raise ValueError(
