@@ -284,7 +284,7 @@ class DenseField(nn.Module):
         super().__init__()
         refuse_unknown(options, keywords_of(DenseField, TimeBatchNorm), "a DenseField")
         require_whole(width=width, hidden=hidden)
-        require_callable("linear", linear, "linear(inputs, outputs)")
+        require_callable("linear", linear, "linear(inputs, outputs)", 2)
         self.inner = weight_normalization(linear(width, hidden), weights)
         self.drift = nn.Parameter(torch.zeros(hidden))
         self.norm = normalization_layer(normalization, hidden, groups=groups, **options)

@@ -126,7 +126,7 @@ def certified_step(
     """
     if not is_number(largest) or not 0 < largest < float("inf"):
         raise ValueError(f"`largest` must be positive and finite, got {largest!r}")
-    require_callable("losses", losses, "losses(parameters)")
+    require_callable("losses", losses, "losses(parameters)", 1)
     largest = float(largest)
     x, d, spec = _aligned(parameters, direction)
 

@@ -175,7 +175,7 @@ class EquiangularDescent:
         elif self._combined is None:
             self.combine()
         if closure is not None:
-            require_callable("closure", closure, "closure(), giving losses")
+            require_callable("closure", closure, "closure(), giving losses", 0)
         if closure is not None and self.scaler is None:
             self._step_evaluating(closure, before, moved)
         else:

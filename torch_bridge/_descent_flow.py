@@ -85,7 +85,7 @@ def descent_flow(
     >>> found.status.name, [round(float(v), 2) for v in found.y[-1]]
     ('EVENT', [0.0, 0.01])
     """
-    require_callable("losses", losses, "losses(y)")
+    require_callable("losses", losses, "losses(y)", 1)
     if not is_number(worst_cosine) or not 0 < worst_cosine < 1:
         raise ValueError(f"`worst_cosine` must be in (0, 1), got {worst_cosine!r}")
     if not is_number(duration) or not duration > 0:

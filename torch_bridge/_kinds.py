@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,9 @@ from torch import Tensor
 __all__ = ["require_callable", "require_flags", "require_tensor"]
 
 
-def require_callable(label: str, value: Any, how: str) -> None:
-    """Raise TypeError unless the value can be called."""
-    if not callable(value):
+def require_callable(label: str, value: Any, how: str, arguments: int | None = None) -> None:
+    """Raise TypeError unless the value can be called, with so many arguments."""
+    if not callable(value) or (arguments is not None and not _takes(value, arguments)):
         raise TypeError(f"`{label}` must be callable as {how}, got {value!r}")
 
 
@@ -21,6 +22,19 @@ def require_flags(**values: Any) -> None:
     for label, value in values.items():
         if not isinstance(value, bool | np.bool_):
             raise TypeError(f"`{label}` must be a bool, got {value!r}")
+
+
+def _takes(value: Any, arguments: int) -> bool:
+    """Whether it can be called with so many arguments, as far as that is known."""
+    try:
+        found = signature(value, follow_wrapped=False)  # what a decorator takes
+    except (TypeError, ValueError):  # not written in Python
+        return True
+    try:
+        found.bind(*[None] * arguments)
+    except TypeError:
+        return False
+    return True
 
 
 def require_tensor(label: str, value: Any) -> None:

@@ -95,7 +95,8 @@ def odeint(
         function and kind of state, which takes from seconds to a minute: adaptive solves without
         gradients as a whole, given steps several at once, others one at a time. Times, step sizes
         and tolerances may change from call to call. `func` must not change its own attributes; what
-        can not be compiled runs without, after a CompileWarning.
+        can not be compiled runs without, after a CompileWarning. Steps that begin or end at a
+        time of `jump_t`, and those with `perturb`, run without.
 
     Returns
     -------

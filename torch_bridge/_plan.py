@@ -186,7 +186,7 @@ def plan(
     _require_choice(budget, noise, sketch, units)
     require_flags(centred=centred)
     if loss is not None:
-        require_callable("loss", loss, "loss(output, batch)")
+        require_callable("loss", loss, "loss(output, batch)", 2)
     lazy = [name for name, p in model.named_parameters() if is_lazy(p)]
     if lazy:
         raise ValueError(

@@ -86,7 +86,7 @@ def saved_bytes(forward: Callable[[], Any], /, besides: Iterable[Tensor] = ()) -
     >>> saved_bytes(lambda: layer(x), besides=layer.parameters())
     3200
     """
-    require_callable("forward", forward, "forward()")
+    require_callable("forward", forward, "forward()", 0)
     with SavedStorages(listed_tensors(besides, "besides")) as saved:
         result = forward()
     del result

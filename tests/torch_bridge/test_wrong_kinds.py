@@ -37,7 +37,7 @@ def backward(shared, **options):
     return equiangular_backward([p[0] * 2, p[1] * 2], [p], shared=shared, **options)
 
 
-@pytest.mark.parametrize("wrong", [3, "abc", [None]])
+@pytest.mark.parametrize("wrong", [3, "abc", [None], lambda one, two, three: one])
 @pytest.mark.parametrize(
     ("make", "name"),
     [
