@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 from odecore._array import largest, namespace
@@ -11,6 +12,7 @@ from odecore.adjoint._backward_options import require_backward_options
 from odecore.adjoint._drift import Watch
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize, checked
+from odecore.adjoint._quadrature import norm_of
 from odecore.adjoint._step_ends import MAX_STEPS, ends_between, landing_grid, require_one_way
 from odecore.adjoint._sweep import product
 from odecore.adjoint._unit import in_their_unit, observing
@@ -181,9 +183,9 @@ def _augmented(linearize: Linearize, parameters: Sequence[Any]) -> Callable[[Any
 
 
 def _of_state_and_adjoint(state: tuple[Any, ...]) -> Any:
-    """The larger root mean square of the first two parts."""
+    """The larger root mean square of the first two parts; 0 where they are empty."""
     xp = namespace(state[0])
-    return largest(float(xp.mean(xp.abs(part) ** 2)) ** 0.5 for part in state[:2])
+    return largest(norm_of([part], xp) / max(1, prod(part.shape)) ** 0.5 for part in state[:2])
 
 
 def _like(x: Any, parameter: Any) -> Any:

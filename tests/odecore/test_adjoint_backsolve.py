@@ -54,6 +54,17 @@ def test_the_seminorm_takes_fewer_steps():
     assert semi.statistics.evaluations < full.statistics.evaluations / 3
 
 
+@pytest.mark.parametrize("seminorm", [False, True])
+def test_an_empty_state_has_no_error(seminorm, xp, array):
+    linearize = linearization(lambda t, y: -y, lambda t, y, a: -a, lambda t, y, a: (xp.sum(a),))
+    w = [array(np.zeros((2, 0)))] * 2
+    found = backsolve(
+        linearize, [0.0, 1.0], w, w, parameters=(array(np.ones(())),), seminorm=seminorm
+    )
+    assert found.y0.shape == (2, 0)
+    assert float(found.parameters[0]) == 0
+
+
 def test_it_drifts_where_the_flow_contracts_and_the_restored_does_not():
     # y1 = exp(-20 t) is below the tolerance at the end; backwards its error grows by exp(20).
     field = lambda t, y: np.array([-20 * y[0], y[0] ** 2])  # noqa: E731
