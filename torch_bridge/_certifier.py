@@ -49,9 +49,10 @@ class Certifier:
     evaluations of the gradient, but in batches.
 
     The error is that of the gradients that are asked for: of dL/dy0 and of the gradient of all
-    parameters together, each relative to its own size, the larger one. Within the parameters a
-    small gradient may be wrong beside a large one. What the loss has of y0 itself is no part of
-    dL/dy0 there, because it is exact; gradients of `t` are not looked at.
+    parameters together, each relative to its own size, the larger one (of a dL/dy0 that has decayed
+    below what atol resolves, relative to that: see `odecore.adjoint.Certificate`). Within the
+    parameters a small gradient may be wrong beside a large one. What the loss has of y0 itself is
+    no part of dL/dy0 there, because it is exact; gradients of `t` are not looked at.
 
     The estimate is that of the gradient for dL/dy as it is. Where the loss is not linear, dL/dy was
     itself computed from inexact states, and this error is not seen: it is about that of the states

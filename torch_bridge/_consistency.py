@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import inf
 from numbers import Integral
+from statistics import median
 from typing import Any
 
 import torch
@@ -222,7 +223,7 @@ def _report(
         gaps=gaps,
         flipped=sum(int(batch.flipped.sum()) for batch in found),
         ratios=tuple(ratios),
-        changes=tuple(float(row.median()) for row in changes.nan_to_num(nan=inf, posinf=inf)),
+        changes=tuple(median(row) for row in changes.nan_to_num(nan=inf, posinf=inf).tolist()),
         order=observed_order(orders.tolist(), expected),
         expected_order=expected,
         nonfinite=sum(int(batch.nonfinite.sum()) for batch in found),

@@ -304,6 +304,7 @@ class March:
             return convert(xp.stack(states) if states else xp.stack([self.y])[:0, ...])
 
         found = tuple(EventRecord(np.array(t), stacked(y)) for t, y in self.found)
+        failed = self.status not in (Status.SUCCESS, Status.EVENT)
         return Trajectory(
             t,
             convert(states) if ends else stacked([y for _, y in records]),
@@ -311,4 +312,5 @@ class March:
             Statistics(**self.counts, forced=self.control.forced),
             found,
             DenseOutput(dense, convert) if dense else None,
+            reached=self.t if failed and isinstance(self.t, float) else None,
         )

@@ -50,6 +50,10 @@ class Trajectory:
         a step before the last state, where it would need the right-hand side's value at that.
     samples : Samples or None
         Status and counts of each sample, where each had its own steps.
+    reached : float or None
+        Where a solve gave up: it is beyond the last of `t` where that holds the times of `t_eval`.
+        None after a success, where samples have their own steps, and where it is seen at the end
+        only that given steps are not finite.
 
     Notes
     -----
@@ -63,6 +67,7 @@ class Trajectory:
     events: tuple[EventRecord, ...] = ()
     dense: DenseOutput | None = None
     samples: Samples | None = None
+    reached: float | None = None
 
     @property
     def success(self) -> bool:
@@ -94,6 +99,8 @@ class Trajectory:
             return
         counts = self.statistics
         reached = f"t = {self.t[-1]}" if len(self.t) else "no time"
+        if self.reached is not None and len(self.t) and self.reached != self.t[-1]:
+            reached += f", and the solve gave up at t = {self.reached}"
         if self.samples is not None:
             failed = [i for i, s in enumerate(self.samples.status) if s is not Status.SUCCESS]
             first = failed[0]

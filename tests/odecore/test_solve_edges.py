@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from odecore.adjoint import record_panels, restored
-from odecore.errors import NewtonFailedError, NonfiniteRHSError
+from odecore.errors import NewtonFailedError, NonfiniteRHSError, StepUnderflowError
 from odecore.solve import Adams, Event, Newton, Status, solve_ivp, solve_per_sample
 from odecore.tableaux import catalogue, tableau
 
@@ -474,3 +474,17 @@ def test_attributes_of_events_mean_what_they_do_in_scipy():
         assert ended(terminal, 0)
         assert ended(terminal, -2.5)
         assert not ended(terminal, np.float64(0.5))
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_failed_solve_says_where_it_gave_up_between_outputs(sign):
+    arguments = lambda t, y: sign * y**2, (0.0, 2 * sign), [1.0]
+    times = [0.0, 0.5 * sign, 2 * sign]
+    with pytest.raises(StepUnderflowError, match=r"is at t = -?0\.5, and .* gave up at t = -?1\."):
+        solve_ivp(*arguments, t_eval=times)
+    failed = solve_ivp(*arguments, t_eval=times, throw=False)
+    assert failed.reached == pytest.approx(sign, abs=1e-6)
+    stopped = solve_ivp(*arguments, t_eval=times, max_steps=5, throw=False)
+    assert stopped.status is Status.MAX_STEPS
+    assert stopped.reached == solve_ivp(*arguments, max_steps=5, throw=False).t[-1]
+    assert solve_ivp(lambda t, y: -y, (0.0, 1.0), [1.0]).reached is None

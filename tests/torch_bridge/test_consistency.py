@@ -203,6 +203,15 @@ def test_the_observed_order_is_the_solvers(solver, order):
     assert all(a > b for a, b in zip(changes, changes[1:], strict=False))
 
 
+def test_the_change_of_two_samples_is_between_theirs():
+    def model(x, n):
+        return x * (1 + 1 / n)
+
+    x = torch.tensor([[1.0, 0.0], [3.0, 0.0]], dtype=torch.float64)
+    report = solver_consistency(model, [x], steps=1, order=1, halvings=2)
+    assert report.changes == pytest.approx((1.0, 0.5))
+
+
 def test_the_bound_of_a_known_flow():
     x = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
     report = solver_consistency(
