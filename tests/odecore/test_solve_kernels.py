@@ -98,9 +98,9 @@ def kernels_of(method, y0, calls=None, begins=False, runs=None, most=64):
 @pytest.mark.parametrize("controller", ["I", "PI", "PID"])
 @pytest.mark.parametrize("method", ["dopri5", "bosh3", "heun_euler", "fehlberg45"])
 @pytest.mark.parametrize("problem", PROBLEMS)
-@pytest.mark.parametrize("most", [5, 64])
-def test_a_leap_takes_the_steps_of_the_loop(problem, method, controller, most):
+def test_a_leap_takes_the_steps_of_the_loop(problem, method, controller):
     fun, y0, end = PROBLEMS[problem]
+    most = 5 if controller == "PI" else 64
     rtol = 1e-3 if method == "heun_euler" else 1e-6
     options = {"method": method, "rtol": rtol, "atol": 1e-8, "controller": controller}
     times = np.concatenate([[0.0], np.linspace(0.05, 0.9, 17), [end]])

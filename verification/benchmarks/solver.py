@@ -79,6 +79,26 @@ def forward(size: str, method: str, rounds: int) -> Iterator[Row]:
     yield from versus(table, f"forward, {method}, {size}", times, ["torchdiffeq", "f alone"])
 
 
+def outputs(size: str, count: int, rounds: int) -> Iterator[Row]:
+    """A solve with dopri5 at 1e-6 and many output times, eager and compiled."""
+    field, y0 = problem(size)
+    t = torch.linspace(0, 1, count)
+
+    def run(library: Any, **more: Any) -> None:
+        with torch.no_grad():
+            library.odeint(field, y0, t, rtol=1e-6, atol=1e-6, **more)
+
+    runs = {
+        "odecore": partial(run, torch_bridge),
+        "compiled": partial(run, torch_bridge, compile=True),
+        "torchdiffeq": partial(run, torchdiffeq),
+    }
+    times = medians(runs, rounds)
+    table = "Many output times of a solve with dopri5 at 1e-6"
+    for ours, way in (("odecore", "eager"), ("compiled", "compile=True")):
+        yield from versus(table, f"{count} outputs, {way}, {size}", times, PEERS, ours)
+
+
 def compiled(size: str, method: str, backward: str | None, rounds: int) -> Iterator[Row]:
     """A compiled solve, alone or with its backward pass by a function of both libraries."""
     field, y0 = problem(size)
@@ -192,6 +212,8 @@ def rows(quick: bool) -> Iterator[Row]:
         sizes, methods, rounds = sizes[:1], methods[:1], 1
     for size, method in product(sizes, methods):
         yield from forward(size, method, rounds)
+    for size, count in product(sizes, [10, 100]):
+        yield from outputs(size, count, rounds)
     for backward, size, method in product([None, "odeint", "odeint_adjoint"], sizes, methods):
         yield from compiled(size, method, backward, rounds)
     for size in sizes:
