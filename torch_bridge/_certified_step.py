@@ -56,11 +56,11 @@ class StepCertificate:
         Raises
         ------
         TypeError
-            If `step` is no real number.
+            If `step` is no real number, nor an array of these, of shape (..., 1).
         """
-        if not is_number(step):
+        h = np.asarray(step)
+        if h.dtype.kind not in "iuf":
             raise TypeError(f"`step` must be a real number, got {step!r}")
-        h = float(step)
         return h * self.rates - h**2 / 2 * self.curvatures
 
 

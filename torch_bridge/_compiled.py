@@ -38,8 +38,8 @@ __all__ = [
 
 RECORDED = 2**17  # bytes of a state, of larger ones given steps are recorded one at a time
 MOST = 64  # steps in one loop that records them
-ROOM = 2**24  # bytes for what adaptive ones record, or
-LEAST = 4  # steps
+ROOM = 2**24  # bytes for what adaptive ones record; if these are fewer than
+LEAST = 4  # they are compiled one at a time
 CHUNK = 8  # steps; twice as many take twice as long to compile
 
 
@@ -79,6 +79,8 @@ def compiled_kernels(
         y = y.contiguous()  # as all states of the loop
         known = torch.empty_like(y) if slope is None else slope.contiguous()
         kept = _room_for_steps(y, stages * len(method.b)) if every or stages else None
+        if kept is not None and len(kept[0]) < LEAST:
+            return None
         attempts = numbers[-1] if kept is None else min(numbers[-1], len(kept[0]))
         given = on_host([*numbers[:-1], attempts]), _tensors(tolerances, y)
         found = with_norm(_leap, fun, method, law, norm, y, known, *given, kept, stages)
@@ -185,7 +187,7 @@ def room_for(y: Tensor, most: int = MOST) -> Tensor:
 def _room_for_steps(y: Tensor, stages: int) -> tuple[Tensor, Tensor]:
     """Room for the times of steps and for the states, each with so many stages."""
     row = y.expand(1 + stages, *y.shape) if stages else y
-    most = max(LEAST, min(MOST, ROOM // (row.numel() * row.itemsize)))
+    most = min(MOST, ROOM // (row.numel() * row.itemsize))
     return on_host([0.0] * most), room_for(row, most)
 
 

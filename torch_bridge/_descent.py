@@ -131,7 +131,7 @@ class EquiangularDescent:
         losses: Iterable[Tensor],
         *,
         shared: Tensor | Iterable[Tensor] | None = None,
-        retain_graph: bool = False,
+        retain_graph: bool | None = False,
     ) -> None:
         """Differentiate the `losses` and add their gradients to those accumulated, loss by loss.
 
@@ -212,7 +212,7 @@ class EquiangularDescent:
         scalars: list[Tensor],
         *,
         shared: Tensor | Iterable[Tensor] | None = None,
-        retain_graph: bool = False,
+        retain_graph: bool | None = False,
         formed: bool,
     ) -> Rows:
         parameters, own = self._parameters()

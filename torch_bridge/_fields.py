@@ -63,6 +63,17 @@ class Autocast:
         cached = torch.is_autocast_cache_enabled() and not torch.is_grad_enabled()
         return torch.autocast(self.device, self.dtype, self.enabled, cached)
 
+    def restored(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A function of the user's, under this state."""
+        if not self.enabled:
+            return function
+
+        def called(*arguments: Any) -> Any:
+            with self.entered():
+                return function(*arguments)
+
+        return called
+
     def suspended(self) -> AbstractContextManager[Any]:
         """Context without this state, which would lower the products of a solver's own."""
         return torch.autocast(self.device, enabled=False) if self.enabled else nullcontext()

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from inspect import signature
 from typing import Any
 
 import numpy as np
 from torch import Tensor
+
+from torch_bridge._signature import refused_signature
 
 __all__ = ["require_callable", "require_flags", "require_tensor"]
 
 
 def require_callable(label: str, value: Any, how: str, arguments: int | None = None) -> None:
     """Raise TypeError unless the value can be called, with so many arguments."""
-    if not callable(value) or (arguments is not None and not _takes(value, arguments)):
+    if not callable(value):
         raise TypeError(f"`{label}` must be callable as {how}, got {value!r}")
+    takes = None if arguments is None else refused_signature(value, arguments)
+    if takes is not None:
+        name = getattr(value, "__name__", type(value).__name__)
+        raise TypeError(f"`{label}` must be callable as {how}, got {name} of {takes}")
 
 
 def require_flags(**values: Any) -> None:
@@ -22,19 +27,6 @@ def require_flags(**values: Any) -> None:
     for label, value in values.items():
         if not isinstance(value, bool | np.bool_):
             raise TypeError(f"`{label}` must be a bool, got {value!r}")
-
-
-def _takes(value: Any, arguments: int) -> bool:
-    """Whether it can be called with so many arguments, as far as that is known."""
-    try:
-        found = signature(value, follow_wrapped=False)  # what a decorator takes
-    except (TypeError, ValueError):  # not written in Python
-        return True
-    try:
-        found.bind(*[None] * arguments)
-    except TypeError:
-        return False
-    return True
 
 
 def require_tensor(label: str, value: Any) -> None:

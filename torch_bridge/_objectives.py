@@ -44,7 +44,7 @@ def equiangular_backward(
     chunk: int = 1,
     scaler: torch.amp.GradScaler | None = None,
     synchronize: bool = True,
-    retain_graph: bool = False,
+    retain_graph: bool | None = False,
 ) -> EquiangularWeights:
     """Put the equiangular direction of the losses into the parameters' `.grad`.
 
@@ -85,7 +85,7 @@ def equiangular_backward(
         Gramian: all find one direction, that of the averaged losses, as DDP would; its own hooks
         do not see these passes. False where processes do not share these parameters, or train
         models of their own: each then takes the direction of its own losses.
-    retain_graph : bool, optional
+    retain_graph : bool or None, optional
         Keep the graph of the losses for further backward passes.
 
     Returns
@@ -121,6 +121,7 @@ def equiangular_backward(
     Koltun, arXiv 1810.04650, equation (MGDA-UB), with equiangular weights in place of min-norm
     ones.
     """
+    retain_graph = False if retain_graph is None else retain_graph  # as torch's
     flags = {"synchronize": synchronize, "retain_graph": retain_graph}
     check_options(chunk, scaling, on_zero, scaler, gramian, **flags)
     chosen = wanted(parameters)
@@ -159,7 +160,7 @@ def objective_rows(
     shared: Tensor | Iterable[Tensor] | None,
     chunk: int,
     scale: float,
-    retain_graph: bool,
+    retain_graph: bool | None,
     formed: bool,
 ) -> Rows:
     """One gradient for each loss, through the features where there are any.
@@ -167,6 +168,7 @@ def objective_rows(
     Unless all are to be `formed`, weights of layers may be left as `UnformedWeight` describes, for
     as long as nobody changes the layers' inputs.
     """
+    retain_graph = False if retain_graph is None else retain_graph
     require_flags(retain_graph=retain_graph)
     count = len(parameters)
     features = () if shared is None else checked_features(shared)
@@ -254,7 +256,7 @@ def _by_features(
     features: tuple[Tensor, ...],
     scale: float,
     synchronize: bool,
-    retain_graph: bool,
+    retain_graph: bool | None,
     options: dict[str, object],
 ) -> EquiangularWeights:
     """Weights from the Gramian at the features, and one pass for their combination."""

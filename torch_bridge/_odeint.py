@@ -143,8 +143,7 @@ def odeint(
     torch.Size([3, 2])
     """
     problem = prepare(func, y0, t, rtol, atol, method, options, compile)
-    autocast = Autocast.current(problem.y0.device)
-    with one_solve(), explaining_reads(problem.y0), autocast.suspended():
+    with one_solve(), explaining_reads(problem.y0), problem.autocast.suspended():
         return problem.until(event_fn) if event_fn is not None else problem.outputs()
 
 
@@ -160,6 +159,7 @@ class Prepared:
     field: Callable[[Any, Any], Any]
     times: list[Any]
     solver: Solver
+    autocast: Autocast
 
     @cached_property
     def grid(self) -> list[float] | None:
@@ -180,7 +180,8 @@ class Prepared:
 
     def observer(self, suffix: str = "") -> Callable[[str, Any, Any, Any], None] | None:
         """The user's callbacks with this suffix, which get states as the user's."""
-        return observer_of(self.func, lambda _, y: self.layout.state(y), suffix)
+        found = observer_of(self.func, lambda _, y: self.layout.state(y), suffix)
+        return found and self.autocast.restored(found)
 
     def outputs(self) -> Any:
         """Solve, and give the states at all times."""
@@ -216,7 +217,7 @@ class Prepared:
         arguments = endless.arguments(self.times, None, "full")
         time, y = until_event(
             self.field,
-            self.layout.function(event_fn),
+            self.autocast.restored(self.layout.function(event_fn)),
             start,
             self.times,
             {**arguments, "observe": self.observer()},
@@ -258,7 +259,8 @@ def prepare(
             "torch.export records one path, and values of the state steer adaptive steps and the "
             "iterations of implicit methods: give `steps` and an explicit method"
         )
-    user_norm = solver.options.get("norm")
+    autocast, user_norm = Autocast.current(vector.device), solver.options.get("norm")
+    user_norm = user_norm and autocast.restored(user_norm)
     require_flags(compile=compile)
     if compile:
         if not isinstance(solver.method, Coefficients) or not solver.method.is_explicit:
@@ -274,7 +276,7 @@ def prepare(
     elif inside_transform():
         solver.options.setdefault("check_finite", False)
     times = times_of(t, vector, needed=solver.reads_times)
-    return Prepared(func, y0, t, layout, vector, field, times, solver)
+    return Prepared(func, y0, t, layout, vector, field, times, solver, autocast)
 
 
 @untraced

@@ -160,12 +160,12 @@ def check_rhs(func: Any, t: Any, y: Any, /) -> RightHandSideReport:
     for x in tensors:
         require_state(x, "y")
     good = (
-        not (t.ndim or t.is_complex())
+        t.numel() == 1 and not t.is_complex()
         if isinstance(t, Tensor)
         else is_number(t) and abs(t) <= LARGEST
     )
     if not good:
-        raise TypeError(f"`t` must be a finite number, or a 0-d Tensor, got {t!r}")
+        raise TypeError(f"`t` must be a finite number, or a Tensor of one, got {t!r}")
     with Calls(func, t, y) as calls:
         first = calls.value()
         _require_like(first, y)

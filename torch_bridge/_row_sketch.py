@@ -168,11 +168,15 @@ def fits(s: RowSketch, columns: Tensor, step: int) -> bool:
     kept = decoded(s.kept[few, ::step], scale, torch.promote_types(columns.dtype, torch.float32))
     wanted = project(s.sketch, drawn, columns, s.size)
     slack = wanted.abs()
+    if s.sketch != "uniform":  # roundings of the terms of sums that may cancel
+        slack = slack + torch.linalg.vector_norm(columns, dim=0, dtype=kept.dtype) / 8
     if s.mean is not None:
         shift = _ones(s.sketch, drawn, columns, s.size) * s.mean[::step]
         wanted, slack = wanted - shift, slack + shift.abs()
-    dtypes = {columns.dtype, s.kept.dtype} - {torch.int8}
-    slack = ROUNDINGS * max(torch.finfo(dtype).eps for dtype in dtypes) * slack.amax()
+    # Integers may stand for numbers that were sketched in less precision.
+    stored = torch.bfloat16 if s.kept.dtype is torch.int8 else s.kept.dtype
+    eps = max(torch.finfo(dtype).eps for dtype in (columns.dtype, stored))
+    slack = ROUNDINGS * eps * slack.amax()
     return not bool(((wanted - kept).abs() > (slack if scale is None else slack + scale)).any())
 
 

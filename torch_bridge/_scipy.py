@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from odecore._recording import has_tangent
 from odecore.errors import SolveError
 from odecore.solve import Statistics, Status, Trajectory
 from torch_bridge._unknown_options import require_choice
@@ -26,7 +27,7 @@ def scipy_solve(
     Raises
     ------
     ValueError
-        For an unknown solver, or a state that is complex.
+        For an unknown solver, or a state that is complex or has a tangent.
     SolveError
         If SciPy's solver fails or returns values that are not finite.
     """
@@ -37,6 +38,12 @@ def scipy_solve(
     require_choice("solver", solver, SOLVERS)
     if y0.is_complex():
         raise ValueError("SciPy's solvers take real states here; view the state as real pairs")
+
+    if has_tangent(y0):
+        raise ValueError(
+            "SciPy's solvers have no derivatives, and `y0` has a tangent of torch's forward mode: "
+            "choose another method, or leave it out"
+        )
 
     def flat(t: float, y: np.ndarray) -> np.ndarray:
         state = torch.as_tensor(y, dtype=y0.dtype, device=y0.device).reshape(y0.shape)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import signature
+from inspect import Signature, signature
 from typing import Any
 
 from torch import nn
 
-__all__ = ["check_function"]
+__all__ = ["check_function", "refused_signature"]
 
 
 def check_function(func: Any, label: str = "func") -> None:
@@ -21,13 +21,8 @@ def check_function(func: Any, label: str = "func") -> None:
             f"object of it, as in {func.__name__}(...)"
         )
     called: Callable[..., Any] = func.forward if isinstance(func, nn.Module) else func
-    try:
-        found = signature(called, follow_wrapped=False)  # what a decorator takes, not what it calls
-    except (TypeError, ValueError):  # not written in Python
-        return
-    try:
-        found.bind(None, None)
-    except TypeError as error:
+    found = refused_signature(called, 2)
+    if found is not None:
         name = type(func).__name__
         remedy = (
             "; for a network of y alone give `lambda t, y: network(y)`, best in the forward of a "
@@ -36,4 +31,17 @@ def check_function(func: Any, label: str = "func") -> None:
         raise TypeError(
             f"`{label}` must take two arguments, {label}(t, y), got {name} of {found}"
             f"{remedy if label == 'func' else ''}"
-        ) from error
+        )
+
+
+def refused_signature(function: Callable[..., Any], arguments: int) -> Signature | None:
+    """That of a function which can not take so many arguments, as far as that is known."""
+    try:
+        found = signature(function, follow_wrapped=False)  # what a decorator takes
+    except (TypeError, ValueError):  # not written in Python
+        return None
+    try:
+        found.bind(*[None] * arguments)
+    except TypeError:
+        return found
+    return None

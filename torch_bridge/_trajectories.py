@@ -62,8 +62,7 @@ def odeint_dense(
     if problem.solver.method is None:
         raise ValueError("SciPy's solvers have no dense output here; choose another method")
     arguments = problem.arguments()
-    autocast = Autocast.current(problem.y0.device)
-    with one_solve(), explaining_reads(problem.y0), autocast.suspended():
+    with one_solve(), explaining_reads(problem.y0), problem.autocast.suspended():
         start = problem.y0
         if isinstance(t0, Tensor):
             start = shifted_start(start, t0.reshape(1), problem.field)
@@ -135,10 +134,14 @@ def solve(
         def user_field(t: Any, y: Any) -> Any:
             return layout.state(field(t, layout.vector(y)))
 
+    autocast = Autocast.current(vector.device)
     options["events"] = tuple(
-        replace(event, function=_with_tensors(event.function, vector))
+        replace(event, function=autocast.restored(_with_tensors(event.function, vector)))
         for event in as_events(options.get("events"))
     )
+    for name in ("dense", "norm", "observe"):
+        if callable(options.get(name)):
+            options[name] = autocast.restored(options[name])
     method = options.get("method", "dopri5")
     implicit = is_implicit(method)
     if implicit:
@@ -147,7 +150,6 @@ def solve(
         require_seen(newton)
         if isinstance(newton, Newton) and newton.differentiate is None:
             options["newton"] = replace(newton, differentiate=own.differentiate)
-    autocast = Autocast.current(vector.device)
     with one_solve(), explaining_reads(vector), autocast.suspended():
         found = solve_ivp(field if layout.shapes is None else user_field, t_span, y0, **options)
     if not implicit:

@@ -122,7 +122,7 @@ def polynomial(
     basis, extra = [(attempt.y - y) * (1 / h)], []
     if extension.needs_slopes:
         basis += [slopes[0], *attempt.stages, slopes[1]]
-        extra += [slopes[1]] if attempt.last_stage is None else []
+        extra.append(slopes[1])
     for theta, weights in extension.extra:
         numbers = extension.at(weights, theta)
         state = combine(y, h, numbers, basis[: len(numbers)])

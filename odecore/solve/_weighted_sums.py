@@ -53,7 +53,5 @@ def weighted_sums(rows: Sequence[Any], which: Sequence[int], weights: np.ndarray
             part = numbers[k : min(end, k + max(1, TOGETHER // size)), ...]
             sums = xp.astype(xp.matmul(part, table[row, ...]), like.dtype, copy=False)
             sums = xp.reshape(sums, (-1, *like.shape))
-            found += (
-                xp.unstack(sums) if like.shape else [sums[i, ...] for i in range(part.shape[0])]
-            )
+            found += [sums[i, ...] for i in range(part.shape[0])]
     return found

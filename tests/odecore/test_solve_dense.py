@@ -404,7 +404,7 @@ def test_nothing_comes_from_where_given_steps_blew_up(t_eval):
 
 
 @pytest.mark.parametrize("options", [{"steps": 7}, {"grid": [0, 0.2, 0.4, 0.6, 0.8, 1]}])
-@pytest.mark.parametrize("method", ["euler", "midpoint", "classic", "dopri5", "gauss2"])
+@pytest.mark.parametrize("method", ["euler", "midpoint", "classic", "bosh3", "dopri5", "gauss2"])
 @pytest.mark.parametrize("interpolation", ["full", "hermite", "linear"])
 @pytest.mark.parametrize("last", [0.55, 0.999])
 def test_dense_output_ends_where_the_right_hand_side_does(options, method, interpolation, last):
@@ -422,6 +422,17 @@ def test_dense_output_ends_where_the_right_hand_side_does(options, method, inter
         assert end == reached == 1
     else:
         assert found.status is Status.NONFINITE_RHS
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("method", ["bosh3", "fehlberg12", "owren_zennaro4", "dopri5", "euler"])
+def test_dense_output_ends_before_a_hole_at_the_end(method):
+    found = solve_ivp(
+        lambda t, y: y * (np.inf if t == 1 else -1.0), (0, 1), [1.0], method=method, steps=4,
+        dense=True, throw=False,
+    )  # fmt: skip
+    assert found.status is Status.NONFINITE_RHS
+    assert found.dense.interval == (0, 0.75)
 
 
 def test_dense_output_ends_before_a_hole_that_no_stage_fell_into():

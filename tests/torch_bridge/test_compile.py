@@ -472,7 +472,7 @@ def test_a_function_compiled_for_one_backward_pass_serves_adjoints_too(adjoint):
     torch.testing.assert_close(gradients(compiled), gradients(field))
 
 
-@pytest.mark.parametrize(("rows", "most"), [(1, 64), (2**11, 16), (2**14, 4)])
+@pytest.mark.parametrize(("rows", "most"), [(1, 64), (2**11, 16), (2**13, 4), (2**14, None)])
 def test_of_large_states_a_loop_records_fewer_steps(rows, most, monkeypatch):
     """Of width 16 in single precision they have up to 1 MiB, and a step of dopri5 8 of them."""
     kept = []
@@ -484,6 +484,17 @@ def test_of_large_states_a_loop_records_fewer_steps(rows, most, monkeypatch):
     func, y0, t = DenseField(16, 4), torch.randn(rows, 16), torch.linspace(0, 1, 12)
     with torch.no_grad():
         odeint(func, y0, t, compile=True, rtol=1e-3)
-    (times, each), *_ = kept
-    assert len(times) == len(each) == most
-    assert each.shape[1:] == (8, rows, 16)
+    assert bool(kept) is (most is not None)
+    for times, each in kept[:1]:
+        assert len(times) == len(each) == most
+        assert each.shape[1:] == (8, rows, 16)
+
+
+def test_given_steps_of_an_interpolant_are_not_compiled(monkeypatch):
+    """A compiled program records an interpolant of them, which takes longer in both passes."""
+    tried = []
+    monkeypatch.setattr("torch_bridge._compiled.attempted", lambda *_, **__: tried.append(1))
+    func, y0, t = DenseField(3, 4), torch.randn(5, 3, requires_grad=True), times(0, 1)
+    options = {"method": "rk4", "options": {"steps": 12}}
+    odeint_adjoint(func, y0, t, adjoint="restored", compile=True, **options)
+    assert not tried

@@ -788,6 +788,16 @@ def test_under_autocast_weights_are_cast_once_where_no_gradient_needs_more(gradi
     assert len(casts) == (5 if gradients else 1)
 
 
+def test_vmap_over_many_outputs_of_a_step():
+    y0, t = torch.randn(3, 2), torch.linspace(0, 1, 20)
+    given = {"method": "rk4", "options": {"step_size": 0.5, "interp": "cubic"}}
+
+    def each(y):
+        return odeint(lambda t, y: -y, y, t, **given)
+
+    torch.testing.assert_close(torch.func.vmap(each, out_dims=1)(y0), each(y0))
+
+
 IN_AUTOCAST = {
     "odeint": lambda f, y, t: odeint(f, y, t, method="radauIIA5", rtol=1e-6, atol=1e-6),
     "given": lambda f, y, t: odeint(f, y, t, method="gl6"),
@@ -806,6 +816,42 @@ def test_under_autocast_the_products_of_a_solver_are_not_lowered(kind):
     wanted = IN_AUTOCAST[kind](pointwise, y0, t)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(IN_AUTOCAST[kind](pointwise, y0, t), wanted)
+
+
+def test_under_autocast_functions_of_the_user_run_in_it():
+    """A layer of half-precision weights takes single precision there alone."""
+    half, t = nn.Linear(4, 1).bfloat16(), torch.tensor([0.0, 1.0])
+    y0, seen = torch.randn(8, 4), []
+
+    class Decay(nn.Module):
+        def forward(self, t, y):
+            return -y
+
+        def callback_accept_step(self, t, y, h):
+            seen.append(half(y))
+
+    def event(t, y):
+        return t - 0.5 + 0 * half(y).float().sum()
+
+    def norm(error):
+        return half(error).float().abs().amax() + error.abs().amax()
+
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        for method in ("dopri5", "kvaerno43"):
+            options = {"method": method, "options": {"norm": norm}}
+            time, _ = odeint(Decay(), y0, t, event_fn=event, **options)
+            assert float(time) == pytest.approx(0.5, abs=1e-5)
+            time, _ = odeint_event(Decay(), y0, t[0], event_fn=event, **options)
+            assert float(time) == pytest.approx(0.5, abs=1e-5)
+            odeint_adjoint(Decay(), y0, t, **options)
+            odeint_dense(Decay(), y0, t[0], t[1], **options)(0.3)
+            found = solve(
+                lambda t, y: -y, (0, 1), y0, method=method, norm=norm, events=[event],
+                observe=lambda what, t, y, h: seen.append(half(y)),
+                dense=lambda step: seen.append(half(step(step.t))),
+            )  # fmt: skip
+            assert found.events[0].t == pytest.approx([0.5], abs=1e-5)
+    assert {x.dtype for x in seen} == {torch.bfloat16}
 
 
 METHODS_THAT_READ = [

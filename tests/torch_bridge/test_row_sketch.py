@@ -305,6 +305,17 @@ def test_rows_of_another_tensor_are_refused(sketch, centred, storage):
         sketched_linear(x, w, rows=rows)
 
 
+@pytest.mark.parametrize("storage", [None, torch.bfloat16, torch.int8])
+@pytest.mark.parametrize("sketch", ["uniform", "balanced", "gaussian", "rademacher"])
+def test_rows_that_were_made_under_autocast_fit_outside(sketch, storage):
+    for seed in range(40):
+        torch.manual_seed(seed)
+        x, w = torch.randn(256, 128), torch.randn(64, 128, requires_grad=True)
+        with torch.autocast("cpu", torch.bfloat16):
+            rows = sketch_rows(x, ratio=0.1, sketch=sketch, storage=storage)
+        sketched_linear(x, w, rows=rows)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("sketch", ["uniform", "balanced", "gaussian", "rademacher"])
 def test_rows_of_the_same_tensor_are_taken_whatever_rounding_does(sketch, dtype):

@@ -86,7 +86,6 @@ def test_tensors_are_asked_for(make, name, wrong):
         (lambda x: SolverEnsemble(["rk4", "heun3"], batched=x), "batched"),
         (lambda x: descent(report=x), "report"),
         (lambda x: descent(synchronize=x), "synchronize"),
-        (lambda x: backward(None, retain_graph=x), "retain_graph"),
     ],
 )
 def test_flags_are_bools(make, name, wrong):
@@ -94,20 +93,28 @@ def test_flags_are_bools(make, name, wrong):
         make(wrong)
 
 
+def test_a_graph_is_retained_as_torch_would():
+    assert backward(None, retain_graph=None).weights.shape == (2,)
+    for wrong in ("no", 1, torch.ones(3)):
+        with pytest.raises(TypeError, match="`retain_graph` must be a bool, got"):
+            backward(None, retain_graph=wrong)
+
+
 @pytest.mark.parametrize("wrong", ["a", None, 1j, [0.0], X[0], float("nan"), 10**400])
 def test_a_right_hand_side_is_checked_at_a_time(wrong):
-    with pytest.raises(TypeError, match="`t` must be a finite number, or a 0-d Tensor, got"):
+    with pytest.raises(TypeError, match="`t` must be a finite number, or a Tensor of one, got"):
         check_rhs(lambda t, y: -y, wrong, X)
     for t in (0, 0.5, np.float64(0.5), np.array(0.5), torch.tensor(0.5)):
         assert not check_rhs(lambda t, y: -y * t, t, X).findings
 
 
-@pytest.mark.parametrize("wrong", ["a", None, 1j, [0.0]])
+@pytest.mark.parametrize("wrong", ["a", None, 1j, 10**400])
 def test_a_certificate_models_a_step_of_a_size(wrong):
     found = certified_step(lambda p: [p.square().sum()], X[0], X[0], largest=1.0)
     with pytest.raises(TypeError, match="`step` must be a real number, got"):
         found.modelled(wrong)
     assert found.modelled(0.5) == found.modelled(torch.tensor(0.5)) == 0.5 * 6 - 0.125 * 6
+    assert found.modelled(np.array([[0.0], [0.5]])).tolist() == [[0.0], [2.25]]
 
 
 def test_batches_times_and_reports_are_asked_for():
