@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
-from odecore._recording import has_tangent
 from odecore.errors import SolveError
 from odecore.solve import Statistics, Status, Trajectory
 from torch_bridge._unknown_options import require_choice
@@ -39,7 +39,7 @@ def scipy_solve(
     if y0.is_complex():
         raise ValueError("SciPy's solvers take real states here; view the state as real pairs")
 
-    if has_tangent(y0):
+    if forward_ad.unpack_dual(y0).tangent is not None:
         raise ValueError(
             "SciPy's solvers have no derivatives, and `y0` has a tangent of torch's forward mode: "
             "choose another method, or leave it out"

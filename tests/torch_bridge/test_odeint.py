@@ -798,6 +798,13 @@ def test_vmap_over_many_outputs_of_a_step():
     torch.testing.assert_close(torch.func.vmap(each, out_dims=1)(y0), each(y0))
 
 
+def test_solvers_of_scipy_refuse_tangents():
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(torch.ones(2), torch.ones(2))
+        with pytest.raises(ValueError, match="`y0` has a tangent"):
+            odeint(lambda t, y: -y, dual, torch.tensor([0.0, 1.0]), method="scipy_solver")
+
+
 IN_AUTOCAST = {
     "odeint": lambda f, y, t: odeint(f, y, t, method="radauIIA5", rtol=1e-6, atol=1e-6),
     "given": lambda f, y, t: odeint(f, y, t, method="gl6"),
