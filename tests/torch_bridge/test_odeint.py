@@ -798,6 +798,7 @@ def test_vmap_over_many_outputs_of_a_step():
     torch.testing.assert_close(torch.func.vmap(each, out_dims=1)(y0), each(y0))
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")
 def test_solvers_of_scipy_refuse_tangents():
     with forward_ad.dual_level():
         dual = forward_ad.make_dual(torch.ones(2), torch.ones(2))
