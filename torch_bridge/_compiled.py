@@ -36,7 +36,7 @@ __all__ = [
     "room_for",
 ]
 
-RECORDED = 2**17  # bytes of a state, of larger ones given steps are recorded one at a time
+RECORDED = 2**17  # bytes of a state, of larger ones neither given steps nor stages are recorded
 MOST = 64  # steps in one loop that records them
 ROOM = 2**24  # bytes for what adaptive ones record; if these are fewer than
 LEAST = 4  # they are compiled one at a time
@@ -47,6 +47,7 @@ def compiled_kernels(
     func: Callable[..., Any],
     method: Coefficients,
     layout: Layout,
+    like: Tensor,
     user_norm: Callable[[Any], Any] | None,
 ) -> Kernels:
     """Steps of a method, compiled when they are needed.
@@ -62,6 +63,8 @@ def compiled_kernels(
         Of an explicit method.
     layout : Layout
         Of the state.
+    like : Tensor
+        The state.
     user_norm : callable or None
         From the error in units of the tolerance to a number; by default its root mean square.
     """
@@ -74,13 +77,12 @@ def compiled_kernels(
         fun: Any, law: StepControl, tolerances: Any, y: Tensor, slope: Any, numbers: list[float],
         every: bool = False, stages: bool = False,
     ) -> Leap | None:  # fmt: skip
-        if _differentiated(y, slope):  # torch's loop operator has no gradient
+        large = every and y.nbytes > ROOM // LEAST
+        if large or _differentiated(y, slope):  # torch's loop operator has no gradient
             return None
         y = y.contiguous()  # as all states of the loop
         known = torch.empty_like(y) if slope is None else slope.contiguous()
         kept = _room_for_steps(y, stages * len(method.b)) if every or stages else None
-        if kept is not None and len(kept[0]) < LEAST:
-            return None
         attempts = numbers[-1] if kept is None else min(numbers[-1], len(kept[0]))
         given = on_host([*numbers[:-1], attempts]), _tensors(tolerances, y)
         found = with_norm(_leap, fun, method, law, norm, y, known, *given, kept, stages)
@@ -123,7 +125,8 @@ def compiled_kernels(
         ran = history.compiled[_leap if adaptive else _run] > 0
         return same and ran and not torch.is_grad_enabled()
 
-    return Kernels(step, leap, begins, chunk, CHUNK, run, MOST, records=True)
+    small = like.nbytes <= RECORDED
+    return Kernels(step, leap, begins, chunk, CHUNK, run, MOST, records=True, stages=small)
 
 
 def _attempt(

@@ -269,7 +269,8 @@ def prepare(
                 "`compile` out"
             )
         if vector.numel():  # an empty batch is solved as it is
-            solver.options["kernels"] = compiled_kernels(func, solver.method, layout, user_norm)
+            kernels = compiled_kernels(func, solver.method, layout, vector, user_norm)
+            solver.options["kernels"] = kernels
     if solver.adaptive and solver.method is not None:
         norm = layout.norm(user_norm)
         solver.options.update({} if norm is None else {"norm": norm})

@@ -41,8 +41,10 @@ class Kernels:
         How many steps `run` takes at most; it is asked for `length` at least.
     records : bool, optional
         Whether both take the keyword `every`: `run` then gives the states after each step (n, ...)
-        in place of the last one, and `leap` the states at the starts of the accepted steps, or with
-        the keyword `stages` these and the stages; it may end after any number of attempts there.
+        in place of the last one, and `leap` the states at the starts of the accepted steps; it may
+        end after any number of attempts there.
+    stages : bool, optional
+        Whether `leap` takes the keyword `stages`, for these states and the stages.
     """
 
     step: Callable[..., Attempt | None] | None = None
@@ -53,6 +55,7 @@ class Kernels:
     run: Callable[..., Any] | None = None
     most: int = 64
     records: bool = False
+    stages: bool = False
 
 
 def given_steps(

@@ -115,7 +115,7 @@ def _outputs_are_near(march: March) -> bool:
     """
     plan, far = march.plan, NEAR * abs(march.control.h)
     outputs = plan.outputs[march.waiting : march.waiting + FEW]
-    if len(outputs) < FEW or not plan.kernels.records or 0 < far < abs(outputs[0] - march.t):
+    if len(outputs) < FEW or not plan.kernels.stages or 0 < far < abs(outputs[0] - march.t):
         return False
     extension, step = plan.extension(), plan.step
     known = isinstance(step, ExplicitStep) and step.last_is_first  # f at the ends of the steps

@@ -91,7 +91,7 @@ def kernels_of(method, y0, calls=None, begins=False, runs=None, most=64):
 
     return Kernels(
         leap=leap, chunk=chunk, begins=lambda _: begins, run=runs and run, most=most,
-        records=bool(runs),
+        records=bool(runs), stages=bool(runs),
     )  # fmt: skip
 
 
