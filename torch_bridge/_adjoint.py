@@ -109,11 +109,12 @@ def odeint_adjoint(
         "restored": the state comes from an interpolant of the forward solve. "reversed": it is
         integrated backwards, as in torchdiffeq, which drifts, and raises DriftError where it runs
         away; `adjoint_options` takes {"norm": "seminorm"}. "discrete": the exact transpose of the
-        steps of a Runge-Kutta method, made again from checkpoints; steps land on the output times,
-        and `memory` is the budget for states between them. Outputs inside fixed steps have `interp`
-        in "reversed" alone, and full order in "restored". By default "restored"; "discrete" where
-        fixed steps end at all outputs, are at most 64, or 4 for each interval, and no option is for
-        another adjoint; compiled, of a Module, any fixed steps, and adaptive ones in 8 intervals.
+        steps of a Runge-Kutta method, made again from checkpoints; they land on the output times,
+        and `memory` is for states between them, and implicit stages. Outputs inside fixed steps
+        have `interp` in "reversed" alone, and full order in "restored". By default "restored";
+        "discrete", where no option is for another adjoint, of fixed steps that end at all outputs,
+        implicit or up to 64 or 4 for each interval, and of adaptive implicit ones that damp what is
+        stiff (not kvaerno43); compiled, of a Module, any fixed steps, and adaptive in 8 intervals.
     certificate : Certifier, float or bool, optional
         Estimate the relative error of the gradient in the backward pass, and warn where it is above
         the limit given, or, for True, above 100 rtol; see `Certifier`.
@@ -197,13 +198,13 @@ def odeint_adjoint(
             return solved_again(partial(odeint, **forward), solve, func, y0, t, event_fn)
     refuse_unused(adjoint or "restored", given, nodes, memory, compile)
     memory = budget(memory)
-    of_restored = (*given.values(), nodes, memory, certificate)
+    of_restored = (*given.values(), nodes, certificate)
 
     def make(func: Any, y0: Any, t: Tensor, parameters: Iterable[Tensor] | None) -> Any:
         problem = prepare(func, y0, t, rtol, atol, method, options, compile)
         setting = _setting(problem, method, options, parameters, **given)
         compiles = compile and problem.y0.numel() > 0
-        chosen = adjoint or default_adjoint(problem, of_restored, compiles)
+        chosen = adjoint or default_adjoint(problem, of_restored, compiles, memory)
         by_scipy = problem.solver.method is None and chosen == "reversed" and not certificate
         require_methods(*([] if by_scipy else [problem.solver]), setting.backward)
         collocates = _collocated(setting, **given) if chosen == "restored" else "none"
@@ -298,8 +299,7 @@ def _gradients(
                 cotangents, setting.problem.solver.tolerance,
                 {
                     **setting.accuracy, **setting.implicit_steps, "asked": asked,
-                    "parameters": setting.parameters,
-                    "rounding": setting.autocast.rounding,
+                    "parameters": setting.parameters, "rounding": setting.autocast.rounding,
                 },
             )  # fmt: skip
     return found

@@ -23,11 +23,12 @@ from torch_bridge._adjoint_choice import FEW
 from torch_bridge._adjoint_setting import Setting
 from torch_bridge._callbacks import observer_of
 from torch_bridge._compiled_transpose import compiled_transpose
+from torch_bridge._methods import is_implicit
 from torch_bridge._scipy import scipy_solve
 
 __all__ = ["Discrete", "Reversed"]
 
-KEPT = 2**26  # bytes of states of compiled steps, whose transposes are compiled if all are kept
+KEPT = 2**26  # bytes of states of compiled and implicit steps, undone sooner if all are kept
 
 
 @dataclass(frozen=True)
@@ -110,13 +111,13 @@ class Discrete:
         problem = self.setting.problem
         options = problem.panel_options()
         memory = self.memory
-        if memory is None and self.compiles:
+        if memory is None and (self.compiles or is_implicit(problem.solver.method)):
             memory = max(KEPT, FEW * y0.nbytes)
         trajectory, record = record_steps(
             problem.field, problem.times, y0, memory=memory, **options
         )
-        self.made[:] = [replace(record, states=())]
-        return trajectory.y, *record.states
+        self.made[:] = [replace(record, states=(), stages=())]
+        return trajectory.y, *record.states, *record.stages
 
     def panels(self, saved: Sequence[Tensor]) -> list[Panel]:
         """The trajectory again, at nodes."""
@@ -124,7 +125,9 @@ class Discrete:
 
     def gradients(self, saved: Sequence[Tensor], cotangents: list[Tensor], norm: Any) -> Gradients:
         """Transpose the steps."""
-        record = replace(self.made[0], states=tuple(saved))
+        record = self.made[0]
+        count = -(-(len(record.times) - 1) // record.stride)  # of states
+        record = replace(record, states=tuple(saved[:count]), stages=tuple(saved[count:]))
         setting, kernel = self.setting, None
         products = setting.products(saved[0], looks_always=True)
         if self.compiles:

@@ -69,8 +69,10 @@ def discrete(
     coefficients are real: for complex states the pulls alone decide what is conjugated. In an
     explicit method :math:`\mu_i` needs later :math:`q_j` only. In an implicit one the sum holds
     :math:`q_i` too, and in a fully implicit one all of them: GMRES solves these linear equations to
-    rounding, and `residual` is the largest that it leaves. Stages of implicit steps are found again
-    by Newton's method, to rounding, so that the transpose is that of exactly solved stages.
+    rounding, and `residual` is the largest that it leaves; where it takes many products, it goes on
+    after the inverse for the Jacobian at the start of the step, if the forward solve formed such
+    matrices. The transpose is that at the recorded stages, as exact as the tolerance of an adaptive
+    solve makes them, or at those that Newton's method finds again, to rounding.
 
     Steps whose states were dropped are made again, explicit ones bit for bit, with states stored in
     the rest of the budget where they save most. With room for c, the kept one before included, at
@@ -136,6 +138,7 @@ def _back(
                 continue
             if not ahead:
                 stored.pop()
-            end, a = k, step.undone(record.times[k], record.times[k + 1], y, a)
+            known = record.stages[k : k + 1]
+            end, a = k, step.undone(record.times[k], record.times[k + 1], y, a, *known)
             a = a + cotangents[end] if end in cotangents else a
     return a

@@ -8,7 +8,7 @@ from itertools import pairwise
 from math import comb
 from typing import Any
 
-from odecore._array import constant, copied
+from odecore._array import constant, copied, namespace
 from odecore._times import are_floats, read_times
 from odecore.adjoint._budget import budget, bytes_of
 from odecore.adjoint._one_array import one_array
@@ -41,6 +41,8 @@ class StepRecord:
         Of the forward solve, for implicit methods.
     jumps : frozenset of float
         Ends of steps at which the right-hand side jumps.
+    stages : tuple of (s, ...) array
+        The slopes of each step of an implicit method, where there is room for all.
     """
 
     times: tuple[float, ...]
@@ -51,6 +53,7 @@ class StepRecord:
     capacity: int | None = None
     newton: Newton | None = None
     jumps: frozenset[float] = frozenset()
+    stages: tuple[Any, ...] = ()
 
 
 def record_steps(
@@ -66,8 +69,9 @@ def record_steps(
         Output times, the first that of `y0`; n >= 2. Arrays must be on the host.
     memory : int or infinity, optional
         A budget in bytes for states between the steps, at least two, here and in `discrete`. By
-        default the state before each step is kept; else every second is dropped whenever the
-        budget is full, and at the end while the backward pass takes less work with the room.
+        default the state before each step is kept, with the stages of implicit ones; else the
+        stages of all are dropped where the budget is full, then every second state whenever it is,
+        and at the end while the backward pass takes less work with the room.
     **options
         Further options of `solve_ivp`, for a Runge-Kutta method; not `t_eval`, events,
         dense output and `throw`. Output times are added to a `grid`.
@@ -103,8 +107,8 @@ def record_steps(
         options["jump_at"] = _floats(options["jump_at"], "jump_at")
         jumps = frozenset(options["jump_at"])
     y0 = copied(one_array(y0))
-    kept, user = _Kept(_capacity(memory, y0)), options.pop("observe", None)
-    observe = Accepted(kept.take) if user is None else kept.beside(user)
+    kept = _Kept(_capacity(memory, y0))
+    observe = Accepted(kept.take, options.pop("observe", None))
     span = (outputs[0], outputs[-1])
     trajectory = solve_ivp(fun, span, y0, t_eval=outputs, observe=observe, **options)
     while kept.repeated(2) < kept.repeated(1):
@@ -112,9 +116,9 @@ def record_steps(
     ends = (*kept.times, outputs[-1])
     index = {t: k for k, t in enumerate(ends)}
     where = tuple(index[t] for t in outputs)
-    states, newton = tuple(kept.states), options.get("newton")
-    record = StepRecord(ends, method, where, kept.stride, states, kept.capacity, newton, jumps)
-    return trajectory, record
+    states, stages, newton = tuple(kept.states), tuple(kept.stages), options.get("newton")
+    kind = method, where, kept.stride
+    return trajectory, StepRecord(ends, *kind, states, kept.capacity, newton, jumps, stages)
 
 
 def _with_outputs(grid: list[float], outputs: list[float]) -> list[float]:
@@ -167,22 +171,19 @@ class _Kept:
     capacity: int | None
     times: list[float] = field(default_factory=list)
     states: list[Any] = field(default_factory=list)
+    stages: list[Any] = field(default_factory=list)
     stride: int = 1
 
-    def take(self, t: Any, y: Any, h: Any) -> None:
+    def take(self, t: Any, y: Any, h: Any, stages: tuple[Any, ...]) -> None:
         if len(self.states) == self.capacity and len(self.times) % self.stride == 0:
             self.thin()
         if len(self.times) % self.stride == 0:
             self.states.append(constant(y) if self.stride == 1 else copied(constant(y)))
+        if stages and len(self.stages) == len(self.times):  # else they were dropped
+            self.stages.append(namespace(y).stack([constant(k) for k in stages]))
+            if self.capacity is not None and len(self.states) * (1 + len(stages)) > self.capacity:
+                self.stages.clear()
         self.times.append(t)
-
-    def beside(self, user: Callable[[str, Any, Any, Any], None]) -> Callable[..., None]:
-        def observe(what: str, t: Any, y: Any, h: Any) -> None:
-            if what == "accept":
-                self.take(t, y, h)
-            user(what, t, y, h)
-
-        return observe
 
     def thin(self) -> None:
         """Drop every second state; copies, for loops may give views of many states."""

@@ -22,6 +22,7 @@ from odecore.solve import (
     implicit_step,
     one_sided,
     refusing_reuse,
+    transposed_inverse,
     transposed_stages,
 )
 from odecore.tableaux import Coefficients
@@ -29,6 +30,8 @@ from odecore.tableaux import Coefficients
 __all__ = ["ExplicitTranspose", "transpose_of", "transposed"]
 
 Field = Callable[[Any, Any], Any]
+
+MANY = 32  # products for one block of stages, after which the next steps form matrices
 
 
 def transpose_of(
@@ -147,6 +150,9 @@ class ImplicitTranspose(ExplicitTranspose):
         super().__init__(linearize, method, parameters, jumps)
         self.newton = newton or Newton()
         self.stages: tuple[Any, ...] = ()
+        self.matrices = False  # once products were many
+        self.jacobian: Any = None  # at the start of the step at hand, if it is needed
+        self.inverses: dict[Any, Any] = {}  # with it, by the coupling of stages
 
     def made(self, t: float, t_new: float, y: Any) -> Any:
         """The state after a step from y."""
@@ -156,9 +162,7 @@ class ImplicitTranspose(ExplicitTranspose):
             return constant(self.linearize(t, y)[0])
 
         newton, kept = self.newton, self._inside(refusing_reuse(fun, y), t, t_new, y)
-        unknowns = prod(y.shape) * len(self._blocks()[0])
-        real = namespace(y).isdtype(y.dtype, "real floating")
-        if newton.jacobian is None and real and newton.direct(unknowns):
+        if newton.jacobian is None and self._direct(y):
             newton = replace(newton, jacobian=self._jacobian)
         found = implicit_step(kept, t, y, t_new - t, self.method, newton=newton, t_new=t_new)
         if found.failure is not None:
@@ -170,12 +174,16 @@ class ImplicitTranspose(ExplicitTranspose):
         self.stages = found.stages
         return found.y
 
-    def undone(self, t: float, t_new: float, y: Any, a: Any) -> Any:
-        """The cotangent before a step from y, from that after it."""
-        self.made(t, t_new, y)
+    def undone(self, t: float, t_new: float, y: Any, a: Any, stages: Any = None) -> Any:
+        """The cotangent before a step from y, from that after it, at stages that are known."""
+        if stages is None:
+            self.made(t, t_new, y)
+        else:
+            self.stages = tuple(stages[i, ...] for i in range(stages.shape[0]))
         method, combine, h = self.method, combiner(y), t_new - t
         assert method.c is not None  # valid once built
         self.pulls.clear()
+        self.jacobian, self.inverses = None, {}
         keep = self._inside(self._kept, t, t_new, y)
         for row, c in zip(method.A, method.c, strict=True):
             time = t_new if c == 1.0 else t + c * h
@@ -186,7 +194,7 @@ class ImplicitTranspose(ExplicitTranspose):
             for i in block:
                 weights = [method.b[i], *(method.A[j][i] for j in pulled)]
                 right.append(combine(None, h, weights, [a, *pulled.values()]))
-            found = self._solved(block, h, right, t, y)
+            found = self._solved(block, right, t, t_new, y)
             pulled.update({i: self._pulled(i, mu) for i, mu in zip(block, found, strict=True)})
         for q in pulled.values():
             a = a + q
@@ -199,9 +207,16 @@ class ImplicitTranspose(ExplicitTranspose):
             return [[i] for i in reversed(stages)]
         return [list(stages)]
 
-    def _solved(self, block: list[int], h: float, right: list[Any], t: float, y: Any) -> list[Any]:
+    def _direct(self, y: Any) -> bool:
+        """Whether the forward solve forms matrices, from the first."""
+        real = namespace(y).isdtype(y.dtype, "real floating")
+        return real and self.newton.direct(prod(y.shape) * len(self._blocks()[0]))
+
+    def _solved(
+        self, block: list[int], right: list[Any], t: float, t_new: float, y: Any
+    ) -> list[Any]:
         r"""The solution of :math:`\mu_i - h \sum_j a_{ji} J_j^T \mu_j = r_i` in a block."""
-        rows = self.method.A
+        rows, h = self.method.A, t_new - t
         if all(rows[j][i] == 0.0 for j in block for i in block):
             return right
         coupling = [[h * rows[i][j] for j in block] for i in block]
@@ -210,10 +225,22 @@ class ImplicitTranspose(ExplicitTranspose):
             return lambda mu: self.pulls[j](mu, False)[0]
 
         pulls = [pull_of(j) for j in block]
-        mu, residual, count = transposed_stages(t, y, coupling, pulls, right)
+        inverse = self._inverse(coupling, t, t_new, y) if self.matrices else None
+        mu, residual, count = transposed_stages(t, y, coupling, pulls, right, inverse)
+        self.matrices = self.matrices or (count > MANY and self._direct(y))
         self.passes += count
         self.residuals.append(residual)
         return [mu[k, ...] for k in range(len(block))]
+
+    def _inverse(self, coupling: list[list[float]], t: float, t_new: float, y: Any) -> Any:
+        """That of the transposed equations, with the Jacobian at the start of the step."""
+        key = tuple(map(tuple, coupling))
+        if self.jacobian is None:
+            given = self.newton.jacobian or self._jacobian
+            self.jacobian = self._inside(given, t, t_new, y)(t, y)
+        if key not in self.inverses:
+            self.inverses[key] = transposed_inverse(coupling, self.jacobian)
+        return self.inverses[key]
 
     def _jacobian(self, t: Any, y: Any) -> Any:
         """df/dy of a real state, row by row."""

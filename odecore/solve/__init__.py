@@ -17,7 +17,7 @@ from odecore.solve._reuse import refusing_reuse
 from odecore.solve._status import Statistics, Status
 from odecore.solve._tracing import explaining_reads
 from odecore.solve._trajectory import Samples, Trajectory
-from odecore.solve._transposed_stages import transposed_stages
+from odecore.solve._transposed_stages import transposed_inverse, transposed_stages
 
 __all__ = [
     "Accepted",
@@ -47,5 +47,6 @@ __all__ = [
     "refusing_reuse",
     "solve_ivp",
     "solve_per_sample",
+    "transposed_inverse",
     "transposed_stages",
 ]

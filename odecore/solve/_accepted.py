@@ -18,12 +18,12 @@ class Accepted:
     Parameters
     ----------
     take : callable
-        `take(t, y, h)` is called for each accepted step, from (t, y) with step h.
+        `take(t, y, h, stages)` is called for each accepted step, from (t, y) with step h; `stages`
+        is the tuple of the slopes of an implicit method, which are dear to find again, and empty
+        for other methods.
+    observe : callable, optional
+        An observer of all attempts beside it, as `solve_ivp` takes one.
     """
 
-    take: Callable[[Any, Any, Any], None]
-
-    def __call__(self, what: str, t: Any, y: Any, h: Any) -> None:
-        """Pass on what was accepted."""
-        if what == "accept":
-            self.take(t, y, h)
+    take: Callable[[Any, Any, Any, tuple[Any, ...]], None] | None
+    observe: Callable[[str, Any, Any, Any], None] | None = None

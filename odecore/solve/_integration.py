@@ -74,7 +74,7 @@ def solve_ivp(
     interpolation: str = "full",
     newton: Newton | None = None,
     check_finite: bool | None = None,
-    observe: Callable[[str, Any, Any, Any], None] | None = None,
+    observe: Callable[[str, Any, Any, Any], None] | Accepted | None = None,
     progress: bool | Callable[[float], None] = False,
     kernels: Kernels | None = None,
     throw: bool = True,
@@ -269,10 +269,14 @@ def _require_kinds(newton: Any, kernels: Any, dense: Any, norm: Any, observe: An
 
 def _observers(observe: Any, state: Callable[[Any], Any] | None) -> dict[str, Any]:
     """What the plan is to tell of its steps; of a structure, as the user's."""
-    if observe is None or state is None:
-        told = isinstance(observe, Accepted)
-        return {"accepted": observe.take} if told else {"observe": observe}
-    return {"observe": lambda what, t, y, h: observe(what, t, state(y), h)}
+    told = observe if isinstance(observe, Accepted) else Accepted(None, observe)
+    take, look = told.take, told.observe
+    if state is None:
+        return {"accepted": take, "observe": look}
+    return {
+        "accepted": take and (lambda t, y, h, k: take(t, state(y), h, tuple(map(state, k)))),
+        "observe": look and (lambda what, t, y, h: look(what, t, state(y), h)),
+    }
 
 
 def _chosen(given: dict[str, Any], times: list[Any], reads_times: bool) -> str | None:

@@ -150,7 +150,7 @@ def _tell(march: March, ends: Sequence[tuple[float, Any]]) -> None:
     if tell is None:
         return
     for t_new, y_new in ends:
-        tell(t, y, t_new - t)
+        tell(t, y, t_new - t, ())
         t, y = t_new, y_new
 
 

@@ -24,6 +24,7 @@ from odecore.solve._dense_output import (
 from odecore.solve._events import Event, EventRecord, find_root, numeric_part
 from odecore.solve._explicit_step import Attempt, checked_stage
 from odecore.solve._first_step import first_step_size
+from odecore.solve._implicit_step import ImplicitStep
 from odecore.solve._many_steps import begins_compiled, leap_to, take_given
 from odecore.solve._one_sided import one_sided
 from odecore.solve._plan import Plan
@@ -163,7 +164,8 @@ class March:
                 continue
             counts["accepted"] += 1
             if plan.accepted is not None:
-                plan.accepted(t, y, t_new - t)
+                slopes = attempt.stages if isinstance(plan.step, ImplicitStep) else ()
+                plan.accepted(t, y, t_new - t, slopes)
             self.accept(fun, attempt, t_new)
             self.behind_jump = False
             if plan.every_step and not arrived:

@@ -42,8 +42,8 @@ class Plan:
     slopes : bool
         Whether each step starts from f at its start.
     accepted : callable, optional
-        `accepted(t, y, h)` is told of each accepted step from (t, y), in order, by compiled loops
-        when they end.
+        `accepted(t, y, h, stages)` is told of each accepted step from (t, y), in order, by compiled
+        loops when they end; `stages` are those of implicit steps.
     """
 
     fun: Field
@@ -60,7 +60,7 @@ class Plan:
     dense: bool | Callable[[DenseStep], None] = False
     jump_at_start: bool = False
     observe: Callable[[str, Any, Any, Any], None] | None = None
-    accepted: Callable[[Any, Any, Any], None] | None = None
+    accepted: Callable[[Any, Any, Any, tuple[Any, ...]], None] | None = None
     report: Callable[[float], None] | None = None
     kernels: Kernels = field(default_factory=Kernels)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import prod
+from math import inf, prod
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from odecore.solve._stage_inverse import Decoupled, Dense, after_inverse, eigenv
 from odecore.solve._status import Statistics, Status
 from odecore.solve._trajectory import Trajectory
 
-__all__ = ["differentiated_stages", "transposed_stages"]
+__all__ = ["differentiated_stages", "transposed_inverse", "transposed_stages"]
 
 SPACE = 400  # dimension of GMRES's largest space
 
@@ -30,6 +30,7 @@ def transposed_stages(
     pulls: Sequence[Callable[[Any], Any]],
     right: Sequence[Any],
     /,
+    inverse: Callable[[Any], Any] | None = None,
 ) -> tuple[Any, float, int]:
     r"""Solve :math:`\mu_i - \sum_j c_{ji} J_j^T \mu_j = r_i` by GMRES.
 
@@ -45,6 +46,9 @@ def transposed_stages(
     pulls : sequence of callable
         The functions v -> J_j^T v, J_j the derivative of the right-hand side at stage j.
     right : sequence of array
+    inverse : callable, optional
+        From `transposed_inverse`, with a Jacobian near those of the stages: GMRES goes on from
+        there, in a few products.
 
     Returns
     -------
@@ -60,6 +64,9 @@ def transposed_stages(
         Where the residual stays above the root of the rounding.
     """
     xp, b = namespace(right[0]), namespace(right[0]).stack(list(right))
+    # Cotangents of stiff steps fade until squares of them, and in the end they, leave the range.
+    unit = float(xp.max(xp.abs(b))) or 1.0
+    b = b / unit
     transposed = [list(column) for column in zip(*coupling, strict=True)]
     matrix = constant_like(transposed, xp.abs(right[0]))
     if xp.isdtype(b.dtype, "complex floating"):
@@ -69,12 +76,16 @@ def transposed_stages(
         pulled = [pull(mu[j, ...]) for j, pull in enumerate(pulls)]
         return mu - xp.tensordot(matrix, xp.stack(pulled), axes=1)
 
-    eps = float(limits(b).eps)
-    mu, residual, count = gmres(product, b, 10 * eps, SPACE)
+    eps, count, residual = float(limits(b).eps), 0, inf
+    if inverse is not None:
+        mu, residual, count = _after(inverse, product, b)
+    if not residual <= eps**0.5:
+        mu, residual, more = gmres(product, b, 10 * eps, SPACE)
+        count += more
     real = not xp.isdtype(b.dtype, "complex floating")
     if not residual <= eps**0.5 and real and prod(y.shape) <= LARGEST:
-        mu, residual = _with_matrices(transposed, pulls, product, b)
-        count += prod(y.shape)
+        mu, residual, more = _after(transposed_inverse(coupling, _mean(pulls, b)), product, b)
+        count += prod(y.shape) + more
     if not residual <= eps**0.5:
         start = Trajectory(np.array([t]), xp.stack([y]), Status.NEWTON_FAILED, Statistics())
         raise NewtonFailedError(
@@ -83,30 +94,60 @@ def transposed_stages(
             f"{count} products: take smaller steps, or the restored adjoint",
             start,
         )
-    return mu, residual, count
+    return mu * unit, residual, count
 
 
-def _with_matrices(
-    coupling: Any, pulls: Sequence[Callable[[Any], Any]], product: Callable[[Any], Any], b: Any
-) -> tuple[Any, float]:
-    """The solution and its residual, by GMRES after the inverse for the mean of the Jacobians."""
+def transposed_inverse(coupling: Sequence[Sequence[float]], jacobian: Any) -> Any:
+    """The inverse of the transposed equations where all stages have one Jacobian.
+
+    Parameters
+    ----------
+    coupling : (s, s) sequence of sequence of float
+        As for `transposed_stages`.
+    jacobian : (n, n) array
+        Real.
+
+    Returns
+    -------
+    callable
+        From (s, n) arrays to such.
+    """
+    J, transposed = jacobian.T, np.array(coupling).T
+    vectors = eigenvectors(transposed)
+    if vectors:
+        return Decoupled(vectors, J)
+    return Dense.of(constant_like(transposed, J), [J] * len(transposed))
+
+
+def _after(
+    inverse: Callable[[Any], Any], product: Callable[[Any], Any], b: Any
+) -> tuple[Any, float, int]:
+    """The solution, what it leaves and the products that were computed, by GMRES after an inverse
+    of nearly the same.
+    """
+    xp, count = namespace(b), 0
+    flat = b.shape[0], prod(b.shape[1:])
+
+    def counted(x: Any) -> Any:
+        nonlocal count
+        count += 1
+        return xp.reshape(product(xp.reshape(x, b.shape)), flat)
+
+    found, _ = after_inverse(counted, inverse, xp.reshape(b, flat), 10 * float(limits(b).eps))
+    left = xp.reshape(b, flat) - counted(found)
+    norm = xp.linalg.vector_norm
+    return xp.reshape(found, b.shape), float(norm(left) / norm(b)), count
+
+
+def _mean(pulls: Sequence[Callable[[Any], Any]], b: Any) -> Any:
+    """The mean of the Jacobians, a product of each stage for each row."""
     xp, shape = namespace(b), b.shape[1:]
     eye = xp.eye(prod(shape), dtype=b.dtype, device=device(b))
-    columns = []
+    rows = []
     for k in range(prod(shape)):
         e = xp.reshape(eye[k, :], shape)
-        columns.append(xp.reshape(sum(pull(e) for pull in pulls) / len(pulls), (-1,)))
-    J, vectors = xp.stack(columns, axis=1), eigenvectors(np.array(coupling))
-    s, n = len(pulls), len(columns)
-    inverse = Decoupled(vectors, J) if vectors else Dense.of(constant_like(coupling, J), [J] * s)
-
-    def flat(x: Any) -> Any:
-        return xp.reshape(product(xp.reshape(x, b.shape)), (s, n))
-
-    found, _ = after_inverse(flat, inverse, xp.reshape(b, (s, n)), 10 * float(limits(b).eps))
-    mu = xp.reshape(found, b.shape)
-    norm = xp.linalg.vector_norm
-    return mu, float(norm(b - product(mu)) / norm(b))
+        rows.append(xp.reshape(sum(pull(e) for pull in pulls) / len(pulls), (-1,)))
+    return xp.stack(rows)
 
 
 def differentiated_stages(

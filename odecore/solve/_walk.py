@@ -50,7 +50,7 @@ def walk(march: March, position: int) -> int:
         march.counts["evaluations"] += length - (slope is not None)
         slope = stages[-1] if step.last_is_first else None
         if plan.accepted is not None:
-            plan.accepted(t, before, stop.t - t)
+            plan.accepted(t, before, stop.t - t, ())
         t = stop.t
         record(march, stop, y)
         if plan.report is not None:

@@ -3,9 +3,17 @@
 import numpy as np
 import pytest
 
-from odecore.adjoint import discrete, record_steps
+from odecore.adjoint import _transposed_step, discrete, record_steps
 from odecore.errors import NewtonFailedError
-from odecore.solve import Newton, _transposed_stages, explicit_step, implicit_step, solve_ivp
+from odecore.solve import (
+    Newton,
+    _transposed_stages,
+    explicit_step,
+    implicit_step,
+    solve_ivp,
+    transposed_inverse,
+    transposed_stages,
+)
 from odecore.tableaux import Coefficients, tableau
 from tests.odecore.test_adjoint_discrete import (
     THETA,
@@ -114,7 +122,7 @@ def test_the_forward_solver_is_that_of_the_backward_pass(solver):
 
     jacobian = None if solver == "krylov" else jacobian
     newton = Newton(jacobian=jacobian, linear_solver=solver)
-    options = {"method": "implicit_euler", "steps": 6, "newton": newton}
+    options = {"method": "implicit_euler", "steps": 6, "newton": newton, "memory": 6 * 16}
     _, record = record_steps(field, [0.0, 0.5], np.array([0.7, -0.4]), **options)
     before = len(calls)
     found = discrete(linearize, record, [np.zeros(2), np.ones(2)])
@@ -161,6 +169,7 @@ def test_equations_that_are_not_solved_raise(monkeypatch):
         discrete(linearize, record, W)
     monkeypatch.undo()
     # A field that is not the one of the forward solve.
+    _, record = record_steps(field, TIMES, Y0, method="gauss2", steps=3, memory=6 * 24)
     wrong = lambda t, y: (np.sqrt(np.abs(y)) * 1e8, linearize(t, y)[1])  # noqa: E731
     with pytest.raises(NewtonFailedError, match="not found to rounding") as caught:
         discrete(wrong, record, W)
@@ -191,6 +200,88 @@ def test_statistics_count_linearizations_and_products(method):
     # Of diagonal stages one product each is of one stage, of coupled ones of all.
     solved = stages - 1 if method == "kvaerno43" else 1
     assert 3 * solved <= found.statistics.newton <= 3 * solved * 2 * stages
+
+
+@pytest.mark.parametrize("method", ["kvaerno54", "radau_iia3"])
+@pytest.mark.parametrize("room", [6, 23, 24, 200])
+def test_stages_are_kept_while_there_is_room(method, room):
+    field, linearize = nonlinear(THETA)
+    options = {"method": method, "steps": 6, "memory": room * 16}
+    _, record = record_steps(field, [0.0, 1.0], np.array([0.7, -0.4]), **options)
+    kept = 6 * (1 + len(record.method.b)) <= room
+    assert (len(record.states), len(record.stages)) == (6, 6 if kept else 0)
+    found = discrete(linearize, record, [np.zeros(2), np.ones(2)])
+    assert (found.statistics.evaluations == 6 * len(record.method.b)) is kept
+    _, whole = record_steps(field, [0.0, 1.0], record.states[0], method=method, steps=6)
+    expected = discrete(linearize, whole, [np.zeros(2), np.ones(2)])
+    np.testing.assert_allclose(found.y0, expected.y0, rtol=1e-12)
+    np.testing.assert_allclose(found.parameters[0], expected.parameters[0], rtol=1e-12)
+
+
+def heat(n):
+    """The heat equation on n points, with a reaction, and its transposed products."""
+    D = (n + 1.0) ** 2 * (np.eye(n, k=1) - 2 * np.eye(n) + np.eye(n, k=-1))
+
+    def linearize(t, y):
+        return D @ y + y * (1 - y), lambda a, p: (D.T @ a + (1 - 2 * y) * a, (y * a,) if p else ())
+
+    return lambda t, y: linearize(t, y)[0], linearize, np.sin(np.linspace(0, 3, n))
+
+
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("method", ["kvaerno54", "esdirk436_pair", "radau_iia3"])
+def test_stiff_steps_form_matrices_once_products_are_many(monkeypatch, method, given):
+    n = 60
+    field, linearize, y0 = heat(n)
+    calls = []
+
+    def jacobian(t, y):
+        calls.append(t)
+        _, pull = linearize(t, y)
+        return np.stack([pull(e, False)[0] for e in np.eye(n)])
+
+    newton = Newton(jacobian=jacobian) if given else None
+    steps = {"rtol": 1e-4, "atol": 1e-6} if tableau(method).b_hat else {"steps": 8}
+    _, record = record_steps(field, [0.0, 0.1], y0, method=method, newton=newton, **steps)
+    calls.clear()
+    found = discrete(linearize, record, [np.zeros(n), np.ones(n)])
+    assert float(found.residual) < 1e-9
+    assert not given or len(calls) in (len(record.times) - 1, len(record.times) - 2)  # one a step
+    monkeypatch.setattr(_transposed_step, "MANY", np.inf)
+    alone = discrete(linearize, record, [np.zeros(n), np.ones(n)])
+    assert found.statistics.newton < alone.statistics.newton / 3
+    np.testing.assert_allclose(found.y0, alone.y0, rtol=1e-9)
+    np.testing.assert_allclose(found.parameters[0], alone.parameters[0], rtol=1e-8)
+
+
+def test_a_wrong_jacobian_costs_products_and_not_the_gradient():
+    n = 60
+    field, linearize, y0 = heat(n)
+    found = {}
+    for factor in (1.0, -0.3):
+        exact = lambda t, y: np.stack([linearize(t, y)[1](e, False)[0] for e in np.eye(n)])  # noqa: E731
+        _, record = record_steps(field, [0.0, 0.1], y0, method="implicit_euler", steps=8)
+        newton = Newton(jacobian=lambda t, y: factor * exact(t, y))  # noqa: B023
+        record = type(record)(**{**vars(record), "newton": newton})
+        found[factor] = discrete(linearize, record, [np.zeros(n), np.ones(n)])
+    right, wrong = found.values()
+    assert wrong.statistics.newton > right.statistics.newton
+    np.testing.assert_allclose(wrong.y0, right.y0, rtol=1e-8)
+
+
+@pytest.mark.parametrize("scale", [1e-160, 1e-250, 1e-310, 5e-324, 1e300])
+@pytest.mark.parametrize("shape", [(), (60,)])
+def test_cotangents_that_fade_out(scale, shape):
+    # L-stable steps take them down to where squares of them are zero, and on.
+    right = [np.full(shape, scale)] * 2
+    coupling, pulls = [[2.0, 0.0], [1.0, 4.0]], [lambda v: -1e4 * v] * 2
+    transposed = np.array([[2e4 + 1, 1e4], [0.0, 4e4 + 1]])
+    exact = np.linalg.solve(transposed, np.ones(2))
+    for more in ((), (transposed_inverse(coupling, -9e3 * np.eye(max(1, *shape, 1))),)):
+        mu, residual, _ = transposed_stages(0.0, right[0], coupling, pulls, right, *more)
+        assert residual < 1e-12
+        for found, number in zip(mu, exact, strict=True):
+            np.testing.assert_allclose(found, number * scale, rtol=1e-12, atol=1e-322)
 
 
 def test_states_of_any_shape():

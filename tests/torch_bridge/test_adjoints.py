@@ -1,6 +1,7 @@
 """`odeint_adjoint`: nodes, collocation, the other adjoints, certificates."""
 
 import copy
+import math
 import warnings
 from collections import Counter
 from contextlib import nullcontext
@@ -13,7 +14,14 @@ from odecore import errors
 from odecore.adjoint import Panel
 from odecore.tableaux import tableau
 from tests.helpers.two_processes import in_two_processes
-from torch_bridge import Certifier, DenseField, odeint, odeint_adjoint, odeint_event
+from torch_bridge import (
+    Certifier,
+    DenseField,
+    _step_adjoints,
+    odeint,
+    odeint_adjoint,
+    odeint_event,
+)
 from torch_bridge._products import Products
 
 D = torch.float64
@@ -912,3 +920,46 @@ def test_what_fails_in_the_pull_of_nodes_is_not_tried_again():
     with pytest.raises(torch.OutOfMemoryError, match="no memory"):
         pull(torch.ones(4, 3), True)
     assert len(calls) == before
+
+
+class Relaxing(nn.Module):
+    """x follows c cos(t) within 1e-4 of time, from where it is: its derivative by c does not."""
+
+    def __init__(self):
+        super().__init__()
+        self.c = nn.Parameter(torch.tensor(1.0, dtype=D))
+
+    def forward(self, t, y):
+        return -1e4 * (y - self.c * torch.cos(t))
+
+
+@pytest.mark.parametrize("method", ["kvaerno32", "kvaerno54", "esdirk436_pair", "tr_bdf2"])
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-6])
+def test_stiff_gradients_by_default(method, tolerance):
+    func, t = Relaxing(), torch.tensor([0.0, 0.5, 2.0], dtype=D)
+    options = {"method": tableau(method), "rtol": tolerance, "atol": tolerance / 100}
+    odeint_adjoint(func, torch.ones(1, dtype=D), t, **options)[-1].sum().backward()
+    exact = (math.cos(2) * 1e8 + 1e4 * math.sin(2)) / (1e8 + 1)
+    assert float(func.c.grad) == pytest.approx(exact, rel=10 * tolerance)
+
+
+def test_implicit_steps_are_kept_up_to_a_budget(monkeypatch):
+    func, y0, t = Field(scale=2.0), torch.randn(5, 4, dtype=D), T[:2]
+    options = {"method": tableau("kvaerno54"), "rtol": 1e-4, "atol": 1e-6}
+    kept = []
+
+    def hold(x):
+        kept.append(x.nbytes)
+        return x
+
+    found = []
+    for budget in (2**26, 6 * 5 * 4 * 8):
+        monkeypatch.setattr(_step_adjoints, "KEPT", budget)
+        monkeypatch.setattr(_step_adjoints, "FEW", 0)
+        kept.clear()
+        with torch.autograd.graph.saved_tensors_hooks(hold, lambda x: x):
+            y = odeint_adjoint(func, y0, t, **options)
+        found.append((vector(torch.autograd.grad(y[-1].sum(), list(func.parameters()))), sum(kept)))
+    (whole, most), (few, least) = found
+    assert most > 2 * least
+    torch.testing.assert_close(few, whole, rtol=1e-4, atol=1e-6)

@@ -40,12 +40,13 @@ def gradients(solve, **options):
     "options",
     [
         {},
+        {"memory": 10**4},
         {"adjoint_method": "collocation"},
         {"adjoint": "discrete"},
         {"adjoint": "reversed"},
         {"adjoint_method": "dopri5", "memory": 10**4},
     ],
-    ids=["default", "collocation", "discrete", "reversed", "other steps"],
+    ids=["default", "budget", "collocation", "discrete", "reversed", "other steps"],
 )
 def test_gradients(options):
     # One of the stages of kvaerno54 is at c = 1.23.
@@ -56,7 +57,12 @@ def test_gradients(options):
 
 
 @pytest.mark.parametrize(
-    "options", [{"memory": 10**4}, {"adjoint_options": {}}, {"adjoint_method": "kvaerno54"}]
+    "options",
+    [
+        {"memory": 10**4, "adjoint": "restored"},
+        {"adjoint_options": {}},
+        {"adjoint_method": "kvaerno54"},
+    ],
 )
 def test_steps_along_an_interpolant_are_refused(options):
     with pytest.raises(ValueError, match=r"outside its steps, at c = \[1.23.*adjoint='discrete'"):
@@ -66,7 +72,7 @@ def test_steps_along_an_interpolant_are_refused(options):
 def test_a_budget_names_itself_and_the_remedies_work():
     of_budget = r"where `memory` is not enough .*'dopri5' or 'kvaerno43', .* or leave `memory` out"
     with pytest.raises(ValueError, match=of_budget):
-        gradients(odeint_adjoint, method="kvaerno54", memory=10**6)
+        gradients(odeint_adjoint, method="kvaerno54", memory=10**6, adjoint="restored")
     wanted = gradients(odeint, rtol=1e-10, atol=1e-10)
     remedies = [{"adjoint_method": "dopri5"}, {"adjoint_method": "kvaerno43"}]
     for options in (*remedies, {"adjoint": "discrete"}):

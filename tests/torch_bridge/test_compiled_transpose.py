@@ -311,6 +311,9 @@ def test_translated_programs(options, transposed):
         (1, {"method": "rk4", "options": {"steps": 64}}, "discrete", "discrete"),
         (1, {"method": "rk4", "options": {"steps": 65}}, "restored", "discrete"),
         (1, {"method": "rk4", "options": {"step_size": 0.3}}, "discrete", "discrete"),
+        (1, {"method": "implicit_euler", "options": {"steps": 999}}, "discrete", "discrete"),
+        (20, {"method": "kvaerno54"}, "discrete", "discrete"),
+        (20, {"method": "kvaerno43"}, "restored", "restored"),  # it does not damp
     ],
 )
 def test_steps_that_can_be_compiled_choose_the_adjoint(intervals, options, plain, compiled):
@@ -322,3 +325,5 @@ def test_steps_that_can_be_compiled_choose_the_adjoint(intervals, options, plain
         assert default_adjoint(problem, (), True) == expected
         assert default_adjoint(problem, (), False) == plain
         assert default_adjoint(problem, (None, 9), True) == "restored"
+        explicit = problem.solver.method.is_explicit
+        assert default_adjoint(problem, (), True, 99) == ("restored" if explicit else plain)
