@@ -24,7 +24,8 @@ Field = Callable[[Any, Any], Any]
 class ImplicitStep:
     """Steps of one method through one solve.
 
-    From step to step one thing is kept: that GMRES was too dear, so that matrices are formed.
+    From step to step two things are kept: that GMRES was too dear, so that matrices are formed, and
+    in adaptive steps a Jacobian, until it has cost as many iterations as another would evaluations.
 
     Stages are solved for as slopes k_i = f(t + c_i h, y + h sum_j a_ij k_j) by simplified Newton
     iterations with the Jacobian at the start of the step, and where that does not converge by full
@@ -47,6 +48,8 @@ class ImplicitStep:
         self.method, self.newton = method, newton
         self.rtol, self.atol = rtol, atol
         self.matrices = False
+        self.jacobian: Any = None  # from an earlier step
+        self.least = self.more = 0  # iterations of the step that it is from, and those beyond
 
     def __call__(
         self, fun: Field, t: float, y: Any, h: float, first_stage: Any, t_new: float
@@ -56,7 +59,7 @@ class ImplicitStep:
         assert method.c is not None  # valid once built
         tolerances = None if self.rtol is None else (self.rtol, self.atol)
         at = fun, t, y, h, first_stage
-        work = StageEquations(self.newton, tolerances, *at, self.matrices)
+        work = StageEquations(self.newton, tolerances, *at, self.matrices, self.jacobian)
         times = [t_new if c == 1.0 else t + c * h for c in method.c]
         stages: list[Any] = []
         if method.is_diagonally_implicit:
@@ -74,6 +77,8 @@ class ImplicitStep:
         else:
             stages = work.solve(times, [y] * len(times), [list(row) for row in method.A])
         self.matrices = work.matrices
+        if self.rtol is not None:
+            self._keep(work)
         if len(stages) < len(method.b):
             counts = work.evaluations, (), work.newton
             return Attempt(y, None, first_stage, None, *counts, work.failure)
@@ -90,9 +95,19 @@ class ImplicitStep:
             newton=work.newton,
         )
 
+    def _keep(self, work: StageEquations) -> None:
+        """Keep the Jacobian while it pays."""
+        if work.renewed:
+            self.least, self.more = work.newton, 0
+        self.more += work.newton - self.least
+        pays = self.more + len(self.method.b) < work.price
+        self.jacobian = work.matrix if pays else None
+
     def again(self) -> ImplicitStep:
         """What repeats the last step, with another end."""
-        return self
+        step = ImplicitStep(self.method, self.newton, self.rtol, self.atol)
+        step.matrices = self.matrices
+        return step
 
 
 def implicit_step(

@@ -41,6 +41,8 @@ Linear = Callable[[Any], Any]
 
 KRYLOV, RESTARTS = 40, 10  # dimension of the largest space, and how often it begins anew
 SOLVED = 1e-3  # relative residual; Newton's method sees in its rate what remains
+FEW = 6  # iterations with a Jacobian from an earlier step, before there is another
+GIVEN = 16  # evaluations that a given Jacobian costs at most
 SLOW = 4  # evaluations of a step, in units of the unknowns, from which on matrices are cheaper
 
 
@@ -57,10 +59,11 @@ class StageEquations:
         h: float,
         slope: Any,
         matrices: bool = False,
+        jacobian: Any = None,
     ) -> None:
         self.options, self.tolerances = newton, tolerances
         self.fun, self.t, self.y, self.h = fun, t, y, h
-        self.combine = combiner(y)
+        self.combine, self.complex = combiner(y), namespace(y).isdtype(y.dtype, "complex floating")
         self.evaluations = self.newton = 0
         self.matrices = matrices  # formed whatever the number of unknowns
         self.failure = Status.NEWTON_FAILED  # if there is one
@@ -69,7 +72,8 @@ class StageEquations:
         # f and df/dy at the start of the step, once they are needed.
         self.slope: Any = None if slope is None else self._pack(constant(slope))
         self.latest: Any = None  # slope of the stage before, from which the next one is looked for
-        self.matrix: Any = None
+        self.matrix: Any = jacobian
+        self.renewed = False  # in this step
         # Of I - h A (x) J, which stages with one a_ii share, with that A.
         self.inverse: Any = None
         self.tracked = tracks(y) or (slope is not None and tracks(slope))
@@ -94,7 +98,7 @@ class StageEquations:
 
         def residual(k: Any) -> Any:
             values = [self._flat(t, Y) for t, Y in zip(times, states(k), strict=True)]
-            return xp.stack(values) - k
+            return (xp.stack(values) if s > 1 else values[0]) - k  # (n,) broadcasts to (1, n)
 
         def linear(k: Any) -> Callable[[Any], Any]:
             places = list(zip(times, states(k), strict=True))
@@ -112,6 +116,10 @@ class StageEquations:
             if self.tolerances is None:
                 self.scale.learn(inverse, self._jacobian_at_start(), start[0, ...], s)
             found = self._iterate(lambda k: inverse(residual(k)), residual, start, False)
+            if found is None and not self.renewed:  # the Jacobian is that of an earlier step
+                self.matrix = self.inverse = None
+                inverse = self._inverse_at_start(A, coupling, vectors)
+                found = self._iterate(lambda k: inverse(residual(k)), residual, start, False)
         if found is None:
             found = self._iterate(newton, residual, start, True)
         if found is None and self.tolerances is None:  # there is no smaller step to try
@@ -142,9 +150,8 @@ class StageEquations:
         # Full iterations that stop so close are at the end: f has a rounding of its own.
         eps = float(limits(start).eps)
         stuck = 10 * eps**0.5 if full and not adaptive else 100 * rounding
-        k, count, good = iterate(
-            correction, self.scale.sizes, start, limit, rounding, stuck, newton.max_iterations
-        )
+        most = newton.max_iterations if full or self.renewed else min(FEW, newton.max_iterations)
+        k, count, good = iterate(correction, self.scale.sizes, start, limit, rounding, stuck, most)
         self.newton += count
         # A correction that is not finite may also come from a singular matrix.
         broken = good is None and not bool(namespace(k).all(namespace(k).isfinite(residual(k))))
@@ -158,7 +165,7 @@ class StageEquations:
         scale = tolerance_scale(constant(self.y), *self.tolerances)
         xp = namespace(scale)
         flat = xp.reshape(scale, (-1,))
-        return xp.concat([flat, flat]) if self._complex() else flat
+        return xp.concat([flat, flat]) if self.complex else flat
 
     def _slope(self) -> Any:
         if self.slope is None:
@@ -167,8 +174,14 @@ class StageEquations:
 
     def _jacobian_at_start(self) -> Any:
         if self.matrix is None:
-            self.matrix = self._jacobian(self.t, self.start)
+            self.matrix, self.renewed = self._jacobian(self.t, self.start), True
         return self.matrix
+
+    @property
+    def price(self) -> int:
+        """About how many evaluations a Jacobian costs."""
+        entries: int = self.start.shape[0]
+        return entries if self.options.jacobian is None else min(entries, GIVEN)
 
     def _inverse_at_start(self, A: Any, coupling: Any, vectors: Any) -> Dense | Decoupled:
         if self.inverse is None or self.inverse[0] != A:
@@ -303,18 +316,15 @@ class StageEquations:
         self.evaluations += 1
         return self._uncounted(t, Y)
 
-    def _complex(self) -> bool:
-        return bool(namespace(self.y).isdtype(self.y.dtype, "complex floating"))
-
     def _pack(self, y: Any) -> Any:
         """The entries of a state as one real vector."""
         xp = namespace(y)
         flat = xp.reshape(y, (-1,))
-        return xp.concat([xp.real(flat), xp.imag(flat)]) if self._complex() else flat
+        return xp.concat([xp.real(flat), xp.imag(flat)]) if self.complex else flat
 
     def _unpack(self, v: Any) -> Any:
         xp = namespace(v)
-        if self._complex():
+        if self.complex:
             half = v.shape[0] // 2
             v = v[:half] + 1j * v[half:]
         return xp.reshape(v, self.y.shape)

@@ -67,4 +67,6 @@ class StageScale:
 
     def _norm(self, change: Any, scale: Any) -> float:
         shares = self.h * change / scale
+        if change.shape[0] == 1:
+            return float(root_mean_square(shares[0, ...]))
         return largest(root_mean_square(shares[i, ...]) for i in range(change.shape[0]))

@@ -8,7 +8,7 @@ from scipy.integrate import solve_ivp as scipy_solve_ivp
 
 from odecore import errors
 from odecore.solve import Newton, Status, solve_ivp
-from odecore.solve._newton import iterate
+from odecore.solve._newton import finite_difference_jacobian, iterate
 from odecore.tableaux import catalogue, tableau
 from tests.helpers.problems import PAIR
 
@@ -453,3 +453,72 @@ def test_corrections_that_grow_below_the_limit_do_not_diverge_yet(size, converge
     _, count, good = iterate(lambda x: next(corrections), sizes, np.zeros(1), 1.0, 1e-9, 1e-7, 30)
     assert good is converges
     assert count == (3 if converges else 2)
+
+
+def reaction(n, speed=1.0):
+    """The Brusselator with diffusion on n points."""
+    c, x = 0.02 * (n + 1) ** 2, np.linspace(0, 1, n + 2)[1:-1]
+
+    def fun(t, y):
+        def spread(w, end):
+            return c * (np.append(w[1:], end) - 2 * w + np.insert(w[:-1], 0, end))
+
+        u, v = y[:n], y[n:]
+        both = 1 + u * u * v - 4 * u + spread(u, 1.0), 3 * u - u * u * v + spread(v, 3.0)
+        return speed * np.concatenate(both)
+
+    return fun, np.concatenate([1 + np.sin(2 * np.pi * x), 3 + 0 * x])
+
+
+@pytest.mark.parametrize("method", ["kvaerno43", "kvaerno54", "esdirk436_pair"])
+def test_a_jacobian_serves_several_adaptive_steps(method):
+    fun, y0 = reaction(40)
+    calls = []
+
+    def jacobian(t, y):
+        calls.append(t)
+        return finite_difference_jacobian(fun, t, y, fun(t, y), 1.0)[0]
+
+    options = {"method": method, "rtol": 1e-5, "atol": 1e-7}
+    exact = solve_ivp(fun, (0, 10), y0, method=method, rtol=1e-8, atol=1e-10).y[-1]
+    for newton in (None, Newton(jacobian=jacobian)):
+        found = solve_ivp(fun, (0, 10), y0, newton=newton, **options)
+        attempts = found.statistics.accepted + found.statistics.rejected
+        assert np.max(np.abs(found.y[-1] - exact) / (1e-2 + np.abs(exact))) < 5e-5
+        if newton is None:  # with one in each there are 80 evaluations for it in each
+            assert found.statistics.evaluations < 70 * attempts
+    assert len(calls) < 0.6 * attempts
+
+
+def test_a_jacobian_that_no_longer_fits_is_replaced():
+    # The rates change their signs and sizes within a step.
+    rates = np.linspace(1.0, 1e4, 30)
+
+    def fun(t, y):
+        turned = rates if t < 1 else rates[::-1]
+        return -turned * (y - np.cos(t)) - np.sin(t)
+
+    options = {"method": "kvaerno43", "rtol": 1e-6, "atol": 1e-8, "jump_at": [1.0]}
+    found = solve_ivp(fun, (0.0, 2.0), np.ones(30) + 0.1, **options)
+    np.testing.assert_allclose(found.y[-1], math.cos(2.0), atol=1e-5)
+    assert found.statistics.newton < 40 * (found.statistics.accepted + found.statistics.rejected)
+
+
+def test_dense_output_does_not_remember_where_it_was_asked():
+    fun, y0 = reaction(20)
+    dense = solve_ivp(fun, (0, 2), y0, method="kvaerno54", rtol=1e-4, atol=1e-6, dense=True)
+    t = np.linspace(0, 2, 15)
+    forward, backward = dense(t), dense(t[::-1])
+    assert np.array_equal(forward, backward[::-1])
+
+
+def test_states_of_few_entries_have_a_jacobian_in_each_step():
+    calls = []
+
+    def jacobian(t, y):
+        calls.append(t)
+        return -np.diag([1.0, 50.0])
+
+    fun = lambda t, y: -np.array([1.0, 50.0]) * y  # noqa: E731
+    found = solve_ivp(fun, (0, 1), np.ones(2), method="kvaerno54", newton=Newton(jacobian=jacobian))
+    assert len(calls) == found.statistics.accepted + found.statistics.rejected
