@@ -106,7 +106,7 @@ class AdamsSteps:
             self.slopes.pop()
         return Attempt(y_new, None, slope, None, evaluations + (first_stage is None), (slope,))
 
-    def again(self) -> Callable[..., Attempt]:
+    def again(self, lasting: bool) -> Callable[..., Attempt]:
         """What repeats the last step, with another end."""
         return _StepAgain(self.method, *self.known)
 

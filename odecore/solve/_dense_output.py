@@ -132,15 +132,15 @@ def polynomial(
 
 
 def again(
-    step: Any, fun: Field, t: float, y: Any, slope: Any, counts: dict[str, int]
+    step: Any, fun: Field, t: float, y: Any, slope: Any, counts: dict[str, int], lasting: bool
 ) -> Callable[[float], Any]:
-    """The accepted step made once more, to the time that is asked for.
+    """The accepted step made once more, to the time that is asked for; `lasting` if it is kept.
 
     A polynomial through the stages of an implicit method loses the damping that its equations have:
     on a stiff problem it can be wrong by many tolerances between two right ends. A shorter step of
     the same method has its order and its stability, for the price of a step.
     """
-    return _StepAgain(step.again(), fun, t, y, slope, counts)
+    return _StepAgain(step.again(lasting), fun, t, y, slope, counts)
 
 
 @dataclass(frozen=True)

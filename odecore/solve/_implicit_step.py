@@ -103,10 +103,10 @@ class ImplicitStep:
         pays = self.more + len(self.method.b) < work.price
         self.jacobian = work.matrix if pays else None
 
-    def again(self) -> ImplicitStep:
-        """What repeats the last step, with another end."""
+    def again(self, lasting: bool) -> ImplicitStep:
+        """What repeats the last step, with another end; without its Jacobian, if it is to last."""
         step = ImplicitStep(self.method, self.newton, self.rtol, self.atol)
-        step.matrices = self.matrices
+        step.matrices, step.jacobian = self.matrices, None if lasting else self.jacobian
         return step
 
 

@@ -235,7 +235,7 @@ class March:
     ) -> DenseStep:
         t, extension, counts = self.t, self.plan.extension(), self.counts
         if extension is None:
-            step = again(self.plan.step, fun, t, y, slope, counts)
+            step = again(self.plan.step, fun, t, y, slope, counts, bool(self.plan.dense))
             return DenseStep(t, t_new, y, attempt.y, step)
         if extension.needs_slopes:
             if slope is None:
