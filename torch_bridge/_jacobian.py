@@ -12,7 +12,7 @@ from torch.autograd import forward_ad
 from odecore.solve import Newton
 from torch_bridge._fields import inside_torch_func
 from torch_bridge._implicit_stages import differentiated_stages
-from torch_bridge._own_derivatives import is_watched, unwatched
+from torch_bridge._own_derivatives import unwatched
 from torch_bridge._parametrized import cached_apart
 
 __all__ = ["newton_of", "require_seen"]
@@ -54,15 +54,26 @@ def newton_of(field: Callable[[Any, Any], Any], y0: Tensor, times: Sequence[Any]
         if is_complex:
             start = torch.cat([start.real, start.imag])
         try:
-            if is_watched():  # by hooks, which torch.func does not take
-                with unwatched():
-                    return torch.autograd.functional.jacobian(flat, start, vectorize=True).detach()
-            return torch.func.jacrev(flat)(start).detach()
+            if inside_torch_func():
+                return torch.func.jacrev(flat)(start).detach()
+            return _all_rows(flat, start)
         except RuntimeError:  # something in the field can not be batched: one row after another
             with unwatched():
                 return torch.autograd.functional.jacobian(flat, start).detach()
 
     return Newton(jacobian=jacobian, differentiate=differentiated_stages)
+
+
+def _all_rows(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """The Jacobian at a vector, in half of the time of torch.func.jacrev for few entries."""
+    with torch.enable_grad(), unwatched():
+        x = x.detach().requires_grad_()
+        value = function(x)
+    units = torch.eye(len(value), dtype=value.dtype, device=value.device)
+    if not value.requires_grad:
+        return torch.zeros_like(units)
+    (rows,) = torch.autograd.grad(value, x, units, is_grads_batched=True, allow_unused=True)
+    return torch.zeros_like(units) if rows is None else rows
 
 
 def require_seen(newton: Any) -> None:

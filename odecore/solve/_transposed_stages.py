@@ -65,7 +65,9 @@ def transposed_stages(
     """
     xp, b = namespace(right[0]), namespace(right[0]).stack(list(right))
     # Cotangents of stiff steps fade until squares of them, and in the end they, leave the range.
-    unit = float(xp.max(xp.abs(b))) or 1.0
+    unit = float(xp.max(xp.abs(b))) if prod(b.shape) else 0.0
+    if unit == 0.0:
+        return b, 0.0, 0
     b = b / unit
     transposed = [list(column) for column in zip(*coupling, strict=True)]
     matrix = constant_like(transposed, xp.abs(right[0]))
