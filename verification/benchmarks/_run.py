@@ -51,6 +51,7 @@ BENCHMARKS = (
     Benchmark("solver", "Solving"),
     Benchmark("scaling", "Scaling"),
     Benchmark("work_precision", "Work and precision"),
+    Benchmark("stiff", "Stiff problems"),
     Benchmark("adjoint", "Adjoints"),
     Benchmark("compiled_adjoint", "Adjoints, compiled"),
     Benchmark("linear", "Sketched layers", threads=2),
