@@ -263,8 +263,10 @@ def _require_kinds(newton: Any, kernels: Any, dense: Any, norm: Any, observe: An
     require_kind("kernels", kernels, Kernels, "a Kernels")
     require_flag("dense", dense, "dense(step)")
     require_callable("norm", norm, "norm(error), giving a number", 1)
-    if not isinstance(observe, Accepted):
-        require_callable("observe", observe, "observe(what, t, y, h)", 4)
+    if isinstance(observe, Accepted):
+        require_callable("take", observe.take, "take(t, y, h, stages)", 4)
+        observe = observe.observe
+    require_callable("observe", observe, "observe(what, t, y, h)", 4)
 
 
 def _observers(observe: Any, state: Callable[[Any], Any] | None) -> dict[str, Any]:
