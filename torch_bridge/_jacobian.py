@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -41,28 +42,7 @@ def newton_of(field: Callable[[Any, Any], Any], y0: Tensor, times: Sequence[Any]
                 "`odeint_adjoint`, or an explicit method"
             )
 
-    def jacobian(t: Any, y: Tensor) -> Tensor:
-        shape, is_complex = y.shape, y.is_complex()
-
-        def flat(v: Tensor) -> Tensor:
-            if is_complex:
-                v = torch.complex(*v.chunk(2))
-            value = field(t, v.reshape(shape)).reshape(-1)
-            return torch.cat([value.real, value.imag]) if is_complex else value
-
-        start = y.detach().reshape(-1)
-        if is_complex:
-            start = torch.cat([start.real, start.imag])
-        try:
-            if is_watched():  # by hooks, which torch.func does not take
-                with unwatched():
-                    return torch.autograd.functional.jacobian(flat, start, vectorize=True).detach()
-            return torch.func.jacrev(flat)(start).detach()
-        except RuntimeError:  # something in the field can not be batched: one row after another
-            with unwatched():
-                return torch.autograd.functional.jacobian(flat, start).detach()
-
-    return Newton(jacobian=jacobian, differentiate=differentiated_stages)
+    return Newton(jacobian=partial(_jacobian, field), differentiate=differentiated_stages)
 
 
 def require_seen(newton: Any) -> None:
@@ -73,6 +53,29 @@ def require_seen(newton: Any) -> None:
             "derivatives of implicit steps without matrices are autograd's own, backward, and "
             "torch.func or forward mode runs here: leave Newton(linear_solver='krylov') out"
         )
+
+
+def _jacobian(field: Callable[[Any, Any], Any], t: Any, y: Tensor) -> Tensor:
+    """The matrix of derivatives of the field, real and imaginary parts of complex states apart."""
+    shape, is_complex = y.shape, y.is_complex()
+
+    def flat(v: Tensor) -> Tensor:
+        if is_complex:
+            v = torch.complex(*v.chunk(2))
+        value = field(t, v.reshape(shape)).reshape(-1)
+        return torch.cat([value.real, value.imag]) if is_complex else value
+
+    start = y.detach().reshape(-1)
+    if is_complex:
+        start = torch.cat([start.real, start.imag])
+    try:
+        if is_watched():  # by hooks, which torch.func does not take
+            with unwatched():
+                return torch.autograd.functional.jacobian(flat, start, vectorize=True).detach()
+        return torch.func.jacrev(flat)(start).detach()
+    except RuntimeError:  # something in the field can not be batched: one row after another
+        with unwatched():
+            return torch.autograd.functional.jacobian(flat, start).detach()
 
 
 def _begins_transformed(field: Callable[[Any, Any], Any], y0: Tensor, times: Sequence[Any]) -> bool:

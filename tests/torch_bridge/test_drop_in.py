@@ -1,6 +1,8 @@
 """What a user of torchdiffeq relies on: names, options, tuples, callbacks, events, dense output."""
 
+import copy
 import math
+import pickle
 from typing import NamedTuple
 
 import pytest
@@ -8,7 +10,7 @@ import torch
 from torch import nn
 
 from odecore import errors
-from odecore.solve import Event, Status
+from odecore.solve import Adams, Event, Status
 from odecore.tableaux import catalogue, tableau
 from torch_bridge import odeint, odeint_adjoint, odeint_dense, odeint_event, solve
 from torch_bridge._methods import ADAMS, ADAPTIVE, FIXED, METHODS, NAMES
@@ -518,3 +520,17 @@ def test_the_catalogue_knows_torchdiffeqs_names_as_the_bridge_does(name):
     books = ", and that of most books 'classic'" if ours == "three_eighths" else ""
     with pytest.raises(ValueError, match=f"torchdiffeq's is '{ours}' here{books}$"):
         tableau(name)
+
+
+@pytest.mark.parametrize("entries", [2, 500])
+@pytest.mark.parametrize("method", ["dopri5", "kvaerno43", Adams()], ids=["dopri5", "kvaerno43", "Adams"])  # fmt: skip
+def test_trajectories_with_dense_output_cross_processes(method, entries):
+    y0 = torch.full((entries,), 0.5, dtype=D)
+    for func, state in ((smooth, y0), (Oscillator(), (y0, 2 * y0))):
+        found = solve(func, (0.0, 1.0), state, method=method, dense=True, steps=5)
+        with torch.no_grad():
+            copies = [pickle.loads(pickle.dumps(found))]  # noqa: S301
+            if func is smooth:  # torch does not copy what has a history
+                copies.append(copy.deepcopy(found))
+            for again in copies:
+                torch.testing.assert_close(again.dense(0.37), found.dense(0.37), rtol=0, atol=0)
