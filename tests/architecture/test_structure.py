@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 MAY_IMPORT = {
     "errors": set(),
     "_array": set(),
+    "_flags": set(),
     "_recording": {"_array"},
     "_krylov": {"_array", "_recording"},
     "_kept": set(),
@@ -23,11 +24,12 @@ MAY_IMPORT = {
     "exact": {"errors"},
     "order": {"errors", "exact"},
     "families": {"errors", "exact", "order"},
-    "tableaux": {"errors", "_array", "exact", "order", "families"},
-    "stability": {"errors", "_array", "exact", "order", "families", "tableaux"},
+    "tableaux": {"errors", "_array", "_flags", "exact", "order", "families"},
+    "stability": {"errors", "_array", "_flags", "exact", "order", "families", "tableaux"},
     "solve": {
         "errors",
         "_array",
+        "_flags",
         "_krylov",
         "_recording",
         "_times",
@@ -40,6 +42,7 @@ MAY_IMPORT = {
     "adjoint": {
         "errors",
         "_array",
+        "_flags",
         "_kept",
         "_krylov",
         "_times",
@@ -48,9 +51,9 @@ MAY_IMPORT = {
         "solve",
         "interpolation",
     },
-    "sketching": {"errors", "_array"},
+    "sketching": {"errors", "_array", "_flags"},
     "directions": {"errors", "_array"},
-    "testing": {"errors", "exact", "order", "families", "tableaux", "solve", "sketching"},
+    "testing": {"errors", "_flags", "exact", "order", "families", "tableaux", "solve", "sketching"},
     "__main__": {"exact", "order", "families", "tableaux", "stability"},
 }
 EXACT = ("exact", "order", "families")
