@@ -127,6 +127,8 @@ def test_a_graph_is_retained_as_torch_would():
     for wrong in ("no", 1, torch.ones(3)):
         with pytest.raises(TypeError, match="`retain_graph` must be a bool, got"):
             backward(None, retain_graph=wrong)
+        with pytest.raises(TypeError, match="`retain_graph` must be a bool, got"):
+            descent().backward([X.sum()], retain_graph=wrong)
 
 
 @pytest.mark.parametrize("wrong", ["a", None, 1j, [0.0], X[0], float("nan"), 10**400])
