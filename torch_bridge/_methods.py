@@ -13,7 +13,7 @@ from torch import Tensor
 from odecore.solve import Adams, Newton, StepControl
 from odecore.tableaux import ButcherTableau, Coefficients, catalogue, tableau
 from torch_bridge._equal_grid import equal_grid
-from torch_bridge._kinds import require_flags
+from torch_bridge._kinds import require_constant, require_flags
 from torch_bridge._scipy import SOLVERS
 from torch_bridge._unknown_options import nearest, refuse_unknown, require_choice
 
@@ -210,6 +210,7 @@ def solver_of(
     if options is not None:
         require_mapping("options", options)
     options = dict(options or {})
+    require_constant({"rtol": rtol, "atol": atol, **options})
     flags = ((name, options.get(name)) for name in ("perturb", "check_finite"))
     require_flags(**{name: value for name, value in flags if value is not None})
     norm = options.get("norm")
@@ -230,8 +231,6 @@ def solver_of(
                 f"`{name}` must be finite and not negative, got {value!r}; 0 leaves errors to the "
                 "other tolerance"
             )
-        if isinstance(value, Tensor) and value.requires_grad:
-            raise ValueError(f"`{name}` must not require a gradient; detach it")
     if method == SCIPY:
         refuse_unknown(options, SCIPY_OPTIONS, "a solve with SciPy's solvers")
         return Solver(None, {"rtol": rtol, "atol": atol, **options})

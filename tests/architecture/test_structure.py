@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "_recording": {"_array"},
     "_krylov": {"_array", "_recording"},
     "_kept": set(),
-    "_tolerances": {"_array"},
+    "_tolerances": {"_array", "_recording"},
     "_times": {"_array", "_recording"},
     "exact": {"errors"},
     "order": {"errors", "exact"},
