@@ -18,6 +18,7 @@ from odecore._array import (
     require_broadcasts,
     require_real,
 )
+from odecore._recording import records
 
 __all__ = ["given_tolerances", "tolerance_like"]
 
@@ -28,7 +29,7 @@ def tolerance_like(label: str, value: Any, y: Any, /) -> Any:
     Raises
     ------
     TypeError
-        If it does not hold real numbers.
+        If it does not hold real numbers, or their derivatives are recorded.
     ValueError
         If it does not broadcast against the state, or is negative or not finite.
     """
@@ -37,6 +38,8 @@ def tolerance_like(label: str, value: Any, y: Any, /) -> Any:
         good = 0 <= value < inf
     else:
         require_real(value, label)
+        if records(value):
+            raise TypeError(f"`{label}` is read, and gets no gradient: give it detached")
         require_broadcasts(label, value, y.shape)
         like = namespace(y).abs(constant(y))  # real
         if not is_like(value, like) or value.dtype != like.dtype:

@@ -12,11 +12,12 @@ from torch_bridge._callbacks import warn_uncalled
 from torch_bridge._fields import inside_torch_func
 from torch_bridge._kinds import require_flags
 from torch_bridge._methods import Solver
-from torch_bridge._odeint import SCIPY_STEPS
+from torch_bridge._odeint import SCIPY_STEPS, Prepared
 
 __all__ = [
     "TRAINED",
     "abscissae_outside",
+    "refuse_interpolation",
     "refuse_shards",
     "refuse_unused",
     "refuse_wrappers",
@@ -30,6 +31,18 @@ TRAINED = (
     'have; use `odeint`, which differentiates the steps, or in a NeuralODE adjoint="direct", or '
     "freeze the Module that makes them by `requires_grad_(False)`"
 )
+
+
+def refuse_interpolation(problem: Prepared, adjoint: str) -> None:
+    """Raise ValueError for an `interp` that this adjoint would ignore in silence."""
+    ignored = {"restored": ("linear", "hermite"), "discrete": ("linear", "hermite", "full")}
+    grid, given = problem.grid, problem.solver.options.get("interpolation")
+    if given in ignored[adjoint] and grid is not None and not set(problem.times) <= set(grid):
+        outputs = {"restored": "have the full order", "discrete": "are ends of steps"}[adjoint]
+        raise ValueError(
+            f"`interp` has no effect with adjoint={adjoint!r}, whose outputs inside of steps "
+            f"{outputs}: leave it out, or take adjoint='reversed', or `odeint`"
+        )
 
 
 def refuse_unused(

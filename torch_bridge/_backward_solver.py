@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from odecore.solve import Newton
+from torch_bridge._kinds import require_constant
 from torch_bridge._methods import Method, Solver, require_mapping, solver_of
 from torch_bridge._odeint import Prepared
 
@@ -81,8 +82,7 @@ def _tolerance(problem: Prepared, name: str, given: Any, default: Any) -> Any:
         found = None
     if found is None or found.is_complex():
         raise TypeError(f"`{label}` must be a real number, or a tensor of them, got {value!r}")
-    if found.requires_grad:
-        raise ValueError(f"`{label}` must not require a gradient; detach it")
+    require_constant({label: found})
     value = found.to(like.device, like.dtype.to_real())
     try:
         fits = torch.broadcast_shapes(value.shape, like.shape) == like.shape

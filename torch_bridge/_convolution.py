@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torch_bridge._kinds import require_flags
 from torch_bridge._linear import draws
 from torch_bridge._row_sketch import RowSketch, require_options
 from torch_bridge._sketched_module import SketchedModule
@@ -60,6 +61,7 @@ class SketchedConv2d(SketchedModule, nn.Conv2d):
         dtype: torch.dtype | None = None,
     ) -> None:
         require_options(ratio, sketch, storage)
+        require_flags(bias=bias)
         both = tuple(stride) if isinstance(stride, tuple | list) else (stride, stride)
         if len(both) != 2 or not all(isinstance(n, Integral) and n >= 1 for n in both):
             raise ValueError(f"`stride` must be positive, an int or a pair of int, got {stride!r}")

@@ -20,6 +20,7 @@ from torch_bridge._objectives import (
     combine,
     objective_rows,
     own_parameters,
+    retains,
 )
 
 __all__ = ["DescentReport", "EquiangularDescent"]
@@ -138,8 +139,8 @@ class EquiangularDescent:
         `shared`, `retain_graph`: see `equiangular_backward`. ValueError from `combine` to `step`.
         """
         self._require_open()
-        scalars = checked_losses(losses)
-        rows = self._rows(scalars, shared=shared, retain_graph=retain_graph, formed=True)
+        kept = retains(retain_graph)
+        rows = self._rows(checked_losses(losses), shared=shared, retain_graph=kept, formed=True)
         if self._pending is None:
             self._pending = rows
         else:
@@ -212,16 +213,14 @@ class EquiangularDescent:
         scalars: list[Tensor],
         *,
         shared: Tensor | Iterable[Tensor] | None = None,
-        retain_graph: bool | None = False,
+        retain_graph: bool = False,
         formed: bool,
     ) -> Rows:
-        parameters, own = self._parameters()
         if self.scaler is not None:
             scalars = [self.scaler.scale(loss) for loss in scalars]
         return objective_rows(
             scalars,
-            parameters,
-            own,
+            *self._parameters(),
             shared=shared,
             chunk=self._chunk,
             scale=self._scale(),

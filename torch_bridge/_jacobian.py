@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -41,27 +42,39 @@ def newton_of(field: Callable[[Any, Any], Any], y0: Tensor, times: Sequence[Any]
                 "`odeint_adjoint`, or an explicit method"
             )
 
-    def jacobian(t: Any, y: Tensor) -> Tensor:
-        shape, is_complex = y.shape, y.is_complex()
+    return Newton(jacobian=partial(_jacobian, field), differentiate=differentiated_stages)
 
-        def flat(v: Tensor) -> Tensor:
-            if is_complex:
-                v = torch.complex(*v.chunk(2))
-            value = field(t, v.reshape(shape)).reshape(-1)
-            return torch.cat([value.real, value.imag]) if is_complex else value
 
-        start = y.detach().reshape(-1)
+def require_seen(newton: Any) -> None:
+    """Raise ValueError for a Newton without matrices where derivatives are not autograd's own."""
+    krylov = getattr(newton, "linear_solver", None) == "krylov"
+    if krylov and (inside_torch_func() or forward_ad._current_level >= 0):
+        raise ValueError(
+            "derivatives of implicit steps without matrices are autograd's own, backward, and "
+            "torch.func or forward mode runs here: leave Newton(linear_solver='krylov') out"
+        )
+
+
+def _jacobian(field: Callable[[Any, Any], Any], t: Any, y: Tensor) -> Tensor:
+    """The matrix of derivatives of the field, real and imaginary parts of complex states apart."""
+    shape, is_complex = y.shape, y.is_complex()
+
+    def flat(v: Tensor) -> Tensor:
         if is_complex:
-            start = torch.cat([start.real, start.imag])
-        try:
-            if inside_torch_func():
-                return torch.func.jacrev(flat)(start).detach()
-            return _all_rows(flat, start)
-        except RuntimeError:  # something in the field can not be batched: one row after another
-            with unwatched():
-                return torch.autograd.functional.jacobian(flat, start).detach()
+            v = torch.complex(*v.chunk(2))
+        value = field(t, v.reshape(shape)).reshape(-1)
+        return torch.cat([value.real, value.imag]) if is_complex else value
 
-    return Newton(jacobian=jacobian, differentiate=differentiated_stages)
+    start = y.detach().reshape(-1)
+    if is_complex:
+        start = torch.cat([start.real, start.imag])
+    try:
+        if inside_torch_func():
+            return torch.func.jacrev(flat)(start).detach()
+        return _all_rows(flat, start)
+    except RuntimeError:  # something in the field can not be batched: one row after another
+        with unwatched():
+            return torch.autograd.functional.jacobian(flat, start).detach()
 
 
 def _all_rows(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -74,16 +87,6 @@ def _all_rows(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         return torch.zeros_like(units)
     (rows,) = torch.autograd.grad(value, x, units, is_grads_batched=True, allow_unused=True)
     return torch.zeros_like(units) if rows is None else rows
-
-
-def require_seen(newton: Any) -> None:
-    """Raise ValueError for a Newton without matrices where derivatives are not autograd's own."""
-    krylov = getattr(newton, "linear_solver", None) == "krylov"
-    if krylov and (inside_torch_func() or forward_ad._current_level >= 0):
-        raise ValueError(
-            "derivatives of implicit steps without matrices are autograd's own, backward, and "
-            "torch.func or forward mode runs here: leave Newton(linear_solver='krylov') out"
-        )
 
 
 def _begins_transformed(field: Callable[[Any, Any], Any], y0: Tensor, times: Sequence[Any]) -> bool:

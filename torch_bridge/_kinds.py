@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from torch_bridge._signature import refused_signature
 
-__all__ = ["require_callable", "require_flags", "require_tensor"]
+__all__ = ["require_callable", "require_constant", "require_flags", "require_tensor"]
 
 
 def require_callable(label: str, value: Any, how: str, arguments: int | None = None) -> None:
@@ -20,6 +23,25 @@ def require_callable(label: str, value: Any, how: str, arguments: int | None = N
     if takes is not None:
         name = getattr(value, "__name__", type(value).__name__)
         raise TypeError(f"`{label}` must be callable as {how}, got {name} of {takes}")
+
+
+def require_constant(values: Mapping[Any, Any]) -> None:
+    """Raise ValueError for tensors, also in lists, whose derivatives are recorded, in either mode:
+    they are read, and would get none.
+    """
+    for label, value in values.items():
+        parts = value if isinstance(value, list | tuple) else (value,)
+        if any(isinstance(part, Tensor) and _is_recorded(part) for part in parts):
+            raise ValueError(
+                f"`{label}` must not require a gradient, or have a tangent: it is read, and gets "
+                "none; detach it"
+            )
+
+
+def _is_recorded(x: Tensor) -> bool:
+    if x.requires_grad and torch.is_grad_enabled():
+        return True
+    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(x).tangent is not None
 
 
 def require_flags(**values: Any) -> None:

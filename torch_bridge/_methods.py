@@ -13,6 +13,7 @@ from torch import Tensor
 from odecore.solve import Adams, Newton, StepControl
 from odecore.tableaux import ButcherTableau, Coefficients, catalogue, tableau
 from torch_bridge._equal_grid import equal_grid
+from torch_bridge._kinds import require_constant, require_flags
 from torch_bridge._scipy import SOLVERS
 from torch_bridge._unknown_options import nearest, refuse_unknown, require_choice
 
@@ -111,25 +112,22 @@ class Solver:
             arguments["max_steps"] = self.per_interval * (len(times) - 1)
         elif not self.adaptive:
             arguments["max_steps"] = MOST_GIVEN
-        if grid is not None:
-            arguments["grid"] = grid
-        if self.perturb:
-            arguments["jump_at"] = times if grid is None else grid
-        return arguments
+        return arguments | self._ends(times, grid)
 
     def panel_options(self, times: list[Any], grid: list[float] | None) -> dict[str, Any]:
         """Keyword arguments for `odecore.adjoint`, whose outputs are nodes of dense output."""
         found = {k: v for k, v in self.options.items() if k != "interpolation"}
         found["method"] = self.method
-        if grid is not None:
-            found["grid"] = grid
-        if self.perturb:
-            found["jump_at"] = times if grid is None else grid
         if self.per_interval is not None:
             found["max_steps"] = self.per_interval
         elif not self.adaptive:
             found["max_steps"] = MOST_GIVEN
-        return found
+        return found | self._ends(times, grid)
+
+    def _ends(self, times: list[Any], grid: list[float] | None) -> dict[str, Any]:
+        """The ends of given steps, and whether f is evaluated just beside them."""
+        ends = {"grid": grid, "jump_at": (grid or times) if self.perturb else None}
+        return {name: value for name, value in ends.items() if value is not None}
 
     @property
     def tolerance(self) -> float:
@@ -212,6 +210,9 @@ def solver_of(
     if options is not None:
         require_mapping("options", options)
     options = dict(options or {})
+    require_constant({"rtol": rtol, "atol": atol, **options})
+    flags = ((name, options.get(name)) for name in ("perturb", "check_finite"))
+    require_flags(**{name: value for name, value in flags if value is not None})
     norm = options.get("norm")
     if norm is not None and not callable(norm):
         raise TypeError(f"`norm` must be a function of a state, got {norm!r}")
@@ -230,8 +231,6 @@ def solver_of(
                 f"`{name}` must be finite and not negative, got {value!r}; 0 leaves errors to the "
                 "other tolerance"
             )
-        if isinstance(value, Tensor) and value.requires_grad:
-            raise ValueError(f"`{name}` must not require a gradient; detach it")
     if method == SCIPY:
         refuse_unknown(options, SCIPY_OPTIONS, "a solve with SciPy's solvers")
         return Solver(None, {"rtol": rtol, "atol": atol, **options})

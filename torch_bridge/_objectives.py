@@ -26,7 +26,10 @@ from torch_bridge._objective_rows import (
 from torch_bridge._shared_features import checked_features, heads_only, through
 from torch_bridge._unformed_gradients import UnformedWeight, unformed_weights
 
-__all__ = ["check_options", "combine", "equiangular_backward", "objective_rows", "own_parameters"]
+__all__ = [
+    "check_options", "combine", "equiangular_backward", "objective_rows", "own_parameters",
+    "retains",
+]  # fmt: skip
 
 Scaling = Literal["harmonic", "min", "unit"]
 OnZero = Literal["stop", "drop"]
@@ -121,9 +124,8 @@ def equiangular_backward(
     Koltun, arXiv 1810.04650, equation (MGDA-UB), with equiangular weights in place of min-norm
     ones.
     """
-    retain_graph = False if retain_graph is None else retain_graph  # as torch's
-    flags = {"synchronize": synchronize, "retain_graph": retain_graph}
-    check_options(chunk, scaling, on_zero, scaler, gramian, **flags)
+    retain_graph = retains(retain_graph)
+    check_options(chunk, scaling, on_zero, scaler, gramian, synchronize=synchronize)
     chosen = wanted(parameters)
     if not chosen:
         raise ValueError("`parameters` must hold a tensor that requires a gradient, got none")
@@ -160,7 +162,7 @@ def objective_rows(
     shared: Tensor | Iterable[Tensor] | None,
     chunk: int,
     scale: float,
-    retain_graph: bool | None,
+    retain_graph: bool,
     formed: bool,
 ) -> Rows:
     """One gradient for each loss, through the features where there are any.
@@ -168,8 +170,6 @@ def objective_rows(
     Unless all are to be `formed`, weights of layers may be left as `UnformedWeight` describes, for
     as long as nobody changes the layers' inputs.
     """
-    retain_graph = False if retain_graph is None else retain_graph
-    require_flags(retain_graph=retain_graph)
     count = len(parameters)
     features = () if shared is None else checked_features(shared)
     unformed: dict[int, UnformedWeight] = {}
@@ -256,7 +256,7 @@ def _by_features(
     features: tuple[Tensor, ...],
     scale: float,
     synchronize: bool,
-    retain_graph: bool | None,
+    retain_graph: bool,
     options: dict[str, object],
 ) -> EquiangularWeights:
     """Weights from the Gramian at the features, and one pass for their combination."""
@@ -314,6 +314,13 @@ def _check_own(rows: list[Row], start: int) -> None:
                 f"{owners}: list it in `parameters`, or, where torch.compile made one graph of all "
                 "losses, compile what they share and their heads one by one"
             )
+
+
+def retains(retain_graph: bool | None) -> bool:
+    """Whether graphs are kept; None stands for no, as torch has it."""
+    found = False if retain_graph is None else retain_graph
+    require_flags(retain_graph=found)
+    return found
 
 
 def check_options(

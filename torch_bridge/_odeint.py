@@ -328,6 +328,7 @@ def odeint_event(
     if not isinstance(t0, Tensor) or t0.numel() != 1:
         raise TypeError(f"`t0` must be a tensor with one time, got {t0!r}")
     check_function(event_fn, "event_fn")
+    require_flags(reverse_time=reverse_time)
     first = t0.reshape(1)
     ahead = first.detach().abs().clamp(min=1.0)  # in any dtype another time
     t = torch.cat([first, first.detach() + (-ahead if reverse_time else ahead)])  # the direction

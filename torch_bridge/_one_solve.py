@@ -10,6 +10,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from torch_bridge._kinds import require_flags
+
 __all__ = ["current_solve", "in_own_program", "one_solve", "own_program", "untraced"]
 
 MOST = 64  # evaluations whose statistics are kept one by one
@@ -50,6 +52,7 @@ class one_solve:  # noqa: N801  a context manager, as torch.no_grad
     """
 
     def __init__(self, *, records: bool = True) -> None:
+        require_flags(records=records)
         self.records, self.running = records, False
         self.computed: dict[Any, Any] = {}
         self.recorded: dict[int, tuple[Any, list[Any]]] = {}

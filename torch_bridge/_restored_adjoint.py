@@ -15,6 +15,7 @@ from torch import Tensor
 from odecore.adjoint import Gradients, Panel, collocated, record_panels, restored
 from odecore.errors import UnresolvedInterpolantWarning
 from odecore.interpolation import coefficient_tail
+from torch_bridge._adjoint_refusals import refuse_interpolation
 from torch_bridge._adjoint_setting import Setting
 from torch_bridge._compiled_adjoint import compiled_adjoint
 
@@ -55,6 +56,7 @@ class Restored:
     def record(self, y0: Tensor) -> tuple[Tensor, ...]:
         """Solve forward: the states at output times, and those to be saved."""
         problem = self.setting.problem
+        refuse_interpolation(problem, "restored")
         options = problem.panel_options()
         if self.nodes is None and not problem.solver.adaptive:
             options.pop("kernels", None)

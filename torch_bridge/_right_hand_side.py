@@ -210,12 +210,16 @@ def _differences(
     """Where two calls part, or training and evaluation; the function itself, if no module does."""
     kind = "outputs differ" if training else "train and eval differ"
     between = "between two calls" if training else "between training and evaluation"
+    otherwise = PURE if training else "make the two modes agree"
+    if training and calls.draws():
+        between += ", which draw random numbers"
+        otherwise = "draw them once for the whole solve, or leave them out"
     return [
         RightHandSideFinding(
             kind,
             where,
             f"its value changes by {100 * change:.3g}% {between}",
-            _remedy(func, where, PURE if training else "make the two modes agree"),
+            _remedy(func, where, otherwise),
         )
         for where, change in calls.parted(training=training) or [("", size)]
     ]

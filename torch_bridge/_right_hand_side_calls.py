@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any, Self
 
 import torch
@@ -45,9 +45,7 @@ class Calls:
         self.left: list[str] = []  # afterwards: what is not as it was
         with ExitStack() as stack:
             device = self.first.device
-            kind = "xpu" if device.type == "xpu" else "cuda"
-            devices = [device.index or 0] if device.type == kind else []
-            stack.enter_context(torch.random.fork_rng(devices, device_type=kind))
+            stack.enter_context(self._forked())
             stack.enter_context(torch.inference_mode(False))
             # Gradients also where there are none: autocast keeps the weights that it converts.
             stack.enter_context(torch.enable_grad())
@@ -92,6 +90,20 @@ class Calls:
         finally:
             for module, mode in modes.items():
                 module.training = mode
+
+    def draws(self) -> bool:
+        """Whether calls agree that draw the same random numbers, and no others."""
+        with self._forked():
+            with self._forked():
+                first = self.value()
+            return deviation(first, self.value()) == 0 < deviation(first, self.value())
+
+    def _forked(self) -> AbstractContextManager[None]:
+        """Context after which torch's generators are where they were."""
+        device = self.first.device
+        kind = "xpu" if device.type == "xpu" else "cuda"
+        devices = [device.index or 0] if device.type == kind else []
+        return torch.random.fork_rng(devices, device_type=kind)
 
     def changed(self) -> list[tuple[str, str]]:
         """Modules whose buffers are not what they were, with the names of these."""

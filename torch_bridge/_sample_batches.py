@@ -29,7 +29,7 @@ def batches_of(
         For a model or a batch on the meta device.
     """
     _require_batches(loader)
-    if not (isinstance(progress, bool) or callable(progress)):
+    if not (isinstance(progress, bool | np.bool_) or callable(progress)):
         raise TypeError(f"`progress` must be True, False or callable, got {progress!r}")
     module = isinstance(model, nn.Module)
     device = next((p.device for p in model.parameters()), None) if module else None

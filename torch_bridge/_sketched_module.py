@@ -104,6 +104,7 @@ class SketchedModule:
         """
         if self.meter is None:
             raise RuntimeError("this layer measures no noise: make it with report=True")
+        require_flags(reset=reset)
         found = self.meter.report()
         if reset:
             self.meter = NoiseMeter()

@@ -20,6 +20,7 @@ from odecore.adjoint import (
 )
 from odecore.solve import solve_ivp
 from torch_bridge._adjoint_choice import FEW
+from torch_bridge._adjoint_refusals import refuse_interpolation
 from torch_bridge._adjoint_setting import Setting
 from torch_bridge._callbacks import observer_of
 from torch_bridge._compiled_transpose import compiled_transpose
@@ -109,6 +110,7 @@ class Discrete:
     def record(self, y0: Tensor) -> tuple[Tensor, ...]:
         """Solve forward: the states at output times, and those to be saved."""
         problem = self.setting.problem
+        refuse_interpolation(problem, "discrete")
         options = problem.panel_options()
         memory = self.memory
         if memory is None and (self.compiles or is_implicit(problem.solver.method)):

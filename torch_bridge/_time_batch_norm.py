@@ -14,6 +14,7 @@ from torch.nn.functional import batch_norm
 from odecore.errors import RightHandSideWarning
 from torch_bridge._draws import in_backward
 from torch_bridge._fields import inside_torch_func, inside_transform
+from torch_bridge._kinds import require_flags
 from torch_bridge._numbers import is_number, require_whole, several_numbers
 from torch_bridge._one_solve import current_solve
 
@@ -98,6 +99,7 @@ class TimeBatchNorm(nn.Module):
     ) -> None:
         super().__init__()
         require_whole(channels=channels, intervals=intervals)
+        require_flags(affine=affine)
         times = several_numbers("span", span)
         if len(times) != 2 or not -math.inf < times[0] < times[1] < math.inf:
             raise ValueError(f"`span` must be two finite increasing times, got {span}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from torch_bridge._numbers import is_number
 from torch_bridge._odeint import prepare
 from torch_bridge._once import IMPLICIT, first_only
 from torch_bridge._one_solve import one_solve, untraced
-from torch_bridge._states import layout_of
+from torch_bridge._states import Layout, layout_of
 from torch_bridge._times import shifted, shifted_start
 
 __all__ = ["odeint_dense", "solve"]
@@ -128,13 +129,8 @@ def solve(
     """
     layout = layout_of(y0)
     vector = layout.vector(y0)
-    field = as_field(func, vector, layout=layout)
-    if layout.shapes is not None:
-
-        def user_field(t: Any, y: Any) -> Any:
-            return layout.state(field(t, layout.vector(y)))
-
     autocast = Autocast.current(vector.device)
+    field = _Field(func, vector, autocast, layout)
     options["events"] = tuple(
         replace(event, function=autocast.restored(_with_tensors(event.function, vector)))
         for event in as_events(options.get("events"))
@@ -151,12 +147,35 @@ def solve(
         if isinstance(newton, Newton) and newton.differentiate is None:
             options["newton"] = replace(newton, differentiate=own.differentiate)
     with one_solve(), explaining_reads(vector), autocast.suspended():
-        found = solve_ivp(field if layout.shapes is None else user_field, t_span, y0, **options)
+        fun = field if layout.shapes is None else partial(_on_parts, field, layout)
+        found = solve_ivp(fun, t_span, y0, **options)
     if not implicit:
         return found
     y = found.y
     y = _first(y) if layout.shapes is None else layout.rebuilt(map(_first, y))
     return replace(found, y=y)
+
+
+class _Field:
+    """The user's function as the core sees it; steps that dense output makes again pickle it."""
+
+    refuses_reuse = True
+
+    def __init__(
+        self, func: Callable[..., Any], like: Tensor, autocast: Autocast, layout: Layout
+    ) -> None:
+        self._made = func, like.detach().new_empty(0), autocast, layout
+        self._field = as_field(func, like, autocast, layout)
+
+    def __call__(self, t: Any, y: Tensor) -> Any:
+        return self._field(t, y)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Field, self._made
+
+
+def _on_parts(field: _Field, layout: Layout, t: Any, y: Any) -> Any:
+    return layout.state(field(t, layout.vector(y)))
 
 
 def _first(y: Tensor) -> Tensor:

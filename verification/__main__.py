@@ -96,7 +96,7 @@ def _run(options: argparse.Namespace) -> int:
     chosen = [claim for claim in _chosen(options.only) if not (options.quick and claim.slow)]
     conditions = Conditions(options.seed, options.full, options.planted_faults)
     record = Record(options.out)
-    record.begin(conditions, resume=options.resume)
+    record.begin(conditions, chosen, resume=options.resume)
     held = record.outcomes()
     kept = sum(claim.name in held for claim in chosen)
     if kept:
@@ -116,8 +116,12 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    chosen, record = _chosen(options.only), Record(options.out)
-    outcomes = record.outcomes()
+    record = Record(options.out)
+    record.conditions()  # first, for what is no run has none
+    outcomes, asked = record.outcomes(), record.asked()
+    chosen = [claim for claim in _chosen(options.only) if claim.name in asked]
+    if not chosen:
+        raise ValueError(f"the run in {record.folder} was asked for no claim of these")
     for claim in chosen:
         if claim.name in outcomes:
             _verdict(claim, outcomes[claim.name])

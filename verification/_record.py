@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -37,8 +37,8 @@ class Conditions:
     sources: str = field(default_factory=sources)
 
 
-def _read(path: Path, kind: type[Kept]) -> Kept:
-    """What a file holds.
+def _read(path: Path, kind: Callable[..., Kept]) -> Kept:
+    """What a file holds, an object by its names.
 
     Raises
     ------
@@ -46,19 +46,22 @@ def _read(path: Path, kind: type[Kept]) -> Kept:
         Naming the file, if it holds something else.
     """
     try:
-        return kind(**json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return kind(**found) if isinstance(found, dict) else kind(found)
+    except (ValueError, TypeError, FileNotFoundError) as error:
         raise ValueError(f"{path} is not of this version: {error}; run anew") from error
 
 
 @dataclass(frozen=True)
 class Record:
-    """A folder with conditions.json, outcomes/NAME.json, and in the end results.json."""
+    """A folder with conditions.json, asked.json, outcomes/NAME.json, in the end results.json."""
 
     folder: Path
 
-    def begin(self, conditions: Conditions, *, resume: bool) -> None:
+    def begin(self, conditions: Conditions, claims: Sequence[Claim], *, resume: bool) -> None:
         """Start anew, or check that the run that stopped was under the same conditions.
+
+        What is asked for are these claims, besides those of a run that goes on.
 
         Raises
         ------
@@ -73,11 +76,14 @@ class Record:
                 told = ", ".join(f"{key}: was {before[key]}, is {now[key]}" for key in changed)
                 raise ValueError(f"cannot resume under other conditions ({told}); run anew")
         outcomes.mkdir(parents=True, exist_ok=True)
+        asked = {claim.name for claim in claims}
         if resume:
-            return
-        for path in outcomes.glob("*.json*"):
-            path.unlink()
-        write_whole(self.folder / "conditions.json", asdict(conditions))
+            asked |= self.asked()
+        else:
+            for path in outcomes.glob("*.json*"):
+                path.unlink()
+            write_whole(self.folder / "conditions.json", asdict(conditions))
+        write_whole(self.folder / "asked.json", sorted(asked))
 
     def conditions(self) -> Conditions:
         """Those of the run.
@@ -91,6 +97,10 @@ class Record:
         if not path.exists():
             raise ValueError(f"{self.folder} holds no run; start one with `run`")
         return _read(path, Conditions)
+
+    def asked(self) -> set[str]:
+        """The names of the claims that the run is to measure; ValueError as `conditions`."""
+        return _read(self.folder / "asked.json", set)
 
     def keep(self, name: str, outcome: Outcome) -> None:
         """Write one outcome."""

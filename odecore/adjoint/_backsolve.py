@@ -90,7 +90,7 @@ def backsolve(
     As in `restored`, a is solved for in the unit of the largest entry of all cotangents, and so is
     the gradient of the parameters: the absolute tolerance is relative to that entry.
     """
-    require_backward_options(options)
+    require_backward_options(options, seminorm=seminorm)
     states = _listed(states)
     times = read_times(times, "times")
     if len(times) < 2 or len(times) != len(states):

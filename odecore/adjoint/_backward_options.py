@@ -6,6 +6,7 @@ from collections.abc import Set
 from numbers import Integral
 from typing import Any
 
+from odecore._flags import require_flags
 from odecore._times import is_length, read_times
 from odecore.solve import solve_ivp
 
@@ -19,7 +20,7 @@ __all__ = [
 REFUSED = ("t_eval", "events", "dense", "throw")
 
 
-def require_backward_options(options: dict[str, Any]) -> None:
+def require_backward_options(options: dict[str, Any], **flags: bool) -> None:
     """Refuse what would end a backward solve early, or is no option, whether it is used or not.
 
     Raises
@@ -28,9 +29,10 @@ def require_backward_options(options: dict[str, Any]) -> None:
         For options of `solve_ivp` that say which part of the interval is solved for, or that a
         failure is none: a gradient would be wrong.
     TypeError
-        For others that `solve_ivp` does not have, and for such as are read here and of another
-        kind.
+        For others that `solve_ivp` does not have, for such as are read here and of another kind,
+        and for flags that are no bools.
     """
+    require_flags(**flags)
     known = solve_ivp.__kwdefaults__ or {}
     for name in options:
         if name in REFUSED:

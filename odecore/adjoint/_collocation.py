@@ -118,7 +118,7 @@ def collocated(
     the end stepped through. Where values may not be read none of this is done, and `residual`
     tells.
     """
-    require_backward_options(stepping)
+    require_backward_options(stepping, parameters=parameters)
     outputs = outputs_of(panels)
     rtol, atol = (tolerance_like(*one, outputs[1]) for one in (("rtol", rtol), ("atol", atol)))
     require_positive("passes", passes, "as many as it takes")

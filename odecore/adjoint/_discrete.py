@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from odecore._array import namespace
+from odecore._flags import require_flags
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize
 from odecore.adjoint._step_record import StepRecord, schedule
@@ -86,6 +87,7 @@ def discrete(
             "`record` must be a StepRecord, the second of the two things that `record_steps` "
             f"returns, got {type(record).__name__}"
         )
+    require_flags(parameters=parameters)
     y = record.states[0]
     step = transpose_of(linearize, record.method, parameters, record.newton, record.jumps)
     xp = namespace(y)

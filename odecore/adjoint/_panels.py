@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from odecore._array import is_readable, limits, namespace
+from odecore._flags import require_flags
 from odecore._times import are_floats, read_times, require_monotone
 from odecore._tolerances import given_tolerances
 from odecore.adjoint._budget import budget, within
@@ -161,6 +162,7 @@ def record_panels(
     chosen, the stages of at most 64 steps are kept at a time; with compiled steps (`kernels`) the
     states at the largest grid are, and each interval is one panel or is halved.
     """
+    require_flags(inside=inside)
     times = read_times(times, "times")
     if len(times) < 2:
         raise ValueError(f"`times` must hold at least 2 times, got {len(times)}")

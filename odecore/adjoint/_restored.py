@@ -99,7 +99,7 @@ def restored(
     sees the adjoint in this unit; an `observe` sees it as it is, at times and with steps in units
     of t. Where a cotangent is not finite, all gradients are NaN.
     """
-    require_backward_options(options)
+    require_backward_options(options, parameters=parameters)
     require_positive("batch", batch, "all nodes")
     require_one_way(*(options.get(name) for name in ("steps", "step_size", "grid")))
     known = outputs_of(panels)

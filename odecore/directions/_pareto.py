@@ -102,12 +102,21 @@ def _all_positive(
     """Whether a combination of the non-zero gradients with positive multipliers is zero.
 
     The sum of proofs is one, so ask for each objective whether one includes it. The first `proof`
-    may be one of many; for an objective that none has included yet, whether -u_i is in the cone of
-    the others, which is so where it has no distance from that cone.
+    may be one of many. One includes all that wait where minus their sum is in the cone of all. Else
+    its distance from that cone is a direction that lowers one of them and raises none. What
+    rounding leaves open is asked of one objective after another: whether -u_i is in the cone of the
+    others, which is so where it has no distance from that cone.
     """
     waiting = kept & ~_included(C, proof, limit, precision)
+    if not waiting.any():
+        return True
+    every, proof = np.flatnonzero(kept), waiting.astype(np.float64)
+    inner = C[np.ix_(every, every)]
+    proof[every] += nonnegative_minimizer(inner, -inner @ proof[every])
+    waiting &= ~_included(C, proof, limit, precision)
+    lowered = C @ proof
     while waiting.any():
-        i = int(np.argmax(waiting))
+        i = int(np.argmax(np.where(waiting, lowered, -np.inf)))
         others = np.flatnonzero(kept & (np.arange(len(kept)) != i))
         if len(others) == 0:
             return False

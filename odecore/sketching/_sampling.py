@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from odecore._flags import require_flags
 from odecore.sketching._moments import Moments, moments_of
 from odecore.sketching._sketch import Draw, require_at_most, require_size, rows_of, take_rows
 
@@ -42,6 +43,7 @@ class UniformRows:
 
     def __post_init__(self) -> None:
         require_size(self.size)
+        require_flags(replacement=self.replacement)
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw the indices; ValueError if there are fewer rows than distinct ones to draw."""

@@ -11,6 +11,7 @@ from array_api_compat import device
 from numpy.typing import NDArray
 
 from odecore._array import constant_like, namespace, widened
+from odecore._flags import require_flags
 from odecore.sketching._moments import Moments, moments_of, paired
 from odecore.sketching._sampling import sampling_factor, uniform_indices
 from odecore.sketching._sketch import Draw, random_signs, require_size, rows_of, take_rows
@@ -48,6 +49,7 @@ class HadamardSketch:
 
     def __post_init__(self) -> None:
         require_size(self.size)
+        require_flags(replacement=self.replacement)
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw a sign for each row and the coefficients to keep."""
@@ -102,6 +104,7 @@ class CosineSketch:
 
     def __post_init__(self) -> None:
         require_size(self.size)
+        require_flags(replacement=self.replacement)
 
     def draw(self, X: Any, Y: Any, rng: np.random.Generator, /) -> Draw:
         """Draw a sign for each row and the frequencies to keep."""

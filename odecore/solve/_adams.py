@@ -11,6 +11,7 @@ from warnings import warn
 import numpy as np
 
 from odecore._array import combiner, constant, is_readable, limits, namespace
+from odecore._flags import require_flags
 from odecore.errors import UnconvergedCorrectorWarning
 from odecore.solve._error_norm import tolerance_scale
 from odecore.solve._explicit_step import Attempt, ExplicitStep, checked_stage
@@ -69,6 +70,7 @@ class Adams:
     across_jumps: bool = False
 
     def __post_init__(self) -> None:
+        require_flags(implicit=self.implicit, across_jumps=self.across_jumps)
         require_count("max_order", self.max_order)
         require_count("max_iterations", self.max_iterations)
         if not 2 <= self.max_order <= 12:

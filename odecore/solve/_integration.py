@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from odecore._array import as_state, copied
+from odecore._flags import require_flags
 from odecore._times import are_floats
 from odecore.solve._accepted import Accepted
 from odecore.solve._adams import Adams
@@ -199,7 +200,7 @@ def solve_ivp(
     """
     with explaining_reads(y0, rtol, atol):
         refuse_unknown(unknown, tuple(solve_ivp.__kwdefaults__ or ()))
-        _require_kinds(newton, kernels, dense, norm, observe)
+        _require_kinds(newton, kernels, dense, norm, observe, check_finite, throw)
         problem = _problem(fun, y0, as_events(events), rtol, atol, norm, bool(dense))
         y, method = problem.y, as_method(method)
         require_attempts(max_steps)
@@ -258,7 +259,10 @@ def solve_ivp(
         return trajectory
 
 
-def _require_kinds(newton: Any, kernels: Any, dense: Any, norm: Any, observe: Any) -> None:
+def _require_kinds(
+    newton: Any, kernels: Any, dense: Any, norm: Any, observe: Any, check_finite: Any, throw: Any
+) -> None:
+    require_flags(throw=throw, check_finite=False if check_finite is None else check_finite)
     require_kind("newton", newton, Newton, "a Newton, as in newton=Newton(jacobian=...)")
     require_kind("kernels", kernels, Kernels, "a Kernels")
     require_flag("dense", dense, "dense(step)")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from odecore._array import as_state
+from odecore._flags import require_flags
 from odecore.solve._batch import Batch
 from odecore.solve._batch_parts import run
 from odecore.solve._calls import explaining_calls
@@ -96,6 +97,7 @@ def solve_per_sample(
     >>> found.status.name, bool(found.samples.accepted[1] > 3 * found.samples.accepted[0])
     ('SUCCESS', True)
     """
+    require_flags(shrink=shrink, throw=throw)
     with explaining_reads(y0, rtol, atol):
         coefficients, y = as_method(method), as_state(y0, "y0")
         if not y.shape:

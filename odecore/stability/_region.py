@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from odecore._flags import require_flags
 from odecore.stability._function import require_tableau, stability_function
 from odecore.stability._intervals import imaginary_interval, real_interval
 from odecore.stability._ranges import require_points
@@ -65,6 +66,7 @@ def plot_region(
     """
     require_tableau(method)
     require_points(points)
+    require_flags(order_star=order_star)
     import matplotlib.pyplot as plt
 
     if ax is None:

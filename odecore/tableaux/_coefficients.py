@@ -9,6 +9,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from odecore._array import Terms, nonzero
+from odecore._flags import require_flags
 
 __all__ = ["Coefficients", "valid_order"]
 
@@ -51,6 +52,7 @@ class Coefficients:
     c: tuple[Any, ...] | None = None
 
     def __post_init__(self) -> None:
+        require_flags(last_stage_is_first=self.last_stage_is_first)
         A = tuple(_row("A", row) for row in _row("A", self.A))
         object.__setattr__(self, "A", A)
         for label in ("b", "error", "c"):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from odecore._flags import require_flags
 from odecore.order import RootedTree
 from odecore.testing._measure import LARGE, MOST_LEVELS, OrderReport, observe
 from odecore.testing._problems import PROBLEMS, InitialValueProblem
@@ -89,6 +90,7 @@ def assert_order(
     AssertionError: order 3 is claimed, but the conditions of these trees fail: [[•]] ...
     """
     require_step(step)
+    require_flags(exactly=exactly, runge_kutta=runge_kutta)
     order = valid_order(order, most=MAX_ORDER - bool(exactly) if runge_kutta else inf)
     problems = _valid_problems(problems)
     _require_slack(slack)

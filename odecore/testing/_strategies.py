@@ -12,6 +12,7 @@ import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 
+from odecore._flags import require_flags
 from odecore.errors import NearSingularWarning
 from odecore.families import RK2, RK3, RK4, Family, charts
 from odecore.tableaux import ButcherTableau, catalogue, tableau_at
@@ -43,6 +44,8 @@ def tableaux(
         If no method is like that, or `max_stages` is no whole number.
     """
     _require_whole(max_stages)
+    given = {"explicit": explicit, "embedded": embedded}
+    require_flags(**{name: value for name, value in given.items() if value is not None})
     found = [
         method
         for method in catalogue().values()

@@ -569,7 +569,7 @@ def test_min_norm_of_small_integers_at_any_scales(rng):
 
 
 def test_many_objectives_are_in_few_proofs(monkeypatch):
-    """All m were asked one after another: 33 s for 512 objectives in place of 1 s."""
+    """All m were asked one after another: 33 s for 512 objectives in place of 0.4 s."""
     calls = []
 
     def counted(*arguments):
@@ -577,15 +577,19 @@ def test_many_objectives_are_in_few_proofs(monkeypatch):
         return nonnegative_minimizer(*arguments)
 
     monkeypatch.setattr(_pareto, "nonnegative_minimizer", counted)
+    for m, n in ((100, 20), (100, 40), (128, 64)):
+        J = np.random.default_rng(0).standard_normal((m, n))
+        assert pareto_stationarity(J @ J.T).proper
+        assert len(calls) <= 1
+        calls.clear()
     J = np.random.default_rng(0).standard_normal((100, 20))
-    assert pareto_stationarity(J @ J.T).proper
-    assert len(calls) < 30
     # The twin: one objective that is in no proof, among many that are.
     J = np.hstack([J, np.zeros((100, 1))])
     J[50, 20] = 1.0
     found = pareto_stationarity(J @ J.T)
     assert found.stationary
     assert not found.proper
+    assert len(calls) == 2
     zero = J.copy()
     zero[3] = 0.0
     assert not pareto_stationarity(zero @ zero.T).proper

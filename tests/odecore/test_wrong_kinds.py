@@ -5,19 +5,29 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from odecore.adjoint import (
+    backsolve,
+    collocated,
+    discrete,
+    record_panels,
+    record_steps,
+    restored,
+)
 from odecore.exact import Polynomial
 from odecore.families import RK2, RK3, RK4, chart, charts, cubic_dense_output, prove_order
 from odecore.order import dense_output_order, dense_output_residuals
-from odecore.solve import given_run, given_steps
+from odecore.sketching import CosineSketch, HadamardSketch, UniformRows
+from odecore.solve import Adams, given_run, given_steps, solve_ivp, solve_per_sample
 from odecore.stability import atlas, optimize, parametric_stability, plot_region, stability_function
 from odecore.tableaux import (
+    Coefficients,
     coefficients_at,
     continuous_extension,
     tableau,
     tableau_at,
     tableau_to_json,
 )
-from odecore.testing import family_members
+from odecore.testing import assert_order, family_members, tableaux
 
 F = Fraction
 
@@ -149,3 +159,56 @@ def test_an_atlas_has_points_and_quantities():
         atlas(RK2, (F(1, 4), 1), quantities=[])
     with pytest.raises(TypeError, match="`quantities` must be names, got 3"):
         atlas(RK2, (F(1, 4), 1), quantities=3)
+
+
+def adjoint_of(solve, **options):
+    def linearize(t, y):
+        return -y, lambda a, parameters: (-a, ())
+
+    y0, a = np.ones(2), [np.ones(2)] * 2
+    if solve is backsolve:
+        return solve(linearize, (0, 1), [y0, y0], a, **options)
+    if solve is discrete:
+        return solve(linearize, record_steps(lambda t, y: -y, (0, 1), y0)[1], a, **options)
+    return solve(linearize, record_panels(lambda t, y: -y, (0, 1), y0)[1], a, **options)
+
+
+def one_step(f, t, y, h):
+    return y + h * f(t, y)
+
+
+@pytest.mark.parametrize("wrong", [np.ones(3), "no", 1, None])
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda x: solve_ivp(lambda t, y: -y, (0, 1), np.ones(2), throw=x), "throw"),
+        (lambda x: solve_per_sample(lambda t, y: -y, (0, 1), np.ones(2), throw=x), "throw"),
+        (lambda x: solve_per_sample(lambda t, y: -y, (0, 1), np.ones(2), shrink=x), "shrink"),
+        (lambda x: Adams(implicit=x), "implicit"),
+        (lambda x: Adams(across_jumps=x), "across_jumps"),
+        (lambda x: record_panels(lambda t, y: -y, (0, 1), np.ones(2), inside=x), "inside"),
+        (lambda x: adjoint_of(backsolve, seminorm=x), "seminorm"),
+        (lambda x: adjoint_of(discrete, parameters=x), "parameters"),
+        (lambda x: adjoint_of(restored, parameters=x), "parameters"),
+        (lambda x: adjoint_of(collocated, parameters=x), "parameters"),
+        (lambda x: Coefficients(((),), (1.0,), last_stage_is_first=x), "last_stage_is_first"),
+        (lambda x: UniformRows(3, x), "replacement"),
+        (lambda x: HadamardSketch(3, x), "replacement"),
+        (lambda x: CosineSketch(3, x), "replacement"),
+        (lambda x: plot_region(tableau("heun"), order_star=x), "order_star"),
+        (lambda x: assert_order(one_step, 1, exactly=x), "exactly"),
+        (lambda x: assert_order(one_step, 1, runge_kutta=x), "runge_kutta"),
+    ],
+)
+def test_flags_are_bools(make, name, wrong):
+    with pytest.raises(TypeError, match=f"`{name}` must be a bool, got"):
+        make(wrong)
+
+
+@pytest.mark.parametrize("wrong", [np.ones(3), "no", 1])
+def test_flags_that_may_be_left_open_are_bools(wrong):
+    with pytest.raises(TypeError, match="`check_finite` must be a bool, got"):
+        solve_ivp(lambda t, y: -y, (0, 1), np.ones(2), steps=2, check_finite=wrong)
+    for name in ("explicit", "embedded"):
+        with pytest.raises(TypeError, match=f"`{name}` must be a bool, got"):
+            tableaux(**{name: wrong})

@@ -396,3 +396,26 @@ def test_outputs_inside_steps_are_interpolated_by_odeint_and_landed_on_by_the_tr
             func.k.fill_(k)
             sums.append(states(adjoint="discrete").sin().sum())
     torch.testing.assert_close(found, (sums[0] - sums[1]) / (2 * h), rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("interp", ["linear", "cubic", "full"])
+@pytest.mark.parametrize("adjoint", [None, "restored", "discrete", "reversed"])
+def test_an_interpolation_that_an_adjoint_does_not_have_is_refused(adjoint, interp):
+    y0 = torch.tensor([1.0, 2.0], dtype=D)
+
+    def states(t, **given):
+        options = {"step_size": 0.3, "interp": interp}
+        solve = odeint_adjoint if given else odeint
+        return solve(
+            Turning(), y0, torch.tensor(t, dtype=D), method="rk4", options=options, **given
+        )
+
+    landing = [0.0, 0.3, 0.9]  # no output is inside of a step
+    torch.testing.assert_close(states(landing, adjoint=adjoint), states(landing))
+    inside = [0.0, 0.4, 0.9]
+    if adjoint == "reversed" or (interp == "full" and adjoint != "discrete"):
+        torch.testing.assert_close(states(inside, adjoint=adjoint), states(inside))
+    else:
+        told = rf"`interp` has no effect with adjoint='{adjoint or 'restored'}'.* leave it out"
+        with pytest.raises(ValueError, match=told):
+            states(inside, adjoint=adjoint)

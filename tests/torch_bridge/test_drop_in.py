@@ -1,6 +1,8 @@
 """What a user of torchdiffeq relies on: names, options, tuples, callbacks, events, dense output."""
 
+import copy
 import math
+import pickle
 from typing import NamedTuple
 
 import pytest
@@ -8,7 +10,7 @@ import torch
 from torch import nn
 
 from odecore import errors
-from odecore.solve import Event, Status
+from odecore.solve import Adams, Event, Status
 from odecore.tableaux import catalogue, tableau
 from torch_bridge import odeint, odeint_adjoint, odeint_dense, odeint_event, solve
 from torch_bridge._methods import ADAMS, ADAPTIVE, FIXED, METHODS, NAMES
@@ -462,6 +464,47 @@ def test_dense_output_moves_with_its_first_time():
             odeint_dense(field, y0, wrong, 1.0)
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [("step_size", "rk4"), ("step_size", "euler"), ("steps", "rk4"), ("jump_t", None)]
+    + [(name, None) for name in ("first_step", "min_step", "max_step", "step_t", "dfactor")]
+    + [("rtol", None), ("atol", None)],
+)
+def test_options_that_are_read_refuse_derivatives(name, method):
+    number, y0 = torch.tensor(0.25, dtype=D), torch.tensor([0.7, -0.3], dtype=D)
+
+    def solved(x):
+        given = {name: x} if name in ("rtol", "atol") else {"options": {name: x}}
+        return odeint(smooth, y0, TIMES, method=method, **given)[-1]
+
+    told = pytest.raises(ValueError, match=f"`{name}` must not require a gradient, or have a tan")
+    with told:
+        solved(number.clone().requires_grad_())
+    with told:
+        torch.func.jvp(solved, (number,), (number,))
+    with told:
+        torch.func.grad(lambda x: solved(x).sum())(number)
+    if name != "steps":
+        with torch.no_grad():  # where nothing is recorded
+            solved(number.clone().requires_grad_())
+    if name in ("jump_t", "step_t"):
+        with told:
+            solved([number, number.clone().requires_grad_() * 2])
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script")
+def test_tolerances_that_are_read_refuse_derivatives():
+    for given in (torch.tensor(0.1, dtype=D), torch.tensor([0.1, 0.2], dtype=D)):
+        for name in ("rtol", "atol"):
+            solved = lambda x: solve(smooth, (0, 1), torch.ones(2, dtype=D), **{name: x}).y  # noqa: B023, E731
+            solved(given)
+            with pytest.raises(TypeError, match=f"`{name}` is read, and gets no gradient"):
+                solved(given.clone().requires_grad_())
+            with pytest.raises(TypeError, match=f"`{name}` is read, and gets no gradient"):
+                torch.func.jvp(solved, (given,), (given,))
+
+
 @pytest.mark.parametrize("name", ["t_span", "t_eval", "step_at", "jump_at"])
 def test_times_that_are_read_refuse_a_gradient(name):
     times = torch.tensor([0.0, 1.0], dtype=D, requires_grad=True)
@@ -518,3 +561,17 @@ def test_the_catalogue_knows_torchdiffeqs_names_as_the_bridge_does(name):
     books = ", and that of most books 'classic'" if ours == "three_eighths" else ""
     with pytest.raises(ValueError, match=f"torchdiffeq's is '{ours}' here{books}$"):
         tableau(name)
+
+
+@pytest.mark.parametrize("entries", [2, 500])
+@pytest.mark.parametrize("method", ["dopri5", "kvaerno43", Adams()], ids=["dopri5", "kvaerno43", "Adams"])  # fmt: skip
+def test_trajectories_with_dense_output_cross_processes(method, entries):
+    y0 = torch.full((entries,), 0.5, dtype=D)
+    for func, state in ((smooth, y0), (Oscillator(), (y0, 2 * y0))):
+        found = solve(func, (0.0, 1.0), state, method=method, dense=True, steps=5)
+        with torch.no_grad():
+            copies = [pickle.loads(pickle.dumps(found))]  # noqa: S301
+            if func is smooth:  # torch does not copy what has a history
+                copies.append(copy.deepcopy(found))
+            for again in copies:
+                torch.testing.assert_close(again.dense(0.37), found.dense(0.37), rtol=0, atol=0)

@@ -104,7 +104,7 @@ def test_dropouts_are_named_each():
     field = Field(nn.Dropout(0.5), nn.Linear(4, 4), nn.Tanh(), nn.Dropout(0.1))
     report = check_rhs(field, 0.0, y)
     assert kinds(report) == {("outputs differ", "net.0"), ("outputs differ", "net.3")}
-    assert "one mask" in str(report)
+    assert str(report).count("which draw random numbers") == str(report).count("one mask") == 2
     assert check_rhs(field.eval(), 0.0, y)
 
 
@@ -137,11 +137,35 @@ def test_hidden_state_and_functions_without_names():
     report = check_rhs(Counting(), 0.0, y)
     assert kinds(report) == {("outputs differ", "")}
     assert "function of t, y and the parameters alone" in str(report)
+    assert "draw" not in str(report)
     field = Counting()
     assert kinds(check_rhs(field, 0.0, y)) == {("outputs differ", "")}
     assert check_rhs(lambda t, y: (y[1], -y[0]), 0.0, (y, y))
     noisy = check_rhs(lambda t, y: (y[1], torch.rand_like(y[0])), 0.0, (y, y))
     assert kinds(noisy) == {("outputs differ", "")}
+    assert "which draw random numbers; draw them once for the whole solve" in str(noisy)
+
+
+class Dropping(nn.Module):
+    def forward(self, x):
+        return nn.functional.dropout(x, 0.5)
+
+
+def test_modules_that_draw_by_functions_are_named():
+    report = check_rhs(Field(nn.Linear(4, 4), Dropping()), 0.0, y)
+    assert kinds(report) == {("outputs differ", "net.1")}
+    assert "which draw random numbers; draw them once" in str(report)
+    state = torch.get_rng_state()
+    check_rhs(lambda t, y: nn.functional.dropout(y, 0.5), 0.0, y)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0, 2.0], [1.0, 2.0], [1.0, 2.0, 3.0]])
+def test_what_counts_its_calls_draws_nothing(values):
+    found = itertools.chain(values, itertools.repeat(values[-1]))
+    report = check_rhs(lambda t, y: next(found) * y, 0.0, y)
+    assert kinds(report) == {("outputs differ", "")}
+    assert "draw" not in str(report)
 
 
 def test_long_reports_say_how_much_is_left_out():

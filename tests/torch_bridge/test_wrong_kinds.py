@@ -9,23 +9,33 @@ from torch_bridge import (
     DenseField,
     EquiangularDescent,
     NeuralODE,
+    SketchedConv2d,
     SketchedLinear,
     SolverConsistencyReport,
     SolverEnsemble,
+    TimeBatchNorm,
     certified_step,
     check_rhs,
     descent_flow,
     equiangular_backward,
     odeint,
+    odeint_adjoint,
     odeint_dense,
+    odeint_event,
+    one_solve,
     plan,
     saved_bytes,
     sketch_rows,
     sketched_linear,
+    solve,
     solver_consistency,
 )
 
 X = torch.ones(4, 3)
+
+
+def decay(t, y):
+    return -y
 
 
 def descent(**options):
@@ -84,6 +94,13 @@ def test_tensors_are_asked_for(make, name, wrong):
         (lambda x: odeint(lambda t, y: -y, X, torch.arange(2.0), compile=x), "compile"),
         (lambda x: NeuralODE(DenseField(3, 4), compile=x), "compile"),
         (lambda x: SolverEnsemble(["rk4", "heun3"], batched=x), "batched"),
+        (lambda x: SketchedLinear(3, 2, x), "bias"),
+        (lambda x: SketchedLinear(3, 2, report=True).noise_report(reset=x), "reset"),
+        (lambda x: SketchedConv2d(3, 2, bias=x), "bias"),
+        (lambda x: TimeBatchNorm(3, affine=x), "affine"),
+        (lambda x: one_solve(records=x), "records"),
+        (lambda x: odeint_event(decay, X, X[0, 0], event_fn=decay, reverse_time=x), "reverse_time"),
+        (lambda x: solve(decay, (0, 1), X, throw=x), "throw"),
         (lambda x: descent(report=x), "report"),
         (lambda x: descent(synchronize=x), "synchronize"),
     ],
@@ -93,11 +110,25 @@ def test_flags_are_bools(make, name, wrong):
         make(wrong)
 
 
+@pytest.mark.parametrize("wrong", [torch.ones(3), np.ones(3), "no", 1])
+@pytest.mark.parametrize("method", ["rk4", "fixed_adams"])
+@pytest.mark.parametrize("name", ["perturb", "check_finite"])
+def test_flags_in_options_are_bools(name, method, wrong):
+    t = torch.linspace(0, 1, 8)
+    for given in ({}, {name: None}, {name: np.False_}):
+        odeint(decay, X, t, method=method, options=given)
+    for solver in (odeint, odeint_adjoint):
+        with pytest.raises(TypeError, match=f"`{name}` must be a bool, got"):
+            solver(decay, X, t, method=method, options={name: wrong})
+
+
 def test_a_graph_is_retained_as_torch_would():
     assert backward(None, retain_graph=None).weights.shape == (2,)
     for wrong in ("no", 1, torch.ones(3)):
         with pytest.raises(TypeError, match="`retain_graph` must be a bool, got"):
             backward(None, retain_graph=wrong)
+        with pytest.raises(TypeError, match="`retain_graph` must be a bool, got"):
+            descent().backward([X.sum()], retain_graph=wrong)
 
 
 @pytest.mark.parametrize("wrong", ["a", None, 1j, [0.0], X[0], float("nan"), 10**400])

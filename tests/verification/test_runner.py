@@ -4,7 +4,6 @@ import dataclasses
 import json
 import multiprocessing
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -45,8 +44,28 @@ def test_list_run_and_report(tmp_path, out, capsys):
     assert main(["report", "--only", "chart", *out[2:]]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "1 passed, 0 failed"
     assert "classic-in-chart" in (tmp_path / "index.html").read_text()
-    assert main(["report", *out[2:]]) == 0  # of all claims, as far as the run got
-    assert re.search(r"^\d+ not finished$", capsys.readouterr().out, re.MULTILINE)
+    assert main(["report", *out[2:]]) == 0  # of what the run was asked for
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        f"open {tmp_path / 'index.html'}",
+        "1 passed, 0 failed",
+    ]
+    assert main(["report", "--only", "rk4-proof", *out[2:]]) == 2
+    assert "was asked for no claim of these" in capsys.readouterr().err
+
+
+def test_a_report_tells_what_the_run_did_not_finish(tmp_path, monkeypatch, out, capsys):
+    some = tuple(Claim(name, "x", "x", lambda fault: 0, 0) for name in ("one", "two", "three"))
+    monkeypatch.setattr("verification.__main__.CLAIMS", some)
+    monkeypatch.setattr(known, "CLAIMS", some)
+    assert main(["run", "--only", "o", *out]) == 0
+    (tmp_path / "outcomes" / "two.json").unlink()  # as where the run was stopped
+    capsys.readouterr()
+    assert main(["report", *out[2:]]) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == ["1 not finished", "1 passed, 0 failed"]
+    assert main(["run", "--only", "three", "--resume", *out]) == 0
+    capsys.readouterr()
+    assert main(["report", *out[2:]]) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == ["1 not finished", "2 passed, 0 failed"]
 
 
 def test_planted_faults_turn_claims_red_and_what_stays_green_is_told(out, monkeypatch, capsys):
@@ -83,10 +102,14 @@ def test_bad_options_are_refused(arguments, capsys):
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("conditions.json", '{"seed": 0, "weather": "fine"}'), ("outcomes/chart.json", '{"passed":')],
+    [
+        ("conditions.json", '{"seed": 0, "weather": "fine"}'),
+        ("outcomes/chart.json", '{"passed":'),
+        ("asked.json", "3"),
+    ],
 )
 def test_files_of_another_version_are_named(name, text, tmp_path, out, capsys):
-    Record(tmp_path).begin(Conditions(), resume=False)
+    Record(tmp_path).begin(Conditions(), known.CLAIMS, resume=False)
     (tmp_path / name).write_text(text)
     assert main(["report", *out[2:]]) == 2
     assert f"{tmp_path / name} is not of this version: " in capsys.readouterr().err
@@ -192,7 +215,7 @@ def test_outcomes_do_not_depend_on_the_workers(kind, tmp_path):
     assert len(chosen) == len(LIGHT)
     for name, jobs in (("spawn", 1), (kind, 2)):
         record, conditions = Record(tmp_path / f"{name}{jobs}"), Conditions(seed=3)
-        record.begin(conditions, resume=False)
+        record.begin(conditions, chosen, resume=False)
         with open_executor(name, jobs) as executor:
             assert (executor is None) == (jobs == 1)
             run_claims(chosen, conditions, record, executor)
