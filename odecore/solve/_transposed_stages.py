@@ -64,6 +64,8 @@ def transposed_stages(
         Where the residual stays above the root of the rounding.
     """
     xp, b = namespace(right[0]), namespace(right[0]).stack(list(right))
+    if prod(b.shape) == 0:
+        return b, 0.0, 0
     # Cotangents of stiff steps fade until squares of them, and in the end they, leave the range.
     unit = float(xp.max(xp.abs(b))) or 1.0
     b = b / unit

@@ -218,6 +218,20 @@ def test_stages_are_kept_while_there_is_room(method, room):
     np.testing.assert_allclose(found.parameters[0], expected.parameters[0], rtol=1e-12)
 
 
+@pytest.mark.parametrize("method", ["kvaerno54", "radau_iia3", "implicit_euler"])
+@pytest.mark.parametrize("shape", [(0,), (0, 3)])
+def test_an_empty_state_has_an_empty_gradient(method, shape):
+    def linearize(t, y):
+        return -y, lambda a, p: (-a, (np.sum(y * a),) if p else ())
+
+    y0 = np.zeros(shape)
+    _, record = record_steps(lambda t, y: -y, TIMES, y0, method=method, steps=2)
+    found = discrete(linearize, record, [y0] * len(TIMES))
+    assert found.y0.shape == shape
+    assert found.parameters == (0.0,)
+    assert float(found.residual) == 0
+
+
 def heat(n):
     """The heat equation on n points, with a reaction, and its transposed products."""
     D = (n + 1.0) ** 2 * (np.eye(n, k=1) - 2 * np.eye(n) + np.eye(n, k=-1))
