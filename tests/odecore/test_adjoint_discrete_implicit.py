@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from odecore.adjoint import _transposed_step, discrete, record_steps
 from odecore.errors import NewtonFailedError
@@ -266,6 +267,35 @@ def test_stiff_steps_form_matrices_once_products_are_many(monkeypatch, method, g
     assert found.statistics.newton < alone.statistics.newton / 3
     np.testing.assert_allclose(found.y0, alone.y0, rtol=1e-9)
     np.testing.assert_allclose(found.parameters[0], alone.parameters[0], rtol=1e-8)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.float32])
+@pytest.mark.parametrize("method", ["gauss2", "radau_iia3"])
+def test_a_jacobian_of_another_kind_serves_as_well(method, kind):
+    n = 60
+    D = 3721 * (np.eye(n, k=1) - 2 * np.eye(n) + np.eye(n, k=-1))
+    counts = []
+    for matrix in (D, D.astype(kind)):
+        options = {"method": method, "newton": Newton(jacobian=lambda t, y, m=matrix: m)}
+        y0 = np.sin(np.linspace(0, 3, n))
+        _, record = record_steps(lambda t, y: D @ y, [0.0, 0.1], y0, steps=8, **options)
+        linearize = lambda t, y: (D @ y, lambda a, p: (D @ a, ()))  # noqa: E731
+        found = discrete(linearize, record, [np.zeros(n), np.ones(n)])
+        assert float(found.residual) < 1e-9
+        counts.append(found.statistics.newton)
+    assert counts[0] == counts[1]
+
+
+def test_a_jacobian_recorded_by_autograd_leaves_no_history():
+    D = 3721.0 * torch.tensor(np.eye(60, k=1) - 2 * np.eye(60) + np.eye(60, k=-1))
+    scale = torch.ones((), dtype=torch.float64, requires_grad=True)
+    newton = Newton(jacobian=lambda t, y: scale * D)
+    y0 = torch.linspace(0, 3, 60, dtype=torch.float64).sin()
+    options = {"method": "radau_iia3", "steps": 8, "newton": newton}
+    _, record = record_steps(lambda t, y: D @ y, [0.0, 0.1], y0, **options)
+    linearize = lambda t, y: (D @ y, lambda a, p: (D @ a, ()))  # noqa: E731
+    found = discrete(linearize, record, [0 * y0, 1 + 0 * y0])
+    assert not found.y0.requires_grad
 
 
 def test_a_wrong_jacobian_costs_products_and_not_the_gradient():
