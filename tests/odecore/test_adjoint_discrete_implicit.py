@@ -7,6 +7,7 @@ import torch
 from odecore.adjoint import _transposed_step, discrete, record_steps
 from odecore.errors import NewtonFailedError
 from odecore.solve import (
+    Accepted,
     Newton,
     _transposed_stages,
     explicit_step,
@@ -231,6 +232,22 @@ def test_an_empty_state_has_an_empty_gradient(method, shape):
     assert found.y0.shape == shape
     assert found.parameters == (0.0,)
     assert float(found.residual) == 0
+
+
+@pytest.mark.parametrize("method", ["kvaerno54", "dopri5"])
+def test_an_observer_of_accepted_steps_is_told_of_them(method):
+    alone, beside, looked = [], [], []
+    for told in (alone, beside):
+        observe = Accepted(
+            lambda t, y, h, stages, told=told: told.append((t, h, len(stages))),
+            lambda what, t, y, h: looked.append(what),
+        )
+        solve = solve_ivp if told is alone else record_steps
+        solve(lambda t, y: -50 * (y - t), [0.0, 1.0], np.ones(2), method=method, observe=observe)
+    assert beside == alone
+    assert looked.count("accept") == len(alone) + len(beside)
+    with pytest.raises(TypeError, match="`observe` must be callable as observe"):
+        record_steps(lambda t, y: -y, [0.0, 1.0], np.ones(2), method=method, observe=3)
 
 
 def heat(n):
