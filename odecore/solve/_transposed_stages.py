@@ -64,10 +64,10 @@ def transposed_stages(
         Where the residual stays above the root of the rounding.
     """
     xp, b = namespace(right[0]), namespace(right[0]).stack(list(right))
-    if prod(b.shape) == 0:
-        return b, 0.0, 0
     # Cotangents of stiff steps fade until squares of them, and in the end they, leave the range.
-    unit = float(xp.max(xp.abs(b))) or 1.0
+    unit = float(xp.max(xp.abs(b))) if prod(b.shape) else 0.0
+    if unit == 0.0:
+        return b, 0.0, 0
     b = b / unit
     transposed = [list(column) for column in zip(*coupling, strict=True)]
     matrix = constant_like(transposed, xp.abs(right[0]))

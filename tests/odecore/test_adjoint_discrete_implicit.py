@@ -303,6 +303,15 @@ def test_a_jacobian_of_another_kind_serves_as_well(method, kind):
     assert counts[0] == counts[1]
 
 
+def test_a_right_hand_side_of_zeros_needs_no_inverse():
+    """As stages of no weight have, of which the error estimate alone is made."""
+    zero = np.zeros(3)
+    inverse = transposed_inverse([[0.1]], -np.eye(3))
+    found, residual, count = transposed_stages(0.0, zero, [[0.1]], [lambda v: -v], [zero], inverse)
+    np.testing.assert_array_equal(found, [zero])
+    assert (residual, count) == (0.0, 0)
+
+
 def test_a_jacobian_recorded_by_autograd_leaves_no_history():
     D = 3721.0 * torch.tensor(np.eye(60, k=1) - 2 * np.eye(60) + np.eye(60, k=-1))
     scale = torch.ones((), dtype=torch.float64, requires_grad=True)
