@@ -108,7 +108,7 @@ def record_steps(
         jumps = frozenset(options["jump_at"])
     y0 = copied(one_array(y0))
     kept = _Kept(_capacity(memory, y0))
-    observe = Accepted(kept.take, options.pop("observe", None))
+    observe = _beside(kept.take, options.pop("observe", None))
     span = (outputs[0], outputs[-1])
     trajectory = solve_ivp(fun, span, y0, t_eval=outputs, observe=observe, **options)
     while kept.repeated(2) < kept.repeated(1):
@@ -119,6 +119,20 @@ def record_steps(
     states, stages, newton = tuple(kept.states), tuple(kept.stages), options.get("newton")
     kind = method, where, kept.stride
     return trajectory, StepRecord(ends, *kind, states, kept.capacity, newton, jumps, stages)
+
+
+def _beside(take: Callable[..., None], observe: Any) -> Accepted:
+    """An observer that is told of accepted steps, beside the user's."""
+    told = observe if isinstance(observe, Accepted) else Accepted(None, observe)
+    users = told.take
+    if users is None:
+        return Accepted(take, told.observe)
+
+    def both(t: Any, y: Any, h: Any, stages: tuple[Any, ...]) -> None:
+        take(t, y, h, stages)
+        users(t, y, h, stages)
+
+    return Accepted(both, told.observe)
 
 
 def _with_outputs(grid: list[float], outputs: list[float]) -> list[float]:

@@ -237,7 +237,8 @@ class ImplicitTranspose(ExplicitTranspose):
         key = tuple(map(tuple, coupling))
         if self.jacobian is None:
             given = self.newton.jacobian or self._jacobian
-            self.jacobian = self._inside(given, t, t_new, y)(t, y)
+            found = self._inside(given, t, t_new, y)(t, y)
+            self.jacobian = constant_like(found, y)  # it may be of integers, or have a history
         if key not in self.inverses:
             self.inverses[key] = transposed_inverse(coupling, self.jacobian)
         return self.inverses[key]

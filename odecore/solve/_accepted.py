@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from odecore.solve._kinds import require_callable
+
 __all__ = ["Accepted"]
 
 
@@ -23,7 +25,16 @@ class Accepted:
         for other methods.
     observe : callable, optional
         An observer of all attempts beside it, as `solve_ivp` takes one.
+
+    Raises
+    ------
+    TypeError
+        If one of them can not be called with these arguments.
     """
 
     take: Callable[[Any, Any, Any, tuple[Any, ...]], None] | None
     observe: Callable[[str, Any, Any, Any], None] | None = None
+
+    def __post_init__(self) -> None:
+        require_callable("take", self.take, "take(t, y, h, stages)", 4)
+        require_callable("observe", self.observe, "observe(what, t, y, h)", 4)

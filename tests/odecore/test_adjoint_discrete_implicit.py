@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 from odecore.adjoint import _transposed_step, discrete, record_steps
 from odecore.errors import NewtonFailedError
 from odecore.solve import (
+    Accepted,
     Newton,
     _transposed_stages,
     explicit_step,
@@ -218,6 +220,36 @@ def test_stages_are_kept_while_there_is_room(method, room):
     np.testing.assert_allclose(found.parameters[0], expected.parameters[0], rtol=1e-12)
 
 
+@pytest.mark.parametrize("method", ["kvaerno54", "radau_iia3", "implicit_euler"])
+@pytest.mark.parametrize("shape", [(0,), (0, 3)])
+def test_an_empty_state_has_an_empty_gradient(method, shape):
+    def linearize(t, y):
+        return -y, lambda a, p: (-a, (np.sum(y * a),) if p else ())
+
+    y0 = np.zeros(shape)
+    _, record = record_steps(lambda t, y: -y, TIMES, y0, method=method, steps=2)
+    found = discrete(linearize, record, [y0] * len(TIMES))
+    assert found.y0.shape == shape
+    assert found.parameters == (0.0,)
+    assert float(found.residual) == 0
+
+
+@pytest.mark.parametrize("method", ["kvaerno54", "dopri5"])
+def test_an_observer_of_accepted_steps_is_told_of_them(method):
+    alone, beside, looked = [], [], []
+    for told in (alone, beside):
+        observe = Accepted(
+            lambda t, y, h, stages, told=told: told.append((t, h, len(stages))),
+            lambda what, t, y, h: looked.append(what),
+        )
+        solve = solve_ivp if told is alone else record_steps
+        solve(lambda t, y: -50 * (y - t), [0.0, 1.0], np.ones(2), method=method, observe=observe)
+    assert beside == alone
+    assert looked.count("accept") == len(alone) + len(beside)
+    with pytest.raises(TypeError, match="`observe` must be callable as observe"):
+        record_steps(lambda t, y: -y, [0.0, 1.0], np.ones(2), method=method, observe=3)
+
+
 def heat(n):
     """The heat equation on n points, with a reaction, and its transposed products."""
     D = (n + 1.0) ** 2 * (np.eye(n, k=1) - 2 * np.eye(n) + np.eye(n, k=-1))
@@ -252,6 +284,44 @@ def test_stiff_steps_form_matrices_once_products_are_many(monkeypatch, method, g
     assert found.statistics.newton < alone.statistics.newton / 3
     np.testing.assert_allclose(found.y0, alone.y0, rtol=1e-9)
     np.testing.assert_allclose(found.parameters[0], alone.parameters[0], rtol=1e-8)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.float32])
+@pytest.mark.parametrize("method", ["gauss2", "radau_iia3"])
+def test_a_jacobian_of_another_kind_serves_as_well(method, kind):
+    n = 60
+    D = 3721 * (np.eye(n, k=1) - 2 * np.eye(n) + np.eye(n, k=-1))
+    counts = []
+    for matrix in (D, D.astype(kind)):
+        options = {"method": method, "newton": Newton(jacobian=lambda t, y, m=matrix: m)}
+        y0 = np.sin(np.linspace(0, 3, n))
+        _, record = record_steps(lambda t, y: D @ y, [0.0, 0.1], y0, steps=8, **options)
+        linearize = lambda t, y: (D @ y, lambda a, p: (D @ a, ()))  # noqa: E731
+        found = discrete(linearize, record, [np.zeros(n), np.ones(n)])
+        assert float(found.residual) < 1e-9
+        counts.append(found.statistics.newton)
+    assert counts[0] == counts[1]
+
+
+def test_a_right_hand_side_of_zeros_needs_no_inverse():
+    """As stages of no weight have, of which the error estimate alone is made."""
+    zero = np.zeros(3)
+    inverse = transposed_inverse([[0.1]], -np.eye(3))
+    found, residual, count = transposed_stages(0.0, zero, [[0.1]], [lambda v: -v], [zero], inverse)
+    np.testing.assert_array_equal(found, [zero])
+    assert (residual, count) == (0.0, 0)
+
+
+def test_a_jacobian_recorded_by_autograd_leaves_no_history():
+    D = 3721.0 * torch.tensor(np.eye(60, k=1) - 2 * np.eye(60) + np.eye(60, k=-1))
+    scale = torch.ones((), dtype=torch.float64, requires_grad=True)
+    newton = Newton(jacobian=lambda t, y: scale * D)
+    y0 = torch.linspace(0, 3, 60, dtype=torch.float64).sin()
+    options = {"method": "radau_iia3", "steps": 8, "newton": newton}
+    _, record = record_steps(lambda t, y: D @ y, [0.0, 0.1], y0, **options)
+    linearize = lambda t, y: (D @ y, lambda a, p: (D @ a, ()))  # noqa: E731
+    found = discrete(linearize, record, [0 * y0, 1 + 0 * y0])
+    assert not found.y0.requires_grad
 
 
 def test_a_wrong_jacobian_costs_products_and_not_the_gradient():

@@ -9,6 +9,7 @@ import torch
 from odecore.adjoint import record_panels
 from odecore.families import RK4
 from odecore.solve import (
+    Accepted,
     Adams,
     Event,
     Newton,
@@ -116,6 +117,10 @@ def test_functions_that_take_other_arguments_are_told():
         solve_ivp(fun, (0, 1), Y, events=lambda y: y[0])
     with pytest.raises(TypeError, match=r"`observe` must be callable as observe\(what, t, y, h\)"):
         solve_ivp(fun, (0, 1), Y, observe=lambda t, y: None)
+    with pytest.raises(TypeError, match=r"`take` must be callable as take\(t, y, h, stages\)"):
+        Accepted(lambda t, y, h: None)
+    with pytest.raises(TypeError, match=r"`observe` must be callable as observe\(what, t, y, h\)"):
+        Accepted(None, 3)
     with pytest.raises(TypeError, match=r"`norm` must be callable as norm\(error\)"):
         solve_ivp(fun, (0, 1), Y, norm=lambda: 1.0)
     with pytest.raises(TypeError, match=r"`jacobian` must be callable as jacobian\(t, y\)"):

@@ -1,5 +1,7 @@
 """Gradients through implicit steps of states for which no matrices are formed."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch.autograd import forward_ad
@@ -217,13 +219,17 @@ def test_large_states_under_torch_func_and_in_forward_mode(method):
         torch.func.grad(end)(y0.repeat(10, 1))
 
 
-@pytest.mark.parametrize("method", ["gl4", "radauIIA5", "sdirk2", "implicit_euler", "kvaerno43"])
+@pytest.mark.parametrize(
+    "method", ["gl4", "radauIIA5", "sdirk2", "implicit_euler", "kvaerno43", "kvaerno54"]
+)
 @pytest.mark.parametrize("shape", [(0, 3), (4, 0)])
-def test_an_empty_batch_has_gradients_that_are_zero(method, shape):
+@pytest.mark.parametrize("adjoint", [False, True])
+def test_an_empty_batch_has_gradients_that_are_zero(method, shape, adjoint):
     """As DistributedDataParallel needs them on a rank without samples."""
     shift = torch.ones((), dtype=torch.float64, requires_grad=True)
     y0 = torch.zeros(shape, dtype=torch.float64, requires_grad=True)
-    y = odeint(lambda t, y: shift - y, y0, TIMES, method=method)
+    solved = partial(odeint_adjoint, adjoint_params=(shift,)) if adjoint else odeint
+    y = solved(lambda t, y: shift - y, y0, TIMES, method=method)
     assert y.shape == (3, *shape)
     at_y0, at_shift = torch.autograd.grad(y.sum(), (y0, shift))
     assert at_y0.shape == shape
