@@ -117,9 +117,18 @@ def _plotted(method: ButcherTableau, options: argparse.Namespace) -> str:
     return "" if options.json else f"\nwrote {options.plot}"
 
 
+def _from_file(name: str) -> ButcherTableau:
+    try:
+        return tableau_from_json(Path(name).read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError:
+        raise ValueError(f"{name}: not text in UTF-8; save it as such") from None
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name}: {error}") from None
+
+
 def _method(name: str, at: list[str]) -> ButcherTableau:
     if name not in catalogue() and name.endswith(".json") and not at:
-        return tableau_from_json(Path(name).read_text(encoding="utf-8-sig"))
+        return _from_file(name)
     if name in catalogue() and not at:
         return tableau(name)
     found = _family_named(name)

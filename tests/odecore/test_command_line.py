@@ -117,6 +117,23 @@ def test_mistakes_end_with_a_remedy(capsys, arguments, message):
     assert not out
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xff\xfe", "not text in UTF-8"),
+        (b"{", "not JSON: "),
+        (b"[1]", "a tableau is a JSON object"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_said_with_its_name(capsys, tmp_path, content, message):
+    path = tmp_path / "mine.json"
+    path.write_bytes(content)
+    code, out, err = run(capsys, "order", str(path))
+    assert code == 2
+    assert f"error: {path}: {message}" in err
+    assert not out
+
+
 def test_the_version_is_printed(capsys):
     with pytest.raises(SystemExit):
         main(["--version"])
