@@ -112,9 +112,10 @@ def odeint_adjoint(
         steps of a Runge-Kutta method, made again from checkpoints; they land on the output times,
         and `memory` is for states between them, and implicit stages. Outputs inside fixed steps
         have `interp` in "reversed" alone, and full order in "restored". By default "restored";
-        "discrete", where no option is for another adjoint, of fixed steps that end at all outputs,
-        implicit or up to 64 or 4 for each interval, and of adaptive implicit ones that damp what is
-        stiff (not kvaerno43); compiled, of a Module, any fixed steps, and adaptive in 8 intervals.
+        "discrete", where no option is for another adjoint, of fixed steps that end at all outputs:
+        implicit ones, up to 64 or 4 for each interval, or of 32 entries; and of adaptive implicit
+        ones that damp what is stiff (not kvaerno43). Compiled, also of others of a Module, adaptive
+        ones in up to 8 intervals.
     certificate : Certifier, float or bool, optional
         Estimate the relative error of the gradient in the backward pass, and warn where it is above
         the limit given, or, for True, above 100 rtol; see `Certifier`.
@@ -241,10 +242,7 @@ def odeint_adjoint(
 
 
 class _Solve(torch.autograd.Function):
-    """Forward: solve and save. Backward: the adjoint, with autograd's products.
-
-    The second output is empty; as y it depends on all inputs, and it keeps no memory.
-    """
+    """Forward: solve and save; the second output is empty, and depends on all inputs, as y does."""
 
     @staticmethod
     def forward(

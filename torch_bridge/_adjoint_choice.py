@@ -19,6 +19,7 @@ __all__ = ["FEW", "default_adjoint"]
 
 FEW = 64  # steps, of which all states are kept
 FEW_EACH = 4  # steps in an interval, whose outputs are kept anyway
+SMALL = 32  # entries of a state, of which all are kept, and which go back many at once
 FEW_INTERVALS = 8  # to which adaptive steps are cut
 DAMPED = 1e-2  # share of what is stiff that a step leaves
 
@@ -45,7 +46,8 @@ def default_adjoint(
         return "discrete" if damped or steps < inf else "restored"
     if memory is not None:
         return "restored"
-    discrete = steps <= max(FEW, FEW_EACH * intervals)
+    small = steps < inf and problem.y0.numel() <= SMALL
+    discrete = small or steps <= max(FEW, FEW_EACH * intervals)
     jumps = problem.panel_options().get("jump_at")
     if compiles and isinstance(problem.func, nn.Module) and jumps is None:
         adaptive = problem.solver.adaptive and intervals <= FEW_INTERVALS

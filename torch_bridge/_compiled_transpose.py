@@ -9,7 +9,7 @@ import torch
 from array_api_compat import torch as xp
 from torch import Tensor, nn
 
-from odecore.adjoint import Pull, StepRecord, transposed_run
+from odecore.adjoint import Pull, StepRecord, Undone, transposed_run
 from odecore.tableaux import Coefficients
 from torch_bridge._adjoint_setting import Setting
 from torch_bridge._compile_history import history_of
@@ -22,10 +22,8 @@ __all__ = ["compiled_transpose"]
 
 FEW = 8  # large states that are stacked at a time
 
-Found = tuple[Tensor, tuple[Tensor, ...], int]
 
-
-def compiled_transpose(setting: Setting) -> Callable[..., Found | None] | None:
+def compiled_transpose(setting: Setting) -> Callable[..., Undone | None] | None:
     """The `kernel` of `odecore.adjoint.discrete`, or None where there is none.
 
     torch's loop records nothing for autograd, only for torch.func, to which the parameters of a
@@ -44,7 +42,7 @@ def compiled_transpose(setting: Setting) -> Callable[..., Found | None] | None:
 
     def kernel(
         method: Coefficients, record: StepRecord, end: int, a: Tensor, cotangents: dict[int, Tensor]
-    ) -> Found | None:
+    ) -> Undone | None:
         if method.has_arrays or is_batched(a):
             return None
         field = as_field(pinned, a, setting.autocast)
@@ -68,7 +66,9 @@ def compiled_transpose(setting: Setting) -> Callable[..., Found | None] | None:
         if found is None:
             return None
         before, gradients = found
-        return before + cotangents[start] if start in cotangents else before, gradients, n
+        if start in cotangents:
+            before = before + cotangents[start]
+        return Undone(before, gradients, n)
 
     return kernel
 

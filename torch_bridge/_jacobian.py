@@ -69,7 +69,7 @@ def _jacobian(field: Callable[[Any, Any], Any], t: Any, y: Tensor) -> Tensor:
     if is_complex:
         start = torch.cat([start.real, start.imag])
     try:
-        if inside_torch_func():
+        if inside_torch_func() or torch.is_inference_mode_enabled():
             return torch.func.jacrev(flat)(start).detach()
         return _all_rows(flat, start)
     except RuntimeError:  # something in the field can not be batched: one row after another
@@ -80,7 +80,7 @@ def _jacobian(field: Callable[[Any, Any], Any], t: Any, y: Tensor) -> Tensor:
 def _all_rows(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """The Jacobian at a vector, in half of the time of torch.func.jacrev for few entries."""
     with torch.enable_grad(), unwatched():
-        x = x.detach().requires_grad_()
+        x = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
         value = function(x)
     units = torch.eye(len(value), dtype=value.dtype, device=value.device)
     if not value.requires_grad:

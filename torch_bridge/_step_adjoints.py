@@ -13,10 +13,12 @@ from odecore.adjoint import (
     Gradients,
     Panel,
     StepRecord,
+    Undone,
     backsolve,
     discrete,
     record_panels,
     record_steps,
+    steps_at_once,
 )
 from odecore.solve import solve_ivp
 from torch_bridge._adjoint_choice import FEW
@@ -130,12 +132,16 @@ class Discrete:
         record = self.made[0]
         count = -(-(len(record.times) - 1) // record.stride)  # of states
         record = replace(record, states=tuple(saved[:count]), stages=tuple(saved[count:]))
-        setting, kernel = self.setting, None
+        setting, wanted = self.setting, bool(self.setting.parameters)
         products = setting.products(saved[0], looks_always=True)
+        at_once = steps_at_once(products.nodes, parameters=wanted)
+
+        def kernel(*arguments: Any) -> Undone | None:
+            return at_once(*arguments) if products.traced else None
+
         if self.compiles:
             products.look(record.times[0], saved[0])
             kernel = compiled_transpose(setting)
-        wanted = bool(setting.parameters)
         return discrete(products.point, record, cotangents, parameters=wanted, kernel=kernel)
 
     def warn_of_trajectory(self, saved: Sequence[Tensor]) -> None:

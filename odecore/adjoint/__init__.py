@@ -12,6 +12,7 @@ from odecore.adjoint._linearization import Linearize, Pull, node_by_node
 from odecore.adjoint._panels import Panel, record_panels
 from odecore.adjoint._restored import restored
 from odecore.adjoint._step_record import StepRecord, record_steps
+from odecore.adjoint._steps_at_once import Undone, steps_at_once
 from odecore.adjoint._transposed_run import transposed_run
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Pull",
     "Rules",
     "StepRecord",
+    "Undone",
     "backsolve",
     "budget",
     "certify",
@@ -35,5 +37,6 @@ __all__ = [
     "record_panels",
     "record_steps",
     "restored",
+    "steps_at_once",
     "transposed_run",
 ]

@@ -10,6 +10,7 @@ from odecore._flags import require_flags
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize
 from odecore.adjoint._step_record import StepRecord, schedule
+from odecore.adjoint._steps_at_once import Undone
 from odecore.adjoint._transposed_step import ExplicitTranspose, transpose_of
 from odecore.adjoint._unit import in_their_unit
 from odecore.solve import Statistics
@@ -24,7 +25,7 @@ def discrete(
     /,
     *,
     parameters: bool = True,
-    kernel: Callable[..., tuple[Any, tuple[Any, ...], int] | None] | None = None,
+    kernel: Callable[..., Undone | None] | None = None,
 ) -> Gradients:
     r"""Go back over the recorded steps with the transpose of each.
 
@@ -40,10 +41,11 @@ def discrete(
     parameters : bool, optional
         Whether derivatives with respect to parameters are wanted.
     kernel : callable, optional
-        What a compiler made of `transposed_run`, for records of explicit methods with all states
-        and no jumps: `kernel(method, record, end, a, cotangents)` gives what that does for the n
-        steps before the time of index `end`, and n; `cotangents` has them by the index of their
-        time. It may give None, and the rest is transposed step by step.
+        What transposes many steps at once, for records with all states and no jumps, as
+        `steps_at_once` and, of explicit methods, what a compiler made of `transposed_run`:
+        `kernel(method, record, end, a, cotangents)` gives an `Undone` of steps before the time of
+        index `end`; `cotangents` has them by the index of their time. It may give None, and the
+        rest is transposed step by step.
 
     Returns
     -------
@@ -111,14 +113,16 @@ def _in_runs(
     cotangents: dict[int, Any],
     end: int,
     a: Any,
-    kernel: Callable[..., tuple[Any, tuple[Any, ...], int] | None],
+    kernel: Callable[..., Undone | None],
 ) -> tuple[int, Any]:
     """From the cotangent at the end of a step to where the compiled program refuses, or to 0."""
     while end and (found := kernel(step.method, record, end, a, cotangents)):
-        a, terms, count = found
-        step.add(terms)
-        step.evaluations += count * len(step.method.b)
-        end -= count
+        a = found.a
+        step.add(found.parameters)
+        step.evaluations += found.count * len(step.method.b)
+        step.passes += found.passes
+        step.residuals.append(found.residual)
+        end -= found.count
     return end, a
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from odecore._array import namespace
-from odecore.adjoint import discrete, record_steps, transposed_run
+from odecore.adjoint import Undone, discrete, record_steps, transposed_run
 from odecore.errors import MaxStepsError
 from odecore.solve import solve_ivp
 from odecore.tableaux import tableau
@@ -32,7 +32,7 @@ def kernel_of(linearize, most=64, calls=None, wanted=True, twin=False):
             python_loop, linearize, method, np.array(record.times[start : end + 1]), np.array([n]),
             np.stack(record.states[start:end]), a, (np.zeros(3),) if wanted else (), np, inside,
         )  # fmt: skip
-        return *found, n
+        return Undone(*found, n)
 
     return kernel
 

@@ -963,3 +963,43 @@ def test_implicit_steps_are_kept_up_to_a_budget(monkeypatch):
     (whole, most), (few, least) = found
     assert most > 2 * least
     torch.testing.assert_close(few, whole, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["rk4", "kvaerno54", "radauIIA3"])
+@pytest.mark.parametrize("dtype", [torch.float32, D])
+def test_steps_of_small_states_go_back_at_once(method, dtype):
+    func, y0 = Field().to(dtype), torch.randn(2, 4, dtype=dtype)
+    options = {"method": method, "rtol": 1e-5, "atol": 1e-7, "adjoint": "discrete"}
+    if method != "kvaerno54":
+        options["options"] = {"steps": 30}
+    found = []
+    for field in (func, Unmapped(func)):
+        y = odeint_adjoint(field, y0, T.to(dtype), **options)
+        func.calls = 0
+        found.append(vector(torch.autograd.grad(y[1:].square().sum(), list(func.parameters()))))
+        found.append(func.calls)
+    at_once, few, one_by_one, many = found
+    assert few < 20 < many
+    torch.testing.assert_close(at_once, one_by_one, rtol=1e3 * torch.finfo(dtype).eps, atol=1e-6)
+
+
+class Unmapped(nn.Module):
+    """Reads a value, which torch.vmap can not."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, t, y):
+        return self.inner(t, y) * (1.0 if float(y.detach().sum()) < 1e9 else 2.0)
+
+
+def test_any_number_of_steps_of_a_small_state_is_undone():
+    func, t = Field(), torch.tensor([0.0, 1.0], dtype=D)
+    for rows, discrete in ((2, True), (9, False)):
+        y0 = torch.randn(rows, 4, dtype=D)
+        options = {"method": "rk4", "options": {"steps": 300}}
+        found = gradients(func, y0, t, **options)
+        wanted = gradients(func, y0, t, adjoint="discrete", **options)
+        other = gradients(func, y0, t, adjoint="restored", **options)
+        assert torch.equal(found, wanted if discrete else other)

@@ -317,7 +317,7 @@ def test_translated_programs(options, transposed):
     ],
 )
 def test_steps_that_can_be_compiled_choose_the_adjoint(intervals, options, plain, compiled):
-    func, y0 = Net(), torch.ones(5, 3, dtype=torch.float64)
+    func, y0 = Net(), torch.ones(20, 3, dtype=torch.float64)
     given = {"rtol": 1e-6, "atol": 1e-6, "options": {}, **options}
     t = torch.linspace(0, 1, intervals + 1, dtype=torch.float64)
     for f, expected in ((func, compiled), (func.forward, plain)):
