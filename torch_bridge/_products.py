@@ -66,9 +66,13 @@ class Products:
 
     def nodes(self, t: Tensor, y: Tensor) -> tuple[Tensor, Pull]:
         """The field linearized at times (m,) and states (m, ...), in one evaluation if possible."""
+        return self.mapped(t, y) or self._one_by_one(t, y)
+
+    def mapped(self, t: Tensor, y: Tensor) -> tuple[Tensor, Pull] | None:
+        """The same in one evaluation, or None."""
         traced = self.traced
         if traced is None:
-            return self._one_by_one(t, y)
+            return None
 
         def at_node(t: Tensor, y: Tensor) -> Tensor:
             value: Tensor = traced()(t, y)  # made here, where it sees that it is traced
@@ -91,7 +95,7 @@ class Products:
             possible = False
         if not possible:
             self.traced = None
-            return self._one_by_one(t, y)
+            return None
         if _unlisted(value, (y, *self.tensors)):
             self.look(t[0], y[0])
         return value.detach(), self._pull_of_nodes(self._pull(evaluate, value, y), t, y)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from odecore.adjoint import (
     Gradients,
     Panel,
+    Pull,
     StepRecord,
     Undone,
     backsolve,
@@ -27,6 +28,7 @@ from torch_bridge._adjoint_setting import Setting
 from torch_bridge._callbacks import observer_of
 from torch_bridge._compiled_transpose import compiled_transpose
 from torch_bridge._methods import is_implicit
+from torch_bridge._products import Products
 from torch_bridge._scipy import scipy_solve
 
 __all__ = ["Discrete", "Reversed"]
@@ -134,11 +136,7 @@ class Discrete:
         record = replace(record, states=tuple(saved[:count]), stages=tuple(saved[count:]))
         setting, wanted = self.setting, bool(self.setting.parameters)
         products = setting.products(saved[0], looks_always=True)
-        at_once = steps_at_once(products.nodes, parameters=wanted)
-
-        def kernel(*arguments: Any) -> Undone | None:
-            return at_once(*arguments) if products.traced else None
-
+        kernel = _at_once(products, wanted)
         if self.compiles:
             products.look(record.times[0], saved[0])
             kernel = compiled_transpose(setting)
@@ -149,6 +147,30 @@ class Discrete:
 
     def warn_of_gradients(self, found: Gradients) -> None:
         """Nothing is interpolated."""
+
+
+class _OneByOneError(Exception):
+    """What torch.vmap can not do."""
+
+
+def _at_once(products: Products, parameters: bool) -> Callable[..., Undone | None]:
+    """Transposes of many steps, while torch.vmap takes the field."""
+
+    def linearize(t: Tensor, y: Tensor) -> tuple[Tensor, Pull]:
+        found = products.mapped(t, y)
+        if found is None:
+            raise _OneByOneError
+        return found
+
+    kernel = steps_at_once(linearize, parameters=parameters)
+
+    def attempted(*arguments: Any) -> Undone | None:
+        try:
+            return kernel(*arguments) if products.traced else None
+        except _OneByOneError:
+            return None
+
+    return attempted
 
 
 def _panels(setting: Setting, y0: Tensor) -> list[Panel]:

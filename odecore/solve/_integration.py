@@ -267,10 +267,8 @@ def _require_kinds(
     require_kind("kernels", kernels, Kernels, "a Kernels")
     require_flag("dense", dense, "dense(step)")
     require_callable("norm", norm, "norm(error), giving a number", 1)
-    if isinstance(observe, Accepted):
-        require_callable("take", observe.take, "take(t, y, h, stages)", 4)
-        observe = observe.observe
-    require_callable("observe", observe, "observe(what, t, y, h)", 4)
+    if not isinstance(observe, Accepted):  # which has looked itself
+        require_callable("observe", observe, "observe(what, t, y, h)", 4)
 
 
 def _observers(observe: Any, state: Callable[[Any], Any] | None) -> dict[str, Any]:

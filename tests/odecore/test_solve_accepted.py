@@ -31,9 +31,7 @@ def test_accepted_steps_with_their_stages(method):
             np.testing.assert_allclose(moved, after["a"], rtol=1e-13)
 
 
-@pytest.mark.parametrize(
-    ("observe", "name"), [(Accepted(3), "take"), (Accepted(lambda *_: None, 3), "observe")]
-)
-def test_what_can_not_be_called_is_refused(observe, name):
+@pytest.mark.parametrize("name", ["take", "observe"])
+def test_what_can_not_be_called_is_refused(name):
     with pytest.raises(TypeError, match=f"`{name}` must be callable"):
-        solve_ivp(lambda t, y: -y, (0, 1), np.ones(2), observe=observe)
+        Accepted(**{"take": None, name: 3})

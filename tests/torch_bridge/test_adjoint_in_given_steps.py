@@ -278,26 +278,24 @@ def distance_to_steps(steps=80, outputs=21, **options):
     return float((found - wanted).abs().max()), evaluations
 
 
-@pytest.mark.parametrize(("steps", "outputs"), [(80, 21), (64, 2), (60, 5)])
+@pytest.mark.parametrize(("steps", "outputs"), [(80, 21), (64, 2), (60, 5), (80, 11), (66, 2)])
 def test_few_steps_are_transposed(steps, outputs):
     gap, evaluations = distance_to_steps(steps, outputs)
     assert gap < 1e-13
-    assert evaluations == 4 * steps
+    assert (
+        evaluations == 4 * steps + 1
+    )  # torch.vmap is tried, in which the controls can not be read
 
 
 @pytest.mark.parametrize(
     "given",
     [
-        {"outputs": 11},
-        {"steps": 66, "outputs": 2},
         {"steps": 79},
         {"nodes": 9},
         {"adjoint_rtol": 1e-6},
         {"certificate": 1.0},
     ],
     ids=[
-        "more steps",
-        "more than 64",
         "steps pass outputs",
         "nodes",
         "adjoint_rtol",
