@@ -136,7 +136,8 @@ class Discrete:
         record = replace(record, states=tuple(saved[:count]), stages=tuple(saved[count:]))
         setting, wanted = self.setting, bool(self.setting.parameters)
         products = setting.products(saved[0], looks_always=True)
-        kernel = _at_once(products, wanted)
+        # What func saves at many stages is no part of a budget.
+        kernel = _at_once(products, wanted) if self.memory is None else None
         if self.compiles:
             products.look(record.times[0], saved[0])
             kernel = compiled_transpose(setting)
