@@ -68,13 +68,16 @@ def _jacobian(field: Callable[[Any, Any], Any], t: Any, y: Tensor) -> Tensor:
     start = y.detach().reshape(-1)
     if is_complex:
         start = torch.cat([start.real, start.imag])
-    try:
-        if inside_torch_func() or torch.is_inference_mode_enabled():
-            return torch.func.jacrev(flat)(start).detach()
-        return _all_rows(flat, start)
-    except RuntimeError:  # something in the field can not be batched: one row after another
-        with unwatched():
-            return torch.autograd.functional.jacobian(flat, start).detach()
+    ways = [torch.func.jacrev(flat), partial(_one_row_after_another, flat)]
+    if not (inside_torch_func() or torch.is_inference_mode_enabled()):
+        # Tensors of inference mode in the field are for torch.func alone.
+        ways = [partial(_all_rows, flat), *reversed(ways)]
+    for way in ways[:-1]:
+        try:
+            return way(start).detach()
+        except RuntimeError:  # something in the field can not be batched, or recorded
+            continue
+    return ways[-1](start).detach()
 
 
 def _all_rows(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -87,6 +90,12 @@ def _all_rows(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         return torch.zeros_like(units)
     (rows,) = torch.autograd.grad(value, x, units, is_grads_batched=True, allow_unused=True)
     return torch.zeros_like(units) if rows is None else rows
+
+
+def _one_row_after_another(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    with unwatched():
+        found: Tensor = torch.autograd.functional.jacobian(function, x)
+    return found
 
 
 def _begins_transformed(field: Callable[[Any, Any], Any], y0: Tensor, times: Sequence[Any]) -> bool:

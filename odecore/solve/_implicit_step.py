@@ -48,6 +48,7 @@ class ImplicitStep:
         self.method, self.newton = method, newton
         self.rtol, self.atol = rtol, atol
         self.matrices = False
+        self.keeps = rtol is not None
         self.jacobian: Any = None  # from an earlier step
         self.least = self.more = 0  # iterations of the step that it is from, and those beyond
 
@@ -77,7 +78,7 @@ class ImplicitStep:
         else:
             stages = work.solve(times, [y] * len(times), [list(row) for row in method.A])
         self.matrices = work.matrices
-        if self.rtol is not None:
+        if self.keeps:
             self._keep(work)
         if len(stages) < len(method.b):
             counts = work.evaluations, (), work.newton
@@ -104,9 +105,10 @@ class ImplicitStep:
         self.jacobian = work.matrix if pays else None
 
     def again(self, lasting: bool) -> ImplicitStep:
-        """What repeats the last step, with another end; without its Jacobian, if it is to last."""
+        """What repeats the last step, with another end; without a Jacobian, if it is to last."""
         step = ImplicitStep(self.method, self.newton, self.rtol, self.atol)
-        step.matrices, step.jacobian = self.matrices, None if lasting else self.jacobian
+        step.matrices, step.keeps = self.matrices, self.keeps and not lasting
+        step.jacobian = self.jacobian if step.keeps else None
         return step
 
 

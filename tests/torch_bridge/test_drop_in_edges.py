@@ -158,6 +158,18 @@ def test_events_in_inference_mode():
     assert abs(float(time) - 2) < 1e-9
 
 
+@pytest.mark.parametrize("in_state", [False, True])
+@pytest.mark.parametrize("in_field", [False, True])
+def test_tensors_of_inference_mode_are_solved_for_outside_of_it(in_state, in_field):
+    with torch.inference_mode(in_field):
+        rates = torch.tensor([1.0, 50.0], dtype=D)
+    with torch.inference_mode(in_state):
+        y0 = torch.ones(2, dtype=D)
+    for options in ({"method": "kvaerno43"}, {"method": "radauIIA5", "options": {"steps": 20}}):
+        found = odeint(lambda t, y: -rates * y, y0, T, **options)
+        assert torch.allclose(found[-1], torch.exp(-rates * T[-1]), atol=1e-5)
+
+
 def test_replicas_of_data_parallel_have_gradients():
     class Rate(nn.Module):
         def __init__(self):
