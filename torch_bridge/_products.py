@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from odecore.adjoint import Panel, Pull, node_by_node
+from odecore.adjoint import Pull, node_by_node
 from torch_bridge._hooks import hooks_suspended
 from torch_bridge._saved import SavedStorages
 
-__all__ = ["Products", "leaves_of", "serves_once"]
+__all__ = ["Products", "leaves_of", "left_vmap", "serves_once"]
 
 Field = Callable[[Any, Any], Any]
 
@@ -66,10 +66,13 @@ class Products:
 
     def nodes(self, t: Tensor, y: Tensor) -> tuple[Tensor, Pull]:
         """The field linearized at times (m,) and states (m, ...), in one evaluation if possible."""
-        return self.mapped(t, y) or self._one_by_one(t, y)
+        found = self.mapped(t, y)
+        if found is None:
+            return self._one_by_one(t, y)
+        return found[0], self._pull_of_nodes(found[1], t, y)
 
     def mapped(self, t: Tensor, y: Tensor) -> tuple[Tensor, Pull] | None:
-        """The same in one evaluation, or None."""
+        """The same in one evaluation, or None; where the pull misses torch.vmap, it raises."""
         traced = self.traced
         if traced is None:
             return None
@@ -98,7 +101,7 @@ class Products:
             return None
         if _unlisted(value, (y, *self.tensors)):
             self.look(t[0], y[0])
-        return value.detach(), self._pull_of_nodes(self._pull(evaluate, value, y), t, y)
+        return value.detach(), self._pull(evaluate, value, y)
 
     def look(self, t: Any, y: Tensor) -> None:
         """Look for gradients that would be lost: leaves that come again are not func's own."""
@@ -108,11 +111,11 @@ class Products:
             if not self.unlisted:
                 break
 
-    def bytes_saved(self, panel: Panel) -> int:
+    def bytes_saved(self, t: Any, y: Tensor) -> int:
         """What autograd keeps of one evaluation of the field, in bytes."""
         with torch.enable_grad(), SavedStorages(self.tensors) as saved:
             # A copy: the storage of a node's state is that of all nodes.
-            self.field(panel.start, panel.values[0].detach().clone().requires_grad_())
+            self.field(t, y.detach().clone().requires_grad_())
         return saved.bytes
 
     def _one_by_one(self, t: Tensor, y: Tensor) -> tuple[Tensor, Pull]:
@@ -131,7 +134,7 @@ class Products:
             try:
                 return pulls[-1](a, parameters)
             except RuntimeError as error:
-                if len(pulls) > 1 or not _left_vmap(error):
+                if len(pulls) > 1 or not left_vmap(error):
                     raise
             self.traced = None
             pulls.append(self._one_by_one(t, y)[1])
@@ -201,7 +204,7 @@ def _pull_back(
     )
 
 
-def _left_vmap(error: RuntimeError) -> bool:
+def left_vmap(error: RuntimeError) -> bool:
     """Whether tensors of torch.vmap met an operation after its end; torch has no type for it."""
     return "vmap" in str(error) or "functorch" in str(error)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -28,11 +29,13 @@ from torch_bridge._adjoint_setting import Setting
 from torch_bridge._callbacks import observer_of
 from torch_bridge._compiled_transpose import compiled_transpose
 from torch_bridge._methods import is_implicit
-from torch_bridge._products import Products
+from torch_bridge._products import Products, left_vmap
 from torch_bridge._scipy import scipy_solve
 
 __all__ = ["Discrete", "Reversed"]
 
+EXPLICIT, IMPLICIT = 2**19, 2**21  # bytes, to which a pass for each entry of the state is faster
+FEWEST = 16  # passes, for 512 nodes are held in any case
 KEPT = 2**26  # bytes of states of compiled and implicit steps, undone sooner if all are kept
 
 
@@ -136,8 +139,9 @@ class Discrete:
         record = replace(record, states=tuple(saved[:count]), stages=tuple(saved[count:]))
         setting, wanted = self.setting, bool(self.setting.parameters)
         products = setting.products(saved[0], looks_always=True)
+        most = IMPLICIT if is_implicit(record.method) else EXPLICIT
         # What func saves at many stages is no part of a budget.
-        kernel = _at_once(products, wanted) if self.memory is None else None
+        kernel = _at_once(products, wanted, most) if self.memory is None else None
         if self.compiles:
             products.look(record.times[0], saved[0])
             kernel = compiled_transpose(setting)
@@ -151,17 +155,36 @@ class Discrete:
 
 
 class _OneByOneError(Exception):
-    """What torch.vmap can not do."""
+    """What torch.vmap can not do, or not in less time."""
 
 
-def _at_once(products: Products, parameters: bool) -> Callable[..., Undone | None]:
-    """Transposes of many steps, while torch.vmap takes the field."""
+def _at_once(products: Products, parameters: bool, most: int) -> Callable[..., Undone | None]:
+    """Transposes of many steps, while torch.vmap takes the field, and evaluations are small.
+
+    A pass for each entry of the state is more work than one; it takes less time while that of an
+    evaluation is for calls, and not for bytes: up to `most` are kept for all of the passes.
+    """
 
     def linearize(t: Tensor, y: Tensor) -> tuple[Tensor, Pull]:
-        found = products.mapped(t, y)
+        passes = max(FEWEST, 1 + y[0].numel())
+        looks = torch._C._autograd._saved_tensors_hooks_is_enabled()  # not with torch.func
+        if looks and products.bytes_saved(t[0], y[0]) * passes > most:
+            raise _OneByOneError
+        with _no_loops():
+            found = products.mapped(t, y)
         if found is None:
             raise _OneByOneError
-        return found
+        value, together = found
+
+        def pull(a: Tensor, parameters: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
+            try:
+                return together(a, parameters)
+            except RuntimeError as error:
+                if left_vmap(error):  # a checkpoint inside of the field
+                    raise _OneByOneError from error
+                raise
+
+        return value, pull
 
     kernel = steps_at_once(linearize, parameters=parameters)
 
@@ -172,6 +195,17 @@ def _at_once(products: Products, parameters: bool) -> Callable[..., Undone | Non
             return None
 
     return attempted
+
+
+@contextmanager
+def _no_loops() -> Iterator[None]:
+    """Context in which torch.vmap refuses operations that it would repeat for each node."""
+    before = torch._C._functorch._is_vmap_fallback_enabled()
+    torch._C._functorch._set_vmap_fallback_enabled(False)
+    try:
+        yield
+    finally:
+        torch._C._functorch._set_vmap_fallback_enabled(before)
 
 
 def _panels(setting: Setting, y0: Tensor) -> list[Panel]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
+from math import isfinite, prod
 from typing import Any
 
 import numpy as np
@@ -68,7 +68,8 @@ def steps_at_once(
         `kernel(method, record, end, a, cotangents)`, which gives an `Undone`, or None where steps
         one by one are faster (states of more than 32 entries, 64 for implicit methods, or few
         steps), and for what only they can do: complex states and half precision, implicit stages
-        that are not recorded, or whose equations are not solved to the root of the rounding.
+        that are not recorded, or whose equations are not solved to the root of the rounding, and
+        derivatives that are not finite, in one sample of several perhaps.
     """
     linearize = checked(linearize_nodes)
 
@@ -182,6 +183,8 @@ class _Steps:
             return None
         q = xp.matmul(J, mu)
         maps = eye + xp.sum(q, axis=0)
+        if not isfinite(as_float(xp.sum(maps))):  # where 0 NaN would spread to all entries
+            return None
         if method.is_explicit:
             return maps, mu, 0.0
         self.passes = n

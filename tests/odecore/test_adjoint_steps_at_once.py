@@ -143,6 +143,17 @@ def test_what_is_left_to_steps_one_by_one():
         assert np.array_equal(found.y0, alone.y0)
 
 
+@pytest.mark.parametrize("method", ["classic", "euler"])
+def test_what_is_not_finite_stays_in_its_entry(method):
+    slope = np.array([0.3, np.nan, -0.2])
+    linearize = lambda t, y: (y * [0.3, 0.0, -0.2], lambda a, p: (slope * a, ()))  # noqa: E731
+    options = {"method": method, "steps": 40}
+    _, record = record_steps(lambda t, y: linearize(t, y)[0], [0.0, 1.0], np.ones(3), **options)
+    alone, found, _ = both(linearize, record, [np.zeros(3), np.ones(3)], parameters=False)
+    assert np.isfinite(found.y0).tolist() == [True, False, True]
+    np.testing.assert_array_equal(found.y0, alone.y0)
+
+
 def test_stiff_steps_and_singular_ones():
     # J of the second stage of the first step makes its equations singular.
     for rate, singular in ((1e7, False), (-8.0, True)):

@@ -9,9 +9,9 @@ from contextlib import nullcontext
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from odecore import errors
-from odecore.adjoint import Panel
 from odecore.tableaux import tableau
 from tests.helpers.two_processes import in_two_processes
 from torch_bridge import (
@@ -885,8 +885,7 @@ def test_lists_of_backward_tolerances_keep_the_digits_of_the_state(name, largest
 def test_parameters_are_no_part_of_what_an_evaluation_keeps():
     matrix, bias = torch.eye(3, requires_grad=True), torch.ones(1000, requires_grad=True)
     products = Products(lambda t, y: torch.tanh(y @ matrix) * bias[:1], [matrix, bias])
-    panel = Panel(0.0, 1.0, torch.ones(1, 5, 3))
-    assert products.bytes_saved(panel) == 4 * 15 * 2  # the state, and tanh
+    assert products.bytes_saved(0.0, torch.ones(5, 3)) == 4 * 15 * 2  # the state, and tanh
 
 
 class Exhausted(torch.autograd.Function):
@@ -981,6 +980,42 @@ def test_steps_of_small_states_go_back_at_once(method, dtype):
     at_once, few, one_by_one, many = found
     assert few < 20 < many
     torch.testing.assert_close(at_once, one_by_one, rtol=1e3 * torch.finfo(dtype).eps, atol=1e-6)
+
+
+class Costly(nn.Module):
+    """What takes longer for many nodes at once, with a pass for each entry, than one by one."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.kind, self.calls = kind, 0
+        self.cell = nn.GRUCell(4, 4, dtype=D)
+        self.data = torch.randn(3000, 4, dtype=D)
+
+    def forward(self, t, y):
+        self.calls += 1
+        if self.kind == "data":
+            return -(torch.tanh(y @ self.cell.weight_ih[:4] @ self.data.T) @ self.data) / 3000
+        if self.kind == "checkpoint":
+            return checkpoint(self.inner, y, use_reentrant=False)
+        return self.cell(y, y) - y  # torch.vmap repeats it
+
+    def inner(self, y):
+        self.calls += 1
+        return torch.tanh(y @ self.cell.weight_ih[:4])
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@pytest.mark.parametrize("kind", ["data", "checkpoint", "loop"])
+def test_costly_evaluations_go_back_one_by_one(kind):
+    func, y0 = Costly(kind), torch.randn(2, 4, dtype=D)
+    options = {"method": "rk4", "options": {"steps": 30}}
+    y0.requires_grad_()
+    wanted = torch.autograd.grad(odeint(func, y0, T[:2], **options)[-1].sum(), y0)[0]
+    y = odeint_adjoint(func, y0, T[:2], **options)
+    func.calls = 0
+    found = torch.autograd.grad(y[-1].sum(), y0)[0]
+    assert 30 * 4 <= func.calls <= 30 * 4 * (3 if kind == "checkpoint" else 1) + 20
+    torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-12)
 
 
 class Unmapped(nn.Module):
