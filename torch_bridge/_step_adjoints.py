@@ -165,11 +165,14 @@ def _at_once(products: Products, parameters: bool, most: int) -> Callable[..., U
     evaluation is for calls, and not for bytes: up to `most` are kept for all of the passes.
     """
 
+    looks = torch._C._autograd._saved_tensors_hooks_is_enabled()  # not with torch.func
+
     def linearize(t: Tensor, y: Tensor) -> tuple[Tensor, Pull]:
+        nonlocal looks
         passes = max(FEWEST, 1 + y[0].numel())
-        looks = torch._C._autograd._saved_tensors_hooks_is_enabled()  # not with torch.func
         if looks and products.bytes_saved(t[0], y[0]) * passes > most:
             raise _OneByOneError
+        looks = False
         with _no_loops():
             found = products.mapped(t, y)
         if found is None:
