@@ -164,7 +164,6 @@ def _at_once(products: Products, parameters: bool, most: int) -> Callable[..., U
     A pass for each entry of the state is more work than one; it takes less time while that of an
     evaluation is for calls, and not for bytes: up to `most` are kept for all of the passes.
     """
-
     looks = torch._C._autograd._saved_tensors_hooks_is_enabled()  # not with torch.func
 
     def linearize(t: Tensor, y: Tensor) -> tuple[Tensor, Pull]:

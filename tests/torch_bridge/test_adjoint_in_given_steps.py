@@ -282,9 +282,8 @@ def distance_to_steps(steps=80, outputs=21, **options):
 def test_few_steps_are_transposed(steps, outputs):
     gap, evaluations = distance_to_steps(steps, outputs)
     assert gap < 1e-13
-    assert (
-        evaluations == 4 * steps + 1
-    )  # torch.vmap is tried, in which the controls can not be read
+    # One to see how much it keeps, and torch.vmap is tried, in which the controls can not be read.
+    assert evaluations == 4 * steps + 2
 
 
 @pytest.mark.parametrize(
