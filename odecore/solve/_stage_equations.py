@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 from array_api_compat import is_array_api_obj
 
-from odecore._array import combiner, constant, constant_like, limits, namespace, tracks
+from odecore._array import (
+    combiner,
+    constant,
+    constant_like,
+    is_like,
+    limits,
+    namespace,
+    tracks,
+)
 from odecore._krylov import restarted_gmres
 from odecore.solve._error_norm import tolerance_scale
 from odecore.solve._explicit_step import checked_stage
@@ -210,7 +218,8 @@ class StageEquations:
                     f"`jacobian` must return real numbers, got {found.dtype}: for a complex state "
                     "df/dy has real parts before imaginary parts, in its rows and columns"
                 )
-            return found
+            fits = is_like(found, Y) and found.dtype == Y.dtype
+            return found if fits else constant_like(found, Y)
         # Not from the slope at hand: that of a stiffly accurate step is not quite f here, and
         # differences would make a Jacobian of the distance.
         value = self._flat(t, Y)

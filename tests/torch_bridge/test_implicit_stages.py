@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from torch.autograd import forward_ad
@@ -262,3 +263,20 @@ def test_a_tangent_that_comes_later_is_not_lost():
         tangent = forward_ad.unpack_dual(y.mean()).tangent
     # y = 1 / (1.5 (1 + w / 2)) by a step before 0.6 and one after it
     torch.testing.assert_close(tangent, torch.tensor(-0.5 / 1.5**3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("method", ["kvaerno43", "radau_iia3", "implicit_euler"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_jacobians_of_other_arrays_and_precisions_serve(method, dtype):
+    A = np.array([[-3.0, 1.0], [0.0, -8.0]])
+    y, given = torch.ones(2, dtype=dtype), {} if method == "kvaerno43" else {"steps": 80}
+    matrix = torch.tensor(A, dtype=dtype)
+    exact = torch.linalg.matrix_exp(torch.tensor(A)) @ torch.ones(2).double()
+    for found in (A, A.astype(np.float32), A.astype(int), torch.tensor(A)):
+        newton = Newton(jacobian=lambda t, y, found=found: found)
+        options = {"method": method, "newton": newton, "rtol": 1e-3, "atol": 1e-3, **given}
+        if given:
+            del options["rtol"], options["atol"]
+        end = solve_ivp(lambda t, y: matrix @ y, (0.0, 1.0), y, **options).y[-1]
+        assert end.dtype == dtype
+        torch.testing.assert_close(end.double(), exact, rtol=0.15, atol=1e-2)
