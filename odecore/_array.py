@@ -11,7 +11,6 @@ import numpy as np
 from array_api_compat import array_namespace, device, is_array_api_obj, is_jax_array
 
 __all__ = [
-    "Combine",
     "Move",
     "Terms",
     "all_finite",
