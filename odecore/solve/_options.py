@@ -79,8 +79,8 @@ def step_of(
         return ExplicitStep(method, y)
     if not all(isinstance(a, float) for row in (*method.A, method.b) for a in row):
         raise TypeError("an implicit method needs coefficients that are floats, not arrays")
-    tolerances = (None, None) if steps is None else (steps.rtol, steps.atol)
-    return ImplicitStep(method, newton or Newton(), *tolerances)
+    tolerances = None if steps is None else (steps.rtol, steps.atol)
+    return ImplicitStep(method, newton or Newton(), tolerances)
 
 
 def extension_of(
