@@ -7,13 +7,14 @@ from math import prod
 from typing import Any
 
 from odecore._array import largest, namespace
+from odecore._step_counts import require_one_way
 from odecore._times import read_times, require_monotone
 from odecore.adjoint._backward_options import require_backward_options
 from odecore.adjoint._drift import Watch
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize, checked
 from odecore.adjoint._quadrature import norm_of
-from odecore.adjoint._step_ends import MAX_STEPS, ends_between, landing_grid, require_one_way
+from odecore.adjoint._step_ends import MAX_STEPS, ends_between, landing_grid
 from odecore.adjoint._sweep import product
 from odecore.adjoint._unit import in_their_unit, observing
 from odecore.solve import Statistics, solve_ivp

@@ -18,10 +18,10 @@ from odecore._array import (
     on_host,
 )
 from odecore._krylov import gmres
+from odecore._times import read_unordered
 from odecore._tolerances import tolerance_like
 from odecore.adjoint._at_once import AtOnce, Rules, cross_at_once, unit_of
 from odecore.adjoint._backward_options import (
-    moments,
     require_backward_options,
     require_kernel,
     require_positive,
@@ -123,7 +123,7 @@ def collocated(
     rtol, atol = (tolerance_like(*one, outputs[1]) for one in (("rtol", rtol), ("atol", atol)))
     require_positive("passes", passes, "as many as it takes")
     require_kernel(kernel)
-    most = parameters, rtol, atol, passes, moments("jump_at", jump_at), kernel
+    most = parameters, rtol, atol, passes, read_unordered(jump_at, "jump_at"), kernel
 
     def solve(cotangents: Sequence[Any], whole: Any) -> Gradients:
         across = Collocation(linearize_nodes, *most, observing(stepping, whole))

@@ -11,12 +11,13 @@ import numpy as np
 
 from odecore._array import is_readable, limits, namespace
 from odecore._flags import require_flags
+from odecore._step_counts import require_one_way
 from odecore._times import are_floats, read_times, require_monotone
 from odecore._tolerances import given_tolerances
 from odecore.adjoint._budget import budget, within
 from odecore.adjoint._nodes import COUNTS, FEW, NodeChoice, panel_ends, times_inside
 from odecore.adjoint._one_array import one_array
-from odecore.adjoint._step_ends import MAX_STEPS, equal_steps, landing_grid, require_one_way
+from odecore.adjoint._step_ends import MAX_STEPS, equal_steps, landing_grid
 from odecore.interpolation import Interpolant, chebyshev_points, decay_ratio
 from odecore.solve import Statistics, Status, Trajectory, solve_ivp
 

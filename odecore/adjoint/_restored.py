@@ -7,24 +7,15 @@ from math import inf
 from typing import Any
 
 from odecore._array import as_float, is_readable, namespace
+from odecore._step_counts import require_one_way
 from odecore._tolerances import given_tolerances
-from odecore.adjoint._backward_options import (
-    moments,
-    require_backward_options,
-    require_positive,
-)
+from odecore.adjoint._backward_options import require_backward_options, require_positive
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize, checked, node_by_node
 from odecore.adjoint._nodes import Found, NodeChoice
 from odecore.adjoint._panels import Panel
 from odecore.adjoint._quadrature import MOST_NODES, Quadrature, accumulated
-from odecore.adjoint._step_ends import (
-    MAX_STEPS,
-    ends_between,
-    equal_steps,
-    landing_grid,
-    require_one_way,
-)
+from odecore.adjoint._step_ends import MAX_STEPS, ends_between, equal_steps, landing_grid
 from odecore.adjoint._sweep import Crossing, outputs_of, sweep
 from odecore.adjoint._unit import in_their_unit, observing
 from odecore.interpolation import Interpolant, chebyshev_points, coefficient_tail
@@ -149,7 +140,7 @@ class Stepping:
         self.ends = None if grid is None else ends_between(grid)
         lengths, times = ("first_step", "min_step", "max_step"), ("step_at", "jump_at")
         self.lengths = {k: options[k] for k in lengths if options.get(k) is not None}
-        self.moments = {k: moments(k, options[k]) for k in times if options.get(k) is not None}
+        self.moments = {k: options[k] for k in times if options.get(k) is not None}
         self.options = {k: v for k, v in options.items() if k not in (*lengths, *times)}
 
     def __call__(self, panel: Panel, a: Any) -> Crossing:
