@@ -34,7 +34,7 @@ from odecore.adjoint._panels import Panel
 from odecore.adjoint._quadrature import (
     MOST_NODES,
     Quadrature,
-    added,
+    accumulated,
     fall_at_kinks,
     least,
     node_times,
@@ -317,9 +317,8 @@ def _joined(early: Crossing, late: Crossing) -> Crossing:
     slopes = None
     if early.slopes is not None and late.slopes is not None:
         slopes = early.slopes[0], late.slopes[1]
-    pairs = zip(early.parameters, late.parameters, strict=True)
     xp = namespace(early.start)
-    total, gap = (added(pair) for pair in pairs)
+    total, gap = accumulated(early.parameters, late.parameters)
     return Crossing(
         early.start,
         (total, gap),

@@ -168,7 +168,7 @@ class NodeChoice:
                 break
         inside = [t for t in (step.end for step in steps) if self.sign * (end - t) > 0]
         if tail <= 1 or not inside:
-            inner = self._inside(start, end)
+            inner = times_inside(self.outputs, start, end) if self.inside else ()
             is_last, count = end in self.at_output, len(steps)
             self.found.append(Found(start, end, stacked, is_last, tail, inner, tolerance, count))
             return
@@ -176,10 +176,6 @@ class NodeChoice:
         count = bisect_left(ends, self.sign * middle) + 1
         self._fit(start, middle, steps[:count], accuracy)
         self._fit(middle, end, steps[count:], accuracy)
-
-    def _inside(self, start: float, end: float) -> tuple[float, ...]:
-        """The outputs between two times, in normalised time."""
-        return times_inside(self.outputs, start, end) if self.inside else ()
 
 
 def _where_small(accuracy: tuple[Any, ...], values: Any) -> tuple[Any, Any, Any]:

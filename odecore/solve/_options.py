@@ -38,7 +38,6 @@ from odecore.tableaux import (
 
 __all__ = [
     "adaptive_steps",
-    "Method",
     "as_method",
     "extension_of",
     "refuse_adaptive_options",
