@@ -8,7 +8,13 @@ from typing import Any, NamedTuple
 
 from odecore.solve._controllers import MAX_REJECTS, StepControl, is_smallest
 from odecore.solve._error_norm import starting_scale, tolerance_scale
-from odecore.solve._explicit_step import Attempt, checked_stage, explicit_step
+from odecore.solve._explicit_step import (
+    Attempt,
+    checked_stage,
+    explicit_step,
+    require_coefficients,
+    require_estimate,
+)
 from odecore.tableaux import Coefficients
 
 __all__ = ["Leap", "adaptive_leap", "adaptive_step"]
@@ -90,9 +96,14 @@ def adaptive_leap(
     Returns
     -------
     Leap
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the method has no error estimate or order, or as `explicit_step`.
     """
-    reuses, order = method.last_stage_is_first, method.order
-    assert order is not None
+    require_coefficients(method, explicit=True)
+    reuses, order = method.last_stage_is_first, require_estimate(method)
 
     def starts(carried: Any) -> Any:
         return carried[0][1] == 0
