@@ -323,6 +323,8 @@ def test_evaluation_points_are_read():
         for x in (torch.tensor(0.5, requires_grad=True), torch.zeros(2, device="meta")):
             with pytest.raises(TypeError, match="`x` is read on the host, and gets no gradient"):
                 evaluate(x)
+        with pytest.raises(TypeError, match="`x` is read, and gets no gradient"):
+            evaluate([torch.tensor(0.5, requires_grad=True)])
         with pytest.raises(TypeError, match="`x` is read on the host, and gets no gradient"):
             jax.vmap(evaluate)(jax.numpy.zeros(2))
         half = evaluate(torch.tensor([0.5], dtype=torch.bfloat16))
