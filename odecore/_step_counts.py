@@ -10,7 +10,7 @@ from typing import Any
 from odecore._array import as_float
 from odecore._times import is_length
 
-__all__ = ["counts_of", "is_count", "require_one_way", "steps_of_size"]
+__all__ = ["counts_of", "is_count", "require_attempts", "require_one_way", "steps_of_size"]
 
 
 def require_one_way(steps: Any, step_size: Any, grid: Any) -> str | None:
@@ -25,6 +25,12 @@ def require_one_way(steps: Any, step_size: Any, grid: Any) -> str | None:
 def is_count(n: Any) -> bool:
     """Whether n is a positive integer, of Python or NumPy."""
     return isinstance(n, Integral) and n is not True and int(n) >= 1
+
+
+def require_attempts(max_steps: Any) -> None:
+    """Raise ValueError unless this is a number of steps."""
+    if not is_count(max_steps):
+        raise ValueError(f"`max_steps` must be a positive int, got {max_steps!r}")
 
 
 def counts_of(steps: Any, intervals: int) -> list[Any]:

@@ -14,7 +14,7 @@ from odecore.adjoint._drift import Watch
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize, checked
 from odecore.adjoint._quadrature import norm_of
-from odecore.adjoint._step_ends import MAX_STEPS, ends_between, landing_grid
+from odecore.adjoint._step_ends import ends_between, landing_grid, most_steps
 from odecore.adjoint._sweep import product
 from odecore.adjoint._unit import in_their_unit, observing
 from odecore.solve import Statistics, solve_ivp
@@ -111,8 +111,7 @@ def backsolve(
     xp = namespace(states[0])
     adaptive = steps is None and step_size is None and grid is None
     if isinstance(steps, Sequence):
-        most = options.get("max_steps", MAX_STEPS)
-        grid, steps = landing_grid(times, steps, step_size, most), None
+        grid, steps = landing_grid(times, steps, step_size, most_steps(options)), None
     if seminorm:
         norm = _of_state_and_adjoint
     options = {"steps": steps, "step_size": step_size, "norm": norm, **options}

@@ -9,7 +9,7 @@ from odecore._step_counts import is_count
 from odecore._times import is_length, read_unordered
 from odecore.solve import solve_ivp
 
-__all__ = ["require_backward_options", "require_kernel", "require_positive"]
+__all__ = ["read_times_inside", "require_backward_options", "require_kernel", "require_positive"]
 
 REFUSED = ("t_eval", "events", "dense", "throw")
 
@@ -40,12 +40,17 @@ def require_backward_options(options: dict[str, Any], **flags: bool) -> None:
     for name in ("first_step", "min_step", "max_step"):
         if options.get(name) is not None and not is_length(options[name]):
             raise TypeError(f"`{name}` must be a number, got {options[name]!r}")
-    for name in ("step_at", "jump_at"):
-        if options.get(name) is not None:  # once, as an iterator may be read
-            options[name] = read_unordered(options[name], name)
+    read_times_inside(options)
     observe = options.get("observe")
     if observe is not None and not callable(observe):
         raise TypeError(f"`observe` must be callable as observe(what, t, a, h), got {observe!r}")
+
+
+def read_times_inside(options: dict[str, Any]) -> None:
+    """Read `step_at` and `jump_at` of options of `solve_ivp`, as an iterator may be read once."""
+    for name in ("step_at", "jump_at"):
+        if options.get(name) is not None:
+            options[name] = read_unordered(options[name], name)
 
 
 def require_kernel(kernel: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from math import inf
@@ -211,7 +211,7 @@ def times_inside(times: Sequence[float], start: float, end: float) -> tuple[floa
     return tuple((t - start) / (end - start) for t in between)
 
 
-def panel_ends(times: Sequence[float], jumps: Sequence[float]) -> list[float]:
+def panel_ends(times: Sequence[float], jumps: Iterable[float]) -> list[float]:
     """Output times and the jumps between them, in order."""
     low, high = sorted((times[0], times[-1]))
     inside = {t for t in jumps if low < t < high}

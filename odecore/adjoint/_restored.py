@@ -15,7 +15,7 @@ from odecore.adjoint._linearization import Linearize, checked, node_by_node
 from odecore.adjoint._nodes import Found, NodeChoice
 from odecore.adjoint._panels import Panel
 from odecore.adjoint._quadrature import MOST_NODES, Quadrature, accumulated
-from odecore.adjoint._step_ends import MAX_STEPS, ends_between, equal_steps, landing_grid
+from odecore.adjoint._step_ends import ends_between, equal_steps, landing_grid, most_steps
 from odecore.adjoint._sweep import Crossing, outputs_of, sweep
 from odecore.adjoint._unit import in_their_unit, observing
 from odecore.interpolation import Interpolant, chebyshev_points, coefficient_tail
@@ -117,8 +117,7 @@ def _of_intervals(panels: Sequence[Panel], options: dict[str, Any]) -> dict[str,
         return options
     ends = [panels[0].start, *(panel.end for panel in panels if panel.is_last)]
     others = {k: v for k, v in options.items() if k not in equal}
-    most = options.get("max_steps", MAX_STEPS)
-    return {**others, "grid": landing_grid(ends, **equal, most=most)}
+    return {**others, "grid": landing_grid(ends, **equal, most=most_steps(options))}
 
 
 class Stepping:
@@ -193,7 +192,7 @@ class Stepping:
         """The options in the normalised time of a panel."""
         options = dict(self.options)
         if any(value is not None for value in self.equal.values()):
-            most = options.get("max_steps", MAX_STEPS)
+            most = most_steps(options)
             options["grid"] = equal_steps(**self.equal, length=panel.length, most=most)[::-1]
         elif self.ends is not None:
             _, *inside, _ = self.ends(panel.end, panel.start)

@@ -9,12 +9,10 @@ from math import isfinite
 from typing import Any
 
 from odecore._array import is_readable
-from odecore._step_counts import counts_of, is_count, steps_of_size
+from odecore._step_counts import counts_of, is_count, require_attempts, steps_of_size
 from odecore._times import read_times
 
-__all__ = ["MAX_STEPS", "ends_between", "equal_steps", "landing_grid", "slack"]
-
-MAX_STEPS = 100_000  # where `max_steps` of `solve_ivp` is not given
+__all__ = ["ends_between", "equal_steps", "landing_grid", "most_steps", "slack"]
 
 
 def slack(*times: float) -> float:
@@ -46,6 +44,13 @@ def ends_between(grid: Sequence[float]) -> Callable[[float, float], list[float]]
         return [first, *(inside[::-1] if last < first else inside), last]
 
     return between
+
+
+def most_steps(options: dict[str, Any]) -> int:
+    """`max_steps` of options of `solve_ivp`, which looks at it later; ValueError for no count."""
+    most: int = options.get("max_steps", 100_000)
+    require_attempts(most)
+    return most
 
 
 def landing_grid(times: Sequence[float], steps: Any, step_size: Any, most: int) -> list[float]:

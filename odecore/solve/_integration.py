@@ -8,7 +8,7 @@ from typing import Any
 
 from odecore._array import as_state, copied
 from odecore._flags import require_flags
-from odecore._step_counts import require_one_way
+from odecore._step_counts import require_attempts, require_one_way
 from odecore._times import are_floats
 from odecore.solve._accepted import Accepted
 from odecore.solve._adams import Adams
@@ -34,7 +34,6 @@ from odecore.solve._problem import (
     given_stops,
     grid_stops,
     output_times,
-    require_attempts,
     with_jumps,
 )
 from odecore.solve._progress import reporter

@@ -22,7 +22,6 @@ __all__ = [
     "given_stops",
     "grid_stops",
     "output_times",
-    "require_attempts",
     "with_jumps",
 ]
 
@@ -225,12 +224,6 @@ def beside(t: float, toward: float, y: Any) -> float:
     if gap > 2**-14 * abs(toward - t):
         gap = max(abs(t) * 2**-52, 2**-1022)
     return t + gap if toward > t else t - gap
-
-
-def require_attempts(max_steps: Any) -> None:
-    """Raise ValueError unless this is a number of steps."""
-    if not is_count(max_steps):
-        raise ValueError(f"`max_steps` must be a positive int, got {max_steps!r}")
 
 
 def checked_field(fun: Callable[[Any, Any], Any], t: Any, y: Any) -> Any:
