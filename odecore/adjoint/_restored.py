@@ -115,7 +115,9 @@ def _of_intervals(panels: Sequence[Panel], options: dict[str, Any]) -> dict[str,
     whole = all(panel.is_last for panel in panels) and not several
     if whole or all(value is None for value in equal.values()):
         return options
-    ends = [panels[0].start, *(panel.end for panel in panels if panel.is_last)]
+    ends = [panels[0].start]
+    for panel in panels:
+        ends += [*map(panel.time, panel.outputs), *([panel.end] if panel.is_last else [])]
     others = {k: v for k, v in options.items() if k not in equal}
     return {**others, "grid": landing_grid(ends, **equal, most=most_steps(options))}
 
@@ -159,9 +161,9 @@ class Stepping:
         start, statistics = backward.y[-1, ...], backward.statistics
         if not self.parameters:
             return Crossing(start, ((), ()), None, tail, 0.0, statistics)
-        tolerance = options.get("rtol", 1e-6)
+        rtol = 1e-6 if options.get("rtol") is None else options["rtol"]
         jumps = self.moments.get("jump_at", ())
-        integral = Quadrature(self.linearize_nodes, jumps, self.batch, tolerance)
+        integral = Quadrature(self.linearize_nodes, jumps, self.batch, rtol)
         most = [4 * p.steps + 1 if given else MOST_NODES for p in found]
         crossed, sums = [], None
         for (part, y), m in zip(parts, most, strict=True):
