@@ -76,7 +76,8 @@ def backsolve(
     Raises
     ------
     ValueError, TypeError
-        If there are fewer than two times, or not one state and cotangent for each, like each other.
+        If there are fewer than two times, or not one state and cotangent for each, like each other,
+        or both norms are given.
     SolveError
         If a backward solve fails: DriftError where y has left the trajectory and its steps get ever
         smaller.
@@ -113,6 +114,8 @@ def backsolve(
     if isinstance(steps, Sequence):
         grid, steps = landing_grid(times, steps, step_size, most_steps(options)), None
     if seminorm:
+        if norm is not None:
+            raise ValueError("`seminorm` is a norm: give it or `norm`, not both")
         norm = _of_state_and_adjoint
     options = {"steps": steps, "step_size": step_size, "norm": norm, **options}
     between = None if grid is None else ends_between(grid)

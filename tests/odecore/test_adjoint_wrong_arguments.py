@@ -533,3 +533,9 @@ def test_a_budget_of_steps_is_a_count(most):
     ):
         with pytest.raises(ValueError, match="`max_steps` must be a positive int"):
             call(max_steps=most)
+
+
+def test_two_norms_are_refused():
+    _, linearize = linear(np, A)
+    with pytest.raises(ValueError, match="`seminorm` is a norm: give it or `norm`"):
+        backsolve(linearize, TIMES, [Y0] * 3, W, seminorm=True, norm=lambda parts: 0.5)
