@@ -53,13 +53,10 @@ def read_times_inside(options: dict[str, Any]) -> None:
             options[name] = read_unordered(options[name], name)
 
 
-def require_kernel(kernel: Any) -> None:
-    """Raise TypeError for a compiled collocation that can not be called."""
+def require_kernel(kernel: Any, example: str) -> None:
+    """Raise TypeError for a compiled part of an adjoint that can not be called."""
     if kernel is not None and not callable(kernel):
-        raise TypeError(
-            "`kernel` must be callable as kernel(t, y, end, length, tolerances, rules), got "
-            f"{kernel!r}"
-        )
+        raise TypeError(f"`kernel` must be callable as {example}, got {kernel!r}")
 
 
 def require_positive(label: str, value: Any, default: str) -> None:

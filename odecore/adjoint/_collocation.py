@@ -122,7 +122,7 @@ def collocated(
     outputs = outputs_of(panels)
     rtol, atol = (tolerance_like(*one, outputs[1]) for one in (("rtol", rtol), ("atol", atol)))
     require_positive("passes", passes, "as many as it takes")
-    require_kernel(kernel)
+    require_kernel(kernel, "kernel(t, y, end, length, tolerances, rules)")
     most = parameters, rtol, atol, passes, read_unordered(jump_at, "jump_at"), kernel
 
     def solve(cotangents: Sequence[Any], whole: Any) -> Gradients:

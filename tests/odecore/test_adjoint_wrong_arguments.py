@@ -486,6 +486,8 @@ def test_tolerances_of_each_entry_may_be_a_list(name):
 def test_kernels_are_functions():
     with pytest.raises(TypeError, match=r"`kernel` must be callable as kernel\(.*\), got 3"):
         along_panels(collocated, kernel=3)(node_by_node(linearized), ENDS)
+    with pytest.raises(TypeError, match=r"`kernel` must be callable as kernel\(method.*, got 3"):
+        discrete(linearized, record_steps(field, (0.0, 1.0), START)[1], ENDS, kernel=3)
 
 
 @pytest.mark.parametrize("name", ["first_step", "min_step"])
@@ -537,5 +539,7 @@ def test_a_budget_of_steps_is_a_count(most):
 
 def test_two_norms_are_refused():
     _, linearize = linear(np, A)
+    with pytest.raises(ValueError, match="one for each of the 2 arrays of the state"):
+        backsolve(linearize, TIMES, [Y0] * 3, W, rtol=[])
     with pytest.raises(ValueError, match="`seminorm` is a norm: give it or `norm`"):
         backsolve(linearize, TIMES, [Y0] * 3, W, seminorm=True, norm=lambda parts: 0.5)

@@ -243,6 +243,7 @@ def test_failures_of_newton_are_typed():
     ("options", "message"),
     [
         ({"linear_solver": "lu"}, "direct' or 'krylov"),
+        ({"linear_solver": np.ones(2)}, "direct' or 'krylov"),
         ({"tolerance": 0}, "must be positive"),
         ({"max_iterations": 0}, "must be positive"),
     ],
