@@ -100,8 +100,7 @@ def record_steps(
     if options.get("grid") is not None:
         options["grid"] = _with_outputs(_floats(options["grid"], "grid"), outputs)
     elif options.get("steps") is None and options.get("step_size") is None:
-        extra = options.get("step_at")
-        options["step_at"] = [*outputs, *([] if extra is None else extra)]
+        options["step_at"] = [*outputs, *read_unordered(options.get("step_at"), "step_at")]
     jumps: frozenset[float] = frozenset()
     if options.get("jump_at") is not None:
         options["jump_at"] = _floats(options["jump_at"], "jump_at", read_unordered)

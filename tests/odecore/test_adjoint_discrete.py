@@ -562,6 +562,8 @@ def test_a_wrong_transpose_is_seen(twin):
         ([0.0, 1.0], {"steps": 2, "step_at": [0.5]}, "step_at steer adaptive steps"),
         ([0.0, 1.0], {"steps": 4, "jump_at": [0.3]}, "must be ends of steps"),
         ([0.0, 1.0], {"jump_at": 0.5}, "`jump_at` must be a sequence of times"),
+        ([0.0, 1.0], {"step_at": b"1"}, "`step_at` must be a sequence of times"),
+        ([0.0, 1.0], {"step_at": {0.5: 1}}, "`step_at` must be a sequence of times"),
         ([0.0, 1.0], {"t_eval": [0.5], "throw": False}, "can not have t_eval, throw"),
     ],
 )
