@@ -11,7 +11,6 @@ import numpy as np
 from array_api_compat import array_namespace, device, is_array_api_obj, is_jax_array
 
 __all__ = [
-    "Combine",
     "Move",
     "Terms",
     "all_finite",
@@ -251,13 +250,19 @@ def _numbers_of_torch(array: Any) -> Any:
 
 
 def require_real(value: Any, label: str, /) -> None:
-    """Raise TypeError for text, dates, complex or masked numbers and what makes no floats."""
+    """Raise TypeError for text, dates, complex or masked numbers and what makes no floats, or is a
+    list with tensors that require gradients.
+    """
     try:
         found = value if hasattr(value, "dtype") else np.asarray(value)
         if found.dtype == object and all(hasattr(x, "__float__") for x in found.flat):
             found = found.astype(np.float64)
     except (TypeError, ValueError, OverflowError):  # of classes, ragged rows, ints above all floats
         found = np.asarray(None)
+    except RuntimeError as error:
+        if "requires grad" not in str(error):
+            raise
+        raise TypeError(f"`{label}` is read, and gets no gradient: give it detached") from error
     wrong = getattr(found.dtype, "kind", None) in ("O", "S", "U", "M", "m")
     if wrong or "complex" in str(found.dtype) or isinstance(found, np.ma.MaskedArray):
         raise TypeError(f"`{label}` must be a real number, or an array of them, got {value!r}")

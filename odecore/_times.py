@@ -13,7 +13,7 @@ from array_api_compat import is_array_api_obj
 from odecore._array import constant, is_readable, namespace
 from odecore._recording import records
 
-__all__ = ["are_floats", "is_length", "read_times", "require_monotone"]
+__all__ = ["are_floats", "is_length", "read_times", "read_unordered", "require_monotone"]
 
 
 def are_floats(times: Iterable[Any]) -> bool:
@@ -79,6 +79,13 @@ def read_times(times: Any, label: str) -> list[Any]:
     if found is not times and any(records(t) and is_readable(t) for t in times):
         raise TypeError(f"`{label}` is read, and gets no gradient: give detached times")
     return found
+
+
+def read_unordered(times: Any, label: str) -> list[Any]:
+    """`read_times` of times in any order, as those of a set; none for None."""
+    if times is None:
+        return []
+    return read_times(list(times) if isinstance(times, Set) else times, label)
 
 
 def _float(t: Any) -> Any:

@@ -173,9 +173,8 @@ def _error(rows: Any, a: Any, rules: Rules, xp: Any) -> tuple[Any, Any]:
         for rule in (rules.difference, rules.coarser)
     )
     fall = xp.where(first < second, first / xp.where(second > 0, second, 1.0), 1.0)
-    kinks = (first > second / SMOOTH) & (
-        first > 100 * float(limits(a).eps)
-    )  # as `fall_at_kinks` says
+    # As `fall_at_kinks` says.
+    kinks = (first > second / SMOOTH) & (first > 100 * float(limits(a).eps))
     fall = xp.where(kinks, fall, 0.0)
     return first * fall, fall
 
@@ -200,14 +199,13 @@ def nested_weights(m: int, /) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weights (m,) on [-1, 1] of the quadrature at all points, at every second, and, if they are
     nested, at every fourth; otherwise zeros.
     """
-    second, fourth = coarse_weights(m), np.zeros(m)
+    second, fourth = _coarse_weights(m), np.zeros(m)
     if m % 4 == 1:
-        fourth[::2] = coarse_weights((m + 1) // 2)
+        fourth[::2] = _coarse_weights((m + 1) // 2)
     return clenshaw_curtis_weights(m), second, fourth
 
 
-@kept_if_small
-def coarse_weights(m: int, /) -> np.ndarray:
+def _coarse_weights(m: int) -> np.ndarray:
     """Weights (m,) on [-1, 1] of the quadrature at every second point, and the last."""
     coarse = np.zeros(m)
     if m % 2:
@@ -220,5 +218,4 @@ def coarse_weights(m: int, /) -> np.ndarray:
         moments = np.zeros(len(some))
         moments[j] = 2 / (1 - j.astype(float) ** 2)
         coarse[some] = np.linalg.solve(powers.T, moments)
-    coarse.flags.writeable = False
     return coarse

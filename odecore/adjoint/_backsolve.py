@@ -7,13 +7,14 @@ from math import prod
 from typing import Any
 
 from odecore._array import largest, namespace
+from odecore._step_counts import require_one_way
 from odecore._times import read_times, require_monotone
 from odecore.adjoint._backward_options import require_backward_options
 from odecore.adjoint._drift import Watch
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize, checked
 from odecore.adjoint._quadrature import norm_of
-from odecore.adjoint._step_ends import MAX_STEPS, ends_between, landing_grid, require_one_way
+from odecore.adjoint._step_ends import ends_between, landing_grid, most_steps
 from odecore.adjoint._sweep import product
 from odecore.adjoint._unit import in_their_unit, observing
 from odecore.solve import Statistics, solve_ivp
@@ -75,7 +76,8 @@ def backsolve(
     Raises
     ------
     ValueError, TypeError
-        If there are fewer than two times, or not one state and cotangent for each, like each other.
+        If there are fewer than two times, or not one state and cotangent for each, like each other,
+        or both norms are given.
     SolveError
         If a backward solve fails: DriftError where y has left the trajectory and its steps get ever
         smaller.
@@ -110,9 +112,10 @@ def backsolve(
     xp = namespace(states[0])
     adaptive = steps is None and step_size is None and grid is None
     if isinstance(steps, Sequence):
-        most = options.get("max_steps", MAX_STEPS)
-        grid, steps = landing_grid(times, steps, step_size, most), None
+        grid, steps = landing_grid(times, steps, step_size, most_steps(options)), None
     if seminorm:
+        if norm is not None:
+            raise ValueError("`seminorm` is a norm: give it or `norm`, not both")
         norm = _of_state_and_adjoint
     options = {"steps": steps, "step_size": step_size, "norm": norm, **options}
     between = None if grid is None else ends_between(grid)

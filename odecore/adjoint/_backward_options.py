@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
-from numbers import Integral
 from typing import Any
 
 from odecore._flags import require_flags
-from odecore._times import is_length, read_times
+from odecore._step_counts import is_count
+from odecore._times import is_length, read_unordered
 from odecore.solve import solve_ivp
 
-__all__ = [
-    "moments",
-    "require_backward_options",
-    "require_kernel",
-    "require_positive",
-]
+__all__ = ["read_times_inside", "require_backward_options", "require_kernel", "require_positive"]
 
 REFUSED = ("t_eval", "events", "dense", "throw")
 
@@ -46,32 +40,28 @@ def require_backward_options(options: dict[str, Any], **flags: bool) -> None:
     for name in ("first_step", "min_step", "max_step"):
         if options.get(name) is not None and not is_length(options[name]):
             raise TypeError(f"`{name}` must be a number, got {options[name]!r}")
-    for name in ("step_at", "jump_at"):
-        if options.get(name) is not None:  # once, as an iterator may be read
-            options[name] = moments(name, options[name])
+    read_times_inside(options)
     observe = options.get("observe")
     if observe is not None and not callable(observe):
         raise TypeError(f"`observe` must be callable as observe(what, t, a, h), got {observe!r}")
 
 
-def moments(label: str, times: Any) -> list[Any]:
-    """Times in any order, as a list; none for None."""
-    if times is None:
-        return []
-    return read_times(list(times) if isinstance(times, Set) else times, label)
+def read_times_inside(options: dict[str, Any]) -> None:
+    """Read `step_at` and `jump_at` of options of `solve_ivp`, as an iterator may be read once."""
+    for name in ("step_at", "jump_at"):
+        if options.get(name) is not None:
+            options[name] = read_unordered(options[name], name)
 
 
-def require_kernel(kernel: Any) -> None:
-    """Raise TypeError for a compiled collocation that can not be called."""
+def require_kernel(kernel: Any, example: str) -> None:
+    """Raise TypeError for a compiled part of an adjoint that can not be called."""
     if kernel is not None and not callable(kernel):
-        raise TypeError(
-            "`kernel` must be callable as kernel(t, y, end, length, tolerances, rules), got "
-            f"{kernel!r}"
-        )
+        raise TypeError(f"`kernel` must be callable as {example}, got {kernel!r}")
 
 
 def require_positive(label: str, value: Any, default: str) -> None:
     """Raise ValueError unless this is a positive int, or None, which stands for the default."""
-    if value is None or (isinstance(value, Integral) and value is not True and int(value) >= 1):
-        return
-    raise ValueError(f"`{label}` must be a positive int, got {value!r}; leave it out for {default}")
+    if value is not None and not is_count(value):
+        raise ValueError(
+            f"`{label}` must be a positive int, got {value!r}; leave it out for {default}"
+        )

@@ -10,11 +10,9 @@ from numbers import Real
 from typing import Any
 
 from odecore._array import all_finite, as_float, constant_like, largest, limits, namespace
+from odecore._times import read_unordered
 from odecore._tolerances import tolerance_like
-from odecore.adjoint._backward_options import (
-    moments,
-    require_backward_options,
-)
+from odecore.adjoint._backward_options import require_backward_options
 from odecore.adjoint._collocation import Collocation, at_one_node
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize, checked
@@ -127,7 +125,7 @@ def certify(
         raise TypeError(f"`found` must be Gradients of an adjoint, got {type(found).__name__}")
     if not isinstance(rounding, Real) or not 0 <= as_float(rounding) < 1:
         raise ValueError(f"`rounding` must be a number with 0 <= rounding < 1, got {rounding!r}")
-    outputs, jump_at = outputs_of(panels), moments("jump_at", jump_at)
+    outputs, jump_at = outputs_of(panels), read_unordered(jump_at, "jump_at")
     rtol, atol = (tolerance_like(*one, outputs[1]) for one in (("rtol", rtol), ("atol", atol)))
     asked = _asked(asked, len(found.parameters))
     for one in parameters if isinstance(parameters, Iterable) else [parameters]:

@@ -18,10 +18,10 @@ from odecore._array import (
     on_host,
 )
 from odecore._krylov import gmres
+from odecore._times import read_unordered
 from odecore._tolerances import tolerance_like
 from odecore.adjoint._at_once import AtOnce, Rules, cross_at_once, unit_of
 from odecore.adjoint._backward_options import (
-    moments,
     require_backward_options,
     require_kernel,
     require_positive,
@@ -34,7 +34,7 @@ from odecore.adjoint._panels import Panel
 from odecore.adjoint._quadrature import (
     MOST_NODES,
     Quadrature,
-    added,
+    accumulated,
     fall_at_kinks,
     least,
     node_times,
@@ -122,8 +122,8 @@ def collocated(
     outputs = outputs_of(panels)
     rtol, atol = (tolerance_like(*one, outputs[1]) for one in (("rtol", rtol), ("atol", atol)))
     require_positive("passes", passes, "as many as it takes")
-    require_kernel(kernel)
-    most = parameters, rtol, atol, passes, moments("jump_at", jump_at), kernel
+    require_kernel(kernel, "kernel(t, y, end, length, tolerances, rules)")
+    most = parameters, rtol, atol, passes, read_unordered(jump_at, "jump_at"), kernel
 
     def solve(cotangents: Sequence[Any], whole: Any) -> Gradients:
         across = Collocation(linearize_nodes, *most, observing(stepping, whole))
@@ -317,9 +317,8 @@ def _joined(early: Crossing, late: Crossing) -> Crossing:
     slopes = None
     if early.slopes is not None and late.slopes is not None:
         slopes = early.slopes[0], late.slopes[1]
-    pairs = zip(early.parameters, late.parameters, strict=True)
     xp = namespace(early.start)
-    total, gap = (added(pair) for pair in pairs)
+    total, gap = accumulated(early.parameters, late.parameters)
     return Crossing(
         early.start,
         (total, gap),

@@ -7,6 +7,7 @@ from typing import Any
 
 from odecore._array import namespace
 from odecore._flags import require_flags
+from odecore.adjoint._backward_options import require_kernel
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize
 from odecore.adjoint._step_record import StepRecord, schedule
@@ -90,6 +91,7 @@ def discrete(
             f"returns, got {type(record).__name__}"
         )
     require_flags(parameters=parameters)
+    require_kernel(kernel, "kernel(method, record, end, a, cotangents)")
     y = record.states[0]
     step = transpose_of(linearize, record.method, parameters, record.newton, record.jumps)
     xp = namespace(y)

@@ -58,7 +58,11 @@ class Watch:
     ) -> None:
         self.fun, self.span, self.states = fun, span, states
         self.observe = options.get("observe")
-        self.options = {k: _first(options[k]) for k in OF_STATE if options.get(k) is not None}
+        self.options = {k: options[k] for k in OF_STATE if options.get(k) is not None}
+        for name in {"rtol", "atol"} & set(self.options):
+            given = self.options[name]
+            if isinstance(given, tuple | list) and given:  # one for each part
+                self.options[name] = given[0]
         self.times: list[float] = []  # after a quarter of the attempts, a half, and now
         self.attempts, self.due = 0, FIRST // 4
         self.evaluations = 0
@@ -101,8 +105,3 @@ class Watch:
                     Statistics(accepted=n),
                 ),
             )  # fmt: skip
-
-
-def _first(option: Any) -> Any:
-    """What is for the state, of an option with one entry for each part."""
-    return option[0] if isinstance(option, tuple) else option

@@ -59,7 +59,7 @@ def event_cotangent(
         If g does not change along the trajectory, so that its zero has no derivative (not looked
         at where values may not be read), or if an array does not have the state's shape.
     TypeError
-        If an array does not have the state's dtype.
+        If an array does not have the state's dtype, or `partials` are not three.
 
     Notes
     -----
@@ -73,8 +73,11 @@ def event_cotangent(
     jumps at the event and another solve starts there, `cotangent` is that solve's gradient pulled
     back through the jump, and `moves` its derivative with respect to its first time.
     """
-    g_t, g_y, terms = partials
+    require_like(slope, slope, "slope")  # an array
     require_like(cotangent, slope, "cotangent")
+    if not isinstance(partials, tuple | list) or len(partials) != 3:
+        raise TypeError(f"`partials` must be (g_t, g_y, (g_theta, ...)), got {partials!r}")
+    g_t, g_y, terms = partials
     rate = _rate(slope, g_t, g_y)
     share = (moves + product(cotangent, slope, namespace(slope))) / rate
     return EventCotangent(cotangent - share * g_y, tuple(-share * term for term in terms), rate)

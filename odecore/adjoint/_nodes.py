@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from math import inf
@@ -168,7 +168,7 @@ class NodeChoice:
                 break
         inside = [t for t in (step.end for step in steps) if self.sign * (end - t) > 0]
         if tail <= 1 or not inside:
-            inner = self._inside(start, end)
+            inner = times_inside(self.outputs, start, end) if self.inside else ()
             is_last, count = end in self.at_output, len(steps)
             self.found.append(Found(start, end, stacked, is_last, tail, inner, tolerance, count))
             return
@@ -176,10 +176,6 @@ class NodeChoice:
         count = bisect_left(ends, self.sign * middle) + 1
         self._fit(start, middle, steps[:count], accuracy)
         self._fit(middle, end, steps[count:], accuracy)
-
-    def _inside(self, start: float, end: float) -> tuple[float, ...]:
-        """The outputs between two times, in normalised time."""
-        return times_inside(self.outputs, start, end) if self.inside else ()
 
 
 def _where_small(accuracy: tuple[Any, ...], values: Any) -> tuple[Any, Any, Any]:
@@ -215,7 +211,7 @@ def times_inside(times: Sequence[float], start: float, end: float) -> tuple[floa
     return tuple((t - start) / (end - start) for t in between)
 
 
-def panel_ends(times: Sequence[float], jumps: Sequence[float]) -> list[float]:
+def panel_ends(times: Sequence[float], jumps: Iterable[float]) -> list[float]:
     """Output times and the jumps between them, in order."""
     low, high = sorted((times[0], times[-1]))
     inside = {t for t in jumps if low < t < high}

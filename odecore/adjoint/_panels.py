@@ -11,12 +11,14 @@ import numpy as np
 
 from odecore._array import is_readable, limits, namespace
 from odecore._flags import require_flags
+from odecore._step_counts import require_one_way
 from odecore._times import are_floats, read_times, require_monotone
 from odecore._tolerances import given_tolerances
+from odecore.adjoint._backward_options import read_times_inside
 from odecore.adjoint._budget import budget, within
 from odecore.adjoint._nodes import COUNTS, FEW, NodeChoice, panel_ends, times_inside
 from odecore.adjoint._one_array import one_array
-from odecore.adjoint._step_ends import MAX_STEPS, equal_steps, landing_grid, require_one_way
+from odecore.adjoint._step_ends import equal_steps, landing_grid, most_steps
 from odecore.interpolation import Interpolant, chebyshev_points, decay_ratio
 from odecore.solve import Statistics, Status, Trajectory, solve_ivp
 
@@ -174,17 +176,18 @@ def record_panels(
     rtol, atol = given.get("rtol"), given.get("atol")
     reads = are_floats(times)
     require_monotone(times)
-    require_one_way(steps, step_size, options.get("grid"))
-    equal, most = steps is not None or step_size is not None, options.get("max_steps", MAX_STEPS)
-    if equal and reads:
-        options["grid"] = landing_grid(times, steps, step_size, most)
-    elif not equal and "grid" not in options:
+    grid = options.pop("grid", None)
+    way, most = require_one_way(steps, step_size, grid), most_steps(options)
+    if way is None:
         options.update(rtol=rtol, atol=atol, norm=norm)
-    jumps = options.get("jump_at")
-    jumps = [] if jumps is None else [float(t) for t in jumps]
+    elif way == "grid" or reads:
+        equal = grid is None
+        options["grid"] = landing_grid(times, steps, step_size, most) if equal else grid
+    read_times_inside(options)
+    jumps = options.get("jump_at") or []
     choice = None
     if reads and is_readable(y0):
-        choice = NodeChoice(times, rtol, atol, norm, jumps, "grid" in options, inside)
+        choice = NodeChoice(times, rtol, atol, norm, jumps, way is not None, inside)
     chosen = choice if nodes is None else None
     found = _thinned(fun, times, y0, chosen, options) if chosen else None
     if found is not None:
@@ -197,7 +200,7 @@ def record_panels(
     else:
         count = UNREAD if nodes is None else nodes
         s = [float(x) for x in chebyshev_points(count, interval=(0.0, 1.0))]
-        if equal and not reads:
+        if way in ("steps", "step_size") and not reads:
             grid = equal_steps(steps, step_size, times[1] - times[0], most)
             trajectory, panels = _in_normalised_time(fun, times, y0, s, grid, options)
         else:
@@ -268,8 +271,7 @@ def _thinned(
     if not options.get("kernels") or (many and given):
         return None
     s = [float(x) for x in chebyshev_points(COUNTS[-1], interval=(0.0, 1.0))]
-    jumps = [float(t) for t in options.get("jump_at") or ()]
-    ends = panel_ends([times[0], times[-1]] if many else times, jumps)
+    ends = panel_ends([times[0], times[-1]] if many else times, choice.jumps)
     for _ in range(1 if given else HALVINGS):
         trajectory, panels = _at_nodes(fun, times, ends, y0, s, options, choice.inside)
         panels = [_fewest(panel, choice) for panel in panels]

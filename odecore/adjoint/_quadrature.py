@@ -19,7 +19,6 @@ __all__ = [
     "Integral",
     "Quadrature",
     "accumulated",
-    "added",
     "estimate",
     "fall_at_kinks",
     "gaps",
@@ -215,11 +214,6 @@ def least(tolerance: Any) -> float:
     return float(np.min(numbers))
 
 
-def added(parts: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
-    """The sum of tuples of arrays, entry by entry."""
-    return tuple(sum(group[1:], group[0]) for group in zip(*parts, strict=True))
-
-
 def accumulated(sums: Groups | None, parts: Groups, /) -> Groups:
     """The sums with these parts, array by array; the parts alone where there are no sums yet.
 
@@ -227,7 +221,8 @@ def accumulated(sums: Groups | None, parts: Groups, /) -> Groups:
     """
     if sums is None:
         return parts
-    return tuple(added(pair) for pair in zip(sums, parts, strict=True))
+    pairs = zip(sums, parts, strict=True)
+    return tuple(tuple(x + z for x, z in zip(*pair, strict=True)) for pair in pairs)
 
 
 def _relative(gap: Any, size: Any, xp: Any) -> Any:

@@ -7,24 +7,15 @@ from math import inf
 from typing import Any
 
 from odecore._array import as_float, is_readable, namespace
+from odecore._step_counts import require_one_way
 from odecore._tolerances import given_tolerances
-from odecore.adjoint._backward_options import (
-    moments,
-    require_backward_options,
-    require_positive,
-)
+from odecore.adjoint._backward_options import require_backward_options, require_positive
 from odecore.adjoint._gradients import Gradients
 from odecore.adjoint._linearization import Linearize, checked, node_by_node
 from odecore.adjoint._nodes import Found, NodeChoice
 from odecore.adjoint._panels import Panel
 from odecore.adjoint._quadrature import MOST_NODES, Quadrature, accumulated
-from odecore.adjoint._step_ends import (
-    MAX_STEPS,
-    ends_between,
-    equal_steps,
-    landing_grid,
-    require_one_way,
-)
+from odecore.adjoint._step_ends import ends_between, equal_steps, landing_grid, most_steps
 from odecore.adjoint._sweep import Crossing, outputs_of, sweep
 from odecore.adjoint._unit import in_their_unit, observing
 from odecore.interpolation import Interpolant, chebyshev_points, coefficient_tail
@@ -124,10 +115,11 @@ def _of_intervals(panels: Sequence[Panel], options: dict[str, Any]) -> dict[str,
     whole = all(panel.is_last for panel in panels) and not several
     if whole or all(value is None for value in equal.values()):
         return options
-    ends = [panels[0].start, *(panel.end for panel in panels if panel.is_last)]
+    ends = [panels[0].start]
+    for panel in panels:
+        ends += [*map(panel.time, panel.outputs), *([panel.end] if panel.is_last else [])]
     others = {k: v for k, v in options.items() if k not in equal}
-    most = options.get("max_steps", MAX_STEPS)
-    return {**others, "grid": landing_grid(ends, **equal, most=most)}
+    return {**others, "grid": landing_grid(ends, **equal, most=most_steps(options))}
 
 
 class Stepping:
@@ -149,7 +141,7 @@ class Stepping:
         self.ends = None if grid is None else ends_between(grid)
         lengths, times = ("first_step", "min_step", "max_step"), ("step_at", "jump_at")
         self.lengths = {k: options[k] for k in lengths if options.get(k) is not None}
-        self.moments = {k: moments(k, options[k]) for k in times if options.get(k) is not None}
+        self.moments = {k: options[k] for k in times if options.get(k) is not None}
         self.options = {k: v for k, v in options.items() if k not in (*lengths, *times)}
 
     def __call__(self, panel: Panel, a: Any) -> Crossing:
@@ -169,9 +161,9 @@ class Stepping:
         start, statistics = backward.y[-1, ...], backward.statistics
         if not self.parameters:
             return Crossing(start, ((), ()), None, tail, 0.0, statistics)
-        tolerance = options.get("rtol", 1e-6)
+        rtol = 1e-6 if options.get("rtol") is None else options["rtol"]
         jumps = self.moments.get("jump_at", ())
-        integral = Quadrature(self.linearize_nodes, jumps, self.batch, tolerance)
+        integral = Quadrature(self.linearize_nodes, jumps, self.batch, rtol)
         most = [4 * p.steps + 1 if given else MOST_NODES for p in found]
         crossed, sums = [], None
         for (part, y), m in zip(parts, most, strict=True):
@@ -202,7 +194,7 @@ class Stepping:
         """The options in the normalised time of a panel."""
         options = dict(self.options)
         if any(value is not None for value in self.equal.values()):
-            most = options.get("max_steps", MAX_STEPS)
+            most = most_steps(options)
             options["grid"] = equal_steps(**self.equal, length=panel.length, most=most)[::-1]
         elif self.ends is not None:
             _, *inside, _ = self.ends(panel.end, panel.start)

@@ -5,16 +5,14 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from math import ceil, isfinite
-from numbers import Integral
+from math import isfinite
 from typing import Any
 
-from odecore._array import as_float, is_readable
-from odecore._times import is_length, read_times
+from odecore._array import is_readable
+from odecore._step_counts import counts_of, is_count, require_attempts, steps_of_size
+from odecore._times import read_times
 
-__all__ = ["MAX_STEPS", "ends_between", "equal_steps", "landing_grid", "require_one_way", "slack"]
-
-MAX_STEPS = 100_000  # where `max_steps` of `solve_ivp` is not given
+__all__ = ["ends_between", "equal_steps", "landing_grid", "most_steps", "slack"]
 
 
 def slack(*times: float) -> float:
@@ -48,23 +46,17 @@ def ends_between(grid: Sequence[float]) -> Callable[[float, float], list[float]]
     return between
 
 
-def require_one_way(steps: Any, step_size: Any, grid: Any) -> None:
-    """Raise ValueError for steps that are given in two ways, of which one would be ignored."""
-    ways = {"steps": steps, "step_size": step_size, "grid": grid}
-    given = [name for name, value in ways.items() if value is not None]
-    if len(given) > 1:
-        raise ValueError(f"give one of `steps`, `step_size` and `grid`, got {' and '.join(given)}")
+def most_steps(options: dict[str, Any]) -> int:
+    """`max_steps` of options of `solve_ivp`, which looks at it later; ValueError for no count."""
+    most: int = options.get("max_steps", 100_000)
+    require_attempts(most)
+    return most
 
 
 def landing_grid(times: Sequence[float], steps: Any, step_size: Any, most: int) -> list[float]:
     """Equal steps in each interval, which land on all times; `steps` may be one for each."""
     grid, intervals = [times[0]], list(pairwise(times))
-    counts = list(steps) if isinstance(steps, Sequence) else [steps] * len(intervals)
-    if len(counts) != len(intervals):
-        raise ValueError(
-            f"`steps` must be one int or one for each of the {len(intervals)} intervals between "
-            f"output times, got {len(counts)}"
-        )
+    counts = counts_of(steps, len(intervals))
     for (a, b), n in zip(intervals, counts, strict=True):
         grid += [a + (b - a) * x for x in equal_steps(n, step_size, b - a, most)[1:-1]] + [b]
     return grid
@@ -78,11 +70,8 @@ def equal_steps(steps: Any, step_size: Any, length: Any, most: int) -> list[floa
                 "`step_size` needs times that can be read, got times on an accelerator: give "
                 "`steps`, or keep the times on the host"
             )
-        if not is_length(step_size) or not 0 < as_float(step_size) < float("inf"):
-            raise ValueError(f"`step_size` must be a positive finite number, got {step_size!r}")
-        share = abs(float(length)) / as_float(step_size) * (1 - 1e-12)
-        steps = max(1, ceil(min(share, most + 1)))
-    if not isinstance(steps, Integral) or steps is True or int(steps) < 1:
+        steps = steps_of_size(step_size, float(length), most)
+    if not is_count(steps):
         raise ValueError(f"`steps` must be a positive int, got {steps!r}")
     if int(steps) > most:
         raise ValueError(

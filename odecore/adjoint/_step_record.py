@@ -9,7 +9,7 @@ from math import comb
 from typing import Any
 
 from odecore._array import constant, copied, namespace
-from odecore._times import are_floats, read_times
+from odecore._times import are_floats, read_times, read_unordered
 from odecore.adjoint._budget import budget, bytes_of
 from odecore.adjoint._one_array import one_array
 from odecore.adjoint._step_ends import ends_between
@@ -100,11 +100,10 @@ def record_steps(
     if options.get("grid") is not None:
         options["grid"] = _with_outputs(_floats(options["grid"], "grid"), outputs)
     elif options.get("steps") is None and options.get("step_size") is None:
-        extra = options.get("step_at")
-        options["step_at"] = [*outputs, *([] if extra is None else extra)]
+        options["step_at"] = [*outputs, *read_unordered(options.get("step_at"), "step_at")]
     jumps: frozenset[float] = frozenset()
     if options.get("jump_at") is not None:
-        options["jump_at"] = _floats(options["jump_at"], "jump_at")
+        options["jump_at"] = _floats(options["jump_at"], "jump_at", read_unordered)
         jumps = frozenset(options["jump_at"])
     y0 = copied(one_array(y0))
     kept = _Kept(_capacity(memory, y0))
@@ -156,9 +155,11 @@ def _runge_kutta(method: Any) -> Coefficients:
     )
 
 
-def _floats(times: Any, label: str) -> list[float]:
+def _floats(
+    times: Any, label: str, read: Callable[[Any, str], list[Any]] = read_times
+) -> list[float]:
     """Times as Python floats."""
-    found = read_times(times, label)
+    found = read(times, label)
     if are_floats(found):
         return found
     raise ValueError(f"`{label}` must be floats, or arrays on the host to read, got {times!r}")

@@ -162,10 +162,9 @@ class _Steps:
         for i, pull in enumerate(self.pulls):
             part = self.xp.reshape(mu[i * each : (i + 1) * each, ...], (-1, *self.shape))
             q, terms = pull(part, parameters)
-            q = self.xp.reshape(q, (each, *mu.shape[1:]))
-            found += [q[k, ...] for k in range(each)]
+            found.append(self.xp.reshape(q, (each, *mu.shape[1:])))
             total = tuple(x + z for x, z in zip(total, terms, strict=True)) if total else terms
-        return self.xp.stack(found), total
+        return self.xp.concat(found), total
 
     def maps(self) -> tuple[Any, Any, float] | None:
         """The transposed maps (m, n, n) of the steps, those to the stages (s, m, n, n), and what

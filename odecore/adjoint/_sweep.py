@@ -83,7 +83,8 @@ def sweep(
         if not inside:
             crossing = across(panel, end)
         else:
-            whole = _at_once(across, panel, end, inside)
+            way = getattr(across, "with_outputs", None)  # where it is worth it
+            whole = way(panel, end, inside) if way and len(inside) >= FEWEST else None
             if whole is None:
                 left = chain(panel.divided(), left)
                 waiting += [] if cotangent is None else [cotangent]
@@ -113,14 +114,6 @@ def sweep(
         quadrature=quadrature,
         residual=_largest([c.residual for c in found], xp),
     )
-
-
-def _at_once(
-    across: Callable[[Panel, Any], Crossing], panel: Panel, end: Any, inside: Sequence[Any]
-) -> tuple[Crossing, Sequence[Any]] | None:
-    """Across a panel with outputs inside, if this way has it and they are worth it."""
-    way = getattr(across, "with_outputs", None)
-    return None if way is None or len(inside) < FEWEST else way(panel, end, inside)
 
 
 def product(cotangent: Any, slope: Any, xp: Any) -> Any:

@@ -8,7 +8,13 @@ from typing import Any, NamedTuple
 
 from odecore.solve._controllers import MAX_REJECTS, StepControl, is_smallest
 from odecore.solve._error_norm import starting_scale, tolerance_scale
-from odecore.solve._explicit_step import Attempt, checked_stage, explicit_step
+from odecore.solve._explicit_step import (
+    Attempt,
+    checked_stage,
+    explicit_step,
+    require_coefficients,
+    require_estimate,
+)
 from odecore.tableaux import Coefficients
 
 __all__ = ["Leap", "adaptive_leap", "adaptive_step"]
@@ -90,9 +96,14 @@ def adaptive_leap(
     Returns
     -------
     Leap
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the method has no error estimate or order, or as `explicit_step`.
     """
-    reuses, order = method.last_stage_is_first, method.order
-    assert order is not None
+    require_coefficients(method, explicit=True)
+    reuses, order = method.last_stage_is_first, require_estimate(method)
 
     def starts(carried: Any) -> Any:
         return carried[0][1] == 0
@@ -219,14 +230,16 @@ def _first_size(
     speed, level = size(slope), size(y)
     h0 = 0.01 * level / xp.where(speed > 1e-5, speed, 1.0)
     h0 = xp.where((level > 1e-5) & (speed > 1e-5), h0, 1e-6)
-    h0 = _bounded(h0, 2.0**-48 * abs(given.t), span, xp)
+    floor = 2.0**-48 * abs(given.t)  # below that, times do not move
+    h0 = _bounded(h0, floor, span, xp)
     h0 = xp.where(h0 == 0, span, h0)
     move = given.direction * h0
     later = fun(given.t + move, y + xp.astype(move, y.dtype) * slope)
     bend = size(later - slope) / h0
     steepest = xp.where(bend > speed, bend, speed)
     h1 = (0.01 / xp.where(steepest > 1e-15, steepest, 1.0)) ** (1 / (order + 1))
-    h1 = xp.where(steepest <= 1e-15, xp.where(h0 > 1e-3, h0 * 1e-3, 1e-6), h1)
+    at_rest = _bounded(xp.where(h0 > 1e-3, h0 * 1e-3, 1e-6), floor, span, xp)
+    h1 = xp.where(steepest <= 1e-15, at_rest, h1)
     h = _bounded(xp.where(h1 > 100 * h0, 100 * h0, h1), 0.0, span, xp)
     h = xp.where(steepest < inf, h, h0)
     return xp.where(h < given.least, given.least, h)

@@ -61,7 +61,7 @@ class Batch:
         controller: AdaptiveSteps,
         times: list[float],
         y: Any,
-        args: Sequence[Any] = (),
+        args: Sequence[Any],
     ) -> None:
         self.args = tuple(args)
         self.fun, self.method, self.extension = fun, method, extension
@@ -329,14 +329,11 @@ class Batch:
         finite = xp.reshape(xp.isfinite(constant(x)), (x.shape[0], prod(x.shape[1:])))
         return as_float64(xp.all(finite, axis=1), "the state") > 0
 
-    def _device(self, t: np.ndarray) -> Any:
-        return constant_like(t, self.real)
-
     def _column(self, values: np.ndarray) -> Any:
         """One number or flag for each sample, to be broadcast against the states."""
         xp = namespace(self.y)
         shape = (len(values),) + (1,) * (len(self.y.shape) - 1)
-        column = xp.reshape(self._device(values.astype(np.float64)), shape)
+        column = xp.reshape(constant_like(values.astype(np.float64), self.real), shape)
         return column > 0.5 if values.dtype == bool else column
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from array_api_compat import device
-
-from odecore._array import limits, namespace, widened
+from odecore._array import doubled, limits, widened
 
 __all__ = ["clock_like"]
 
@@ -29,14 +27,10 @@ def clock_like(real: Any, times: Sequence[float], /) -> Any:
     clock = widened(real)
     if limits(clock).bits >= 64 or reach <= FAR * span:
         return clock
-    xp, where = namespace(real), device(real)
-    try:
-        kinds = xp.__array_namespace_info__().dtypes(device=where, kind="real floating")
-    except ValueError:
-        kinds = {}
-    if "float64" not in kinds:
+    wide = doubled(clock[:1, ...])
+    if limits(wide).bits < 64:
         raise ValueError(
             f"times from {times[0]} to {times[-1]} are known to {limits(clock).eps * reach:.1g} in "
             f"{clock.dtype}, and float64 is not available here: let the interval start at 0"
         )
-    return xp.zeros((), dtype=xp.float64, device=where)
+    return wide

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from odecore._array import Combine, as_float64, combiner, namespace
+from odecore._array import as_float64, combiner, namespace
 from odecore._recording import records
 from odecore.errors import NewtonFailedError
 from odecore.solve._explicit_step import Attempt, checked_stage
@@ -19,7 +19,7 @@ from odecore.solve._tracing import explaining_reads
 from odecore.solve._weighted_sums import weighted_sums
 from odecore.tableaux import ContinuousExtension
 
-__all__ = ["DenseOutput", "DenseStep", "UnsolvedInsideError", "again", "polynomial", "unchanged"]
+__all__ = ["Again", "DenseOutput", "DenseStep", "UnsolvedInsideError", "polynomial", "unchanged"]
 
 Field = Callable[[Any, Any], Any]
 
@@ -115,7 +115,6 @@ def polynomial(
     attempt: Attempt,
     slopes: tuple[Any, Any],
     extension: ContinuousExtension,
-    combine: Combine,
 ) -> Polynomial:
     """The polynomial of an accepted step, with an evaluation for each of its extra stages."""
     h = t_new - t
@@ -125,27 +124,20 @@ def polynomial(
         extra.append(slopes[1])
     for theta, weights in extension.extra:
         numbers = extension.at(weights, theta)
-        state = combine(y, h, numbers, basis[: len(numbers)])
+        state = combiner(y)(y, h, numbers, basis[: len(numbers)])
         basis.append(checked_stage(fun(t + theta * h, state), y))
         extra.append(basis[-1])
     return Polynomial(t, h, y, tuple(basis), extension, tuple(extra))
 
 
-def again(
-    step: Any, fun: Field, t: float, y: Any, slope: Any, counts: dict[str, int], lasting: bool
-) -> Callable[[float], Any]:
-    """The accepted step made once more, to the time that is asked for; `lasting` if it is kept.
+@dataclass(frozen=True)
+class Again:
+    """The accepted step from (t, y) made once more, to the time that it is called with.
 
     A polynomial through the stages of an implicit method loses the damping that its equations have:
     on a stiff problem it can be wrong by many tolerances between two right ends. A shorter step of
     the same method has its order and its stability, for the price of a step.
     """
-    return _StepAgain(step.again(lasting), fun, t, y, slope, counts)
-
-
-@dataclass(frozen=True)
-class _StepAgain:
-    """A step of a method from (t, y), called with the time of its end."""
 
     make: Callable[..., Attempt]
     fun: Field
@@ -165,7 +157,7 @@ class _StepAgain:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle with the user's function."""
         fun = unchecked(self.fun)
-        return _StepAgain, (self.make, fun, self.t, self.y, self.slope, self.counts)
+        return Again, (self.make, fun, self.t, self.y, self.slope, self.counts)
 
 
 def unchanged(y: Any) -> Any:

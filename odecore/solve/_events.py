@@ -157,19 +157,17 @@ def numeric_part(
     return (a, x, ga, gx) if from_start else (x, b, gx, gb)
 
 
-def find_root(
-    g: Callable[[float], float], a: float, b: float, ga: float, gb: float, /, tolerance: float = 0.0
-) -> float:
+def find_root(g: Callable[[float], float], a: float, b: float, ga: float, gb: float, /) -> float:
     """A time between a and b where g changes its sign, just behind the change.
 
     Where g is zero at an end, where that begins or ceases. Bisection, or inverse quadratic
     interpolation where it can be trusted (Chandrupatla 1997), until the bracket is not wider than
-    the tolerance or four units in the last place of its ends.
+    four units in the last place of its ends.
     """
     zero = copysign(TINY, -ga if ga != 0 else -gb)  # on the other side, or on that of the start
     (x1, g1), (x2, g2) = (b, gb or zero), (a, ga or zero)
     behind, share = g1 > 0, 0.5
-    limit = max(tolerance, 4 * ulp(max(abs(a), abs(b))))
+    limit = 4 * ulp(max(abs(a), abs(b)))
     while abs(x2 - x1) > limit:
         least = limit / (2 * abs(x2 - x1))
         x = x1 + min(max(share, least), 1 - least) * (x2 - x1)

@@ -21,6 +21,7 @@ __all__ = [
     "checked_start",
     "explicit_step",
     "require_coefficients",
+    "require_estimate",
 ]
 
 Field = Callable[[Any, Any], Any]
@@ -202,6 +203,21 @@ def require_coefficients(method: Any, *, explicit: bool) -> None:
             ("an explicit", "implicit_step") if explicit else ("an implicit", "explicit_step")
         )
         raise ValueError(f"`method` must be {wanted} method; {other} makes steps of others")
+
+
+def require_estimate(method: Any) -> int:
+    """The order for adaptive steps; ValueError if that is not known, or no error estimate."""
+    if getattr(method, "error", None) is None:
+        raise ValueError(
+            "adaptive steps need a method with an embedded error estimate, such as dopri5; for "
+            "this method give `step_size` or `steps`, or a tableau its `b_hat`"
+        )
+    if method.order is None:
+        raise ValueError(
+            "adaptive steps need the order of the method, and these coefficients have none: give "
+            "dataclasses.replace(method, order=...), or `step_size` or `steps`"
+        )
+    return int(method.order)
 
 
 def _fitting(h: Any, y: Any) -> Any:

@@ -38,17 +38,16 @@ class ImplicitStep:
     ----------
     method : Coefficients
     newton : Newton
-    rtol, atol : float or array, optional
-        Of adaptive steps; without them stages are solved to the rounding of each entry.
+    tolerances : (2,) tuple of float or array, optional
+        rtol and atol; without them stages are solved to the rounding of each entry.
     """
 
     def __init__(
-        self, method: Coefficients, newton: Newton, rtol: Any = None, atol: Any = None
+        self, method: Coefficients, newton: Newton, tolerances: tuple[Any, Any] | None = None
     ) -> None:
-        self.method, self.newton = method, newton
-        self.rtol, self.atol = rtol, atol
+        self.method, self.newton, self.tolerances = method, newton, tolerances
         self.matrices = False
-        self.keeps = rtol is not None
+        self.keeps = tolerances is not None
         self.jacobian: Any = None  # from an earlier step
         self.least = self.more = 0  # iterations of the step that it is from, and those beyond
 
@@ -58,9 +57,8 @@ class ImplicitStep:
         """Try the step; `failure` is set where the stages are not found."""
         method = self.method
         assert method.c is not None  # valid once built
-        tolerances = None if self.rtol is None else (self.rtol, self.atol)
         at = fun, t, y, h, first_stage
-        work = StageEquations(self.newton, tolerances, *at, self.matrices, self.jacobian)
+        work = StageEquations(self.newton, self.tolerances, *at, self.matrices, self.jacobian)
         times = [t_new if c == 1.0 else t + c * h for c in method.c]
         stages: list[Any] = []
         if method.is_diagonally_implicit:
@@ -106,7 +104,7 @@ class ImplicitStep:
 
     def again(self, lasting: bool) -> ImplicitStep:
         """What repeats the last step, with another end; without a Jacobian, if it is to last."""
-        step = ImplicitStep(self.method, self.newton, self.rtol, self.atol)
+        step = ImplicitStep(self.method, self.newton, self.tolerances)
         step.matrices, step.keeps = self.matrices, self.keeps and not lasting
         step.jacobian = self.jacobian if step.keeps else None
         return step

@@ -8,6 +8,7 @@ from typing import Any
 
 from odecore._array import as_state, copied
 from odecore._flags import require_flags
+from odecore._step_counts import require_attempts, require_one_way
 from odecore._times import are_floats
 from odecore.solve._accepted import Accepted
 from odecore.solve._adams import Adams
@@ -33,7 +34,6 @@ from odecore.solve._problem import (
     given_stops,
     grid_stops,
     output_times,
-    require_attempts,
     with_jumps,
 )
 from odecore.solve._progress import reporter
@@ -205,8 +205,8 @@ def solve_ivp(
         y, method = problem.y, as_method(method)
         require_attempts(max_steps)
         times, end = output_times(t_span, t_eval)
-        given = {"steps": steps, "step_size": step_size, "grid": grid}
-        chosen = _chosen(given, times, bool(problem.events or dense) or jump_at is not None)
+        chosen = require_one_way(steps, step_size, grid)
+        _require_times(chosen, times, bool(problem.events or dense) or jump_at is not None)
         steering = {
             "rtol": problem.rtol,
             "atol": problem.atol,
@@ -283,19 +283,14 @@ def _observers(observe: Any, state: Callable[[Any], Any] | None) -> dict[str, An
     }
 
 
-def _chosen(given: dict[str, Any], times: list[Any], reads_times: bool) -> str | None:
-    """Which of the ways to give steps was chosen, if one was."""
-    chosen = [name for name, value in given.items() if value is not None]
-    if len(chosen) > 1:
-        raise ValueError(f"give one of `steps`, `step_size` and `grid`, got {' and '.join(chosen)}")
-    floats = are_floats(times)
-    if not floats and (chosen != ["steps"] or reads_times):
+def _require_times(chosen: str | None, times: list[Any], reads_times: bool) -> None:
+    """Raise ValueError for times that can not be read, unless this way of steps reads none."""
+    if not are_floats(times) and (chosen != "steps" or reads_times):
         raise ValueError(
             "adaptive steps, `grid`, events, dense output and jumps need times that can be read, "
             "got times on an accelerator: give `steps`, the number of steps between output times, "
             "or keep the times on the host"
         )
-    return chosen[0] if chosen else None
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from odecore._array import all_finite, as_float, combiner, constant_like, namespace
+from odecore._array import all_finite, as_float, constant_like, namespace
 from odecore.solve._adams import AdamsSteps
 from odecore.solve._controllers import AdaptiveSteps, Control, GivenSteps
 from odecore.solve._dense_output import (
+    Again,
     DenseOutput,
     DenseStep,
     UnsolvedInsideError,
-    again,
     polynomial,
     unchanged,
 )
@@ -235,8 +235,9 @@ class March:
     ) -> DenseStep:
         t, extension, counts = self.t, self.plan.extension(), self.counts
         if extension is None:
-            step = again(self.plan.step, fun, t, y, slope, counts, bool(self.plan.dense))
-            return DenseStep(t, t_new, y, attempt.y, step)
+            step: Any = self.plan.step
+            inside = Again(step.again(bool(self.plan.dense)), fun, t, y, slope, counts)
+            return DenseStep(t, t_new, y, attempt.y, inside)
         if extension.needs_slopes:
             if slope is None:
                 slope = checked_stage(fun(t, y), y)
@@ -245,9 +246,8 @@ class March:
                 self.slope = checked_stage(fun(t_new, attempt.y), attempt.y)
                 counts["evaluations"] += 1
         counts["evaluations"] += len(extension.extra)
-        slopes = (slope, self.slope)
-        inside = polynomial(fun, t, t_new, y, attempt, slopes, extension, combiner(y))
-        return DenseStep(t, t_new, y, attempt.y, inside)
+        found = polynomial(fun, t, t_new, y, attempt, (slope, self.slope), extension)
+        return DenseStep(t, t_new, y, attempt.y, found)
 
     def _events(self, t: float, t_new: float, y_new: Any, inside: Callable[[float], Any]) -> float:
         """Record what happened in the step, and return where it ends."""

@@ -63,7 +63,8 @@ class Newton:
     differentiate: Callable[..., list[Any]] | None = None
 
     def __post_init__(self) -> None:
-        if self.linear_solver not in (None, "direct", "krylov"):
+        named = isinstance(self.linear_solver, str) and self.linear_solver in ("direct", "krylov")
+        if not (self.linear_solver is None or named):
             raise ValueError(
                 f"`linear_solver` must be 'direct' or 'krylov', got {self.linear_solver!r}"
             )

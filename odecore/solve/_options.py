@@ -22,7 +22,7 @@ from odecore.errors import ToleranceWarning
 from odecore.solve._adams import Adams
 from odecore.solve._controllers import CONTROLS, AdaptiveSteps, StepControl
 from odecore.solve._error_norm import checked_norm, root_mean_square
-from odecore.solve._explicit_step import Attempt, ExplicitStep
+from odecore.solve._explicit_step import Attempt, ExplicitStep, require_estimate
 from odecore.solve._implicit_step import ImplicitStep
 from odecore.solve._newton import Newton
 from odecore.solve._tracing import require_read
@@ -38,7 +38,6 @@ from odecore.tableaux import (
 
 __all__ = [
     "adaptive_steps",
-    "Method",
     "as_method",
     "extension_of",
     "refuse_adaptive_options",
@@ -79,8 +78,8 @@ def step_of(
         return ExplicitStep(method, y)
     if not all(isinstance(a, float) for row in (*method.A, method.b) for a in row):
         raise TypeError("an implicit method needs coefficients that are floats, not arrays")
-    tolerances = (None, None) if steps is None else (steps.rtol, steps.atol)
-    return ImplicitStep(method, newton or Newton(), *tolerances)
+    tolerances = None if steps is None else (steps.rtol, steps.atol)
+    return ImplicitStep(method, newton or Newton(), tolerances)
 
 
 def extension_of(
@@ -127,16 +126,7 @@ def adaptive_steps(
     ValueError, TypeError
         If the method has no error estimate, or an option breaks its rule.
     """
-    if isinstance(method, Adams) or method.error is None:
-        raise ValueError(
-            "adaptive steps need a method with an embedded error estimate, such as dopri5; for "
-            "this method give `step_size` or `steps`, or a tableau its `b_hat`"
-        )
-    if method.order is None:
-        raise ValueError(
-            "adaptive steps need the order of the method, and these coefficients have none: give "
-            "dataclasses.replace(method, order=...), or `step_size` or `steps`"
-        )
+    order = require_estimate(method)
     rtol = tolerance_like("rtol", 1e-6 if rtol is None else rtol, y)
     atol = tolerance_like("atol", 1e-9 if atol is None else atol, y)
     largest, absolute, least_sum = _extremes(rtol, atol)
@@ -166,7 +156,7 @@ def adaptive_steps(
     if not isinstance(law, StepControl):
         raise TypeError(f"`controller` must be a name or a StepControl, got {law!r}")
     norm = root_mean_square if norm is None else checked_norm(norm)
-    return AdaptiveSteps(rtol, atol, method.order, law, as_float(least), most, norm)
+    return AdaptiveSteps(rtol, atol, order, law, as_float(least), most, norm)
 
 
 def _require_above_rounding(tolerance: float, y: Any) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 from odecore._array import as_state
 from odecore._flags import require_flags
+from odecore._step_counts import require_attempts
 from odecore.solve._batch import Batch
 from odecore.solve._batch_parts import run
 from odecore.solve._calls import explaining_calls
 from odecore.solve._controllers import StepControl
 from odecore.solve._options import adaptive_steps, as_method, extension_of
-from odecore.solve._problem import output_times, require_attempts
+from odecore.solve._problem import output_times
 from odecore.solve._progress import reporter
 from odecore.solve._tracing import explaining_reads
 from odecore.solve._trajectory import Trajectory

@@ -39,8 +39,6 @@ class Plan:
         Times to record that need not be stops, in order.
     every_step : bool
         Whether the end of each step is recorded.
-    slopes : bool
-        Whether each step starts from f at its start.
     accepted : callable, optional
         `accepted(t, y, h, stages)` is told of each accepted step from (t, y), in order, by compiled
         loops when they end; `stages` are those of implicit steps.
@@ -53,7 +51,6 @@ class Plan:
     stops: Sequence[Stop]
     outputs: Sequence[float] = ()
     every_step: bool = False
-    slopes: bool = True
     first_step: float | None = None
     max_steps: int = 100_000
     events: tuple[Event, ...] = ()

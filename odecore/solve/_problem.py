@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from math import ceil, isfinite, ulp
-from numbers import Integral
+from math import isfinite, ulp
 from typing import Any, NamedTuple
 
-from odecore._array import as_float, limits
-from odecore._times import are_floats, is_length, read_times, require_monotone
+from odecore._array import limits
+from odecore._step_counts import counts_of, is_count, steps_of_size
+from odecore._times import are_floats, read_times, read_unordered, require_monotone
 from odecore.solve._explicit_step import checked_stage
 from odecore.solve._tracing import require_read
 from odecore.tableaux import Coefficients
@@ -22,7 +22,6 @@ __all__ = [
     "given_stops",
     "grid_stops",
     "output_times",
-    "require_attempts",
     "with_jumps",
 ]
 
@@ -114,31 +113,16 @@ def given_stops(
     beyond = floats and times[-1] != end
     if beyond:
         times = [*times, end]
-    several = isinstance(steps, Sequence) and not isinstance(steps, str | bytes)
-    counts = list(steps) if several else [steps] * (len(times) - 1)
-    if len(counts) != len(times) - 1:
-        raise ValueError(
-            f"`steps` must be one int or one for each of the {len(times) - 1} intervals between "
-            f"output times, got {len(counts)}"
-        )
-    if any((several or n is not None) and not _is_count(n) for n in counts):
-        raise ValueError(
-            f"`steps` must be positive ints, numbers of steps between output times, got {steps!r}; "
-            "for steps of a size give `step_size`"
-        )
-    if step_size is not None:
-        if not floats:
+    if step_size is None:
+        counts = counts_of(steps, len(times) - 1)
+        if not all(map(is_count, counts)):
             raise ValueError(
-                "`step_size` needs times that can be read, got times on an accelerator: give "
-                "`steps`, the number of steps between output times, or keep the times on the host"
+                "`steps` must be positive ints, numbers of steps between output times, got "
+                f"{steps!r}; for steps of a size give `step_size`"
             )
+    else:
         require_read("step_size", step_size)
-        if not is_length(step_size) or not 0 < as_float(step_size) < float("inf"):
-            raise ValueError(f"`step_size` must be a positive finite number, got {step_size!r}")
-    if step_size is not None:
-        # The slack keeps 0.6000000000000001 / 0.2 at three steps.
-        shares = [abs(b - a) / as_float(step_size) * (1 - 1e-12) for a, b in pairwise(times)]
-        counts = [max(1, ceil(min(share, max_steps + 1))) for share in shares]
+        counts = [steps_of_size(step_size, b - a, max_steps) for a, b in pairwise(times)]
     if sum(counts) > max_steps:
         raise ValueError(
             f"{'`step_size`' if step_size is not None else '`steps`'} asks for more than "
@@ -242,12 +226,6 @@ def beside(t: float, toward: float, y: Any) -> float:
     return t + gap if toward > t else t - gap
 
 
-def require_attempts(max_steps: Any) -> None:
-    """Raise ValueError unless this is a number of steps."""
-    if not _is_count(max_steps):
-        raise ValueError(f"`max_steps` must be a positive int, got {max_steps!r}")
-
-
 def checked_field(fun: Callable[[Any, Any], Any], t: Any, y: Any) -> Any:
     """Evaluate fun once, and check it and its value.
 
@@ -261,11 +239,6 @@ def checked_field(fun: Callable[[Any, Any], Any], t: Any, y: Any) -> Any:
     return checked_stage(fun(t, y), y)
 
 
-def _is_count(n: Any) -> bool:
-    """Whether n is a positive integer, of Python or NumPy."""
-    return isinstance(n, Integral) and n is not True and int(n) >= 1
-
-
 def _times_inside(times: Any, label: str, first: float, last: float) -> list[float]:
     """Times given by the caller that lie inside or at the ends of the interval, in any order.
 
@@ -274,8 +247,7 @@ def _times_inside(times: Any, label: str, first: float, last: float) -> list[flo
     ValueError
         If a time is not finite.
     """
-    times = list(times) if isinstance(times, Set) else times
-    found = read_times([] if times is None else times, label)
+    found = read_unordered(times, label)
     if not all(map(isfinite, found)):
         raise ValueError(f"`{label}` must hold finite times, got {found}")
     low, high = sorted((first, last))

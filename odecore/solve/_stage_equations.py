@@ -66,8 +66,8 @@ class StageEquations:
         y: Any,
         h: float,
         slope: Any,
-        matrices: bool = False,
-        jacobian: Any = None,
+        matrices: bool,
+        jacobian: Any,
     ) -> None:
         self.options, self.tolerances = newton, tolerances
         self.fun, self.t, self.y, self.h = fun, t, y, h

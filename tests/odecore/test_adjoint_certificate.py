@@ -87,21 +87,24 @@ def test_steps_that_do_not_resolve_the_sensitivity_are_seen():
     assert certify(restored, nodes, panels, w, **options).error < 1e-4
 
 
+def bent(t, y):
+    return np.maximum(y, 0.3) - 1.2 * y + np.sin(3 * t)
+
+
+def bent_nodes(t, y):
+    slope = (y > 0.3) - 1.2
+    return bent(t.reshape(-1, 1), y), lambda a, _: (slope * a, ())
+
+
 def test_a_kink_is_solved_again_in_small_steps():
-    fun = lambda t, y: np.maximum(y, 0.3) - 1.2 * y + np.sin(3 * t)  # noqa: E731
-
-    def nodes(t, y):
-        slope = (y > 0.3) - 1.2
-        return fun(t.reshape(-1, 1), y), lambda a, _: (slope * a, ())
-
     times, w = [0.0, 6.0], [np.zeros(2), np.ones(2)]
     y0 = np.array([1.0, -0.5])
     errors = []
     for tolerance in (1e-3, 1e-7):
         options = {"rtol": tolerance, "atol": tolerance}
-        _, panels = record_panels(fun, times, y0, **options)
-        found = collocated(nodes, panels, w, **options)
-        certificate = certify(found, nodes, panels, w, **options)
+        _, panels = record_panels(bent, times, y0, **options)
+        found = collocated(bent_nodes, panels, w, **options)
+        certificate = certify(found, bent_nodes, panels, w, **options)
         errors.append(certificate.error)
     assert certificate.stepped > 0
     assert errors[1] < errors[0]
@@ -197,19 +200,13 @@ def test_panels_with_outputs_inside(seed):
 
 
 def test_panels_with_outputs_inside_and_a_kink():
-    fun = lambda t, y: np.maximum(y, 0.3) - 1.2 * y + np.sin(3 * t)  # noqa: E731
-
-    def nodes(t, y):
-        slope = (y > 0.3) - 1.2
-        return fun(t.reshape(-1, 1), y), lambda a, _: (slope * a, ())
-
     times, y0 = np.linspace(0, 6, 40).tolist(), np.array([1.0, -0.5])
     cotangents = list(np.random.default_rng(0).standard_normal((40, 2)))
-    _, panels = record_panels(fun, times, y0, inside=True, rtol=1e-3, atol=1e-3)
-    found = collocated(nodes, panels, cotangents, rtol=1e-3, atol=1e-3)
-    certificate = certify(found, nodes, panels, cotangents, rtol=1e-3, atol=1e-3)
+    _, panels = record_panels(bent, times, y0, inside=True, rtol=1e-3, atol=1e-3)
+    found = collocated(bent_nodes, panels, cotangents, rtol=1e-3, atol=1e-3)
+    certificate = certify(found, bent_nodes, panels, cotangents, rtol=1e-3, atol=1e-3)
     assert certificate.stepped > 0
     assert len(certificate.reference.times) == 40
-    _, sharp = record_panels(fun, times, y0, rtol=1e-10, atol=1e-10)
-    truth = collocated(nodes, sharp, cotangents, rtol=1e-8, atol=1e-8)
+    _, sharp = record_panels(bent, times, y0, rtol=1e-10, atol=1e-10)
+    truth = collocated(bent_nodes, sharp, cotangents, rtol=1e-8, atol=1e-8)
     assert 0.1 < certificate.error / relative_error(found, truth, cotangents) < 10

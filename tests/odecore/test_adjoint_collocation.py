@@ -17,14 +17,18 @@ from odecore.adjoint import (
     restored,
 )
 from odecore.errors import NonfiniteRHSError
-from tests.odecore.test_adjoint import TIMES, Y0, A, W, exact_gradients, linear, linearization
-
-
-def pendulum(rate=3.0):
-    field = lambda t, y: np.array([y[1], -rate * np.sin(y[0]) + 0.1 * np.cos(t)])  # noqa: E731
-    vjp = lambda t, y, a: np.array([-rate * np.cos(y[0]) * a[1], a[0]])  # noqa: E731
-    product = lambda t, y, a: (np.array([-np.sin(y[0]) * a[1]]),)  # noqa: E731
-    return field, linearization(field, vjp, product)
+from odecore.interpolation import Interpolant
+from tests.odecore.test_adjoint import (
+    TIMES,
+    Y0,
+    A,
+    W,
+    exact_gradients,
+    linear,
+    linearization,
+    pendulum,
+)
+from tests.odecore.test_solve_kernels import kernels_of
 
 
 def vector(found):
@@ -396,8 +400,6 @@ def test_more_nodes_where_the_adjoint_asks_for_them_at_once():
 
 @pytest.mark.parametrize(("end", "times"), [(1.0, 2), (-8.0, 2), (8.0, 3)])
 def test_compiled_steps_give_panels_that_resolve_the_trajectory(end, times):
-    from tests.odecore.test_solve_kernels import kernels_of
-
     field, _ = pendulum()
     y0, calls = np.array([1.2, 0.3]), []
     outputs = np.linspace(0, end, times)
@@ -416,8 +418,6 @@ def test_compiled_steps_give_panels_that_resolve_the_trajectory(end, times):
 
 
 def state_of(panel, s):
-    from odecore.interpolation import Interpolant
-
     return Interpolant(panel.values, (0.0, 1.0))(s)
 
 
@@ -475,8 +475,6 @@ def test_times_of_any_type_are_read(convert):
     ("end", "times", "most"), [(1.0, 9, 1), (-1.0, 40, 1), (8.0, 30, 4), (40.0, 5, None)]
 )
 def test_compiled_steps_have_outputs_inside_of_panels(end, times, most):
-    from tests.odecore.test_solve_kernels import kernels_of
-
     field, linearize = pendulum()
     y0, calls = np.array([1.2, 0.3]), []
     outputs = np.r_[0, end * np.sort(np.random.default_rng(0).random(times - 2)), end]

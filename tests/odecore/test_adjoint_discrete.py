@@ -16,10 +16,8 @@ from odecore.adjoint._step_record import schedule
 from odecore.errors import MaxStepsError
 from odecore.solve import Adams, solve_ivp
 from odecore.tableaux import Coefficients, tableau
+from tests.odecore.test_adjoint import TIMES, Y0, A, linear
 
-A = np.array([[-0.3, 1.2, 0.1], [-1.0, -0.2, 0.4], [0.2, 0.3, -0.5]])
-Y0 = np.array([1.0, -0.5, 0.3])
-TIMES = [0.0, 0.4, 1.5]
 W = [np.array([0.3, -0.6, 0.2]), np.array([0.7, -0.2, 1.0]), np.array([-0.4, 0.9, 0.5])]
 # With and without an idle last stage; fehlberg45 has b_5 != 0 = b_6, and so have others.
 METHODS = ("euler", "heun", "classic", "bosh3", "dopri5", "fehlberg45")
@@ -57,19 +55,6 @@ def exact_gradients(name, ends, outputs):
             blocks = maps(np.block([[A, E], [np.zeros((n, n)), A]]))
             theta[i, j] = sum(w @ P[:n, n:] @ Y0 for P, w in zip(blocks, cotangents, strict=True))
     return gradient, theta
-
-
-def linear(xp, matrix):
-    field = lambda t, y: xp.matmul(matrix, y)  # noqa: E731
-
-    def linearize(t, y):
-        def pull(a, parameters):
-            terms = (a[:, None] * y[None, :],) if parameters else ()
-            return xp.matmul(matrix.T, a), terms
-
-        return field(t, y), pull
-
-    return field, linearize
 
 
 OPTIONS = {
@@ -577,6 +562,8 @@ def test_a_wrong_transpose_is_seen(twin):
         ([0.0, 1.0], {"steps": 2, "step_at": [0.5]}, "step_at steer adaptive steps"),
         ([0.0, 1.0], {"steps": 4, "jump_at": [0.3]}, "must be ends of steps"),
         ([0.0, 1.0], {"jump_at": 0.5}, "`jump_at` must be a sequence of times"),
+        ([0.0, 1.0], {"step_at": b"1"}, "`step_at` must be a sequence of times"),
+        ([0.0, 1.0], {"step_at": {0.5: 1}}, "`step_at` must be a sequence of times"),
         ([0.0, 1.0], {"t_eval": [0.5], "throw": False}, "can not have t_eval, throw"),
     ],
 )
@@ -604,30 +591,6 @@ def test_times_that_can_not_be_read_are_refused():
 def test_a_failing_forward_solve_is_typed():
     with pytest.raises(MaxStepsError):
         record_steps(lambda t, y: -y, [0.0, 1.0], Y0, rtol=1e-10, max_steps=2)
-
-
-@pytest.mark.parametrize(
-    ("cotangents", "error", "message"),
-    [
-        (W[:2], ValueError, "each of the 3 output times, got 2"),
-        ([*W[:2], np.ones(2)], ValueError, r"float64 of shape \(3,\), got float64 of \(2,\)"),
-        ([*W[:2], np.ones((1, 3))], ValueError, r"`cotangents\[2\]` must be"),
-        ([*W[:2], np.ones(3, dtype=np.float32)], TypeError, "got float32"),
-        ([*W[:2], [1.0, 2.0, 3.0]], TypeError, "list"),
-    ],
-)
-def test_bad_cotangents(cotangents, error, message):
-    field, linearize = linear(np, A)
-    _, record = record_steps(field, TIMES, Y0, method="heun", steps=2)
-    with pytest.raises(error, match=message):
-        discrete(linearize, record, cotangents)
-
-
-def test_a_pull_of_another_shape_is_refused():
-    field, _ = linear(np, A)
-    _, record = record_steps(field, TIMES, Y0, method="heun", steps=2)
-    with pytest.raises(ValueError, match="`pull"):
-        discrete(lambda t, y: (field(t, y), lambda a, p: (a[:1], ())), record, W)
 
 
 def test_states_of_any_shape():

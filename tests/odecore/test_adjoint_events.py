@@ -200,3 +200,13 @@ def test_shapes_and_dtypes_must_be_those_of_the_state():
         event_cotangent(slope, (0.0, slope, ()), np.ones(1))
     with pytest.raises(TypeError, match=r"`partials\[1\]` must be float64"):
         event_cotangent(slope, (0.0, np.ones(3, np.float32), ()), slope)
+
+
+@pytest.mark.parametrize(
+    "partials", [(0.0, np.ones(3)), np.ones(3), None, (0.0, np.ones(3), (), 1)]
+)
+def test_there_are_three_partials(partials):
+    with pytest.raises(TypeError, match=r"`partials` must be \(g_t, g_y, \(g_theta, ...\)\), got"):
+        event_cotangent(np.ones(3), partials, np.ones(3))
+    with pytest.raises(TypeError, match="`slope` must be an array"):
+        event_cotangent([1.0, 1.0], (0.0, np.ones(2), ()), np.ones(2))

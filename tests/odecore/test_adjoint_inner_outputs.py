@@ -244,6 +244,18 @@ def test_other_adjoints_divide_the_panels():
     assert len(found.times) == 9
 
 
+@pytest.mark.parametrize("jumps", [None, [0.45]])
+@pytest.mark.parametrize("steps", [4, [4] * 10])
+def test_steps_between_outputs_that_are_inside_of_panels(steps, jumps):
+    times, w = list(np.linspace(0, 1, 11)), [np.ones(1)] * 11
+    linearize = linearization(lambda t, y: -y, lambda t, y, a: -a)
+    _, panels = record_panels(lambda t, y: -y, times, np.ones(1), inside=True, jump_at=jumps)
+    assert any(panel.outputs for panel in panels)
+    options = {"method": "classic", "steps": steps, "parameters": False}
+    found = restored(linearize, panels, w, **options)
+    assert found.statistics.accepted == 40
+
+
 def test_a_jump_is_the_end_of_a_panel():
     times = list(np.linspace(0, 1, 11))
     field = lambda t, y: -y if t < 0.45 else y  # noqa: E731

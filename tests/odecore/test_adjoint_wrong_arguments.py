@@ -18,6 +18,7 @@ from odecore.adjoint import (
 )
 from odecore.solve import Event
 from tests.odecore.test_adjoint import TIMES, Y0, A, W, linear
+from tests.odecore.test_solve_kernels import kernels_of
 
 N = 7  # more numbers than are solved for directly
 MATRIX = np.random.default_rng(3).standard_normal((N, N)) / 2
@@ -428,6 +429,16 @@ def test_jumps_may_be_an_array_or_a_set():
         found = along_panels(restored, times, jump_at=jumps)(linearized, w)
         assert found.statistics.evaluations == wanted.statistics.evaluations
         np.testing.assert_array_equal(found.y0, wanted.y0)
+    solve = lambda record, jumps: record(field, (0.0, 1.0), START, jump_at=jumps)[0]  # noqa: E731
+    for record in (record_panels, record_steps):
+        wanted = solve(record, [0.3]).statistics
+        for jumps in (np.array([0.3]), {0.3}, iter([0.3])):
+            assert solve(record, jumps).statistics == wanted
+    with pytest.raises(TypeError, match="`jump_at` must be a sequence of times, got"):
+        solve(record_panels, "0.3")
+    several = {"jump_at": np.array([0.3, 0.6]), "kernels": kernels_of("dopri5", START)}
+    _, panels = record_panels(field, (0.0, 1.0), START, **several)
+    assert {0.3, 0.6} <= {panel.end for panel in panels}
 
 
 def test_certificates_look_at_what_they_get():
@@ -475,6 +486,8 @@ def test_tolerances_of_each_entry_may_be_a_list(name):
 def test_kernels_are_functions():
     with pytest.raises(TypeError, match=r"`kernel` must be callable as kernel\(.*\), got 3"):
         along_panels(collocated, kernel=3)(node_by_node(linearized), ENDS)
+    with pytest.raises(TypeError, match=r"`kernel` must be callable as kernel\(method.*, got 3"):
+        discrete(linearized, record_steps(field, (0.0, 1.0), START)[1], ENDS, kernel=3)
 
 
 @pytest.mark.parametrize("name", ["first_step", "min_step"])
@@ -492,3 +505,41 @@ def test_tolerances_of_all_kinds_choose_nodes(make):
     wanted = record_panels(field, (0.0, 1.0), START, rtol=rtol, atol=atol)[1]
     found = record_panels(field, (0.0, 1.0), START, rtol=make(rtol), atol=make(atol))[1]
     assert [p.tail for p in found] == pytest.approx([p.tail for p in wanted], rel=1e-6)
+
+
+def test_what_is_none_is_not_given():
+    tight = {"rtol": 1e-11, "atol": 1e-12}
+    wanted = record_panels(field, (0.0, 1.0), START, **tight)
+    found = record_panels(field, (0.0, 1.0), START, grid=None, **tight)
+    assert found[0].statistics == wanted[0].statistics
+    assert [p.tail for p in found[1]] == [p.tail for p in wanted[1]]
+
+    def oscillating(t, y):  # in time alone, so that nodes are doubled for the quadrature
+        return 0 * y, lambda a, p: (0 * a, (np.sum(np.cos(50 * t) * a),) if p else ())
+
+    _, panels = record_panels(lambda t, y: 0 * y, [0.0, 1.0], np.ones(1))
+    w = [np.zeros(1), np.ones(1)]
+    wanted, found = restored(oscillating, panels, w), restored(oscillating, panels, w, rtol=None)
+    np.testing.assert_array_equal(found.parameters[0], wanted.parameters[0])
+
+
+@pytest.mark.parametrize("most", [None, "7", 0])
+def test_a_budget_of_steps_is_a_count(most):
+    fun, linearize = linear(np, A)
+    _, panels = record_panels(fun, TIMES, Y0)
+    for call in (
+        lambda **o: record_panels(fun, TIMES, Y0, steps=2, **o),
+        lambda **o: restored(linearize, panels, W, steps=2, **o),
+        lambda **o: restored(linearize, panels, W, steps=[2, 3], **o),
+        lambda **o: backsolve(linearize, TIMES, [Y0] * 3, W, steps=[2, 3], **o),
+    ):
+        with pytest.raises(ValueError, match="`max_steps` must be a positive int"):
+            call(max_steps=most)
+
+
+def test_two_norms_are_refused():
+    _, linearize = linear(np, A)
+    with pytest.raises(ValueError, match="one for each of the 2 arrays of the state"):
+        backsolve(linearize, TIMES, [Y0] * 3, W, rtol=[])
+    with pytest.raises(ValueError, match="`seminorm` is a norm: give it or `norm`"):
+        backsolve(linearize, TIMES, [Y0] * 3, W, seminorm=True, norm=lambda parts: 0.5)

@@ -301,31 +301,30 @@ def test_a_line_through_two_nodes_at_its_ends():
     np.testing.assert_array_equal(line(np.array([0.0, 0.5, 1.0])), [2.0, 3.5, 5.0])
 
 
+T = np.linspace(0, 2, 5)
+EVALUATED = (
+    Interpolant(T, (0, 2)),
+    PiecewiseHermite(T, T, np.ones(5)),
+    PiecewiseHermite(T, T, np.ones(5)).derivative,
+    lambda x: lagrange_rows(x, chebyshev_points(5), barycentric_weights(5)),
+)
+
+
 @pytest.mark.parametrize("x", [0.3 + 1j, np.array([0.3, 0.4 + 1j]), "0.3", ["0.3"], [None]])
 def test_evaluation_points_are_real(x):
-    t = np.linspace(0, 2, 5)
-    for evaluate in (
-        Interpolant(t, (0, 2)),
-        PiecewiseHermite(t, t, np.ones(5)),
-        PiecewiseHermite(t, t, np.ones(5)).derivative,
-        lambda x: lagrange_rows(x, chebyshev_points(5), barycentric_weights(5)),
-    ):
+    for evaluate in EVALUATED:
         with pytest.raises(TypeError, match="`x` must be a real number"):
             evaluate(x)
 
 
 def test_evaluation_points_are_read():
     jax, torch = pytest.importorskip("jax"), pytest.importorskip("torch")
-    t = np.linspace(0, 2, 5)
-    for evaluate in (
-        Interpolant(t, (0, 2)),
-        PiecewiseHermite(t, t, np.ones(5)),
-        PiecewiseHermite(t, t, np.ones(5)).derivative,
-        lambda x: lagrange_rows(x, chebyshev_points(5), barycentric_weights(5)),
-    ):
+    for evaluate in EVALUATED:
         for x in (torch.tensor(0.5, requires_grad=True), torch.zeros(2, device="meta")):
             with pytest.raises(TypeError, match="`x` is read on the host, and gets no gradient"):
                 evaluate(x)
+        with pytest.raises(TypeError, match="`x` is read, and gets no gradient"):
+            evaluate([torch.tensor(0.5, requires_grad=True)])
         with pytest.raises(TypeError, match="`x` is read on the host, and gets no gradient"):
             jax.vmap(evaluate)(jax.numpy.zeros(2))
         half = evaluate(torch.tensor([0.5], dtype=torch.bfloat16))

@@ -161,9 +161,7 @@ def test_steps_for_each_interval():
 
 
 def test_coefficient_arrays_solve_with_many_methods_at_once(array, eps):
-    u = array([0.3, 0.4, 0.7]).reshape((3, 1)) if hasattr(array([1.0]), "reshape") else None
-    if u is None:
-        u = array([[0.3], [0.4], [0.7]])
+    u = array([[0.3], [0.4], [0.7]])
     v = array([[0.6], [0.8], [0.2]])
     y0 = array([[1.0, 0.5]] * 3)
     method = coefficients_at(RK4, u=u, v=v)
@@ -302,9 +300,6 @@ BAD_INPUT = {
     "no times": (((), one), {}, ValueError, "first and the last time, got 0"),
     "one time": (((0.0,), one), {}, ValueError, "got 1 entries"),
     "three times": (((0, 1, 2), one), {}, ValueError, "got 3 entries"),
-    "zero length": (((1, 1), one), {}, ValueError, "strictly increasing"),
-    "infinite time": (((0, np.inf), one), {}, ValueError, "must be finite"),
-    "NaN time": (((0, np.nan), one), {"t_eval": None}, ValueError, "must be finite"),
     "two-dimensional times": ((np.zeros((2, 1)), one), {}, ValueError, r"shape \(2, 1\); the arguments come in SciPy's order"),
     "empty t_eval": (((0, 1), one), {"t_eval": []}, ValueError, "at least one time"),
     "not monotone": (((0, 1), one), {"t_eval": [0, 0.6, 0.5]}, ValueError, "strictly increasing"),

@@ -150,6 +150,19 @@ def test_a_leap_forces_the_smallest_steps_wherever_times_are(span):
     assert plain.statistics.forced >= 90
 
 
+@pytest.mark.parametrize("start", [0.0, 1.7e12, -1.7e12])
+def test_a_leap_finds_a_first_step_at_rest_wherever_times_are(start):
+    calls, y0, end = [], np.ones(1), start + 1e6
+    kernels = kernels_of("dopri5", y0, calls, begins=True)
+    found, plain = (
+        solve_ivp(lambda t, y: 0 * y, (start, end), y0, t_eval=[end], kernels=some)
+        for some in (kernels, None)
+    )
+    assert calls
+    assert found.y[-1] == y0
+    assert found.statistics == plain.statistics
+
+
 @pytest.mark.parametrize("begins", [False, True])
 @pytest.mark.parametrize(
     ("fun", "options"),

@@ -15,6 +15,7 @@ from odecore.solve._controllers import CONTROLS, AdaptiveSteps, Control
 from odecore.solve._error_norm import root_mean_square
 from odecore.tableaux import ButcherTableau
 from tests.helpers.problems import PAIR
+from tests.odecore.test_solve import attempt_of
 
 
 class Particle(NamedTuple):
@@ -113,8 +114,6 @@ def test_controllers_follow_their_law(name):
     ratios, history = (0.5, 0.3, 0.8), [1.0, 1.0]
     control = Control(0.1)
     for ratio in ratios:
-        from tests.odecore.test_solve import attempt_of
-
         good, new = steps.judge(attempt_of(ratio), np.ones(1), 0.0, control.h, control)
         g1, g2, g3 = law.gains
         factor = 0.9 * ratio ** (-g1 / 5) * history[-1] ** (-g2 / 5) * history[-2] ** (-g3 / 5)

@@ -92,6 +92,10 @@ def test_dense_output_at_times_that_want_gradients():
     times = torch.tensor([0.5], requires_grad=True)
     with pytest.raises(TypeError, match=r"no gradient: give `t.detach\(\)`"):
         found(times)
+    with pytest.raises(TypeError, match="`t` is read, and gets no gradient"):
+        found([*times])
+    with pytest.raises(TypeError, match="`rtol` is read, and gets no gradient"):
+        solve_ivp(fun, (0.0, 1.0), np.ones(1), rtol=[*times])
     assert found(times.detach())[0, 0] == pytest.approx(math.exp(-0.5), rel=1e-5)
 
 

@@ -1,5 +1,6 @@
 """Methods, counts and functions of a kind that a solve can not use: told before it begins."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -13,6 +14,8 @@ from odecore.solve import (
     Adams,
     Event,
     Newton,
+    StepControl,
+    adaptive_leap,
     explicit_step,
     given_steps,
     implicit_step,
@@ -40,7 +43,12 @@ def given(method):
     return given_steps(fun, method, np.array([0.0, 0.1]), Y, None)
 
 
-@pytest.mark.parametrize("step", [explicit, implicit, given])
+def leap(method):
+    numbers = np.array([0.0, 0.1, 1, 1, 0, 1, 1, 1, 0, np.inf, 100])
+    return adaptive_leap(None, fun, method, StepControl(), None, Y, Y, numbers, (0.1, 0.1), np)
+
+
+@pytest.mark.parametrize("step", [explicit, implicit, given, leap])
 @pytest.mark.parametrize("wrong", ["classic", tableau("classic"), RK4, None])
 def test_single_steps_ask_for_coefficients(step, wrong):
     with pytest.raises(TypeError, match=r"`method` must be Coefficients, got \w+; take the"):
@@ -50,7 +58,7 @@ def test_single_steps_ask_for_coefficients(step, wrong):
 @pytest.mark.parametrize("name", ["implicit_midpoint", "kvaerno43", "radau_iia3"])
 def test_explicit_steps_of_implicit_methods_are_none(name):
     # That of the implicit midpoint rule was Euler's, without a word.
-    for step in (explicit, given):
+    for step in (explicit, given, leap):
         with pytest.raises(ValueError, match="must be an explicit method; implicit_step makes"):
             step(tableau(name).coefficients)
     np.testing.assert_allclose(implicit(tableau(name).coefficients).y, np.exp(-0.1), atol=1e-4)
@@ -84,6 +92,13 @@ def test_single_steps_say_what_does_not_fit(step, method):
             ValueError, match=r"`first_stage` must be fun\(t, y\), float64 of shape"
         ):
             step(fun, 0.0, Y, 0.1, method, first_stage=wrong)
+
+
+def test_many_adaptive_steps_need_an_estimate_and_an_order():
+    with pytest.raises(ValueError, match="embedded error estimate"):
+        leap(tableau("classic").coefficients)
+    with pytest.raises(ValueError, match="need the order of the method"):
+        leap(replace(tableau("dopri5").coefficients, order=None))
 
 
 def test_implicit_steps_of_explicit_methods_are_none():
