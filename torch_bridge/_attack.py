@@ -122,7 +122,7 @@ class Attack:
             )
         with (
             evaluating(model),
-            untouched_gradients(model),
+            untouched_gradients(model.parameters()),
             untouched_names(model),
             torch.enable_grad(),
         ):
