@@ -28,6 +28,7 @@ from torch_bridge._rounding_probe import rounding_unit
 from torch_bridge._sample_batches import batches_of, tensor_of
 from torch_bridge._solved_by import SolvedBy
 from torch_bridge._step_ladder import LadderBound, ladder_bound, without_masks
+from torch_bridge._unknown_options import require_choice
 
 __all__ = ["ladder_of", "most_steps", "order_of", "solver_consistency"]
 
@@ -108,8 +109,7 @@ def solver_consistency(
     >>> report.verdict
     'flow'
     """
-    if task not in ("classification", "regression"):
-        raise ValueError(f'`task` must be "classification" or "regression", got {task!r}')
+    require_choice("task", task, ("classification", "regression"))
     positive = is_number(tolerance) and tolerance > 0
     if not (positive if task == "regression" else tolerance is None):
         raise ValueError(

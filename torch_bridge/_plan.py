@@ -24,7 +24,7 @@ from torch_bridge._layer_groups import (
 from torch_bridge._layer_step import watched_step
 from torch_bridge._numbers import is_number
 from torch_bridge._sketched_module import SketchedModule
-from torch_bridge._unknown_options import nearest
+from torch_bridge._unknown_options import nearest, require_choice
 
 __all__ = ["LayerPlan", "SketchPlan", "plan"]
 
@@ -287,5 +287,4 @@ def _require_choice(budget: float | None, noise: float | None, sketch: str, unit
     if sketch not in PLANNED:
         hint = nearest(sketch, PLANNED) or ": others keep dense matrices, larger than they save"
         raise ValueError(f"`sketch` must be one of {', '.join(PLANNED)}, got {sketch!r}{hint}")
-    if units not in ("auto", "rows", "first"):
-        raise ValueError(f"`units` must be one of auto, rows, first, got {units!r}")
+    require_choice("units", units, ("auto", "rows", "first"))

@@ -120,7 +120,10 @@ def refusals():
     yield "do not detach", lambda: call(losses, trunk, shared=z.detach())
     yield "at least one tensor", lambda: call(losses, trunk, shared=[])
     yield "at least one tensor", lambda: call(losses, trunk, gramian="features")
-    yield '`gramian` must be "parameters"', lambda: call(losses, trunk, gramian="heads")
+    yield (
+        "`gramian` must be one of parameters, features",
+        lambda: call(losses, trunk, gramian="heads"),
+    )
     yield "`chunk` must be", lambda: call(losses, trunk, chunk=0)
     yield "nothing in common", lambda: call(losses, trunk, task_specific=trunk[:1])
     yield (

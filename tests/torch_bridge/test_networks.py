@@ -123,7 +123,7 @@ def test_no_time_outside_of_ode_blocks(place):
         ({"ode": ("batch",)}, r"or a pair of both; got \('batch',\)"),
         ({"first": None}, "or a pair of both; got None"),
         ({"dimensions": 2.0}, "`dimensions` must be 0, 1, 2 or 3"),
-        ({"activation": "both"}, "`activation` must be 'post' or 'pre', got 'both'"),
+        ({"activation": "both"}, "`activation` must be one of post, pre, got 'both'"),
         ({"dimensions": 4}, "`dimensions` must be 0, 1, 2 or 3"),
         ({"groups": 3}, "must divide"),
         ({"adjoint": "restord"}, "got 'restord'; did you mean 'restored'"),
