@@ -188,7 +188,6 @@ class SketchedLinear(SketchedModule, nn.Linear):
         device: Any = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        require_options(ratio, sketch, storage)
         require_flags(bias=bias)
         super().__init__(in_features, out_features, bias, device=device, dtype=dtype)
         self.sketching(ratio, sketch, centred, storage, report)
