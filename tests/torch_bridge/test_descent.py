@@ -524,6 +524,10 @@ def test_misuse_of_the_optimizer():
     with pytest.raises(ValueError, match="got none since the last step"):
         descent.step()
     descent.backward(model.losses()[1])
+    with pytest.raises(TypeError, match="`closure` must be callable"):
+        descent.step(model.losses()[1])
+    descent.step()  # nothing was forgotten
+    descent.backward(model.losses()[1])
     with pytest.raises(ValueError, match=r"keep their number, 3; got 2"):
         descent.backward(model.losses()[1][:2])
     descent.zero_grad()
