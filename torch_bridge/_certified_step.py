@@ -216,7 +216,7 @@ def _aligned(
         if isinstance(parameters, list) and isinstance(direction, tuple):
             direction = list(direction)  # as torch.autograd.grad returns it
         elif isinstance(parameters, dict) and isinstance(direction, dict):
-            direction = {k: direction[k] for k in parameters if k in direction}
+            direction = {k: direction[k] for k in parameters if k in direction} | direction
         d, other = tree_flatten(direction)
         _require_real("direction", d)
         shapes = [[tuple(v.shape) for v in tensors] for tensors in (x, d)]
