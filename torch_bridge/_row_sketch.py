@@ -152,7 +152,7 @@ def estimated_product(s: RowSketch, Y: Tensor) -> tuple[Tensor, Tensor]:
         root, weight = weight**0.5, 1.0
         y, kept = root * y, root * kept
     estimate = weight * (y.mT @ kept)
-    if s.mean is None or total is None:
+    if total is None:
         return estimate, estimate
     return estimate + total[:, None] * s.mean, estimate
 
