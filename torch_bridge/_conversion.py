@@ -11,7 +11,8 @@ from torch import nn
 from torch_bridge._converted import SKETCHED, converted
 from torch_bridge._convolution import is_pointwise
 from torch_bridge._plan import SketchPlan
-from torch_bridge._sketched_module import require_report, share_sketch
+from torch_bridge._row_sketch import require_options
+from torch_bridge._sketched_module import share_sketch
 
 __all__ = ["apply", "revert"]
 
@@ -71,7 +72,7 @@ def apply(
             "plan(model, batch, budget=), and give apply a model after it"
         )
     model = plan.model if model is None else _module(model)
-    require_report(report, storage)
+    require_options(1.0, plan.sketch, storage, report)  # before anything changes
     present = dict(model.named_modules())
     layers = {one.name: present.get(one.name) for one in plan.layers}
     planned = {one.name: one for one in plan.layers if one.ratio is not None}

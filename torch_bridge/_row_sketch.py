@@ -75,12 +75,19 @@ class RowSketch(NamedTuple):
         return self[6:]
 
 
-def require_options(ratio: float, sketch: str, storage: torch.dtype | None = None) -> None:
-    """Raise ValueError unless rows can be sketched like this."""
+def require_options(
+    ratio: float, sketch: str, storage: torch.dtype | None = None, report: bool = False
+) -> None:
+    """Raise ValueError unless rows can be sketched, and their noise reported, like this."""
     if not isinstance(ratio, Real) or not 0 < ratio <= 1:
         raise ValueError(f"`ratio` must satisfy 0 < ratio <= 1, got {ratio!r}")
     require_choice("sketch", sketch, SKETCHES)
     require_storage(storage)
+    if report and storage is not None:
+        raise ValueError(
+            "`report` would take the rounding of a `storage` for part of the gradient: leave one "
+            "of them out"
+        )
 
 
 def row_sketch(
