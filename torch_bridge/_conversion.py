@@ -10,6 +10,7 @@ from torch import nn
 
 from torch_bridge._converted import SKETCHED, converted
 from torch_bridge._convolution import is_pointwise
+from torch_bridge._kinds import require_flags
 from torch_bridge._plan import SketchPlan
 from torch_bridge._row_sketch import require_options
 from torch_bridge._sketched_module import share_sketch
@@ -49,9 +50,9 @@ def apply(
     Raises
     ------
     TypeError
-        If the plan is no SketchPlan or the model no Module; if a planned layer is missing, or
-        neither a `torch.nn.Linear` nor a `torch.nn.Conv2d` of kernel size 1; nothing is changed
-        then.
+        If the plan is no SketchPlan, the model no Module, or `report` no bool; if a planned layer
+        is missing, or neither a `torch.nn.Linear` nor a `torch.nn.Conv2d` of kernel size 1; nothing
+        is changed then.
     ValueError
         For another storage, or for `report` with one.
 
@@ -72,7 +73,8 @@ def apply(
             "plan(model, batch, budget=), and give apply a model after it"
         )
     model = plan.model if model is None else _module(model)
-    require_options(1.0, plan.sketch, storage, report)  # before anything changes
+    require_flags(report=report)  # before anything changes
+    require_options(1.0, plan.sketch, storage, report)
     present = dict(model.named_modules())
     layers = {one.name: present.get(one.name) for one in plan.layers}
     planned = {one.name: one for one in plan.layers if one.ratio is not None}

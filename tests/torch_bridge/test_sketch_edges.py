@@ -293,6 +293,9 @@ def test_a_refused_conversion_changes_nothing():
         with pytest.raises(ValueError, match="`storage`"):
             apply(found, **options)
         assert type(model[2]) is nn.Linear
+    with pytest.raises(TypeError, match="`report` must be a bool"):
+        apply(found, report="yes")
+    assert type(model[2]) is nn.Linear
     with pytest.raises(TypeError, match="got NoneType"):
         apply(found, nn.Sequential(nn.Linear(8, 16)))
     pixels = nn.Sequential(nn.GELU(), nn.Conv2d(8, 8, 1))
