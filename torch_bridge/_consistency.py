@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import inf
 from numbers import Integral
 from statistics import median
@@ -138,7 +137,7 @@ def solver_consistency(
         if solvers:
             raise ValueError("`solvers` are for the blocks of a Module: `model(x, n)` has its own")
         solvers, expected = (), _positive_order(order)
-        ladder = [partial(_with_steps, model, rung * steps) for rung in rungs]
+        ladder = [lambda x, n=rung * steps: model(x, n) for rung in rungs]
     others = [SolvedBy(model, solver, refine=4) for solver in solvers]
     names = (*(f"{r} x steps" for r in rungs[1:]), *(f"{_name(s)}, 4 x steps" for s in solvers))
     found: list[_Batch] = []
@@ -299,10 +298,6 @@ def _positive_order(order: float) -> float:
     if not is_number(order) or not 0 < order < inf:
         raise ValueError(f"`order` must be positive and finite, got {order!r}")
     return float(order)
-
-
-def _with_steps(model: Callable[[Any, int], Any], steps: int, x: Any) -> Any:
-    return model(x, steps)
 
 
 def _called(solved: Callable[[Any], Any], x: Any, own: Callable[..., Any]) -> Tensor:
