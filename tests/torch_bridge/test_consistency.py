@@ -257,17 +257,6 @@ def test_one_score_of_two_classes(shape):
     assert report.certified > 0.99
 
 
-def test_too_few_samples_are_undecided():
-    torch.manual_seed(0)
-    model, x = model_of("rk4", 8), torch.randn(1200, 2)
-    y = model(x).argmax(1)
-    few = solver_consistency(model, [(x[:300], y[:300])])
-    assert few.verdict == "undecided"
-    assert f"{few.samples_needed} are the least" in str(few)
-    many = torch.randn(few.samples_needed, 2)
-    assert solver_consistency(model, [(many, model(many).argmax(1))]).verdict == "flow"
-
-
 def test_finer_solves_that_are_not_finite():
     class Explodes(nn.Module):
         def forward(self, t, y):
@@ -746,8 +735,6 @@ def test_orders_that_are_none_are_refused(order):
         solver_consistency(lambda x, n: x, [x], steps=2, order=order)
     with pytest.raises(ValueError, match="must be positive and finite"):
         adapt_steps(model, x, order=order)
-    with pytest.raises(TypeError, match="a sequence of solvers"):
-        solver_consistency(model, [x], solvers="rk4")
 
 
 def test_solvers_for_a_model_of_steps_are_refused():

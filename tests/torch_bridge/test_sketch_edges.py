@@ -428,8 +428,6 @@ def test_layers_without_outputs_or_of_odd_ratios():
     empty = SketchedLinear(6, 0, ratio=0.5)
     empty(torch.randn(20, 6)).sum().backward()
     assert empty.weight.grad.shape == (0, 6)
-    import numpy as np
-
     SketchedLinear(6, 4, ratio=np.float32(0.5))(torch.randn(20, 6)).sum().backward()
     layer = SketchedLinear(6, 4)
     layer.storage = torch.float16
