@@ -655,8 +655,6 @@ def _rank(rank):
     found.append((alone, [p.grad.tolist() for p in model.parameters()]))
     model = Tasks()
     wrapped = nn.parallel.DistributedDataParallel(model.trunk)
-    z = wrapped(model.x[rows])
-    losses = [z[:, i].square().mean() for i in range(3)]
     descent = EquiangularDescent(torch.optim.LBFGS(wrapped.parameters(), max_iter=2))
     descent.step(lambda: [wrapped(model.x[rows])[:, i].square().mean() for i in range(3)])
     found.append([p.tolist() for p in model.trunk.parameters()])
@@ -701,7 +699,6 @@ def test_two_processes_take_the_direction_of_the_whole_batch():
 
 
 def test_torchjd_takes_the_direction():
-    torchjd = pytest.importorskip("torchjd")
     aggregation = pytest.importorskip("torchjd.aggregation")
     J = torch.tensor([[1.0, 0.0, 2.0], [0.0, 100.0, 1.0], [-1e-3, 1e-3, 1e-3]])
     wide = J.double().numpy()
@@ -714,7 +711,6 @@ def test_torchjd_takes_the_direction():
     c = wide @ d / np.linalg.norm(wide, axis=1) / np.linalg.norm(d)
     np.testing.assert_allclose(c, found.cosines, atol=1e-6)
     autojac = pytest.importorskip("torchjd.autojac")
-    assert torchjd
     model, other = Tasks(), Tasks()
     z, losses = model.losses()
     autojac.mtl_backward(losses, features=z)
