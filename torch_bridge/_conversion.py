@@ -10,6 +10,7 @@ from torch import nn
 
 from torch_bridge._converted import SKETCHED, converted
 from torch_bridge._convolution import is_pointwise
+from torch_bridge._evaluation import require_module
 from torch_bridge._kinds import require_flags
 from torch_bridge._plan import SketchPlan
 from torch_bridge._row_sketch import require_options
@@ -72,7 +73,8 @@ def apply(
             f"`plan` must be a SketchPlan, got {type(plan).__name__}; make it by "
             "plan(model, batch, budget=), and give apply a model after it"
         )
-    model = plan.model if model is None else _module(model)
+    model = plan.model if model is None else model
+    require_module(model)
     require_flags(report=report)  # before anything changes
     require_options(1.0, plan.sketch, storage, report)
     present = dict(model.named_modules())
@@ -114,13 +116,8 @@ def revert(model: nn.Module, /) -> nn.Module:
     TypeError
         If the model is no Module, or a layer was parametrized since; nothing is changed then.
     """
-    _restore(list(_module(model).modules()))
-    return model
-
-
-def _module(model: nn.Module) -> nn.Module:
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"`model` must be a torch.nn.Module, got {type(model).__name__}")
+    require_module(model)
+    _restore(model.modules())
     return model
 
 

@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from torch_bridge._converted import exact_for_now
 from torch_bridge._convolution import is_pointwise
+from torch_bridge._evaluation import require_module
 from torch_bridge._kinds import require_callable, require_flags
 from torch_bridge._layer_groups import (
     Group,
@@ -181,8 +182,7 @@ def plan(
     >>> [layer.reason for layer in found.layers]
     ['nothing is kept for it besides the batch and the parameters', '']
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"`model` must be a torch.nn.Module, got {type(model).__name__}")
+    require_module(model)
     _require_choice(budget, noise, sketch, units)
     require_flags(centred=centred)
     if loss is not None:

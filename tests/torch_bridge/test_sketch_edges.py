@@ -448,9 +448,9 @@ def test_what_is_no_tensor_no_sketch_and_no_module_is_named():
         ("`rows` must be a RowSketch, got Tensor", lambda: SketchedLinear(4, 3)(x, rows=x)),
         ("`rows` must be a RowSketch, got Tensor", lambda: SketchedConv2d(4, 3)(images, rows=x)),
         ("`plan` must be a SketchPlan, got Linear", lambda: apply(model)),
-        ("must be a torch.nn.Module, got list", lambda: apply(found, [])),
-        ("must be a torch.nn.Module, got list", lambda: plan([], x, budget=0.5)),
-        ("must be a torch.nn.Module, got NoneType", lambda: revert(None)),
+        ("must be a Module, got list", lambda: apply(found, [])),
+        ("must be a Module, got list", lambda: plan([], x, budget=0.5)),
+        ("must be a Module, got NoneType", lambda: revert(None)),
     ):
         with pytest.raises(TypeError, match=message):
             call()
