@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch_bridge._counted_rows import counted
 from torch_bridge._evaluation import untouched_gradients, untouched_randomness
 from torch_bridge._leaves import reached
-from torch_bridge._right_hand_side_state import Kept, keep_attributes
+from torch_bridge._right_hand_side_state import KeptBuffers, keep_attributes
 from torch_bridge._saved import SavedStorages, storage_of
 from torch_bridge._sketched_product import as_rows, rows_in
 
@@ -179,13 +179,8 @@ def _shown(loss: Any) -> str:
 def _undone(model: nn.Module) -> Iterator[None]:
     """Train mode for now, if the model is not; afterwards all is as before."""
     modes = {module: module.training for module in model.modules()}
-    buffers = [
-        (module, name, Kept(buffer))
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
-    put_back = keep_attributes(dict(model.named_modules()))
+    named = dict(model.named_modules())
+    buffers, put_back = KeptBuffers(named), keep_attributes(named)
     with untouched_randomness(), untouched_gradients(model.parameters()):
         try:
             if not model.training:
@@ -194,7 +189,5 @@ def _undone(model: nn.Module) -> Iterator[None]:
         finally:
             for module, mode in modes.items():
                 module.training = mode
-            for module, name, kept in buffers:
-                module._buffers[name] = kept.tensor
-                kept.put_back()
+            buffers.put_back()
             put_back()

@@ -369,7 +369,7 @@ def test_nothing_is_left_of_a_plan():
         gc.enable()
 
 
-def test_buffers_that_are_replaced_are_put_back():
+def test_buffers_that_are_replaced_or_made_are_put_back():
     class Counting(nn.Module):
         def __init__(self):
             super().__init__()
@@ -378,11 +378,15 @@ def test_buffers_that_are_replaced_are_put_back():
 
         def forward(self, x):
             self.n = self.n + 1
+            if not hasattr(self, "seen"):
+                self.register_buffer("seen", torch.zeros(()), persistent=False)
             return self.net(x)
 
     model = Counting()
     plan(model, X, noise=1.0, loss=loss)
     assert float(model.n) == 0
+    assert list(model._buffers) == ["n"]
+    assert not model._non_persistent_buffers_set
     with torch.inference_mode(), pytest.raises(RuntimeError, match="plan outside"):
         plan(model, X, noise=1.0, loss=loss)
 
