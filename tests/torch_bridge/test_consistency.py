@@ -83,9 +83,9 @@ def test_the_interval_covers_and_the_conditional_one_does_not(shares):
 
 
 def test_samples_needed_is_the_least_number():
-    n = samples_needed(0.005, 0.95)
+    n = samples_needed(0.005)
     assert PairedGap(0, 0, n).interval()[1] <= 0.005 < PairedGap(0, 0, n - 1).interval()[1]
-    n = samples_needed(0.005, 0.95, paired=False)
+    n = samples_needed(0.005, paired=False)
     assert share_interval(0, n)[1] <= 0.005 < share_interval(0, n - 1)[1]
 
 
