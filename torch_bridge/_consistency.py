@@ -29,7 +29,7 @@ from torch_bridge._solved_by import SolvedBy
 from torch_bridge._step_ladder import LadderBound, ladder_bound, without_masks
 from torch_bridge._unknown_options import require_choice
 
-__all__ = ["ladder_of", "most_steps", "order_of", "solver_consistency"]
+__all__ = ["coarsest_eps", "ladder_of", "most_steps", "order_of", "solver_consistency"]
 
 POWERFUL = ("rk4", "dopri5")
 MOST_HALVINGS = 30

@@ -17,7 +17,7 @@ from torch_bridge._right_hand_side_state import KeptBuffers, keep_attributes
 from torch_bridge._saved import SavedStorages, storage_of
 from torch_bridge._sketched_product import as_rows, rows_in
 
-__all__ = ["Call", "Step", "stride_of", "tensors_in", "watched_step"]
+__all__ = ["Call", "Step", "stride_of", "watched_step"]
 
 
 @dataclass

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from torch_bridge._dense_parts import dense_parts
 
-__all__ = ["OWN", "Kept", "KeptBuffers", "joined", "keep_attributes"]
+__all__ = ["OWN", "KeptBuffers", "keep_attributes"]
 
 Back = Callable[[], bool]  # puts contents back; false where they have changed and stay so
 OWN = frozenset(vars(nn.Module()))  # torch's attributes: registers, hooks, the mode

@@ -20,7 +20,9 @@ from torch_bridge._draws import (
 from torch_bridge._row_storage import decoded, encoded, require_storage
 from torch_bridge._unknown_options import require_choice
 
-__all__ = ["RowSketch", "estimated_product", "fits", "require_options", "row_sketch"]
+__all__ = [
+    "RowSketch", "estimated_product", "fits", "require_options", "row_lengths", "row_sketch",
+]  # fmt: skip
 
 ROUNDINGS = 32  # between sums of the same numbers
 FEW = 16  # rows of a sketch that show whether it is of a matrix
