@@ -200,10 +200,8 @@ class TimeBatchNorm(nn.Module):
         if values is None:
             return None
         kind = w.device.type
-        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(
-            kind
-        ):  # which would round a product of matrices
-            return (w[:, None] * values).sum(0)
+        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+            return (w[:, None] * values).sum(0)  # a product of matrices would be rounded
         return torch.mv(values.t(), w)
 
     @torch.compiler.disable
