@@ -439,7 +439,6 @@ def test_reports_of_noise(sketch, centred):
     assert mean_agrees(sample, [claimed, noise, wanted.alpha], start=300, rounds=2)
     assert not mean_agrees(sample, [2 * claimed, noise, wanted.alpha], start=300, rounds=1)
     assert not mean_agrees(sample, [claimed, noise, 2 * wanted.alpha], start=300, rounds=1)
-    layer.noise_report(reset=True) if layer.meter.sums is not None else None
     layer.meter.seen = 0
     for _ in range(50):
         layer(x).backward(y_grad)
