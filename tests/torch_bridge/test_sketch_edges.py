@@ -624,3 +624,8 @@ def test_options_of_another_kind_are_named():
             sketch_rows(x, **{name: np.ones(2)})
     with pytest.raises(ValueError, match="got a tensor without dimensions"):
         sketch_rows(torch.tensor(1.0))
+    for dtype in (torch.int64, torch.complex64):
+        with pytest.raises(
+            TypeError, match=r"`input` must hold real floating-point numbers, got torch\.\w+64"
+        ):
+            sketch_rows(x.to(dtype), centred=True)
