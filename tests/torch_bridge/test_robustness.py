@@ -149,6 +149,8 @@ def test_what_an_evaluation_can_not_do_is_told():
         robustness(model, x, y.tolist(), pgd(EPS, 1, EPS))
     with pytest.raises(TypeError, match=r"floating-point numbers, got torch\.int64"):
         pgd(EPS, 1, EPS)(model, x.long(), y)
+    with pytest.raises(TypeError, match="floating-point numbers, got list"):
+        pgd(EPS, 1, EPS)(model, x.tolist(), y)
     with pytest.raises(TypeError, match="mapping from names, got list"):
         transfer([model], x, y, pgd(EPS, 1, EPS))
     with pytest.raises(TypeError, match="`model` must be a Module"):
