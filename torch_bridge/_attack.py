@@ -108,10 +108,11 @@ class Attack:
             Without samples, for inputs that are not valid ones, and if the attack returns another
             shape, NaN, leaves its ball, or the valid inputs.
         """
-        if not x.is_floating_point():
+        if not isinstance(x, Tensor) or not x.is_floating_point():
             raise TypeError(
-                f"an attack needs inputs of floating-point numbers, got {x.dtype}: attack what "
-                "an embedding makes of them, or scaled images"
+                "an attack needs inputs of floating-point numbers, got "
+                f"{getattr(x, 'dtype', type(x).__name__)}: attack what an embedding makes of them, "
+                "or scaled images"
             )
         if not len(x):
             raise ValueError("an attack needs at least one sample, got none")
@@ -122,7 +123,7 @@ class Attack:
             )
         with (
             evaluating(model),
-            untouched_gradients(model),
+            untouched_gradients(model.parameters()),
             untouched_names(model),
             torch.enable_grad(),
         ):

@@ -204,10 +204,7 @@ def _aligned(
     x, spec = tree_flatten(parameters)
     if not x:
         raise ValueError("`parameters` must hold at least one tensor, got none")
-    for p in x:
-        if not isinstance(p, Tensor) or not p.is_floating_point():
-            found = p.dtype if isinstance(p, Tensor) else type(p).__name__
-            raise TypeError(f"`parameters` must hold real tensors, got {found}")
+    _require_real("parameters", x)
     if direction is None:
         if all(p.grad is None for p in x):
             raise ValueError(
@@ -219,19 +216,23 @@ def _aligned(
         if isinstance(parameters, list) and isinstance(direction, tuple):
             direction = list(direction)  # as torch.autograd.grad returns it
         elif isinstance(parameters, dict) and isinstance(direction, dict):
-            direction = {k: direction[k] for k in parameters if k in direction}
+            direction = {k: direction[k] for k in parameters if k in direction} | direction
         d, other = tree_flatten(direction)
-        for v in d:
-            if not isinstance(v, Tensor) or not v.is_floating_point():
-                found = v.dtype if isinstance(v, Tensor) else type(v).__name__
-                raise TypeError(f"`direction` must hold real tensors, got {found}")
-        shapes = [getattr(v, "shape", None) for v in d]
-        if other != spec or shapes != [p.shape for p in x]:
+        _require_real("direction", d)
+        shapes = [[tuple(v.shape) for v in tensors] for tensors in (x, d)]
+        if other != spec or shapes[0] != shapes[1]:
             raise ValueError(
                 "`direction` must have the structure and shapes of `parameters`, "
-                f"{[tuple(p.shape) for p in x]}; got {[s and tuple(s) for s in shapes]}"
+                f"{shapes[0]}; got {shapes[1]}"
             )
     return tuple(p.detach().clone() for p in x), tuple(v.detach().clone() for v in d), spec
+
+
+def _require_real(label: str, tensors: Sequence[Any]) -> None:
+    for x in tensors:
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            found = x.dtype if isinstance(x, Tensor) else type(x).__name__
+            raise TypeError(f"`{label}` must hold real tensors, got {found}")
 
 
 def _listed(losses: Sequence[Tensor] | Tensor) -> list[Tensor]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import inf
 from numbers import Integral
 from statistics import median
@@ -28,8 +27,9 @@ from torch_bridge._rounding_probe import rounding_unit
 from torch_bridge._sample_batches import batches_of, tensor_of
 from torch_bridge._solved_by import SolvedBy
 from torch_bridge._step_ladder import LadderBound, ladder_bound, without_masks
+from torch_bridge._unknown_options import require_choice
 
-__all__ = ["ladder_of", "most_steps", "order_of", "solver_consistency"]
+__all__ = ["coarsest_eps", "ladder_of", "most_steps", "order_of", "solver_consistency"]
 
 POWERFUL = ("rk4", "dopri5")
 MOST_HALVINGS = 30
@@ -108,8 +108,7 @@ def solver_consistency(
     >>> report.verdict
     'flow'
     """
-    if task not in ("classification", "regression"):
-        raise ValueError(f'`task` must be "classification" or "regression", got {task!r}')
+    require_choice("task", task, ("classification", "regression"))
     positive = is_number(tolerance) and tolerance > 0
     if not (positive if task == "regression" else tolerance is None):
         raise ValueError(
@@ -138,7 +137,7 @@ def solver_consistency(
         if solvers:
             raise ValueError("`solvers` are for the blocks of a Module: `model(x, n)` has its own")
         solvers, expected = (), _positive_order(order)
-        ladder = [partial(_with_steps, model, rung * steps) for rung in rungs]
+        ladder = [lambda x, n=rung * steps: model(x, n) for rung in rungs]
     others = [SolvedBy(model, solver, refine=4) for solver in solvers]
     names = (*(f"{r} x steps" for r in rungs[1:]), *(f"{_name(s)}, 4 x steps" for s in solvers))
     found: list[_Batch] = []
@@ -299,10 +298,6 @@ def _positive_order(order: float) -> float:
     if not is_number(order) or not 0 < order < inf:
         raise ValueError(f"`order` must be positive and finite, got {order!r}")
     return float(order)
-
-
-def _with_steps(model: Callable[[Any, int], Any], steps: int, x: Any) -> Any:
-    return model(x, steps)
 
 
 def _called(solved: Callable[[Any], Any], x: Any, own: Callable[..., Any]) -> Tensor:

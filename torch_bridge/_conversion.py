@@ -10,8 +10,11 @@ from torch import nn
 
 from torch_bridge._converted import SKETCHED, converted
 from torch_bridge._convolution import is_pointwise
+from torch_bridge._evaluation import require_module
+from torch_bridge._kinds import require_flags
 from torch_bridge._plan import SketchPlan
-from torch_bridge._sketched_module import require_report, share_sketch
+from torch_bridge._row_sketch import require_options
+from torch_bridge._sketched_module import share_sketch
 
 __all__ = ["apply", "revert"]
 
@@ -48,9 +51,9 @@ def apply(
     Raises
     ------
     TypeError
-        If the plan is no SketchPlan or the model no Module; if a planned layer is missing, or
-        neither a `torch.nn.Linear` nor a `torch.nn.Conv2d` of kernel size 1; nothing is changed
-        then.
+        If the plan is no SketchPlan, the model no Module, or `report` no bool; if a planned layer
+        is missing, or neither a `torch.nn.Linear` nor a `torch.nn.Conv2d` of kernel size 1; nothing
+        is changed then.
     ValueError
         For another storage, or for `report` with one.
 
@@ -70,8 +73,10 @@ def apply(
             f"`plan` must be a SketchPlan, got {type(plan).__name__}; make it by "
             "plan(model, batch, budget=), and give apply a model after it"
         )
-    model = plan.model if model is None else _module(model)
-    require_report(report, storage)
+    model = plan.model if model is None else model
+    require_module(model)
+    require_flags(report=report)  # before anything changes
+    require_options(1.0, plan.sketch, storage, report)
     present = dict(model.named_modules())
     layers = {one.name: present.get(one.name) for one in plan.layers}
     planned = {one.name: one for one in plan.layers if one.ratio is not None}
@@ -111,13 +116,8 @@ def revert(model: nn.Module, /) -> nn.Module:
     TypeError
         If the model is no Module, or a layer was parametrized since; nothing is changed then.
     """
-    _restore(list(_module(model).modules()))
-    return model
-
-
-def _module(model: nn.Module) -> nn.Module:
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"`model` must be a torch.nn.Module, got {type(model).__name__}")
+    require_module(model)
+    _restore(model.modules())
     return model
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from torch_bridge._kinds import require_flags
 from torch_bridge._linear import draws
-from torch_bridge._row_sketch import RowSketch, require_options
+from torch_bridge._row_sketch import RowSketch
 from torch_bridge._sketched_module import SketchedModule
 from torch_bridge._sketched_product import layer_product, rows_of
 
@@ -60,7 +60,6 @@ class SketchedConv2d(SketchedModule, nn.Conv2d):
         device: Any = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        require_options(ratio, sketch, storage)
         require_flags(bias=bias)
         both = tuple(stride) if isinstance(stride, tuple | list) else (stride, stride)
         if len(both) != 2 or not all(isinstance(n, Integral) and n >= 1 for n in both):

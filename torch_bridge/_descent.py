@@ -169,16 +169,13 @@ class EquiangularDescent:
             Returns the losses; old gradients are cleared first. Without it `backward` was called
             before. Do not call `backward` inside.
         """
-        before: list[Tensor] = []
-        moved: list[Tensor] = []
         if closure is not None:
+            require_callable("closure", closure, "closure(), giving losses", 0)
             self.zero_grad()
         elif self._combined is None:
             self.combine()
-        if closure is not None:
-            require_callable("closure", closure, "closure(), giving losses", 0)
         if closure is not None and self.scaler is None:
-            self._step_evaluating(closure, before, moved)
+            before, moved = self._step_evaluating(closure)
         else:
             before = [] if closure is None else self._evaluated(closure)
             moved = self._start()
@@ -235,25 +232,14 @@ class EquiangularDescent:
         """For the report, the parameters from which this step sets out."""
         return [p.detach().clone() for p in self._found()[0].parameters] if self.report else []
 
-    def _step_evaluating(self, closure: Losses, before: list[Tensor], moved: list[Tensor]) -> None:
-        """Let the optimizer evaluate; undo a step of LBFGS that fails in a later evaluation."""
-        again = self._held() if isinstance(self.optimizer, torch.optim.LBFGS) else []
-        start = [(p, p.detach().clone()) for p in again]
-        try:
-            self.optimizer.step(self._scalar(closure, before, moved))  # type: ignore[arg-type]
-        except Exception:
-            if start and before:
-                with torch.no_grad():
-                    for p, old in start:
-                        p.copy_(old)
-                self.optimizer.state.clear()  # its history is that of half a step
-                self.zero_grad()
-            raise
+    def _step_evaluating(self, closure: Losses) -> tuple[list[Tensor], list[Tensor]]:
+        """Let the optimizer evaluate; undo a step of LBFGS that fails in a later evaluation.
 
-    def _scalar(
-        self, closure: Losses, before: list[Tensor], moved: list[Tensor]
-    ) -> Callable[[], Tensor]:
-        """For the optimizer: one function, whose gradient is the direction at its first call."""
+        It gets one function, whose gradient is the direction at the first call. Returned are the
+        losses at that call, and where it was for the report.
+        """
+        before: list[Tensor] = []
+        moved: list[Tensor] = []
 
         def evaluate() -> Tensor:
             if not before:
@@ -266,7 +252,19 @@ class EquiangularDescent:
             terms = [float(w) * v for w, v in zip(weights, values, strict=True)]
             return torch.stack(terms).sum()
 
-        return evaluate
+        again = self._held() if isinstance(self.optimizer, torch.optim.LBFGS) else []
+        start = [(p, p.detach().clone()) for p in again]
+        try:
+            self.optimizer.step(evaluate)  # type: ignore[arg-type]
+        except Exception:
+            if start and before:
+                with torch.no_grad():
+                    for p, old in start:
+                        p.copy_(old)
+                self.optimizer.state.clear()  # its history is that of half a step
+                self.zero_grad()
+            raise
+        return before, moved
 
     def _require_open(self) -> None:
         if self._combined is not None:

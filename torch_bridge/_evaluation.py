@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Lock
@@ -76,16 +76,16 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def untouched_gradients(model: nn.Module) -> Iterator[None]:
-    """Put aside `.grad` of all parameters; what is accumulated meanwhile is thrown away."""
-    gradients = [(p, p.grad) for p in model.parameters()]
+def untouched_gradients(leaves: Iterable[Tensor]) -> Iterator[None]:
+    """Put aside `.grad` of these; what is accumulated meanwhile is thrown away."""
+    gradients = [(leaf, leaf.grad) for leaf in leaves]
     try:
-        for parameter, _ in gradients:
-            parameter.grad = None
+        for leaf, _ in gradients:
+            leaf.grad = None
         yield
     finally:
-        for parameter, gradient in gradients:
-            parameter.grad = gradient
+        for leaf, gradient in gradients:
+            leaf.grad = gradient
 
 
 @contextmanager

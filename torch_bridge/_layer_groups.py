@@ -134,14 +134,13 @@ def groups_of(
     groups = []
     for names in readers.values():
         reason = _why_not(calls, names, freed(names, casts=False), units)
-        group = None
         if not reason:
             group = _group(calls, names, freed(names, casts=True), sketch, centred, units)
             if group.largest < 1 or group.least >= group.freed:
                 reason = "its input is too small to gain"
             elif not all(noise > 0 for _, noise in group.moments.values()):
                 reason = "its gradient has no mini-batch noise that a sketch could be small against"
-        if reason or group is None:
+        if reason:
             reasons |= dict.fromkeys(names, reason)
         else:
             groups.append(group)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from torch_bridge._counted_rows import counted
+from torch_bridge._evaluation import untouched_gradients, untouched_randomness
 from torch_bridge._leaves import reached
-from torch_bridge._right_hand_side_state import Kept, keep_attributes
+from torch_bridge._right_hand_side_state import KeptBuffers, keep_attributes
 from torch_bridge._saved import SavedStorages, storage_of
 from torch_bridge._sketched_product import as_rows, rows_in
 
-__all__ = ["Call", "Step", "stride_of", "tensors_in", "watched_step"]
+__all__ = ["Call", "Step", "stride_of", "watched_step"]
 
 
 @dataclass
@@ -102,7 +103,7 @@ def watched_step(
                     "the step must end in one loss with a gradient, got "
                     f"{_shown(loss)}; give `loss`, from the output and the batch to the loss"
                 )
-            with _gradients_kept(reached(loss).values()):
+            with untouched_gradients(reached(loss).values()):
                 loss.backward()
     sizes = {address: x.untyped_storage().nbytes() for address, x in saved.kept.items()}
     return Step(watch.calls, sizes, watch.elsewhere)
@@ -175,31 +176,12 @@ def _shown(loss: Any) -> str:
 
 
 @contextmanager
-def _gradients_kept(leaves: Iterable[Tensor]) -> Iterator[None]:
-    """No gradients for now; afterwards those of before."""
-    before = [(leaf, leaf.grad) for leaf in leaves]
-    try:
-        for leaf, _ in before:
-            leaf.grad = None
-        yield
-    finally:
-        for leaf, grad in before:
-            leaf.grad = grad
-
-
-@contextmanager
 def _undone(model: nn.Module) -> Iterator[None]:
     """Train mode for now, if the model is not; afterwards all is as before."""
     modes = {module: module.training for module in model.modules()}
-    buffers = [
-        (module, name, Kept(buffer))
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
-    put_back = keep_attributes(dict(model.named_modules()))
-    devices = {p.device for p in model.parameters() if p.device.type == "cuda"}
-    with torch.random.fork_rng([d.index for d in devices]), _gradients_kept(model.parameters()):
+    named = dict(model.named_modules())
+    buffers, put_back = KeptBuffers(named), keep_attributes(named)
+    with untouched_randomness(), untouched_gradients(model.parameters()):
         try:
             if not model.training:
                 model.train()
@@ -207,7 +189,5 @@ def _undone(model: nn.Module) -> Iterator[None]:
         finally:
             for module, mode in modes.items():
                 module.training = mode
-            for module, name, kept in buffers:
-                module._buffers[name] = kept.tensor
-                kept.put_back()
+            buffers.put_back()
             put_back()

@@ -140,6 +140,8 @@ def sketch_rows(
     _require_tensor(input)
     if input.ndim == 0:
         raise ValueError("`input` must have shape (..., N), got a tensor without dimensions")
+    if not input.is_floating_point():
+        raise TypeError(f"`input` must hold real floating-point numbers, got {input.dtype}")
     if not (torch.is_grad_enabled() or in_reentrant_checkpoint()):
         return RowSketch.of_all(prod(input.shape[:-1]))
     return rows_of(input, input, ratio=ratio, sketch=sketch, centred=centred, storage=storage)
@@ -188,7 +190,6 @@ class SketchedLinear(SketchedModule, nn.Linear):
         device: Any = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        require_options(ratio, sketch, storage)
         require_flags(bias=bias)
         super().__init__(in_features, out_features, bias, device=device, dtype=dtype)
         self.sketching(ratio, sketch, centred, storage, report)

@@ -14,7 +14,7 @@ from torch_bridge._blocks import NeuralODE
 from torch_bridge._normalization import NORMALIZATIONS, normalization, normalized
 from torch_bridge._numbers import require_whole
 from torch_bridge._time_batch_norm import TimeBatchNorm
-from torch_bridge._unknown_options import keywords_of, refuse_unknown
+from torch_bridge._unknown_options import keywords_of, refuse_unknown, require_choice
 from torch_bridge._weight_normalization import WEIGHT_NORMALIZATIONS, weight_normalization
 
 __all__ = ["ODENet4", "ODENet10", "ResidualField"]
@@ -73,9 +73,7 @@ class ResidualField(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
-        if activation not in ACTIVATIONS:
-            known = " or ".join(map(repr, ACTIVATIONS))
-            raise ValueError(f"`activation` must be {known}, got {activation!r}")
+        require_choice("activation", activation, ACTIVATIONS)
         refuse_unknown(options, keywords_of(ResidualField, TimeBatchNorm), "a ResidualField")
         norm, weights = _pair(choice)
         outputs = channels if outputs is None else outputs

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from torch_bridge._numbers import require_whole
 from torch_bridge._time_batch_norm import TimeBatchNorm
-from torch_bridge._unknown_options import keywords_of, refuse_unknown
+from torch_bridge._unknown_options import keywords_of, refuse_unknown, require_choice
 
 __all__ = ["NORMALIZATIONS", "normalization", "normalized"]
 
@@ -46,8 +46,7 @@ def normalization(
         For another name, groups that do not divide the channels, groups of a single number, unknown
         dimensions, or options that nobody or that layer does not have.
     """
-    if name not in NORMALIZATIONS:
-        raise ValueError(f"`name` must be one of {', '.join(NORMALIZATIONS)}, got {name!r}")
+    require_choice("name", name, NORMALIZATIONS)
     refuse_unknown(options, keywords_of(normalization, TimeBatchNorm), "a normalization")
     if options and name != "time batch":
         raise ValueError(f"{', '.join(options)}: options of 'time batch', not of {name!r}")

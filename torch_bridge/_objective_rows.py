@@ -208,7 +208,6 @@ def differentiated(
     *,
     retain_graph: bool,
     chunk: int = 1,
-    label: str = "losses",
 ) -> list[Row]:
     """Gradients of each scalar, in a pass each or `chunk` of them at once by vmap."""
     rows: list[Row] = []
@@ -219,7 +218,7 @@ def differentiated(
         with naming_cause(f"losses[{start}]" + (f" to losses[{last}]" if last > start else "")):
             found = _one_pass(some, inputs, keep)
         for i, row in enumerate(found, start):
-            check_row(row, f"{label}[{i}]")
+            check_row(row, f"losses[{i}]")
         rows += found
     return rows
 

@@ -25,6 +25,7 @@ from torch_bridge._objective_rows import (
 )
 from torch_bridge._shared_features import checked_features, heads_only, through
 from torch_bridge._unformed_gradients import UnformedWeight, unformed_weights
+from torch_bridge._unknown_options import require_choice
 
 __all__ = [
     "check_options", "combine", "equiangular_backward", "objective_rows", "own_parameters",
@@ -329,8 +330,7 @@ def check_options(
 ) -> None:  # fmt: skip
     """Refuse options before a pass is spent on them."""
     require_flags(**flags)
-    if gramian not in ("parameters", "features"):
-        raise ValueError(f'`gramian` must be "parameters" or "features", got {gramian!r}')
+    require_choice("gramian", gramian, ("parameters", "features"))
     if isinstance(chunk, bool) or not isinstance(chunk, Integral) or chunk < 1:
         raise ValueError(f"`chunk` must be a whole number of losses, at least 1, got {chunk!r}")
     if scaler is not None and not hasattr(scaler, "get_scale"):

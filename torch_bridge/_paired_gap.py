@@ -94,12 +94,12 @@ def share_interval(count: int, total: int, level: float = LEVEL) -> tuple[float,
     return low, high
 
 
-def samples_needed(bound: float, level: float = LEVEL, *, paired: bool = True) -> int:
+def samples_needed(bound: float, *, paired: bool = True) -> int:
     """The fewest samples with which no difference at all has an interval within the bound.
 
     That of a `PairedGap`, or else of a single share, whose interval is made of two ends, not four.
     """
-    return int(log((1 - level) / (4 if paired else 2)) / log1p(-bound)) + 1
+    return int(log((1 - LEVEL) / (4 if paired else 2)) / log1p(-bound)) + 1
 
 
 def _root(is_below: Callable[[float], bool]) -> float:

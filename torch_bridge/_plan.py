@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from torch_bridge._converted import exact_for_now
 from torch_bridge._convolution import is_pointwise
+from torch_bridge._evaluation import require_module
 from torch_bridge._kinds import require_callable, require_flags
 from torch_bridge._layer_groups import (
     Group,
@@ -24,7 +25,7 @@ from torch_bridge._layer_groups import (
 from torch_bridge._layer_step import watched_step
 from torch_bridge._numbers import is_number
 from torch_bridge._sketched_module import SketchedModule
-from torch_bridge._unknown_options import nearest
+from torch_bridge._unknown_options import nearest, require_choice
 
 __all__ = ["LayerPlan", "SketchPlan", "plan"]
 
@@ -181,8 +182,7 @@ def plan(
     >>> [layer.reason for layer in found.layers]
     ['nothing is kept for it besides the batch and the parameters', '']
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"`model` must be a torch.nn.Module, got {type(model).__name__}")
+    require_module(model)
     _require_choice(budget, noise, sketch, units)
     require_flags(centred=centred)
     if loss is not None:
@@ -287,5 +287,4 @@ def _require_choice(budget: float | None, noise: float | None, sketch: str, unit
     if sketch not in PLANNED:
         hint = nearest(sketch, PLANNED) or ": others keep dense matrices, larger than they save"
         raise ValueError(f"`sketch` must be one of {', '.join(PLANNED)}, got {sketch!r}{hint}")
-    if units not in ("auto", "rows", "first"):
-        raise ValueError(f"`units` must be one of auto, rows, first, got {units!r}")
+    require_choice("units", units, ("auto", "rows", "first"))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch_bridge._dense_parts import dense_parts
 from torch_bridge._one_solve import one_solve
 from torch_bridge._own_derivatives import unwatched
-from torch_bridge._right_hand_side_state import Kept, joined, keep_attributes
+from torch_bridge._right_hand_side_state import KeptBuffers, keep_attributes
 from torch_bridge._time_batch_norm import TimeBatchNorm
 
 __all__ = ["Calls", "deviation"]
@@ -30,18 +30,7 @@ class Calls:
         self.modules = dict(func.named_modules()) if isinstance(func, nn.Module) else {}
 
     def __enter__(self) -> Self:
-        named = self.modules.items()
-        self.buffers = {
-            (path, name): Kept(buffer)
-            for path, module in named
-            for name, buffer in module._buffers.items()
-            if buffer is not None
-        }
-        self.registered = [
-            (module, dict(module._buffers), set(module._non_persistent_buffers_set))
-            for _, module in named
-        ]
-        self.put_back = keep_attributes(self.modules)
+        self.buffers, self.put_back = KeptBuffers(self.modules), keep_attributes(self.modules)
         self.left: list[str] = []  # afterwards: what is not as it was
         with ExitStack() as stack:
             device = self.first.device
@@ -63,14 +52,8 @@ class Calls:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for module, buffers, transient in self.registered:
-            module._buffers.clear()
-            module._buffers.update(buffers)
-            module._non_persistent_buffers_set = transient
         try:
-            kept = self.buffers.items()
-            self.left = [joined(*place) for place, values in kept if not values.put_back()]
-            self.left += self.put_back()
+            self.left = [*self.buffers.put_back(), *self.put_back()]
         finally:
             self.stack.__exit__(*error)
 
@@ -114,7 +97,7 @@ class Calls:
             for name, buffer in module._buffers.items()
             if buffer is not None
         }
-        for (path, name), kept in {**made, **self.buffers}.items():
+        for (path, name), kept in {**made, **self.buffers.kept}.items():
             now = self.modules[path]._buffers.get(name)
             if now is None or kept is None or deviation(now, kept.values) > 0:
                 found.setdefault(path, []).append(name)

@@ -1,4 +1,4 @@
-"""What modules hold besides buffers, kept and put back."""
+"""What modules hold, kept and put back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from torch_bridge._dense_parts import dense_parts
 
-__all__ = ["OWN", "Kept", "joined", "keep_attributes"]
+__all__ = ["OWN", "KeptBuffers", "keep_attributes"]
 
 Back = Callable[[], bool]  # puts contents back; false where they have changed and stay so
 OWN = frozenset(vars(nn.Module()))  # torch's attributes: registers, hooks, the mode
@@ -92,6 +92,30 @@ class Kept:
         except RuntimeError:  # entries that share memory, or of another shape now
             return False
         return True
+
+
+class KeptBuffers:
+    """The buffers of modules, which there are and their values, remembered."""
+
+    def __init__(self, modules: Mapping[str, nn.Module]) -> None:
+        self.kept = {
+            (path, name): Kept(buffer)
+            for path, module in modules.items()
+            for name, buffer in module._buffers.items()
+            if buffer is not None
+        }
+        self.registered = [
+            (module, dict(module._buffers), set(module._non_persistent_buffers_set))
+            for module in modules.values()
+        ]
+
+    def put_back(self) -> list[str]:
+        """Give the modules these buffers, and name those whose values stay changed."""
+        for module, buffers, transient in self.registered:
+            module._buffers.clear()
+            module._buffers.update(buffers)
+            module._non_persistent_buffers_set = transient
+        return [joined(*place) for place, values in self.kept.items() if not values.put_back()]
 
 
 def _version(x: Tensor) -> int:

@@ -20,7 +20,9 @@ from torch_bridge._draws import (
 from torch_bridge._row_storage import decoded, encoded, require_storage
 from torch_bridge._unknown_options import require_choice
 
-__all__ = ["RowSketch", "estimated_product", "fits", "require_options", "row_sketch"]
+__all__ = [
+    "RowSketch", "estimated_product", "fits", "require_options", "row_lengths", "row_sketch",
+]  # fmt: skip
 
 ROUNDINGS = 32  # between sums of the same numbers
 FEW = 16  # rows of a sketch that show whether it is of a matrix
@@ -75,12 +77,19 @@ class RowSketch(NamedTuple):
         return self[6:]
 
 
-def require_options(ratio: float, sketch: str, storage: torch.dtype | None = None) -> None:
-    """Raise ValueError unless rows can be sketched like this."""
+def require_options(
+    ratio: float, sketch: str, storage: torch.dtype | None = None, report: bool = False
+) -> None:
+    """Raise ValueError unless rows can be sketched, and their noise reported, like this."""
     if not isinstance(ratio, Real) or not 0 < ratio <= 1:
         raise ValueError(f"`ratio` must satisfy 0 < ratio <= 1, got {ratio!r}")
     require_choice("sketch", sketch, SKETCHES)
     require_storage(storage)
+    if report and storage is not None:
+        raise ValueError(
+            "`report` would take the rounding of a `storage` for part of the gradient: leave one "
+            "of them out"
+        )
 
 
 def row_sketch(
@@ -152,7 +161,7 @@ def estimated_product(s: RowSketch, Y: Tensor) -> tuple[Tensor, Tensor]:
         root, weight = weight**0.5, 1.0
         y, kept = root * y, root * kept
     estimate = weight * (y.mT @ kept)
-    if s.mean is None or total is None:
+    if total is None:
         return estimate, estimate
     return estimate + total[:, None] * s.mean, estimate
 

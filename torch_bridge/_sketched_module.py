@@ -11,11 +11,10 @@ from torch import Tensor
 from torch_bridge._kinds import require_flags
 from torch_bridge._noise_report import NoiseMeter, NoiseReport
 from torch_bridge._row_sketch import RowSketch, require_options
-from torch_bridge._row_storage import require_storage
 from torch_bridge._shared_sketch import SharedSketch
 from torch_bridge._sketched_product import require_rows_of
 
-__all__ = ["SketchedModule", "require_report", "share_sketch"]
+__all__ = ["SketchedModule", "share_sketch"]
 
 
 class SketchedModule:
@@ -34,9 +33,8 @@ class SketchedModule:
         report: bool = False,
     ) -> None:
         """Set the options, `ratio`, `sketch`, `centred`, `storage` and `report`."""
-        require_options(ratio, sketch, storage)
         require_flags(centred=centred, report=report)
-        require_report(report, storage)
+        require_options(ratio, sketch, storage, report)
         # A compiler takes a float attribute for a variable; the size of a sketch is a constant.
         self._ratio = repr(float(ratio))
         self.sketch, self.centred, self.storage = sketch, bool(centred), storage
@@ -55,8 +53,7 @@ class SketchedModule:
 
     def options(self) -> dict[str, Any]:
         """What `sketched_linear` takes."""
-        require_options(self.ratio, self.sketch, self.storage)
-        require_report(self.meter is not None, self.storage)
+        require_options(self.ratio, self.sketch, self.storage, self.meter is not None)
         return {
             "ratio": self.ratio,
             "sketch": self.sketch,
@@ -118,16 +115,6 @@ class SketchedModule:
         if self.storage is not None:
             shown += f", storage={self.storage}"
         return shown
-
-
-def require_report(report: bool, storage: torch.dtype | None) -> None:
-    """Raise ValueError unless noise can be measured with rows stored like this."""
-    require_storage(storage)
-    if report and storage is not None:
-        raise ValueError(
-            "`report` would take the rounding of a `storage` for part of the gradient: leave one "
-            "of them out"
-        )
 
 
 def share_sketch(*layers: SketchedModule) -> None:

@@ -14,7 +14,7 @@ from torch_bridge._fields import Autocast, inside_transform, is_plain
 from torch_bridge._once import once_only
 from torch_bridge._row_sketch import RowSketch, estimated_product, fits, row_sketch
 
-__all__ = ["as_rows", "layer_product", "require_rows_of", "rows_of"]
+__all__ = ["as_rows", "layer_product", "require_rows_of", "rows_in", "rows_of"]
 
 NO_SECOND_DERIVATIVE = (
     "a sketched weight gradient can not be differentiated: the input it depends on is not kept; "

@@ -103,12 +103,11 @@ class TimeBatchNorm(nn.Module):
         times = several_numbers("span", span)
         if len(times) != 2 or not -math.inf < times[0] < times[1] < math.inf:
             raise ValueError(f"`span` must be two finite increasing times, got {span}")
-        start, end = times
         if not is_number(momentum) or not 0 < momentum <= 1:
             raise ValueError(f"`momentum` must be in (0, 1], got {momentum!r}")
         if not is_number(eps) or not 0 < eps < math.inf:
             raise ValueError(f"`eps` must be finite and positive, got {eps!r}")
-        self.channels, self.intervals, self.span = channels, intervals, (start, end)
+        self.channels, self.intervals, self.span = channels, intervals, times
         self.momentum, self.eps = float(momentum), float(eps)
         shape = intervals + 1, channels
         self.register_buffer("running_mean", torch.zeros(shape))
@@ -201,10 +200,8 @@ class TimeBatchNorm(nn.Module):
         if values is None:
             return None
         kind = w.device.type
-        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(
-            kind
-        ):  # which would round a product of matrices
-            return (w[:, None] * values).sum(0)
+        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+            return (w[:, None] * values).sum(0)  # a product of matrices would be rounded
         return torch.mv(values.t(), w)
 
     @torch.compiler.disable

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from odecore.directions import equiangular_weights
+from torch_bridge._objectives import OnZero, Scaling
 
 __all__ = ["EDM", "EDMWeighting"]
 
 
-def EDMWeighting(
-    *,
-    scaling: Literal["harmonic", "min", "unit"] = "harmonic",
-    on_zero: Literal["stop", "drop"] = "stop",
-) -> Any:
+def EDMWeighting(*, scaling: Scaling = "harmonic", on_zero: OnZero = "stop") -> Any:
     """A `torchjd.aggregation.Weighting`: from a Gramian to equiangular weights.
 
     Parameters
@@ -45,11 +42,7 @@ def EDMWeighting(
     return _made(0, scaling, on_zero)
 
 
-def EDM(
-    *,
-    scaling: Literal["harmonic", "min", "unit"] = "harmonic",
-    on_zero: Literal["stop", "drop"] = "stop",
-) -> Any:
+def EDM(*, scaling: Scaling = "harmonic", on_zero: OnZero = "stop") -> Any:
     """A `torchjd.aggregation.Aggregator`: from a Jacobian to its equiangular direction.
 
     Parameters

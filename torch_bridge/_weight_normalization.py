@@ -13,6 +13,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from torch_bridge._fields import inside_transform
 from torch_bridge._one_solve import current_solve, in_own_program, one_solve
+from torch_bridge._unknown_options import require_choice
 
 __all__ = ["WEIGHT_NORMALIZATIONS", "weight_normalization"]
 
@@ -68,8 +69,7 @@ def weight_normalization(module: Layer, name: str) -> Layer:
     >>> torch.equal(layer(torch.ones(3)), layer(torch.ones(3)))
     True
     """
-    if name not in WEIGHT_NORMALIZATIONS:
-        raise ValueError(f"`name` must be one of {', '.join(WEIGHT_NORMALIZATIONS)}, got {name!r}")
+    require_choice("name", name, WEIGHT_NORMALIZATIONS)
     if name == "none":
         return module
     weight = getattr(module, "weight", None)

@@ -17,21 +17,9 @@ __all__ = ["min_norm_weights", "smallest_among"]
 def smallest_in_hull(C: NDArray[np.float64], v: NDArray[np.float64], /) -> NDArray[np.float64]:
     """Minimise b^T C b over b >= 0 with v^T b = 1, exactly; of several minimisers the least.
 
-    Parameters
-    ----------
-    C : (m, m) ndarray
-        Positive semidefinite, with unit diagonal.
-    v : (m,) ndarray
-        Positive, the largest 1. With v = 1 the hull is that of the unit vectors.
-
-    Returns
-    -------
-    (m,) ndarray
-
-    Notes
-    -----
-    With M = C + v v^T, the non-negative minimiser a of a^T M a / 2 - v^T a is b up to scale, for
-    both have the same Karush-Kuhn-Tucker conditions.
+    C (m, m) is positive semidefinite with unit diagonal, v (m,) positive, its largest entry 1; with
+    v = 1 the hull is that of the unit vectors. With M = C + v v^T, the non-negative minimiser a of
+    a^T M a / 2 - v^T a is b up to scale, for both have the same Karush-Kuhn-Tucker conditions.
     """
     if len(C) == 1:
         return 1.0 / v

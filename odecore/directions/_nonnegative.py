@@ -10,12 +10,9 @@ __all__ = ["least_norm_minimizer", "nonnegative_minimizer"]
 Vector = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-
 #: Rounds of block pivoting; it takes 3 to 8 unless the matrix is nearly singular.
 PIVOTS = 20
 FIRST_PIVOTS = 10
-
-
 EPS = float(np.finfo(np.float64).eps)
 
 

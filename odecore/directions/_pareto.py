@@ -86,8 +86,8 @@ def pareto_stationarity(gramian: Any, /, *, tolerance: float | None = None) -> P
     """
     if tolerance is not None:
         require_real(tolerance, "tolerance")
-    if tolerance is not None and not 0 <= tolerance < 1:
-        raise ValueError(f"`tolerance` is a cosine and must be in [0, 1), got {tolerance!r}")
+        if np.ndim(tolerance) or not 0 <= tolerance < 1:
+            raise ValueError(f"`tolerance` is a cosine and must be in [0, 1), got {tolerance!r}")
     norms, C, precision = cosines(gramian)
     limit = float(np.sqrt(precision)) if tolerance is None else float(tolerance)
     found = equiangular_weights(gramian)

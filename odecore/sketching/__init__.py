@@ -12,8 +12,8 @@ from odecore.sketching._ranks import optimal_ranks
 from odecore.sketching._reweighting import Masked, Weighted
 from odecore.sketching._sampling import UniformRows
 from odecore.sketching._scores import leverage_scores, row_products, squared_rows
-from odecore.sketching._self_report import MomentSketch, unsketched_moments
-from odecore.sketching._sketch import Draw, Sketch
+from odecore.sketching._self_report import unsketched_moments
+from odecore.sketching._sketch import Draw, MomentSketch, Sketch
 from odecore.sketching._trigonometric import CosineSketch, HadamardSketch
 from odecore.sketching._variance import variance
 

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odecore._array import constant_like
-from odecore.sketching._moments import Moments, moments_of
+from odecore.sketching._moments import Moments
 from odecore.sketching._sketch import (
     Draw,
+    MomentSketch,
     random_signs,
     require_at_most,
     require_size,
@@ -29,7 +30,7 @@ TOGETHER = 2**18  # numbers of the rows that are added at once
 
 
 @dataclass(frozen=True)
-class CountSketch:
+class CountSketch(MomentSketch):
     """Each row is added, with a random sign, to one of p buckets, all equally likely.
 
     Parameters
@@ -59,17 +60,13 @@ class CountSketch:
         buckets = rng.integers(0, self.size, size=(1, rows))
         return _signed_sums(buckets, random_signs((1, rows), rng), self.size)
 
-    def variance(self, X: Any, Y: Any, /) -> Any:
-        """Exact variance; see the notes of the class."""
-        return self.variance_of(moments_of(X, Y))
-
     def variance_of(self, moments: Moments, /) -> Any:
         """Exact variance from the moments alone."""
         return moments.between_pairs / self.size
 
 
 @dataclass(frozen=True)
-class BalancedCountSketch:
+class BalancedCountSketch(MomentSketch):
     """CountSketch whose buckets hold equally many rows, up to one: a random permutation deals them.
 
     Parameters
@@ -102,10 +99,6 @@ class BalancedCountSketch:
         buckets, signs = place % self.size, random_signs(rows, rng)[place]
         return _signed_sums(buckets[None, :], signs[None, :], self.size)
 
-    def variance(self, X: Any, Y: Any, /) -> Any:
-        """Exact variance; see the notes of the class."""
-        return self.variance_of(moments_of(X, Y))
-
     def variance_of(self, moments: Moments, /) -> Any:
         """Exact variance from the moments alone."""
         B, p = moments.rows, self.size
@@ -116,7 +109,7 @@ class BalancedCountSketch:
 
 
 @dataclass(frozen=True)
-class SparseSignSketch:
+class SparseSignSketch(MomentSketch):
     """Each row is added, with independent signs, to several of p buckets.
 
     Parameters
@@ -158,10 +151,6 @@ class SparseSignSketch:
         buckets = _subsets(rows, self.size, zeta, rng)
         draw = _signed_sums(buckets, random_signs((rows, zeta), rng).T, self.size)
         return Draw(draw.compress, draw.weights / zeta)
-
-    def variance(self, X: Any, Y: Any, /) -> Any:
-        """Exact variance; see the notes of the class."""
-        return self.variance_of(moments_of(X, Y))
 
     def variance_of(self, moments: Moments, /) -> Any:
         """Exact variance from the moments alone."""

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odecore._array import constant_like, namespace
-from odecore.sketching._moments import Moments, moments_of
-from odecore.sketching._sketch import Draw, random_signs, require_size, rows_of
+from odecore.sketching._moments import Moments
+from odecore.sketching._sketch import Draw, MomentSketch, random_signs, require_size, rows_of
 
 __all__ = ["GaussianSketch", "RademacherSketch"]
 
 
 @dataclass(frozen=True)
-class GaussianSketch:
+class GaussianSketch(MomentSketch):
     """Independent normal entries of variance 1/p.
 
     Parameters
@@ -47,17 +47,13 @@ class GaussianSketch:
         rows = rows_of(X, rng)
         return _dense(rng.standard_normal((self.size, rows)))
 
-    def variance(self, X: Any, Y: Any, /) -> Any:
-        """Exact variance; see the notes of the class."""
-        return self.variance_of(moments_of(X, Y))
-
     def variance_of(self, moments: Moments, /) -> Any:
         """Exact variance from the moments alone."""
         return (moments.x * moments.y + moments.product) / self.size
 
 
 @dataclass(frozen=True)
-class RademacherSketch:
+class RademacherSketch(MomentSketch):
     """Independent entries -1/sqrt(p) or 1/sqrt(p), equally likely.
 
     Parameters
@@ -86,10 +82,6 @@ class RademacherSketch:
         """Draw the (p, B) matrix, which the draw keeps."""
         rows = rows_of(X, rng)
         return _dense(random_signs((self.size, rows), rng))
-
-    def variance(self, X: Any, Y: Any, /) -> Any:
-        """Exact variance; see the notes of the class."""
-        return self.variance_of(moments_of(X, Y))
 
     def variance_of(self, moments: Moments, /) -> Any:
         """Exact variance from the moments alone."""

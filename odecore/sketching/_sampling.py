@@ -10,14 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from odecore._flags import require_flags
-from odecore.sketching._moments import Moments, moments_of
-from odecore.sketching._sketch import Draw, require_at_most, require_size, rows_of, take_rows
+from odecore.sketching._moments import Moments
+from odecore.sketching._sketch import (
+    Draw,
+    MomentSketch,
+    require_at_most,
+    require_size,
+    rows_of,
+    take_rows,
+)
 
 __all__ = ["UniformRows", "sampling_factor", "uniform_indices"]
 
 
 @dataclass(frozen=True)
-class UniformRows:
+class UniformRows(MomentSketch):
     """p rows, all equally likely: distinct ones, or independent ones with replacement.
 
     Parameters
@@ -51,10 +58,6 @@ class UniformRows:
         indices = uniform_indices(rows, self.size, self.replacement, rng)
         weights = np.full(self.size, rows / self.size)
         return Draw(partial(take_rows, indices=indices), weights, rows)
-
-    def variance(self, X: Any, Y: Any, /) -> Any:
-        """Exact variance; see the notes of the class."""
-        return self.variance_of(moments_of(X, Y))
 
     def variance_of(self, moments: Moments, /) -> Any:
         """Exact variance from the moments alone."""

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Protocol
 
 from odecore.sketching._moments import Moments
+from odecore.sketching._sketch import MomentSketch
 
-__all__ = ["MomentSketch", "unsketched_moments"]
-
-
-class MomentSketch(Protocol):
-    """A sketch whose variance depends on the moments alone, and linearly on each."""
-
-    def variance_of(self, moments: Moments, /) -> Any:
-        """Exact variance, a 0-d array, from the `moments` alone."""
-        ...
+__all__ = ["unsketched_moments"]
 
 
 def unsketched_moments(sketch: MomentSketch, moments: Moments, /) -> Moments:

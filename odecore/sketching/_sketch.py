@@ -12,9 +12,11 @@ from array_api_compat import device, is_array_api_obj
 from numpy.typing import NDArray
 
 from odecore._array import constant_like, namespace
+from odecore.sketching._moments import Moments, moments_of
 
 __all__ = [
     "Draw",
+    "MomentSketch",
     "Sketch",
     "random_signs",
     "require_at_most",
@@ -97,6 +99,18 @@ class Sketch(Protocol):
 
         `odecore.sketching.variance` checks more.
         """
+        ...
+
+
+class MomentSketch(Sketch, Protocol):
+    """A sketch whose variance depends on the moments alone, and linearly on each."""
+
+    def variance(self, X: Any, Y: Any, /) -> Any:
+        """Exact variance of `X` (B, N) and `Y` (B, M), that of their moments."""
+        return self.variance_of(moments_of(X, Y))
+
+    def variance_of(self, moments: Moments, /) -> Any:
+        """Exact variance, a 0-d array, from the `moments` alone."""
         ...
 
 

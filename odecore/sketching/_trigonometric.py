@@ -14,7 +14,14 @@ from odecore._array import constant_like, namespace, widened
 from odecore._flags import require_flags
 from odecore.sketching._moments import Moments, moments_of, paired
 from odecore.sketching._sampling import sampling_factor, uniform_indices
-from odecore.sketching._sketch import Draw, random_signs, require_size, rows_of, take_rows
+from odecore.sketching._sketch import (
+    Draw,
+    MomentSketch,
+    random_signs,
+    require_size,
+    rows_of,
+    take_rows,
+)
 
 __all__ = ["CosineSketch", "HadamardSketch"]
 
@@ -22,7 +29,7 @@ Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class HadamardSketch:
+class HadamardSketch(MomentSketch):
     """Subsampled randomized Hadamard transform (SRHT): signs, transform, uniform rows.
 
     Parameters
@@ -59,10 +66,6 @@ class HadamardSketch:
         indices = uniform_indices(padded, self.size, self.replacement, rng)
         weights = np.full(self.size, 1 / self.size)
         return Draw(partial(_hadamard_rows, signs, indices, padded), weights, rows)
-
-    def variance(self, X: Any, Y: Any, /) -> Any:
-        """Exact variance; see the notes of the class."""
-        return self.variance_of(moments_of(X, Y))
 
     def variance_of(self, moments: Moments, /) -> Any:
         """Exact variance from the moments alone."""

@@ -447,7 +447,7 @@ def test_pareto_tolerance():
     assert not pareto_stationarity(G, tolerance=0.0).stationary
     found = pareto_stationarity(G, tolerance=np.float32(0.25))
     assert (type(found.stationary), type(found.tolerance)) == (bool, float)
-    for wrong in (-0.1, 1.0, float("nan")):
+    for wrong in (-0.1, 1.0, float("nan"), np.full(2, 0.1)):
         with pytest.raises(ValueError, match=r"must be in \[0, 1\)"):
             pareto_stationarity(G, tolerance=wrong)
     with pytest.raises(TypeError, match="`tolerance` must be a real number"):

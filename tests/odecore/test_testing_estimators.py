@@ -232,15 +232,6 @@ def test_listed_outcomes_are_those_of_numpy(program, rng):
         assert abs(drawn.count(result) / 2000 - p) < 5 * np.sqrt(p * (1 - p) / 2000) + 1e-12
 
 
-def test_shuffled_in_place():
-    def program(rng):
-        x = np.arange(3)
-        rng.shuffle(x)
-        return tuple(x)
-
-    assert len({result for _, result in every_outcome(program)}) == 6
-
-
 @pytest.mark.parametrize("name", ["random", "normal", "standard_normal", "uniform", "permuted", "spawn"])  # fmt: skip
 def test_what_is_not_listed_is_refused(name):
     with pytest.raises(ValueError, match=name):

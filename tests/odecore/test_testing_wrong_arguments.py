@@ -55,7 +55,10 @@ def test_runs_without_end_are_refused(name):
     [
         ("slack", lambda x: assert_order(heun, 2, slack=x)),
         ("bias", lambda x: assert_unbiased(coin, 0.5, np.random.default_rng(0), bias=x)),
-        ("false_alarm", lambda x: assert_unbiased(coin, 0.5, np.random.default_rng(0), bias=x)),
+        (
+            "false_alarm",
+            lambda x: assert_unbiased(coin, 0.5, np.random.default_rng(0), false_alarm=x),
+        ),
     ],
 )
 def test_sizes_are_numbers(name, call, wrong):

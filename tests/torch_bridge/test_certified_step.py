@@ -198,6 +198,15 @@ def test_a_missing_direction_is_told_and_tuples_serve():
     assert found.limit == 2
 
 
+def test_names_of_a_direction_are_those_of_the_parameters():
+    x = {"a": torch.tensor([3.0]), "b": torch.tensor([1.0])}
+    losses = lambda x: [(x["a"] ** 2).sum() + x["b"].sum() ** 2]  # noqa: E731
+    assert certified_step(losses, x, {"b": x["b"], "a": x["a"]}, largest=9).limit == 2
+    for wrong in ({"a": x["a"]}, {**x, "c": x["a"]}):
+        with pytest.raises(ValueError, match="the structure and shapes of `parameters`"):
+            certified_step(losses, x, wrong, largest=9)
+
+
 def test_a_module_that_changes_its_buffers_is_refused():
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh())
     x = torch.randn(8, 3)

@@ -83,9 +83,9 @@ def test_the_interval_covers_and_the_conditional_one_does_not(shares):
 
 
 def test_samples_needed_is_the_least_number():
-    n = samples_needed(0.005, 0.95)
+    n = samples_needed(0.005)
     assert PairedGap(0, 0, n).interval()[1] <= 0.005 < PairedGap(0, 0, n - 1).interval()[1]
-    n = samples_needed(0.005, 0.95, paired=False)
+    n = samples_needed(0.005, paired=False)
     assert share_interval(0, n)[1] <= 0.005 < share_interval(0, n - 1)[1]
 
 
@@ -257,17 +257,6 @@ def test_one_score_of_two_classes(shape):
     assert report.certified > 0.99
 
 
-def test_too_few_samples_are_undecided():
-    torch.manual_seed(0)
-    model, x = model_of("rk4", 8), torch.randn(1200, 2)
-    y = model(x).argmax(1)
-    few = solver_consistency(model, [(x[:300], y[:300])])
-    assert few.verdict == "undecided"
-    assert f"{few.samples_needed} are the least" in str(few)
-    many = torch.randn(few.samples_needed, 2)
-    assert solver_consistency(model, [(many, model(many).argmax(1))]).verdict == "flow"
-
-
 def test_finer_solves_that_are_not_finite():
     class Explodes(nn.Module):
         def forward(self, t, y):
@@ -369,9 +358,9 @@ def test_loaders_and_solvers_of_other_kinds():
     plain = solver_consistency(model, [x])
     assert solver_consistency(model, [[x], x[:0]]) == plain  # as TensorDataset(x) makes them
     solver = SmoothedSolver(RK2, {"u": Fraction(2, 3)}, width=0.1, bound=3)
-    before = solver.state_dict()
+    before = str(solver.state_dict())
     solver_consistency(model, [x, x], solvers=[solver])
-    assert str(solver.state_dict()) == str(before)
+    assert str(solver.state_dict()) == before
     with pytest.raises(ValueError, match="SolvedBy"):
         solver_consistency(SolvedBy(model, "rk4"), [x])
     with pytest.raises(ValueError, match="no method 'rk5'"):
@@ -746,8 +735,6 @@ def test_orders_that_are_none_are_refused(order):
         solver_consistency(lambda x, n: x, [x], steps=2, order=order)
     with pytest.raises(ValueError, match="must be positive and finite"):
         adapt_steps(model, x, order=order)
-    with pytest.raises(TypeError, match="a sequence of solvers"):
-        solver_consistency(model, [x], solvers="rk4")
 
 
 def test_solvers_for_a_model_of_steps_are_refused():

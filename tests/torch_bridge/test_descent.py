@@ -120,7 +120,10 @@ def refusals():
     yield "do not detach", lambda: call(losses, trunk, shared=z.detach())
     yield "at least one tensor", lambda: call(losses, trunk, shared=[])
     yield "at least one tensor", lambda: call(losses, trunk, gramian="features")
-    yield '`gramian` must be "parameters"', lambda: call(losses, trunk, gramian="heads")
+    yield (
+        "`gramian` must be one of parameters, features",
+        lambda: call(losses, trunk, gramian="heads"),
+    )
     yield "`chunk` must be", lambda: call(losses, trunk, chunk=0)
     yield "nothing in common", lambda: call(losses, trunk, task_specific=trunk[:1])
     yield (
@@ -521,6 +524,10 @@ def test_misuse_of_the_optimizer():
     with pytest.raises(ValueError, match="got none since the last step"):
         descent.step()
     descent.backward(model.losses()[1])
+    with pytest.raises(TypeError, match="`closure` must be callable"):
+        descent.step(model.losses()[1])
+    descent.step()  # nothing was forgotten
+    descent.backward(model.losses()[1])
     with pytest.raises(ValueError, match=r"keep their number, 3; got 2"):
         descent.backward(model.losses()[1][:2])
     descent.zero_grad()
@@ -648,8 +655,6 @@ def _rank(rank):
     found.append((alone, [p.grad.tolist() for p in model.parameters()]))
     model = Tasks()
     wrapped = nn.parallel.DistributedDataParallel(model.trunk)
-    z = wrapped(model.x[rows])
-    losses = [z[:, i].square().mean() for i in range(3)]
     descent = EquiangularDescent(torch.optim.LBFGS(wrapped.parameters(), max_iter=2))
     descent.step(lambda: [wrapped(model.x[rows])[:, i].square().mean() for i in range(3)])
     found.append([p.tolist() for p in model.trunk.parameters()])
@@ -694,7 +699,6 @@ def test_two_processes_take_the_direction_of_the_whole_batch():
 
 
 def test_torchjd_takes_the_direction():
-    torchjd = pytest.importorskip("torchjd")
     aggregation = pytest.importorskip("torchjd.aggregation")
     J = torch.tensor([[1.0, 0.0, 2.0], [0.0, 100.0, 1.0], [-1e-3, 1e-3, 1e-3]])
     wide = J.double().numpy()
@@ -707,7 +711,6 @@ def test_torchjd_takes_the_direction():
     c = wide @ d / np.linalg.norm(wide, axis=1) / np.linalg.norm(d)
     np.testing.assert_allclose(c, found.cosines, atol=1e-6)
     autojac = pytest.importorskip("torchjd.autojac")
-    assert torchjd
     model, other = Tasks(), Tasks()
     z, losses = model.losses()
     autojac.mtl_backward(losses, features=z)

@@ -8,7 +8,7 @@ from torch.utils.checkpoint import checkpoint
 
 from odecore.sketching import variance
 from tests.helpers.statistics import mean_agrees
-from torch_bridge import SketchedLinear, sketched_linear
+from torch_bridge import SketchedLinear, saved_bytes, sketched_linear
 from torch_bridge._draws import SKETCHES as KINDS
 
 sketches = pytest.mark.parametrize("sketch", KINDS)
@@ -120,27 +120,14 @@ def test_nothing_is_drawn_where_no_weight_gradient_is_needed(sketch):
     torch.testing.assert_close(layer.weight.grad, x.sum(0).expand(4, 6))
 
 
-def saved_storages(compute):
-    found, kept = {}, []
-
-    def pack(z):
-        found[z.untyped_storage().data_ptr()] = z.untyped_storage().nbytes()
-        kept.append(z)
-        return z
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda z: z):
-        compute()
-    return sum(found.values())
-
-
 def test_bytes_saved_are_those_of_the_sketch():
     layer = SketchedLinear(64, 32, ratio=0.1, sketch="uniform")
     x = torch.randn(1000, 64)
     weight = 64 * 32 * 4
-    assert saved_storages(lambda: layer(x)) == 100 * (64 * 4 + 4)
-    assert saved_storages(lambda: layer(x.clone().requires_grad_())) == weight + 100 * (64 * 4 + 4)
+    assert saved_bytes(lambda: layer(x)) == 100 * (64 * 4 + 4)
+    assert saved_bytes(lambda: layer(x.clone().requires_grad_())) == weight + 100 * (64 * 4 + 4)
     layer.eval()
-    assert saved_storages(lambda: layer(x)) == 1000 * 64 * 4
+    assert saved_bytes(lambda: layer(x)) == 1000 * 64 * 4
 
 
 @pytest.mark.parametrize(
@@ -148,7 +135,7 @@ def test_bytes_saved_are_those_of_the_sketch():
 )
 def test_sketch_size(rows, ratio, size):
     layer = SketchedLinear(2, 2, bias=False, ratio=ratio)
-    saved = saved_storages(lambda: layer(torch.randn(rows, 2)))
+    saved = saved_bytes(lambda: layer(torch.randn(rows, 2)))
     assert saved == size * (8 + 4)
 
 

@@ -71,6 +71,10 @@ def next_token(output, tokens):
     return functional.cross_entropy(output[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
 
 
+def total(y, batch):
+    return y.square().sum()
+
+
 def measured(model, batch, loss):
     besides = [
         *model.parameters(),
@@ -184,7 +188,7 @@ def test_a_model_is_left_as_it_was():
     model.out.weight.grad = torch.ones(3, 6)
     before = copy.deepcopy(model.state_dict())
     x, state = torch.randn(30, 6), torch.get_rng_state()
-    found = plan(model, x, noise=1.0, loss=lambda y, x: y.square().sum())
+    found = plan(model, x, noise=1.0, loss=total)
     assert any(one.ratio is not None for one in found.layers)
     assert torch.equal(torch.get_rng_state(), state)
     assert not any(module.training for module in model.modules())
@@ -226,7 +230,7 @@ def test_a_training_goes_on_as_without_a_plan():
         losses.append([])
         for k in range(4):
             if one is model and k:
-                found = plan(model, x, noise=1.0, loss=lambda y, x: y.square().sum())
+                found = plan(model, x, noise=1.0, loss=total)
                 assert any(layer.ratio is not None for layer in found.layers)
             loss = one(x).square().sum()
             optimizer.zero_grad()
@@ -362,7 +366,7 @@ def mlp(*layers):
     ],
 )  # fmt: skip
 def test_reasons_to_stay_exact(model, name, reason):
-    found = plan(model, torch.randn(40, 6), noise=1.0, loss=lambda y, x: y.square().sum())
+    found = plan(model, torch.randn(40, 6), noise=1.0, loss=total)
     assert reason in reasons(found)[name]
     assert reason in str(found)
 
@@ -371,7 +375,7 @@ def test_reasons_to_stay_exact(model, name, reason):
 def test_a_layer_inside_of_an_adjoint_keeps_nothing(adjoint):
     block = NeuralODE(Autonomous(nn.Linear(8, 8)), solver="rk4", steps=2, adjoint=adjoint)
     model = mlp(nn.Linear(6, 8), nn.GELU(), block, nn.Linear(8, 8))
-    found = plan(model, torch.randn(40, 6), noise=1.0, loss=lambda y, x: y.square().sum())
+    found = plan(model, torch.randn(40, 6), noise=1.0, loss=total)
     assert "without autograd" in reasons(found)["2.func.layer"]
 
 
@@ -418,11 +422,10 @@ def test_a_layer_that_runs_twice():
             return self.inner(functional.gelu(self.inner(x)))
 
     model, x = Twice(), torch.randn(50, 6)
-    loss = lambda y, x: y.square().sum()  # noqa: E731
-    found = plan(model, x, budget=0.75, loss=loss)
+    found = plan(model, x, budget=0.75, loss=total)
     assert found.layers[1].rows == 50
     apply(found)
-    assert measured(model, x, loss) == pytest.approx(found.bytes_planned, rel=0.02)
+    assert measured(model, x, total) == pytest.approx(found.bytes_planned, rel=0.02)
 
 
 def test_views_of_one_storage_are_not_promised():
@@ -436,10 +439,9 @@ def test_views_of_one_storage_are_not_promised():
             return self.a(left) + self.b(right)
 
     model, x = Halves(), torch.randn(50, 6)
-    loss = lambda y, x: y.square().sum()  # noqa: E731
-    found = plan(model, x, noise=1.0, loss=loss)
+    found = plan(model, x, noise=1.0, loss=total)
     apply(found)
-    assert measured(model, x, loss) == pytest.approx(found.bytes_planned, rel=0.02)
+    assert measured(model, x, total) == pytest.approx(found.bytes_planned, rel=0.02)
 
 
 @pytest.mark.parametrize("sketch", ["uniform", "balanced"])
@@ -461,7 +463,6 @@ def test_under_autocast(sketch):
 
 def test_rows_that_do_not_count_cost_nothing():
     # Padding has no gradient: a sketch of all other rows is exact, and smaller.
-    model = Model()
     mask = torch.arange(12) < torch.arange(1, 9)[:, None]
 
     def loss(output, tokens):
@@ -477,7 +478,6 @@ def test_rows_that_do_not_count_cost_nothing():
             return self.narrow(functional.gelu(self.widen(self.norm(self.embed(tokens)))))
 
     model = Masked()
-    exact = [p.grad for p in model.parameters()]
     loss(model(TOKENS), TOKENS).backward()
     exact = [p.grad.clone() for p in model.parameters()]
     now = measured(model, TOKENS, loss)
@@ -571,10 +571,6 @@ TINY = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 8))
 X = torch.randn(20, 4)
 
 
-def total(y, x):
-    return y.square().sum()
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -630,12 +626,11 @@ def test_layers_of_torch_itself():
             return self.head(input=self.encoder(x))
 
     model, x = Own(), torch.randn(6, 10, 16)
-    loss = lambda y, x: y.square().sum()  # noqa: E731
-    found = plan(model, x, budget=0.8, loss=loss)
+    found = plan(model, x, budget=0.8, loss=total)
     assert "of its own kind" in reasons(found)["encoder.self_attn.out_proj"]
     apply(found)
     assert type(model.encoder.linear2) is type(model.head) is SketchedLinear
-    assert measured(model, x, loss) == pytest.approx(found.bytes_planned, rel=0.02)
+    assert measured(model, x, total) == pytest.approx(found.bytes_planned, rel=0.02)
     torch.testing.assert_close(model.eval()(x), revert(model)(x))
 
 

@@ -133,18 +133,24 @@ def test_attacks_that_break_the_rules_are_refused(run, message):
     model, x, y = linear()
     with pytest.raises(ValueError, match=message):
         robustness(model, x, y, Attack(run, EPS))
+
+
+def test_what_an_evaluation_can_not_do_is_told():
+    model, x, y = linear()
     with pytest.raises(ValueError, match=r"left the valid inputs \[0, 0.8\]"):
         robustness(model, x, y, Attack(lambda m, x, y: x + EPS, EPS, low=0.0, high=0.8))
     with pytest.raises(ValueError, match="left its ball"):
         robustness(model, x, y, Attack(lambda m, x, y: x + EPS / 2, EPS, norm="2"))
     with pytest.raises(TypeError, match="must be an Attack"):
-        robustness(model, x, y, run)
+        robustness(model, x, y, lambda m, x, y: x)
     with pytest.raises(TypeError, match="`model` must be a Module"):
         robustness(lambda x: x, x, y, pgd(EPS, 1, EPS))
     with pytest.raises(TypeError, match="must be tensors, got Tensor and list"):
         robustness(model, x, y.tolist(), pgd(EPS, 1, EPS))
     with pytest.raises(TypeError, match=r"floating-point numbers, got torch\.int64"):
         pgd(EPS, 1, EPS)(model, x.long(), y)
+    with pytest.raises(TypeError, match="floating-point numbers, got list"):
+        pgd(EPS, 1, EPS)(model, x.tolist(), y)
     with pytest.raises(TypeError, match="mapping from names, got list"):
         transfer([model], x, y, pgd(EPS, 1, EPS))
     with pytest.raises(TypeError, match="`model` must be a Module"):
@@ -559,8 +565,7 @@ def test_accuracy_of_one_logit_and_of_broken_scores():
         found = robustness(Scores(shown), x, y, attack)
         assert found.clean.correct == found.robust.correct == 2
     labels = x.argmax(1)
-    broken = {"nan": float("nan"), "inf": float("inf")}
-    for value in broken.values():
+    for value in (float("nan"), float("inf")):
         made = Scores(lambda x, value=value: torch.cat([x[:, :1] * 0 + value, x], 1)[:, :2])
         report = transfer({"it": made}, x, torch.zeros(4).long(), attack)
         assert report.clean[0].correct == report.robust[0][0].correct == 0

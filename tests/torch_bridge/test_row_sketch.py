@@ -20,6 +20,7 @@ from torch_bridge import (
     SketchedConv2d,
     SketchedLinear,
     counted_rows,
+    saved_bytes,
     share_sketch,
     sketch_rows,
     sketched_linear,
@@ -233,19 +234,6 @@ def test_what_rounding_adds_to_the_variance():
     assert not mean_agrees(sample, claimed / 2)
 
 
-def saved(compute):
-    """Bytes of unique storages that autograd saves."""
-    found = {}
-
-    def pack(z):
-        found[z.untyped_storage().data_ptr()] = z
-        return z
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda z: z):
-        keep = compute()  # noqa: F841
-    return sum(z.untyped_storage().nbytes() for z in found.values())
-
-
 @pytest.mark.parametrize(
     ("options", "size"),
     [
@@ -262,8 +250,8 @@ def saved(compute):
 def test_bytes_kept(options, size):
     layer = SketchedLinear(64, 32, ratio=0.1, **options)
     x = torch.randn(10, 100, 64)
-    assert saved(lambda: layer(x)) == size
-    assert saved(lambda: layer(x.requires_grad_())) == size + 64 * 32 * 4  # and the weight
+    assert saved_bytes(lambda: layer(x)) == size
+    assert saved_bytes(lambda: layer(x.requires_grad_())) == size + 64 * 32 * 4  # and the weight
 
 
 def test_layers_that_read_one_tensor_share_what_is_kept():
@@ -277,7 +265,7 @@ def test_layers_that_read_one_tensor_share_what_is_kept():
     (found,) = torch.autograd.grad(outputs[0], w, y_grad)
     wanted = project("balanced", rows.drawn, y_grad, rows.size).T @ rows.kept
     torch.testing.assert_close(found[0], wanted)
-    kept = saved(lambda: [sketched_linear(x, one, rows=rows) for one in w])
+    kept = saved_bytes(lambda: [sketched_linear(x, one, rows=rows) for one in w])
     assert kept == 10 * 6 * 4 + 50 * 4
     for other in (torch.ones(50, 5), torch.ones(49, 6), torch.ones(2, 25, 7)):
         weight = torch.ones(4, other.shape[-1], requires_grad=True)
@@ -287,7 +275,7 @@ def test_layers_that_read_one_tensor_share_what_is_kept():
 
 @pytest.mark.parametrize("storage", [None, torch.bfloat16, torch.int8])
 @pytest.mark.parametrize("centred", [False, True])
-@pytest.mark.parametrize("sketch", ["uniform", "balanced", "gaussian", "rademacher"])
+@sketches
 def test_rows_of_another_tensor_are_refused(sketch, centred, storage):
     x, w = torch.randn(50, 6), torch.randn(4, 6, requires_grad=True)
     rows = sketch_rows(x, ratio=0.4, sketch=sketch, centred=centred, storage=storage)
@@ -306,7 +294,7 @@ def test_rows_of_another_tensor_are_refused(sketch, centred, storage):
 
 
 @pytest.mark.parametrize("storage", [None, torch.bfloat16, torch.int8])
-@pytest.mark.parametrize("sketch", ["uniform", "balanced", "gaussian", "rademacher"])
+@sketches
 def test_rows_that_were_made_under_autocast_fit_outside(sketch, storage):
     for seed in range(40):
         torch.manual_seed(seed)
@@ -317,7 +305,7 @@ def test_rows_that_were_made_under_autocast_fit_outside(sketch, storage):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-@pytest.mark.parametrize("sketch", ["uniform", "balanced", "gaussian", "rademacher"])
+@sketches
 def test_rows_of_the_same_tensor_are_taken_whatever_rounding_does(sketch, dtype):
     layer = SketchedConv2d(7, 3, stride=2)
     for k in range(20):
@@ -361,12 +349,12 @@ def test_shared_sketches_in_modules():
     alone = nn.ModuleList(SketchedLinear(6, 4, ratio=0.2) for _ in range(3))
     assert layers.state_dict().keys() == alone.state_dict().keys()
     one = 10 * (6 * 4 + 4)
-    assert saved(lambda: [layer(x) for layer in layers]) == one
-    assert saved(lambda: [layer(x) for layer in alone]) == 3 * one
-    assert saved(lambda: [layer(x + k) for k, layer in enumerate(layers)]) == 3 * one
+    assert saved_bytes(lambda: [layer(x) for layer in layers]) == one
+    assert saved_bytes(lambda: [layer(x) for layer in alone]) == 3 * one
+    assert saved_bytes(lambda: [layer(x + k) for k, layer in enumerate(layers)]) == 3 * one
     for copied in (copy.deepcopy(layers), pickle.loads(pickle.dumps(layers))):  # noqa: S301
         assert copied[0].shared is copied[1].shared is not layers[0].shared
-        assert saved(lambda copied=copied: [layer(x) for layer in copied]) == one
+        assert saved_bytes(lambda copied=copied: [layer(x) for layer in copied]) == one
 
 
 def test_a_shared_sketch_is_of_the_values_that_were_read():
@@ -451,7 +439,6 @@ def test_reports_of_noise(sketch, centred):
     assert mean_agrees(sample, [claimed, noise, wanted.alpha], start=300, rounds=2)
     assert not mean_agrees(sample, [2 * claimed, noise, wanted.alpha], start=300, rounds=1)
     assert not mean_agrees(sample, [claimed, noise, 2 * wanted.alpha], start=300, rounds=1)
-    layer.noise_report(reset=True) if layer.meter.sums is not None else None
     layer.meter.seen = 0
     for _ in range(50):
         layer(x).backward(y_grad)
@@ -582,7 +569,7 @@ def test_two_processes_draw_differently_and_average():
     assert np.array_equal(gradient, other)
 
 
-@pytest.mark.parametrize("sketch", ["uniform", "balanced", "gaussian", "rademacher"])
+@sketches
 @pytest.mark.parametrize("centred", [False, True])
 def test_half_precision_gradients_in_range_stay_in_range(sketch, centred):
     torch.manual_seed(0)
@@ -600,7 +587,7 @@ def test_half_precision_gradients_in_range_stay_in_range(sketch, centred):
         assert layer.weight.grad.double().mean() == pytest.approx(exact.mean().item(), rel=0.2)
 
 
-@pytest.mark.parametrize("sketch", ["uniform", "balanced", "gaussian", "rademacher"])
+@sketches
 @pytest.mark.parametrize("centred", [False, True])
 def test_rows_of_which_none_counts_have_no_gradient(sketch, centred):
     layer = SketchedLinear(3, 2, ratio=0.5, sketch=sketch, centred=centred, report=True)

@@ -293,6 +293,9 @@ def test_a_refused_conversion_changes_nothing():
         with pytest.raises(ValueError, match="`storage`"):
             apply(found, **options)
         assert type(model[2]) is nn.Linear
+    with pytest.raises(TypeError, match="`report` must be a bool"):
+        apply(found, report="yes")
+    assert type(model[2]) is nn.Linear
     with pytest.raises(TypeError, match="got NoneType"):
         apply(found, nn.Sequential(nn.Linear(8, 16)))
     pixels = nn.Sequential(nn.GELU(), nn.Conv2d(8, 8, 1))
@@ -366,7 +369,7 @@ def test_nothing_is_left_of_a_plan():
         gc.enable()
 
 
-def test_buffers_that_are_replaced_are_put_back():
+def test_buffers_that_are_replaced_or_made_are_put_back():
     class Counting(nn.Module):
         def __init__(self):
             super().__init__()
@@ -375,11 +378,15 @@ def test_buffers_that_are_replaced_are_put_back():
 
         def forward(self, x):
             self.n = self.n + 1
+            if not hasattr(self, "seen"):
+                self.register_buffer("seen", torch.zeros(()), persistent=False)
             return self.net(x)
 
     model = Counting()
     plan(model, X, noise=1.0, loss=loss)
     assert float(model.n) == 0
+    assert list(model._buffers) == ["n"]
+    assert not model._non_persistent_buffers_set
     with torch.inference_mode(), pytest.raises(RuntimeError, match="plan outside"):
         plan(model, X, noise=1.0, loss=loss)
 
@@ -425,8 +432,6 @@ def test_layers_without_outputs_or_of_odd_ratios():
     empty = SketchedLinear(6, 0, ratio=0.5)
     empty(torch.randn(20, 6)).sum().backward()
     assert empty.weight.grad.shape == (0, 6)
-    import numpy as np
-
     SketchedLinear(6, 4, ratio=np.float32(0.5))(torch.randn(20, 6)).sum().backward()
     layer = SketchedLinear(6, 4)
     layer.storage = torch.float16
@@ -447,9 +452,9 @@ def test_what_is_no_tensor_no_sketch_and_no_module_is_named():
         ("`rows` must be a RowSketch, got Tensor", lambda: SketchedLinear(4, 3)(x, rows=x)),
         ("`rows` must be a RowSketch, got Tensor", lambda: SketchedConv2d(4, 3)(images, rows=x)),
         ("`plan` must be a SketchPlan, got Linear", lambda: apply(model)),
-        ("must be a torch.nn.Module, got list", lambda: apply(found, [])),
-        ("must be a torch.nn.Module, got list", lambda: plan([], x, budget=0.5)),
-        ("must be a torch.nn.Module, got NoneType", lambda: revert(None)),
+        ("must be a Module, got list", lambda: apply(found, [])),
+        ("must be a Module, got list", lambda: plan([], x, budget=0.5)),
+        ("must be a Module, got NoneType", lambda: revert(None)),
     ):
         with pytest.raises(TypeError, match=message):
             call()
@@ -619,3 +624,8 @@ def test_options_of_another_kind_are_named():
             sketch_rows(x, **{name: np.ones(2)})
     with pytest.raises(ValueError, match="got a tensor without dimensions"):
         sketch_rows(torch.tensor(1.0))
+    for dtype in (torch.int64, torch.complex64):
+        with pytest.raises(
+            TypeError, match=r"`input` must hold real floating-point numbers, got torch\.\w+64"
+        ):
+            sketch_rows(x.to(dtype), centred=True)
