@@ -129,9 +129,9 @@ def _of_explicit(method: ButcherTableau | Family) -> StabilityFunction:
     """R(z) = 1 + sum over k of z^k b^T A^(k-1) 1."""
     P = _moments(method.A, method.b)
     if isinstance(method, Family):
-        return StabilityFunction(_trimmed(P), (Fraction(1),))
+        return StabilityFunction(Polynomial(P).coefficients, (Fraction(1),))
     if not method.uncertainty:
-        return StabilityFunction(_trimmed(P), (Fraction(1),), as_floats(method))
+        return StabilityFunction(Polynomial(P).coefficients, (Fraction(1),), as_floats(method))
     sizes = [[abs(a) for a in row] for row in (*method.A, method.b)]
     largest = [[a + method.uncertainty if a else a for a in row] for row in sizes]
     high, low = (_moments(rows[:-1], rows[-1]) for rows in (largest, sizes))
@@ -189,13 +189,7 @@ def reversed_characteristic(matrix: Sequence[Sequence[Any]]) -> Coefficients:
         columns = list(zip(*product, strict=True))
         product = [[_inner(row, column) for column in columns] for row in matrix]
         coefficients.append(-sum((product[i][i] for i in n), Fraction(0)) / k)
-    return _trimmed(coefficients)
-
-
-def _trimmed(coefficients: list[Any]) -> Coefficients:
-    while coefficients[-1] == 0:
-        coefficients.pop()
-    return tuple(coefficients)
+    return Polynomial(coefficients).coefficients
 
 
 def _numbers(z: Any) -> Any:
