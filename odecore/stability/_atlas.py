@@ -107,7 +107,8 @@ class Atlas:
             ax.set_xlabel(self.parameters[0])
             if len(self.axes) == 1:
                 ax.plot(self.axes[0], values)
-                _log_if_wide(ax, values)
+                if _is_wide(values):
+                    ax.set_yscale("log")
                 for member, (x,) in self.members.items():
                     ax.axvline(x, color="0.5", linewidth=0.8)
                     ax.annotate(member, (x, 0.97), xycoords=("data", "axes fraction"), rotation=90,
@@ -128,11 +129,6 @@ class Atlas:
 def _is_wide(values: Any) -> bool:
     finite = values[np.isfinite(values)]
     return bool(finite.size and finite.min() > 0 and finite.max() > 30 * finite.min())
-
-
-def _log_if_wide(ax: Any, values: Any) -> None:
-    if _is_wide(values):
-        ax.set_yscale("log")
 
 
 def atlas(

@@ -218,7 +218,7 @@ def _flat(*point: float) -> float:
 def _compiled(function: Any) -> Any:
     """A float function of a rational function; infinite at a pole."""
     numerator, denominator = (
-        [(powers, float(Fraction(int(c.numerator), int(c.denominator)))) for powers, c in p.terms()]
+        [(powers, int(c.numerator) / int(c.denominator)) for powers, c in p.terms()]
         for p in (function.numer, function.denom)
     )
 
