@@ -94,9 +94,13 @@ def _run(options: argparse.Namespace) -> str:
         names = list(_families()) if options.command == "family" else list(catalogue())
         return json.dumps(names) if options.json else "\n".join(names)
     if options.command == "family":
-        return _family(options)
+        family = _family_named(options.name)
+        if family is None:
+            raise _unknown(options.name, "family")
+        if not (options.at or options.plot):
+            return _family(family, options.json)
     method = _method(options.name, options.at)
-    if options.command == "tableau":
+    if options.command in ("tableau", "family"):
         text = tableau_to_json(method, indent=2) if options.json else _tableau(method)
     else:
         report = {"order": _order, "stability": _stability}[options.command](method)
@@ -269,16 +273,9 @@ def _digits(number: Any, digits: int) -> str:
         return "above 1.8e308"
 
 
-def _family(options: argparse.Namespace) -> str:
-    family = _family_named(options.name)
-    if family is None:
-        raise _unknown(options.name, "family")
-    if options.at or options.plot:
-        member = _method(family.name, options.at)
-        text = tableau_to_json(member, indent=2) if options.json else _tableau(member)
-        return text + _plotted(member, options)
+def _family(family: Family, as_json: bool) -> str:
     certificate = prove_order(family)
-    if options.json:
+    if as_json:
         return certificate.to_json()
     check = certificate.verify()
     report: dict[str, Any] = {
