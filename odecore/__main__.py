@@ -237,7 +237,7 @@ def _order(method: ButcherTableau) -> dict[str, Any]:
             "embedded error": _digits(found.embedded_error, 10),
             "B (efficacy)": _digits(found.efficacy, 6),
             "C (contrast)": _digits(found.contrast, 6),
-            "E (dominance)": _digits(found.dominance, 6),
+            "dominance": _digits(found.dominance, 6),
             "D (largest coefficient)": _digits(found.largest, 6),
         }
     return report

@@ -206,6 +206,7 @@ def test_reports_in_json_hold_what_they_print(capsys):
     _, out, _ = run(capsys, "order", "dopri5", "--json")
     found = json.loads(out)
     assert (found["order"], found["stage order"], found["embedded order"]) == (5, 1, 4)
+    assert found["dominance"] == "9.91226"
     _, out, _ = run(capsys, "stability", "gill", "--json")
     found = json.loads(out)
     assert (found["dispersion order"], found["dissipation order"]) == (4, 5)
