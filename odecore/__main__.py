@@ -223,7 +223,7 @@ def _order(method: ButcherTableau) -> dict[str, Any]:
         "symmetric": is_symmetric(method),
     }
     for norm in ("2", "max", "lotkin"):
-        error = principal_error(method, norm=norm)
+        error = principal_error(method, norm=norm, tree_order=order + 1)
         exact = str(error)
         about = _digits(error, 10)
         report[f"principal error, norm {norm}"] = f"{exact} = {about}" if len(exact) < 40 else about
