@@ -145,7 +145,7 @@ def _chart(family: Family, u0: Fraction, v0: Fraction) -> Family:
 def _rational(value: Fraction) -> Any:
     from sympy import QQ
 
-    return QQ(Fraction(value).numerator, Fraction(value).denominator)
+    return QQ(value.numerator, value.denominator)
 
 
 def _irreducible(entries: list[Any]) -> list[Any]:

@@ -64,7 +64,7 @@ class StabilityFunction:
     def reduced(self) -> tuple[Polynomial, Polynomial]:
         """P and Q without common factors, as polynomials; exact numbers only."""
         P, Q = Polynomial(self.numerator), Polynomial(self.denominator)
-        common = P.gcd(Q) if Q.degree > 0 else Polynomial((1,))
+        common = P.gcd(Q)
         if common.degree > 0:
             P, Q = divmod(P, common)[0], divmod(Q, common)[0]
         return P / Q(0), Q / Q(0)
@@ -233,7 +233,7 @@ def _step(A: Any, b: Any, z: Any) -> Any:
 
 def _quotient(P: Coefficients, Q: Coefficients, z: Any) -> Any:
     """P(z)/Q(z), where abs(z) > 1 by powers of 1/z, which do not overflow."""
-    z = np.asarray(np.asarray(z) + 0.0)
+    z = np.asarray(z)
     values, large = np.empty_like(z), np.abs(z) > 1
     with np.errstate(all="ignore"):
         values[~large] = _divided(_horner(P, z[~large]), _horner(Q, z[~large]))
