@@ -7,8 +7,8 @@ wall times, all ways in turn, so that what else the machine does falls on all.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Iterator
+from functools import partial
 from statistics import mean
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from torch_bridge import NeuralODE, ODENet4, check_rhs
 from verification.benchmarks._rows import Row, add_options, keep
+from verification.benchmarks._times import fastest
 
 WAYS: dict[str, Any] = {
     "GroupNorm": "group",
@@ -44,15 +45,12 @@ def ratios(size: str, rounds: int) -> dict[str, float]:
     models = {name: ODENet4(1, 10, ode=ode, **more) for name, ode in WAYS.items()}
     field = next(m for m in models["GroupNorm"].modules() if isinstance(m, NeuralODE)).func
     state = torch.randn(batch, width, *shape)
-    least = dict.fromkeys([*WAYS, "one check_rhs"], float("inf"))
-    for _ in range(rounds):
-        for name in least:
-            start = time.perf_counter()
-            if name in models:
-                cross_entropy(models[name](x), y).backward()
-            else:
-                check_rhs(field, 0.0, state)
-            least[name] = min(least[name], time.perf_counter() - start)
+
+    def step(model: ODENet4) -> None:
+        cross_entropy(model(x), y).backward()
+
+    runs = {name: partial(step, model) for name, model in models.items()}
+    least = fastest(runs | {"one check_rhs": partial(check_rhs, field, 0.0, state)}, rounds)
     return {name: seconds / least["GroupNorm"] for name, seconds in least.items()}
 
 
