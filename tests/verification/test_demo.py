@@ -34,6 +34,8 @@ def test_the_split_is_fixed_and_disjoint(data):
     again = digits()
     assert torch.equal(data.train_x, again.train_x)
     assert (len(data.train_x), len(data.test_x)) == (1437, 360)
+    train, test = ({image.numpy().tobytes() for image in x} for x in (data.train_x, data.test_x))
+    assert not train & test
     assert data.train_x.shape[1] == 64
     assert 0 <= float(data.train_x.min()) < float(data.train_x.max()) <= 1
     assert data.train_y.unique().tolist() == list(range(10))
