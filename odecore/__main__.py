@@ -212,7 +212,7 @@ def _tableau(method: ButcherTableau) -> str:
 
 
 def _order(method: ButcherTableau) -> dict[str, Any]:
-    order = order_of_accuracy(method)
+    order = order_of_accuracy(method, max_order=14)
     assumptions = simplifying_assumptions(method)
     report: dict[str, Any] = {
         "order": order,

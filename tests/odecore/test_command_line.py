@@ -134,6 +134,14 @@ def test_what_is_wrong_in_a_file_is_said_with_its_name(capsys, tmp_path, content
     assert not out
 
 
+@pytest.mark.long
+def test_orders_are_decided_as_far_as_they_are_at_all(capsys, tmp_path):
+    path = tmp_path / "vague.json"
+    path.write_text('{"A": [["1/2"]], "b": ["1"], "uncertainty": "1/2"}')
+    _, _, err = run(capsys, "order", str(path))
+    assert "all order conditions up to `max_order` = 14 hold; no higher ones are decided" in err
+
+
 def test_the_version_is_printed(capsys):
     with pytest.raises(SystemExit):
         main(["--version"])
