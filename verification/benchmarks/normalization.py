@@ -16,6 +16,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from torch_bridge import NeuralODE, ODENet4, check_rhs
+from verification._options import positive
 from verification.benchmarks._rows import Row, add_options, keep
 from verification.benchmarks._times import fastest
 
@@ -57,7 +58,7 @@ def ratios(size: str, rounds: int) -> dict[str, float]:
 def main(arguments: list[str] | None = None) -> int:
     """Print the table; 1 if TimeBatchNorm is beyond its limit in the mean over the sizes."""
     parser = add_options(argparse.ArgumentParser(description=__doc__))
-    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--rounds", type=positive, default=60)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     sizes = list(SIZES)[-1:] if options.quick else list(SIZES)
