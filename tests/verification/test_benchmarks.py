@@ -77,6 +77,15 @@ def test_finished_parts_are_kept_and_failed_ones_repeated(fake, capsys):
     assert "**Not in this run: First.**" in page
 
 
+@pytest.mark.parametrize("text", ["[", "{}", "3", '{"rows": [{"weather": 1}]}'])
+def test_parts_of_another_version_are_named(fake, text, capsys):
+    path = fake / "out" / "first.json"
+    path.parent.mkdir()
+    path.write_text(text)
+    assert run(fake, "--only", "second") == 2
+    assert f"{path} is not of this version: " in capsys.readouterr().err
+
+
 def test_the_record_tells_machine_date_and_load(fake):
     run(fake)
     found = json.loads((fake / "out" / "results.json").read_text())
