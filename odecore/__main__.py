@@ -224,12 +224,14 @@ def _order(method: ButcherTableau) -> dict[str, Any]:
     }
     for norm in ("2", "max", "lotkin"):
         error = principal_error(method, norm=norm, tree_order=order + 1)
-        exact = str(error)
-        about = _digits(error, 10)
-        report[f"principal error, norm {norm}"] = f"{exact} = {about}" if len(exact) < 40 else about
+        exact, about = _exact(error, 39), _digits(error, 10)
+        report[f"principal error, norm {norm}"] = f"{exact} = {about}" if exact else about
     if method.order and order < method.order:
         trees = failing_trees(method, method.order)
-        report["failing trees"] = {str(tree): str(residual) for tree, residual in trees.items()}
+        report["failing trees"] = {
+            str(tree): _exact(residual, 4000) or _digits(residual, 15)
+            for tree, residual in trees.items()
+        }
     if method.b_hat is not None:
         found = embedded_metrics(method)
         report |= {
@@ -262,8 +264,16 @@ def _stability(method: ButcherTableau) -> dict[str, Any]:
 
 
 def _short(number: Any) -> str:
-    exact = str(number)
-    return exact if len(exact) <= 24 else _digits(number, 15)
+    return _exact(number, 24) or _digits(number, 15)
+
+
+def _exact(number: Any, longest: int) -> str:
+    """The number itself as text; empty where that is longer, or longer than Python writes."""
+    try:
+        text = str(number)
+    except ValueError:
+        return ""
+    return text if len(text) <= longest else ""
 
 
 def _digits(number: Any, digits: int) -> str:
