@@ -90,10 +90,11 @@ def linear_stability(method: ButcherTableau, /) -> LinearStability:
     A_stable = on_axis and poles_right
     L_stable = A_stable and P.degree < Q.degree
     name = "L-stable" if L_stable else "A-stable" if A_stable else "not A-stable"
-    if on_axis:
-        about = f"E(x) = {E} >= 0 for x = y^2 >= 0"
-    else:
-        about = f"E(x) = {E} is negative for some x = y^2 > 0"
+    try:
+        shown = f"E(x) = {E}"
+    except ValueError:  # more digits than Python writes
+        shown = f"E(x), of degree {E.degree},"
+    about = ">= 0 for x = y^2 >= 0" if on_axis else "is negative for some x = y^2 > 0"
     joined = "while" if poles_right and not on_axis else "and"
     where = f"{'' if poles_right else 'not '}all poles have positive real part"
     return LinearStability(
@@ -103,7 +104,7 @@ def linear_stability(method: ButcherTableau, /) -> LinearStability:
         E,
         sturm_sequence(E.squarefree()) if E else (),
         routh,
-        f"{name}: {about}, {joined} {where}",
+        f"{name}: {shown} {about}, {joined} {where}",
     )
 
 
