@@ -94,9 +94,13 @@ def _run(options: argparse.Namespace) -> str:
         names = list(_families()) if options.command == "family" else list(catalogue())
         return json.dumps(names) if options.json else "\n".join(names)
     if options.command == "family":
-        return _family(options)
+        family = _family_named(options.name)
+        if family is None:
+            raise _unknown(options.name, "family")
+        if not (options.at or options.plot):
+            return _family(family, options.json)
     method = _method(options.name, options.at)
-    if options.command == "tableau":
+    if options.command in ("tableau", "family"):
         text = tableau_to_json(method, indent=2) if options.json else _tableau(method)
     else:
         report = {"order": _order, "stability": _stability}[options.command](method)
@@ -208,7 +212,7 @@ def _tableau(method: ButcherTableau) -> str:
 
 
 def _order(method: ButcherTableau) -> dict[str, Any]:
-    order = order_of_accuracy(method)
+    order = order_of_accuracy(method, max_order=14)
     assumptions = simplifying_assumptions(method)
     report: dict[str, Any] = {
         "order": order,
@@ -219,13 +223,15 @@ def _order(method: ButcherTableau) -> dict[str, Any]:
         "symmetric": is_symmetric(method),
     }
     for norm in ("2", "max", "lotkin"):
-        error = principal_error(method, norm=norm)
-        exact = str(error)
-        about = _digits(error, 10)
-        report[f"principal error, norm {norm}"] = f"{exact} = {about}" if len(exact) < 40 else about
+        error = principal_error(method, norm=norm, tree_order=order + 1)
+        exact, about = _exact(error, 39), _digits(error, 10)
+        report[f"principal error, norm {norm}"] = f"{exact} = {about}" if exact else about
     if method.order and order < method.order:
         trees = failing_trees(method, method.order)
-        report["failing trees"] = {str(tree): str(residual) for tree, residual in trees.items()}
+        report["failing trees"] = {
+            str(tree): _exact(residual, 4000) or _digits(residual, 15)
+            for tree, residual in trees.items()
+        }
     if method.b_hat is not None:
         found = embedded_metrics(method)
         report |= {
@@ -233,7 +239,7 @@ def _order(method: ButcherTableau) -> dict[str, Any]:
             "embedded error": _digits(found.embedded_error, 10),
             "B (efficacy)": _digits(found.efficacy, 6),
             "C (contrast)": _digits(found.contrast, 6),
-            "E (dominance)": _digits(found.dominance, 6),
+            "dominance": _digits(found.dominance, 6),
             "D (largest coefficient)": _digits(found.largest, 6),
         }
     return report
@@ -258,8 +264,16 @@ def _stability(method: ButcherTableau) -> dict[str, Any]:
 
 
 def _short(number: Any) -> str:
-    exact = str(number)
-    return exact if len(exact) <= 24 else _digits(number, 15)
+    return _exact(number, 24) or _digits(number, 15)
+
+
+def _exact(number: Any, longest: int) -> str:
+    """The number itself as text; empty where that is longer, or longer than Python writes."""
+    try:
+        text = str(number)
+    except ValueError:
+        return ""
+    return text if len(text) <= longest else ""
 
 
 def _digits(number: Any, digits: int) -> str:
@@ -269,16 +283,9 @@ def _digits(number: Any, digits: int) -> str:
         return "above 1.8e308"
 
 
-def _family(options: argparse.Namespace) -> str:
-    family = _family_named(options.name)
-    if family is None:
-        raise _unknown(options.name, "family")
-    if options.at or options.plot:
-        member = _method(family.name, options.at)
-        text = tableau_to_json(member, indent=2) if options.json else _tableau(member)
-        return text + _plotted(member, options)
+def _family(family: Family, as_json: bool) -> str:
     certificate = prove_order(family)
-    if options.json:
+    if as_json:
         return certificate.to_json()
     check = certificate.verify()
     report: dict[str, Any] = {

@@ -127,7 +127,7 @@ def count_roots(polynomial: Polynomial, low: Any = None, high: Any = None, /) ->
 
     Notes
     -----
-    Sturm's theorem; it holds for multiple roots too as long as the chain ends in the gcd.
+    Sturm's theorem, of the squarefree part: an end may be a multiple root.
 
     Examples
     --------

@@ -78,6 +78,11 @@ class SquareRoot:
         return bool(self.square)
 
     def __float__(self) -> Any:
+        if not isinstance(self.square, Fraction | QuadraticNumber):
+            raise TypeError(
+                "the root of a rational function has no float value; take that of a member, which "
+                "odecore.tableaux.tableau_at gives"
+            )
         if not self.square:
             return 0 / 1
         bits = 64

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fractions import Fraction
 from functools import cache
-from math import gcd
 from numbers import Real
 from typing import Any
 
@@ -146,7 +145,7 @@ def _chart(family: Family, u0: Fraction, v0: Fraction) -> Family:
 def _rational(value: Fraction) -> Any:
     from sympy import QQ
 
-    return QQ(Fraction(value).numerator, Fraction(value).denominator)
+    return QQ(value.numerator, value.denominator)
 
 
 def _irreducible(entries: list[Any]) -> list[Any]:
@@ -172,13 +171,8 @@ def _factors(polynomials: tuple[Terms, ...], u: Any, m: Any) -> tuple[Any, ...]:
 
 def _polynomial(polynomial: Any) -> Terms:
     """A SymPy ring element with integers only, so that arrays may enter it."""
-    terms = [
-        (powers, Fraction(int(c.numerator), int(c.denominator))) for powers, c in polynomial.terms()
-    ]
-    common = 1
-    for _, c in terms:
-        common = common * c.denominator // gcd(common, c.denominator)
-    return tuple((tuple(powers), int(c * common)) for powers, c in terms), common
+    common, cleared = polynomial.clear_denoms()
+    return tuple((tuple(powers), int(c)) for powers, c in cleared.terms()), int(common)
 
 
 def _value(polynomial: Terms, *values: Any) -> Any:

@@ -23,16 +23,16 @@ def _chebyshev(s: int, x: Any) -> tuple[list[Any], list[Any], list[Any]]:
     return T, D, E
 
 
-def _to_tableau(s: int, steps: Any) -> tuple[Rows, tuple[Any, ...]]:
+def _to_tableau(s: int, first: Any, steps: Any) -> tuple[Rows, tuple[Any, ...]]:
     """Unroll Y_j = y + ... recurrences into rows; the last row is b.
 
-    `steps(j)` gives (mu, nu, mu_tilde, gamma_tilde) of stage j.
+    `first` is mu_tilde of stage 1; `steps(j)` gives (mu, nu, mu_tilde, gamma_tilde) of the others.
     """
-    rows: list[list[Any]] = [[]]
-    for j in range(1, s + 1):
+    rows: list[list[Any]] = [[], [first]]
+    for j in range(2, s + 1):
         mu, nu, mu_tilde, gamma_tilde = steps(j)
         row = [0 * mu_tilde] * j
-        for factor, earlier in ((mu, rows[j - 1]), (nu, rows[max(j - 2, 0)])):
+        for factor, earlier in ((mu, rows[j - 1]), (nu, rows[j - 2])):
             for k, a in enumerate(earlier):
                 row[k] = row[k] + factor * a
         row[j - 1] = row[j - 1] + mu_tilde
@@ -81,12 +81,10 @@ def _first_order_formula(s: int, epsilon: Any) -> tuple[Rows, tuple[Any, ...]]:
     w1 = T[s] / D[s]
 
     def step(j: int) -> tuple[Any, Any, Any, Any]:
-        if j == 1:
-            return 0 * w0, 0 * w0, w1 / w0, 0 * w0
         ratio = T[j - 1] / T[j]
         return 2 * w0 * ratio, -T[j - 2] / T[j], 2 * w1 * ratio, 0 * w0
 
-    return _to_tableau(s, step)
+    return _to_tableau(s, w1 / w0, step)
 
 
 def _first_order_factors(s: int, epsilon: Any) -> tuple[Any, ...]:
@@ -141,13 +139,11 @@ def _second_order_formula(s: int, epsilon: Any) -> tuple[Rows, tuple[Any, ...]]:
     b = [b[0], b[0], *b]
 
     def step(j: int) -> tuple[Any, Any, Any, Any]:
-        if j == 1:
-            return 0 * w0, 0 * w0, b[1] * w1, 0 * w0
         ratio = b[j] / b[j - 1]
         mu_tilde = 2 * w1 * ratio
         return 2 * w0 * ratio, -b[j] / b[j - 2], mu_tilde, (b[j - 1] * T[j - 1] - 1) * mu_tilde
 
-    return _to_tableau(s, step)
+    return _to_tableau(s, b[1] * w1, step)
 
 
 def _second_order_factors(s: int, epsilon: Any) -> tuple[Any, ...]:

@@ -116,7 +116,8 @@ def cubic_dense_output(method: Any, /) -> tuple[Polynomial, ...]:
     TypeError
         If the method has no coefficients, such as a name.
     ValueError
-        If the method has not four stages, or the four conditions do not determine the weights.
+        If the method has not four stages, `A` is not square, or the four conditions do not
+        determine the weights.
 
     Notes
     -----
@@ -132,6 +133,11 @@ def cubic_dense_output(method: Any, /) -> tuple[Polynomial, ...]:
     s = len(A)
     if s != 4:
         raise ValueError(f"a unique cubic needs 4 stages, as many as conditions; got {s}")
+    if any(len(row) != s for row in A):
+        raise ValueError(
+            f"`A` must have {s} rows of length {s}, as those of a ButcherTableau, got rows of "
+            f"lengths {[len(row) for row in A]}"
+        )
     c = [sum(row, Fraction(0)) for row in A]
     tall = [sum((a * x for a, x in zip(row, c, strict=True)), Fraction(0)) for row in A]
     zero = sum(c, Fraction(0)) * 0

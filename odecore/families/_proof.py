@@ -87,10 +87,9 @@ def _undeclared(family: Family) -> tuple[str, ...]:
     declared = [f.numer for f in family.factors(*family.generators) if hasattr(f, "numer")]
     missing: list[str] = []
     for entry in (*family.b, *(a for row in family.A for a in row)):
-        rest = entry.denom if hasattr(entry, "denom") and hasattr(entry, "numer") else None
-        if rest is None or not hasattr(rest, "is_ground"):
+        if not hasattr(entry, "denom"):
             continue
-        rest = _without(rest, declared)
+        rest = _without(entry.denom, declared)
         if not rest.is_ground and str(rest.as_expr()) not in missing:
             missing.append(str(rest.as_expr()))
     return tuple(missing)

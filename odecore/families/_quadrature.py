@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import factorial
 from typing import Any
 
 __all__ = ["interpolatory_weights"]
@@ -34,9 +35,7 @@ def interpolatory_weights(nodes: Sequence[Any], end: Any = 1, /) -> tuple[Any, .
             polynomial = [a + b for a, b in zip(shifted, lowered, strict=True)]
             scale = scale * (node - other)
         # Integer multiples of 1/n! keep the arithmetic in the field, with no division of integers.
-        common = 1
-        for k in range(2, len(polynomial) + 1):
-            common *= k
+        common = factorial(len(polynomial))
         integral: Any = 0  # by Horner's rule: (... + a_1 end / 2 + a_0) end
         for k in reversed(range(len(polynomial))):
             integral = (integral + (common // (k + 1)) * polynomial[k]) * end

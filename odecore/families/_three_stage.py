@@ -13,16 +13,11 @@ __all__ = ["RK2S3", "RK3", "RK3A", "RK3B"]
 F = Fraction
 
 
-def _stages(u: Any, v: Any, b: tuple[Any, ...], d: Any) -> Rows:
-    """The tall tree, b3 a32 u = d, gives a32."""
-    a32 = d / (b[2] * u)
-    return ((), (u,), (v - a32, a32))
-
-
 def _formula(u: Any, v: Any) -> tuple[Rows, tuple[Any, ...]]:
     """Three quadrature conditions give b; the tall tree, b3 a32 u = 1/6, gives a32."""
     b = interpolatory_weights((0, u, v))
-    return _stages(u, v, (*b[:2], 6 * b[2]), 1), b
+    a32 = 1 / (6 * b[2] * u)
+    return ((), (u,), (v - a32, a32)), b
 
 
 def _factors(u: Any, v: Any, *_: Any) -> tuple[Any, ...]:
@@ -69,9 +64,10 @@ RK3B = Family("RK3B", ("w",), 3, _returning_node, _nonzero)
 
 
 def _free_tall_tree(u: Any, v: Any, d: Any) -> tuple[Rows, tuple[Any, ...]]:
-    """R(z) = 1 + z + z^2/2 + d z^3 with quadrature of order 3; order 3 where d = 1/6."""
+    """R(z) = 1 + z + z^2/2 + d z^3 with quadrature of order 3; the tall tree is b3 a32 u = d."""
     b = interpolatory_weights((0, u, v))
-    return _stages(u, v, b, d), b
+    a32 = d / (b[2] * u)
+    return ((), (u,), (v - a32, a32)), b
 
 
 RK2S3 = Family("RK2S3", ("u", "v", "d"), 2, _free_tall_tree, _factors)

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from odecore.order._enumeration import rooted_trees, whole_number
-from odecore.order._method import ExactMethod, RungeKuttaMethod, exact_method
+from odecore.order._method import ExactMethod, Form, RungeKuttaMethod, exact_method
 from odecore.order._rooted_tree import RootedTree
 from odecore.order._weights import elementary_weights, over_integers, stage_weights
 
@@ -15,9 +15,9 @@ __all__ = [
     "failing_trees",
     "order_condition_residuals",
     "order_of_accuracy",
-    "reach",
     "require_order",
     "rounding_bounds",
+    "tree_weights",
     "trees_up_to",
 ]
 
@@ -83,7 +83,9 @@ def rounding_bounds(method: RungeKuttaMethod, order: int, /) -> dict[RootedTree,
         As `order_condition_residuals`.
     """
     known, trees = exact_method(method), trees_up_to(order)
-    return dict(zip(trees, reach(known, trees), strict=True))
+    if known.radii is None:
+        return dict.fromkeys(trees, 0)
+    return dict(zip(trees, known.reach(tree_weights(trees)), strict=True))
 
 
 def failing_trees(method: RungeKuttaMethod, order: int, /) -> dict[RootedTree, Any]:
@@ -117,7 +119,7 @@ def failing_trees(method: RungeKuttaMethod, order: int, /) -> dict[RootedTree, A
     known, trees = exact_method(method), trees_up_to(order)
     weights = elementary_weights(trees, known.A, known.b)
     residuals = [weights[tree] - Fraction(1, tree.density) for tree in trees]
-    held = known.held(residuals, reach(known, trees))
+    held = known.held(residuals, tree_weights(trees))
     triples = zip(trees, residuals, held, strict=True)
     return {tree: residual for tree, residual, good in triples if not good}
 
@@ -173,7 +175,7 @@ def _held_by_order(known: ExactMethod, max_order: int) -> Iterator[bool]:
         if known.radii is not None or scale is None:
             values = elementary_weights(trees, known.A, known.b)
             residuals = [values[tree] - Fraction(1, tree.density) for tree in trees]
-            yield all(known.held(residuals, reach(known, trees)))
+            yield all(known.held(residuals, tree_weights(trees)))
         else:
             target = scale ** (p - 1) * (b_scale or 1)
             yield all(
@@ -182,11 +184,9 @@ def _held_by_order(known: ExactMethod, max_order: int) -> Iterator[bool]:
             )
 
 
-def reach(known: ExactMethod, trees: Sequence[RootedTree]) -> list[Any]:
-    """How far the weights of these trees can be off."""
-    if known.radii is None:
-        return [0] * len(trees)
-    return known.reach(lambda A, b: list(elementary_weights(trees, A, b).values()))
+def tree_weights(trees: Sequence[RootedTree]) -> Form:
+    """The weights of these trees as a form in the coefficients."""
+    return lambda A, b: list(elementary_weights(trees, A, b).values())
 
 
 def trees_up_to(order: int) -> list[RootedTree]:

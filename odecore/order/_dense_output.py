@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 from odecore.exact import Polynomial
-from odecore.order._conditions import reach, require_order, trees_up_to
+from odecore.order._conditions import require_order, tree_weights, trees_up_to
 from odecore.order._enumeration import rooted_trees
 from odecore.order._method import ExactMethod, RungeKuttaMethod, exact_method
 from odecore.order._rooted_tree import RootedTree
@@ -115,6 +115,6 @@ def dense_output_order(
             values = elementary_weights(trees, known.A, known.b)
             wanted = [Fraction(int(k == p), tree.density) for tree in trees]
             residuals = [values[tree] - w for tree, w in zip(trees, wanted, strict=True)]
-            if not all(known.held(residuals, reach(known, trees))):
+            if not all(known.held(residuals, tree_weights(trees))):
                 return p - 1
     raise ValueError(f"all conditions up to {max_order} hold; raise `max_order` to decide")

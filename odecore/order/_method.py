@@ -10,9 +10,10 @@ from typing import Any, Protocol
 
 from odecore.exact import QuadraticNumber, exact_number
 
-__all__ = ["ExactMethod", "RungeKuttaMethod", "exact_method", "require_numbers"]
+__all__ = ["ExactMethod", "Form", "RungeKuttaMethod", "exact_method", "require_numbers"]
 
 Row = tuple[Any, ...]
+Form = Callable[[Sequence[Row], Row], Sequence[Any]]
 
 # By bytes of a float: bits of its fraction, and those of its smallest positive number.
 _FORMATS = {2: (10, 24), 4: (23, 149)}
@@ -37,14 +38,13 @@ class ExactMethod:
     b: Row
     radii: tuple[tuple[Row, ...], Row] | None = None
 
-    def reach(self, form: Callable[[Sequence[Row], Row], Any], /) -> list[Any]:
+    def reach(self, form: Form, /) -> list[Any]:
         """Bounds on how far values of a form can move when each coefficient moves in its radius.
 
         `form` must be a list of polynomials in the coefficients with non-negative coefficients.
         Then abs(form(A + dA) - form(A)) <= form(abs(A) + radius) - form(abs(A)), term by term.
         """
-        if self.radii is None:
-            return [0 for _ in form(self.A, self.b)]
+        assert self.radii is not None
         A = [tuple(map(abs, row)) for row in self.A]
         b = tuple(map(abs, self.b))
         rows = zip(A, self.radii[0], strict=True)
@@ -52,11 +52,11 @@ class ExactMethod:
         b_high = tuple(w + r for w, r in zip(b, self.radii[1], strict=True))
         return [high - low for high, low in zip(form(A_high, b_high), form(A, b), strict=True)]
 
-    def held(self, residuals: Sequence[Any], bounds: Sequence[Any]) -> list[bool]:
-        """Which residuals vanish: exactly, or as far as the coefficients are known."""
+    def held(self, residuals: Sequence[Any], form: Form, /) -> list[bool]:
+        """Which residuals vanish: exactly, or within the `reach` of a form."""
         if self.radii is None:
             return [residual == 0 for residual in residuals]
-        return [abs(r) <= bound for r, bound in zip(residuals, bounds, strict=True)]
+        return [abs(r) <= bound for r, bound in zip(residuals, self.reach(form), strict=True)]
 
 
 def exact_method(method: RungeKuttaMethod, /, *, weights: Sequence[Any] | None = None) -> Any:

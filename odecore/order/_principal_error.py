@@ -220,12 +220,12 @@ def embedded_metrics(method: Any, /) -> EmbeddedMetrics:
         raise ValueError("embedded metrics need `b_hat`; this method has no embedded row")
     p = order_of_accuracy(method, max_order=MAX_ORDER)
     q = order_of_accuracy(method, max_order=MAX_ORDER, weights=method.b_hat)
-    rows = {"b": None, "b_hat": method.b_hat}
 
-    def square(order: int, row: str) -> Any:
-        return principal_error(method, tree_order=order, weights=rows[row]).square
+    def square(order: int, weights: Any = None) -> Any:
+        return principal_error(method, tree_order=order, weights=weights).square
 
-    embedded = square(q + 1, "b_hat")
+    error, next_error = square(p + 1), square(p + 2)
+    embedded = square(q + 1, method.b_hat)
     errors = error_coefficients(method, q + 2)
     hats = error_coefficients(method, q + 2, weights=method.b_hat)
     contrast = sum(((hats[t] - errors[t]) ** 2 for t in errors), Fraction(0))
@@ -234,11 +234,11 @@ def embedded_metrics(method: Any, /) -> EmbeddedMetrics:
     return EmbeddedMetrics(
         order=p,
         embedded_order=q,
-        error=SquareRoot(square(p + 1, "b")),
-        next_error=SquareRoot(square(p + 2, "b")),
+        error=SquareRoot(error),
+        next_error=SquareRoot(next_error),
         embedded_error=SquareRoot(embedded),
-        efficacy=SquareRoot(square(q + 2, "b_hat") / embedded),
+        efficacy=SquareRoot(square(q + 2, method.b_hat) / embedded),
         contrast=SquareRoot(contrast / embedded),
-        dominance=SquareRoot(square(p + 2, "b") / square(p + 1, "b")),
+        dominance=SquareRoot(next_error / error),
         largest=max(map(abs, entries)),
     )

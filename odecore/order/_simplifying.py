@@ -105,18 +105,16 @@ def stage_order(method: RungeKuttaMethod, /) -> int:
     return min(found.B, found.C)
 
 
-Form = Callable[[Sequence[Row], Row, int, int], list[Any]]
+Assumption = Callable[[Sequence[Row], Row, int, int], list[Any]]
 
 
-def _count(known: ExactMethod, form: Form, limit: int) -> int:
-    for k in range(1, limit + 1):
-        residuals = form(known.A, known.b, k, -1)
-        bounds = [0] * len(residuals)
-        if known.radii is not None:  # the same terms with all signs positive
-            bounds = known.reach(lambda A, b, k=k: form(A, b, k, 1))  # type: ignore[misc]
-        if not all(known.held(residuals, bounds)):
-            return k - 1
-    return limit
+def _count(known: ExactMethod, form: Assumption, limit: int) -> int:
+    return next((k - 1 for k in range(1, limit + 1) if not _holds(known, form, k)), limit)
+
+
+def _holds(known: ExactMethod, form: Assumption, k: int) -> bool:
+    residuals = form(known.A, known.b, k, -1)
+    return all(known.held(residuals, lambda A, b: form(A, b, k, 1)))  # all signs positive
 
 
 def _abscissae(A: Sequence[Row]) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
-from math import gcd
+from math import lcm
 from numbers import Rational
 from typing import Any
 
@@ -107,9 +107,7 @@ def over_integers(entries: Sequence[Any]) -> tuple[list[Any], int | None]:
             parts.append(exact_number(entry))
         else:
             return list(entries), None
-    common = 1
-    for part in parts:
-        common *= part.denominator // gcd(common, part.denominator)
+    common = lcm(*(part.denominator for part in parts))
 
     def scaled(entry: Any) -> Any:
         if isinstance(entry, QuadraticNumber):

@@ -23,7 +23,7 @@ from odecore.stability._contractivity import (
 from odecore.stability._ranges import is_range, require_points
 from odecore.tableaux import ButcherTableau, tableau_at
 
-__all__ = ["QUANTITIES", "Atlas", "atlas", "member_or_none"]
+__all__ = ["QUANTITIES", "Atlas", "as_written", "atlas", "member_or_none", "require_known"]
 
 
 def _error(method: ButcherTableau) -> float:
@@ -45,6 +45,14 @@ QUANTITIES = {
     "internal amplification": lambda method: internal_amplification(method, points=60),
     "largest coefficient": _size,
 }
+
+
+def require_known(quantities: Iterable[Any]) -> None:
+    """Raise ValueError unless all these are names of quantities."""
+    known = list(QUANTITIES)  # of which nothing is hashed
+    unknown = [quantity for quantity in quantities if quantity not in known]
+    if unknown:
+        raise ValueError(f"unknown quantities {unknown}; known are {', '.join(known)}")
 
 
 def as_written(number: Any) -> Fraction:
@@ -107,7 +115,8 @@ class Atlas:
             ax.set_xlabel(self.parameters[0])
             if len(self.axes) == 1:
                 ax.plot(self.axes[0], values)
-                _log_if_wide(ax, values)
+                if _is_wide(values):
+                    ax.set_yscale("log")
                 for member, (x,) in self.members.items():
                     ax.axvline(x, color="0.5", linewidth=0.8)
                     ax.annotate(member, (x, 0.97), xycoords=("data", "axes fraction"), rotation=90,
@@ -128,11 +137,6 @@ class Atlas:
 def _is_wide(values: Any) -> bool:
     finite = values[np.isfinite(values)]
     return bool(finite.size and finite.min() > 0 and finite.max() > 30 * finite.min())
-
-
-def _log_if_wide(ax: Any, values: Any) -> None:
-    if _is_wide(values):
-        ax.set_yscale("log")
 
 
 def atlas(
@@ -186,9 +190,7 @@ def atlas(
     names = list(quantities)
     if not names:
         raise ValueError(f"`quantities` must name one at least, of {', '.join(QUANTITIES)}")
-    unknown = [name for name in names if name not in QUANTITIES]
-    if unknown:
-        raise ValueError(f"unknown quantities {unknown}; known are {', '.join(QUANTITIES)}")
+    require_known(names)
     if len(ranges) != len(family.parameters) or len(ranges) > 2:
         raise ValueError(
             f"an atlas needs one range for each of one or two parameters; {family.name} has "

@@ -11,6 +11,7 @@ import numpy as np
 from odecore.exact import Polynomial, QuadraticNumber
 from odecore.stability._function import as_floats, require_tableau, stability_function
 from odecore.stability._ranges import require_points
+from odecore.stability._region import region_box
 from odecore.tableaux import ButcherTableau
 
 __all__ = [
@@ -157,7 +158,6 @@ def linear_ssp_coefficient(method: ButcherTableau, /) -> Fraction:
     if not method.is_explicit:
         raise ValueError("the linear SSP coefficient is computed for explicit methods only")
     p = stability_function(method).numerator
-
     derivatives = [
         Polynomial([comb(k, j) * a * (-1) ** (k - j) for k, a in enumerate(p) if k >= j])
         for j in range(len(p))
@@ -253,8 +253,6 @@ def internal_amplification(method: ButcherTableau, /, *, points: int = 400) -> f
     -----
     Ketcheson, Loczi, Parsani, SIAM J. Numer. Anal. 52 (2014) 2049-2072.
     """
-    from odecore.stability._region import region_box
-
     require_tableau(method)
     if not method.is_explicit:
         raise ValueError("internal amplification is computed for explicit methods only")

@@ -7,13 +7,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from odecore.exact import (
-    Polynomial,
-    sign_on_interval,
-    sturm_sequence,
-)
+from odecore.exact import Polynomial, sign_on_interval, sturm_sequence
 from odecore.stability._function import require_tableau, stability_function
-from odecore.stability._intervals import axis_polynomial
+from odecore.stability._intervals import axis_polynomial, mirrored
 from odecore.tableaux import ButcherTableau
 
 __all__ = ["LinearStability", "linear_stability"]
@@ -89,18 +85,18 @@ def linear_stability(method: ButcherTableau, /) -> LinearStability:
     E = axis_polynomial(function)
     sign = sign_on_interval(E, Fraction(0))
     on_axis = sign in (0, 1)
-    routh = _routh([a * (-1) ** k for k, a in enumerate(Q.coefficients)])
+    routh = _routh(mirrored(Q).coefficients)
     poles_right = all(entry > 0 for entry in routh)
     A_stable = on_axis and poles_right
     L_stable = A_stable and P.degree < Q.degree
     name = "L-stable" if L_stable else "A-stable" if A_stable else "not A-stable"
-    if on_axis:
-        about = f"E(x) = {E} >= 0 for x = y^2 >= 0"
-    else:
-        about = f"E(x) = {E} is negative for some x = y^2 > 0"
-    where = "all poles have positive real part" if poles_right else "not all poles have"
-    if not poles_right:
-        where += " positive real part"
+    try:
+        shown = f"E(x) = {E}"
+    except ValueError:  # more digits than Python writes
+        shown = f"E(x), of degree {E.degree},"
+    about = ">= 0 for x = y^2 >= 0" if on_axis else "is negative for some x = y^2 > 0"
+    joined = "while" if poles_right and not on_axis else "and"
+    where = f"{'' if poles_right else 'not '}all poles have positive real part"
     return LinearStability(
         on_axis,
         A_stable,
@@ -108,7 +104,7 @@ def linear_stability(method: ButcherTableau, /) -> LinearStability:
         E,
         sturm_sequence(E.squarefree()) if E else (),
         routh,
-        f"{name}: {about}, {'and' if A_stable else 'while' if poles_right else 'and'} {where}",
+        f"{name}: {shown} {about}, {joined} {where}",
     )
 
 

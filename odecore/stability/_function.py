@@ -64,7 +64,7 @@ class StabilityFunction:
     def reduced(self) -> tuple[Polynomial, Polynomial]:
         """P and Q without common factors, as polynomials; exact numbers only."""
         P, Q = Polynomial(self.numerator), Polynomial(self.denominator)
-        common = P.gcd(Q) if Q.degree > 0 else Polynomial((1,))
+        common = P.gcd(Q)
         if common.degree > 0:
             P, Q = divmod(P, common)[0], divmod(Q, common)[0]
         return P / Q(0), Q / Q(0)
@@ -129,9 +129,9 @@ def _of_explicit(method: ButcherTableau | Family) -> StabilityFunction:
     """R(z) = 1 + sum over k of z^k b^T A^(k-1) 1."""
     P = _moments(method.A, method.b)
     if isinstance(method, Family):
-        return StabilityFunction(_trimmed(P), (Fraction(1),))
+        return StabilityFunction(Polynomial(P).coefficients, (Fraction(1),))
     if not method.uncertainty:
-        return StabilityFunction(_trimmed(P), (Fraction(1),), as_floats(method))
+        return StabilityFunction(Polynomial(P).coefficients, (Fraction(1),), as_floats(method))
     sizes = [[abs(a) for a in row] for row in (*method.A, method.b)]
     largest = [[a + method.uncertainty if a else a for a in row] for row in sizes]
     high, low = (_moments(rows[:-1], rows[-1]) for rows in (largest, sizes))
@@ -189,13 +189,7 @@ def reversed_characteristic(matrix: Sequence[Sequence[Any]]) -> Coefficients:
         columns = list(zip(*product, strict=True))
         product = [[_inner(row, column) for column in columns] for row in matrix]
         coefficients.append(-sum((product[i][i] for i in n), Fraction(0)) / k)
-    return _trimmed(coefficients)
-
-
-def _trimmed(coefficients: list[Any]) -> Coefficients:
-    while coefficients[-1] == 0:
-        coefficients.pop()
-    return tuple(coefficients)
+    return Polynomial(coefficients).coefficients
 
 
 def _numbers(z: Any) -> Any:
@@ -239,7 +233,7 @@ def _step(A: Any, b: Any, z: Any) -> Any:
 
 def _quotient(P: Coefficients, Q: Coefficients, z: Any) -> Any:
     """P(z)/Q(z), where abs(z) > 1 by powers of 1/z, which do not overflow."""
-    z = np.asarray(np.asarray(z) + 0.0)
+    z = np.asarray(z)
     values, large = np.empty_like(z), np.abs(z) > 1
     with np.errstate(all="ignore"):
         values[~large] = _divided(_horner(P, z[~large]), _horner(Q, z[~large]))

@@ -70,7 +70,7 @@ def real_interval(method: ButcherTableau, /) -> StabilityInterval:
     """
     require_tableau(method)
     function = stability_function(method)
-    P, Q = (_mirrored(Polynomial(p)) for p in (function.numerator, function.denominator))
+    P, Q = (mirrored(Polynomial(p)) for p in (function.numerator, function.denominator))
     factors = [Q - P, Q + P]
     if function.radii is not None:
         radius = function.radii[0] + function.radii[1]
@@ -118,22 +118,26 @@ def imaginary_interval(method: ButcherTableau, /) -> StabilityInterval:
 def axis_polynomial(function: StabilityFunction) -> Polynomial:
     """E with E(y^2) = abs(Q(iy))^2 - abs(P(iy))^2; abs(R(iy)) <= 1 iff E(y^2) >= 0."""
     if function.radii is None:
-        P, Q = function.reduced()
-        return _modulus(Q) - _modulus(P)
+        return axis_difference(*function.reduced())
     P, Q = Polynomial(function.numerator), Polynomial(function.denominator)
     P_off, Q_off = function.radii
     radius = product_radius(P, P_off, P, P_off) + product_radius(Q, Q_off, Q, Q_off)
-    return without_rounding(_modulus(Q) - _modulus(P), Polynomial(radius.coefficients[::2]))
+    return without_rounding(axis_difference(P, Q), Polynomial(radius.coefficients[::2]))
+
+
+def axis_difference(P: Polynomial, Q: Polynomial) -> Polynomial:
+    """E of one numerator and denominator."""
+    return _modulus(Q) - _modulus(P)
 
 
 def _modulus(p: Polynomial) -> Polynomial:
     """abs(p(iy))^2 as a polynomial in x = y^2: p(iy) = even(-x) + iy odd(-x)."""
-    even = Polynomial([a * (-1) ** k for k, a in enumerate(p.coefficients[::2])])
-    odd = Polynomial([a * (-1) ** k for k, a in enumerate(p.coefficients[1::2])])
+    even, odd = (mirrored(Polynomial(p.coefficients[k::2])) for k in (0, 1))
     return even * even + Polynomial((0, 1)) * odd * odd
 
 
-def _mirrored(p: Polynomial) -> Polynomial:
+def mirrored(p: Polynomial) -> Polynomial:
+    """p(-x)."""
     return Polynomial([a * (-1) ** k for k, a in enumerate(p.coefficients)])
 
 
@@ -152,7 +156,10 @@ def _first_loss(*factors: Polynomial) -> Any:
     for k, (a, b) in enumerate(zip(lower, upper, strict=True)):
         sample = a + 1 if b is None else (a + b) / Fraction(2)
         if sum(p(sample) < 0 for p in factors) % 2:
-            return 0.0 if k == 0 else _refined(*cuts[k - 1])
+            if k == 0:
+                return 0.0
+            cut, polynomial = cuts[k - 1]
+            return refine_root(polynomial, cut, cut[0] * _WIDTH)
     return inf
 
 
@@ -175,7 +182,3 @@ def _halved(cut: tuple[Any, Any], free: Polynomial) -> tuple[Any, Any]:
     if value == 0:
         return middle, middle
     return (middle, high) if (value > 0) == (free(low) > 0) else (low, middle)
-
-
-def _refined(cut: tuple[Any, Any], polynomial: Polynomial) -> tuple[Any, Any]:
-    return refine_root(polynomial, cut, cut[0] * _WIDTH)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import inf, isnan, sqrt
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from odecore.exact import Polynomial, isolate_roots, refine_root
 from odecore.families import Family
 from odecore.order import error_coefficients, principal_error
-from odecore.stability._atlas import QUANTITIES, as_written, member_or_none
+from odecore.stability._atlas import QUANTITIES, as_written, member_or_none, require_known
 from odecore.stability._ranges import is_range
 from odecore.stability._search import best_point, between
 
@@ -87,7 +88,7 @@ def optimize(
         If the box does not fit the family or goes beyond 1000, a quantity is unknown, constraints
         are no ranges, or no point that was tried meets them.
     TypeError
-        If `family` is none.
+        If `family` is none, or `constraints` no mapping.
 
     Notes
     -----
@@ -109,14 +110,18 @@ def optimize(
             f"{family.name} needs one range (low, high) with low < high, between -{LARGEST} and "
             f"{LARGEST}, for each of {', '.join(family.parameters)}; got {box}"
         )
-    unknown = [q for q in (objective, *(constraints or {})) if q not in QUANTITIES]
-    if unknown:
-        raise ValueError(f"unknown quantities {unknown}; known are {', '.join(QUANTITIES)}")
-    for name, ends in (constraints or {}).items():
-        if not isinstance(ends, Sequence) or len(ends) != 2 or not ends[0] <= ends[1]:
+    constraints = {} if constraints is None else constraints
+    if not isinstance(constraints, Mapping):
+        raise TypeError(
+            f"`constraints` must map quantities to ranges (low, high), got {constraints!r}"
+        )
+    require_known((objective, *constraints))
+    for name, ends in constraints.items():
+        pair = isinstance(ends, Sequence) and len(ends) == 2
+        if not (pair and all(isinstance(end, Real) for end in ends) and ends[0] <= ends[1]):
             raise ValueError(f"`constraints` must be ranges (low, high), got {ends!r} for {name!r}")
     if objective != "principal error" or constraints:
-        return _searched(family, box, objective, constraints or {})
+        return _searched(family, box, objective, constraints)
     functions = _squared_error(family)
     exact = _critical_points(family) if len(box) <= 2 else []
     inside = [
@@ -218,7 +223,7 @@ def _flat(*point: float) -> float:
 def _compiled(function: Any) -> Any:
     """A float function of a rational function; infinite at a pole."""
     numerator, denominator = (
-        [(powers, float(Fraction(int(c.numerator), int(c.denominator)))) for powers, c in p.terms()]
+        [(powers, int(c.numerator) / int(c.denominator)) for powers, c in p.terms()]
         for p in (function.numer, function.denom)
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 from odecore.exact import Polynomial, QuadraticNumber, count_roots, isolate_roots, refine_root
 from odecore.families import Family
 from odecore.stability._function import reversed_characteristic, stability_function
+from odecore.stability._intervals import axis_difference, mirrored
 
 __all__ = ["ParametricStability", "parametric_stability"]
 
@@ -92,22 +93,21 @@ def parametric_stability(family: Family, /) -> ParametricStability:
         )
     function = stability_function(family)
     one = family.generators[0].field.one
-    P, Q = ([one * a for a in p] for p in (function.numerator, function.denominator))
-    E = [q - p for p, q in zip(*_padded(_square(P), _square(Q), one * 0), strict=True)]
-    common = _resultant(*_padded(P, Q, one * 0)).numer
-    terms = [e for e in E if e != 0]
-    if len(terms) > 2 or len(Q) > 3:
+    P, Q = (Polynomial([one * a for a in p]) for p in (function.numerator, function.denominator))
+    E, common = axis_difference(P, Q), _resultant(P, Q).numer
+    terms = [e for e in E.coefficients if e != 0]
+    if len(terms) > 2 or Q.degree > 2:
         raise ValueError(
-            f"E of {family.name} has {len(terms)} terms and Q degree {len(Q) - 1}; only up to 2 "
+            f"E of {family.name} has {len(terms)} terms and Q degree {Q.degree}; only up to 2 "
             "each are decided over the parameters; use linear_stability for a member"
         )
-    poles = [q * (-1) ** k for k, q in enumerate(Q)][1:]
+    poles = mirrored(Q).coefficients[1:]
     signs = [a.numer * a.denom for a in (*terms, *poles)]
     return ParametricStability(
         family.name,
         tuple(map(_factored, signs[: len(terms)])),
         tuple(map(_factored, signs[len(terms) :])),
-        tuple(_factored(p.numer) for p in P[len(Q) - 1 :]),
+        tuple(_factored(p.numer) for p in P.coefficients[Q.degree :]),
         () if common.is_ground else (_factored(common.sqf_part()),),
         _solution(signs, family.parameters),
     )
@@ -196,9 +196,10 @@ def _interval(name: str, low: str | None, high: str | None) -> str:
     return f"{name} >= {low}" if high is None else f"{low} <= {name} <= {high}"
 
 
-def _resultant(p: list[Any], q: list[Any]) -> Any:
+def _resultant(P: Polynomial, Q: Polynomial) -> Any:
     """Zero iff two polynomials have a common zero, at infinity too: Bezout's determinant."""
-    n = len(p) - 1
+    n, zero = max(P.degree, Q.degree), P.leading * 0
+    p, q = ([*f.coefficients, *[zero] * (n - f.degree)] for f in (P, Q))
     bezout = [
         [
             sum(
@@ -206,29 +207,14 @@ def _resultant(p: list[Any], q: list[Any]) -> Any:
                     p[j + k + 1] * q[i - k] - p[i - k] * q[j + k + 1]
                     for k in range(min(i, n - 1 - j) + 1)
                 ),
-                p[0] * 0,
+                zero,
             )
             for j in range(n)
         ]
         for i in range(n)
     ]
     coefficients = reversed_characteristic(bezout)
-    return coefficients[n] if len(coefficients) > n else p[0] * 0
-
-
-def _square(p: list[Any]) -> list[Any]:
-    """Coefficients of abs(p(iy))^2 in x = y^2."""
-    total = [p[0] * 0] * len(p)
-    for i, a in enumerate(p):
-        for j, b in enumerate(p):
-            if (i + j) % 2 == 0:
-                total[(i + j) // 2] += a * b * (-1) ** (abs(i - j) // 2)
-    return total
-
-
-def _padded(p: list[Any], q: list[Any], zero: Any) -> tuple[list[Any], list[Any]]:
-    n = max(len(p), len(q))
-    return p + [zero] * (n - len(p)), q + [zero] * (n - len(q))
+    return coefficients[n] if len(coefficients) > n else zero
 
 
 def _factored(polynomial: Any) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fractions import Fraction
 from math import factorial, inf
-from typing import Any
 
 from odecore.exact import Polynomial
 from odecore.stability._function import require_tableau, stability_function
@@ -73,38 +72,23 @@ def dispersion_order(method: ButcherTableau, /) -> int:
     function = stability_function(method)
     P, Q = function.reduced()
     # arg R(iy) = y + ... iff Im(P(iy) conj(Q(iy)) exp(-iy)) vanishes to that power.
-    real, imaginary = _times(_on_axis(P), _conjugate(_on_axis(Q)))
+    (above, above_i), (below, below_i) = _on_axis(P), _on_axis(Q)
+    real, imaginary = above * below + above_i * below_i, above_i * below - above * below_i
     top = 60
-    cosine = [Fraction((-1) ** (k // 2), factorial(k)) if k % 2 == 0 else 0 for k in range(top)]
-    sine = [Fraction((-1) ** (k // 2), factorial(k)) if k % 2 else 0 for k in range(top)]
-    phase = imaginary * Polynomial(cosine) - real * Polynomial(sine)
+    exponential = Polynomial([Fraction(1, factorial(k)) for k in range(top)])
+    cosine, sine = _on_axis(exponential)
+    phase = imaginary * cosine - real * sine
     if function.radii is not None:
         radius = product_radius(P, function.radii[0], Q, function.radii[1])
-        phase = without_rounding(
-            phase, radius * Polynomial([Fraction(1, factorial(k)) for k in range(top)])
-        )
+        phase = without_rounding(phase, radius * exponential)
     for k, coefficient in enumerate(phase.coefficients[:top]):
         if coefficient != 0:
             return k - 1
     raise ValueError(f"R(iy) agrees in phase with exp(iy) in the first {top} powers")
 
 
-Pair = tuple[Polynomial, Polynomial]
-
-
-def _on_axis(p: Polynomial) -> Pair:
+def _on_axis(p: Polynomial) -> tuple[Polynomial, Polynomial]:
     """Real and imaginary part of p(iy), polynomials in y."""
-    real: list[Any] = []
-    imaginary: list[Any] = []
-    for k, a in enumerate(p.coefficients):
-        real.append(a * (1, 0, -1, 0)[k % 4])
-        imaginary.append(a * (0, 1, 0, -1)[k % 4])
+    real = [a * (1, 0, -1, 0)[k % 4] for k, a in enumerate(p.coefficients)]
+    imaginary = [a * (0, 1, 0, -1)[k % 4] for k, a in enumerate(p.coefficients)]
     return Polynomial(real), Polynomial(imaginary)
-
-
-def _conjugate(p: Pair) -> Pair:
-    return p[0], -p[1]
-
-
-def _times(p: Pair, q: Pair) -> Pair:
-    return p[0] * q[0] - p[1] * q[1], p[0] * q[1] + p[1] * q[0]

@@ -228,9 +228,21 @@ def test_ranges_that_are_none_are_refused_by_name():
     for end in (math.inf, math.nan, 1001):
         with pytest.raises(ValueError, match="between -1000 and 1000"):
             optimize(RK2, (0.1, end))
-    for ends in (0.5, (1, 0)):
+    for ends in (0.5, (1, 0), ("a", "b")):
         with pytest.raises(ValueError, match=r"\(low, high\)"):
             optimize(RK2, (0.1, 1), constraints={"SSP coefficient": ends})
     assert list(atlas(RK2, (0, 1), points=2, quantities="SSP coefficient").values) == [
         "SSP coefficient"
     ]
+
+
+def test_quantities_and_constraints_of_another_kind_are_refused_by_name():
+    for ask in (
+        lambda: optimize(RK2, (0.1, 1), objective=["x"]),
+        lambda: atlas(RK2, (0.1, 1), quantities=[["x"]]),
+    ):
+        with pytest.raises(ValueError, match=r"unknown quantities \[\['x'\]\]; known are"):
+            ask()
+    for wrong in ("SSP coefficient", [("SSP coefficient", (0, 1))]):
+        with pytest.raises(TypeError, match="`constraints` must map quantities to ranges"):
+            optimize(RK2, (0.1, 1), constraints=wrong)

@@ -31,6 +31,7 @@ def run(capsys, *arguments):
         (("tableau", "SDIRK2", "--at", "gamma=1-1/2*sqrt(2)", "c=1"), ["1-1/2*sqrt(2)"]),
         (("order", "dopri5"), ["order ", "5", "sqrt(16719)/324000", "B(5), C(1), D(1)", "embedded order"]),
         (("order", "gauss3"), ["symplectic", "yes", "B(6), C(3), D(3)"]),
+        (("order", "ark548_esdirk"), ["norm 2       0.001679799447"]),  # of more digits than Python writes
         (("stability", "classic"), ["2.785293563405282", "2.82842712474619", "not A-stable", "1/24"]),
         (("stability", "radau_iia3"), ["inf", "L-stable"]),
         (("family", "RK4"), ["4, proved", "holds", "6*u*v", "three_eighths", "chart at (1/2, 1/2)"]),
@@ -134,6 +135,14 @@ def test_what_is_wrong_in_a_file_is_said_with_its_name(capsys, tmp_path, content
     assert not out
 
 
+@pytest.mark.long
+def test_orders_are_decided_as_far_as_they_are_at_all(capsys, tmp_path):
+    path = tmp_path / "vague.json"
+    path.write_text('{"A": [["1/2"]], "b": ["1"], "uncertainty": "1/2"}')
+    _, _, err = run(capsys, "order", str(path))
+    assert "all order conditions up to `max_order` = 14 hold; no higher ones are decided" in err
+
+
 def test_the_version_is_printed(capsys):
     with pytest.raises(SystemExit):
         main(["--version"])
@@ -206,6 +215,7 @@ def test_reports_in_json_hold_what_they_print(capsys):
     _, out, _ = run(capsys, "order", "dopri5", "--json")
     found = json.loads(out)
     assert (found["order"], found["stage order"], found["embedded order"]) == (5, 1, 4)
+    assert found["dominance"] == "9.91226"
     _, out, _ = run(capsys, "stability", "gill", "--json")
     found = json.loads(out)
     assert (found["dispersion order"], found["dissipation order"]) == (4, 5)

@@ -34,11 +34,6 @@ fractions = st.fractions(-3, 3, max_denominator=40)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
-def test_order_is_proved_over_the_field_of_rational_functions(family):
-    assert order_is_proved(family)
-
-
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
 def test_wrong_claims_are_not_proved(family):
     assert not order_is_proved(dataclasses.replace(family, order=family.order + 1))
     assert not order_is_proved(dataclasses.replace(family, order=family.order - 1))
@@ -109,20 +104,6 @@ def test_rk4_members_have_order_4(u, v):
     method = tableau_at(RK4, u=u, v=v)
     assert order_of_accuracy(method) == 4
     assert method.c == (0, u, v, 1)
-
-
-@pytest.mark.parametrize(
-    ("family", "values", "name"),
-    [
-        (RK2, {"u": F(1, 2)}, "midpoint"),
-        (RK2, {"u": F(2, 3)}, "ralston"),
-        (RK2, {"u": F(1)}, "heun"),
-        (RK4, {"u": F(1, 3), "v": F(2, 3)}, "three_eighths"),
-    ],
-)
-def test_named_members(family, values, name):
-    found, named = tableau_at(family, **values), tableau(name)
-    assert (found.A, found.b) == (named.A, named.b)
 
 
 def test_ralston_3_has_the_known_principal_error():

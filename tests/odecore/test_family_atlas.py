@@ -458,6 +458,8 @@ def test_the_cubic_dense_output_has_order_three():
     assert hermite[3] == theta**3 - theta**2
     with pytest.raises(ValueError, match="needs 4 stages"):
         cubic_dense_output(tableau("dopri5"))
+    with pytest.raises(ValueError, match=r"4 rows of length 4.* of lengths \[0, 1, 2, 3\]"):
+        cubic_dense_output(tableau("classic").coefficients)
 
 
 # Families in which linear stability varies ------------------------------------------------------

@@ -28,11 +28,6 @@ from odecore.tableaux import ButcherTableau, tableau
 ORDERS = range(1, 10)
 
 
-def test_number_of_trees():
-    # OEIS A000081
-    assert [len(rooted_trees(n)) for n in range(1, 11)] == [1, 1, 2, 4, 9, 20, 48, 115, 286, 719]
-
-
 @pytest.mark.parametrize("n", ORDERS)
 def test_trees_are_distinct_and_of_their_order(n):
     trees = rooted_trees(n)

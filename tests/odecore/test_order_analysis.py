@@ -219,6 +219,8 @@ def test_norms_are_named():
     with pytest.raises(TypeError, match="rational functions"):
         principal_error(RK3, norm="max")
     assert isinstance(principal_error(RK3), SquareRoot)
+    with pytest.raises(TypeError, match="no float value; take that of a member"):
+        float(principal_error(RK3))
     at = principal_error(RK3).square.as_expr().subs({"u": "1/2", "v": "3/4"})
     assert str(at) == str(F(145, 288**2))
     errors = error_coefficients(tableau("classic"), 5)

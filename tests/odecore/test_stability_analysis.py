@@ -332,6 +332,11 @@ def test_bounds_have_their_exact_names(a, solution):
     assert parametric_stability(one_stage(a)).solution == solution
 
 
+def test_decisions_do_not_depend_on_how_many_digits_are_written():
+    member = tableau_at(SDIRK2, gamma=F("0.3" + "1234567" * 500), c=1)
+    assert str(linear_stability(member)).startswith("A-stable: E(x), of degree 2, >= 0 for x")
+
+
 def test_poles_in_the_left_half_plane():
     found = linear_stability(tableau_at(COLLOCATION2, c1=-3, c2=2))
     assert (found.I_stable, found.A_stable) == (True, False)

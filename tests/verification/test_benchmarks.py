@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,15 @@ def test_finished_parts_are_kept_and_failed_ones_repeated(fake, capsys):
     assert "**Not in this run: First.**" in page
 
 
+@pytest.mark.parametrize("text", ["[", "{}", "3", '{"rows": [{"weather": 1}]}'])
+def test_parts_of_another_version_are_named(fake, text, capsys):
+    path = fake / "out" / "first.json"
+    path.parent.mkdir()
+    path.write_text(text)
+    assert run(fake, "--only", "second") == 2
+    assert f"{path} is not of this version: " in capsys.readouterr().err
+
+
 def test_the_record_tells_machine_date_and_load(fake):
     run(fake)
     found = json.loads((fake / "out" / "results.json").read_text())
@@ -123,6 +133,29 @@ def test_no_ratio_of_times_is_no_row(ratio):
 def test_every_benchmark_is_run_by_the_one_command():
     files = {path.stem for path in (ROOT / "verification" / "benchmarks").glob("[a-z]*.py")}
     assert {benchmark.name for benchmark in BENCHMARKS} == files
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "message"),
+    [
+        ("adjoint", "--cases", "invalid choice: '0'"),
+        ("adjoint", "--dtypes", "invalid choice: '0'"),
+        ("adjoint", "--rounds", "must be a whole number"),
+        ("normalization", "--rounds", "must be a whole number"),
+        ("compiled_adjoint", "--sizes", "invalid choice: '0'"),
+        ("compiled_adjoint", "--rounds", "must be a whole number"),
+        ("stiff", "--rounds", "must be a whole number"),
+    ],
+)
+def test_what_can_not_be_measured_is_refused(name, option, message, monkeypatch, capsys):
+    if name in ("compiled_adjoint", "stiff"):
+        pytest.importorskip("torchdiffeq")
+        pytest.importorskip("diffrax")
+    program = import_module(f"verification.benchmarks.{name}")
+    monkeypatch.setattr(sys, "argv", [name, option, "0"])
+    with pytest.raises(SystemExit):
+        program.main()
+    assert f"{option}: {message}" in capsys.readouterr().err
 
 
 def test_a_real_benchmark_runs(tmp_path):

@@ -19,7 +19,7 @@ from verification.__main__ import main
 from verification._digits import OVERLAP, digit_pairs, digits
 from verification.demo import _figures, _measure, _report, _run
 from verification.demo._part import Cell, Section
-from verification.demo._rows import PAIR_ROWS, PLAIN, ROWS, build
+from verification.demo._rows import PAIR_ROWS, PLAIN, ROWS, Classifier
 from verification.demo._train import Run, evaluations, saved_bytes, train
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +34,8 @@ def test_the_split_is_fixed_and_disjoint(data):
     again = digits()
     assert torch.equal(data.train_x, again.train_x)
     assert (len(data.train_x), len(data.test_x)) == (1437, 360)
+    train, test = ({image.numpy().tobytes() for image in x} for x in (data.train_x, data.test_x))
+    assert not train & test
     assert data.train_x.shape[1] == 64
     assert 0 <= float(data.train_x.min()) < float(data.train_x.max()) <= 1
     assert data.train_y.unique().tolist() == list(range(10))
@@ -61,7 +63,7 @@ def test_every_row_learns(row, data):
     chosen = data if row.tasks == 1 else digit_pairs(320, 100)
     few = dataclasses.replace(chosen, train_x=chosen.train_x[:320], train_y=chosen.train_y[:320])
     torch.manual_seed(0)
-    model = build(row, few.train_x.shape[1])
+    model = Classifier(row, few.train_x.shape[1])
     run = train(model, row, few, epochs=4, seed=0)
     assert run.accuracy > (0.6 if row.tasks == 1 else 0.2)
     assert len(run.curve) == 4
@@ -77,7 +79,7 @@ def test_every_row_learns(row, data):
 
 def test_saved_bytes_and_evaluations_are_what_they_say(data):
     x, y = data.train_x[:64], data.train_y[:64]
-    sizes = {row.name: saved_bytes(build(row, 64), x, y) for row in ROWS}
+    sizes = {row.name: saved_bytes(Classifier(row, 64), x, y) for row in ROWS}
     assert sizes["restored adjoint"] < sizes["sketched layers"] < sizes["plain"]
     layer = torch.nn.Sequential(torch.nn.Linear(64, 10))
 
@@ -91,7 +93,7 @@ def test_saved_bytes_and_evaluations_are_what_they_say(data):
 
     # exp keeps its output; cross entropy its log-softmax, the labels a view of y, and one scalar.
     assert saved_bytes(OneLayer(), x, y) == 2 * 64 * 10 * 4 + 4
-    assert evaluations(build(PLAIN, 64), PLAIN, x, y) == (16, 0)
+    assert evaluations(Classifier(PLAIN, 64), PLAIN, x, y) == (16, 0)
 
 
 def run_of(accuracy):
@@ -186,7 +188,7 @@ def test_a_failing_task_is_reported_and_the_rest_go_on():
 
 def test_measurements_say_what_the_figures_claim(data):
     torch.manual_seed(0)
-    model = build(PLAIN, 64)
+    model = Classifier(PLAIN, 64)
     errors = _measure.node_errors(model, data, (3, 9)).errors
     assert all(few > 10 * many for few, many in errors.values())
     noise = _measure.sketch_noise(model, data, 60)

@@ -42,13 +42,13 @@ def main(arguments: list[str] | None = None, benchmarks: Sequence[Benchmark] = B
     now = conditions(options.quick)
     try:
         found = run(chosen, options.out, now, fresh=options.fresh)
+        others = {benchmark.name: kept(options.out, benchmark.name) for benchmark in benchmarks}
     except KeyboardInterrupt:
         print("\ninterrupted; finished parts are kept: the same command goes on", file=sys.stderr)
         return 130
-    except OSError as error:  # such as a full disk
+    except (OSError, ValueError) as error:  # such as a full disk
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 2
-    others = {benchmark.name: kept(options.out, benchmark.name) for benchmark in benchmarks}
     parts = {name: part for name, part in others.items() if part and part.conditions == now}
     write_whole(options.out / "results.json", {k: asdict(part) for k, part in parts.items()})
     table = options.out / "table.md"

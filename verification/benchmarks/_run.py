@@ -93,13 +93,15 @@ def conditions(quick: bool) -> dict[str, Any]:
 
 
 def kept(out: Path, name: str) -> Part | None:
-    """The part of an earlier run, if there is one."""
+    """The part of an earlier run, if there is one; ValueError if it is of another version."""
     path = out / f"{name}.json"
     if not path.exists():
         return None
-    found = json.loads(path.read_text(encoding="utf-8"))
-    found["rows"] = [Row(**row) for row in found["rows"]]
-    return Part(**found)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return Part(**found | {"rows": [Row(**row) for row in found["rows"]]})
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is not of this version: {error!r}; remove it") from error
 
 
 def run(

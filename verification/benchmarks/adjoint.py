@@ -19,9 +19,11 @@ import torch
 from torch import Tensor, nn
 
 import torch_bridge
+from verification._options import positive
 from verification.benchmarks._rows import Row, add_options, keep
 
 Solve = Callable[..., Any]
+DTYPES = ["float32", "float64"]
 
 
 class Field(nn.Module):
@@ -206,10 +208,11 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
 def main() -> None:
     """Print the tables."""
     parser = add_options(argparse.ArgumentParser(description=__doc__))
-    parser.add_argument("--cases", nargs="*", default=[case.name for case in CASES])
-    parser.add_argument("--tolerances", nargs="*", type=float, default=[1e-3, 1e-5, 1e-7])
-    parser.add_argument("--dtypes", nargs="*", default=["float32", "float64"])
-    parser.add_argument("--rounds", type=int, default=7)
+    names = [case.name for case in CASES]
+    parser.add_argument("--cases", nargs="+", choices=names, default=names)
+    parser.add_argument("--tolerances", nargs="+", type=float, default=[1e-3, 1e-5, 1e-7])
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES)
+    parser.add_argument("--rounds", type=positive, default=7)
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")

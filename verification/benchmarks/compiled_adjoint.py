@@ -18,9 +18,11 @@ import torchdiffeq
 from torch import Tensor
 
 import torch_bridge
+from verification._options import positive
 from verification.benchmarks._rows import Row, add_options, keep, versus
 from verification.benchmarks.solver import SIZES, Field, in_jax, problem
 
+DTYPES = ["float32", "float64"]
 REPEATS = 8  # calls of one way in a row, so that caches are warm; 2 of those that fill them
 TOLERANCE = {"method": "dopri5", "rtol": 1e-6, "atol": 1e-6}
 WAYS: dict[str, tuple[Callable[..., Tensor], dict[str, Any]]] = {
@@ -90,9 +92,9 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
 def main() -> None:
     """Print the table."""
     parser = add_options(argparse.ArgumentParser(description=__doc__))
-    parser.add_argument("--sizes", nargs="*", default=list(SIZES))
-    parser.add_argument("--dtypes", nargs="*", default=["float32", "float64"])
-    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES))
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=DTYPES)
+    parser.add_argument("--rounds", type=positive, default=12)
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")

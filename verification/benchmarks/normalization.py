@@ -7,8 +7,8 @@ wall times, all ways in turn, so that what else the machine does falls on all.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Iterator
+from functools import partial
 from statistics import mean
 from typing import Any
 
@@ -16,7 +16,9 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from torch_bridge import NeuralODE, ODENet4, check_rhs
+from verification._options import positive
 from verification.benchmarks._rows import Row, add_options, keep
+from verification.benchmarks._times import fastest
 
 WAYS: dict[str, Any] = {
     "GroupNorm": "group",
@@ -44,22 +46,19 @@ def ratios(size: str, rounds: int) -> dict[str, float]:
     models = {name: ODENet4(1, 10, ode=ode, **more) for name, ode in WAYS.items()}
     field = next(m for m in models["GroupNorm"].modules() if isinstance(m, NeuralODE)).func
     state = torch.randn(batch, width, *shape)
-    least = dict.fromkeys([*WAYS, "one check_rhs"], float("inf"))
-    for _ in range(rounds):
-        for name in least:
-            start = time.perf_counter()
-            if name in models:
-                cross_entropy(models[name](x), y).backward()
-            else:
-                check_rhs(field, 0.0, state)
-            least[name] = min(least[name], time.perf_counter() - start)
+
+    def step(model: ODENet4) -> None:
+        cross_entropy(model(x), y).backward()
+
+    runs = {name: partial(step, model) for name, model in models.items()}
+    least = fastest(runs | {"one check_rhs": partial(check_rhs, field, 0.0, state)}, rounds)
     return {name: seconds / least["GroupNorm"] for name, seconds in least.items()}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the table; 1 if TimeBatchNorm is beyond its limit in the mean over the sizes."""
     parser = add_options(argparse.ArgumentParser(description=__doc__))
-    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--rounds", type=positive, default=60)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     sizes = list(SIZES)[-1:] if options.quick else list(SIZES)

@@ -59,10 +59,8 @@ def forward(size: str, method: str, rounds: int) -> Iterator[Row]:
     field, y0 = problem(size)
     options = METHODS[method]
     calls = []
-    field.register_forward_hook(lambda *_: calls.append(1))
-    with torch.no_grad():
+    with torch.no_grad(), field.register_forward_hook(lambda *_: calls.append(1)):
         torch_bridge.odeint(field, y0, END, **options)
-    field._forward_hooks.clear()
     t = torch.tensor(0.0)
 
     def alone() -> None:

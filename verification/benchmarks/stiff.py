@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 import odecore
 from torch_bridge import odeint, odeint_adjoint
+from verification._options import positive
 from verification.benchmarks._rows import Row, add_options, keep, versus
 from verification.benchmarks._times import medians
 
@@ -175,7 +176,7 @@ def rows(options: argparse.Namespace) -> Iterator[Row]:
 def main() -> None:
     """Print the tables."""
     parser = add_options(argparse.ArgumentParser(description=__doc__))
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--rounds", type=positive, default=ROUNDS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     jax.config.update("jax_enable_x64", True)

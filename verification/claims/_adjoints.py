@@ -7,7 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from odecore.adjoint import certify, collocated, discrete, node_by_node, record_panels, record_steps
+from odecore.adjoint import (
+    Gradients,
+    Panel,
+    certify,
+    collocated,
+    discrete,
+    node_by_node,
+    record_panels,
+    record_steps,
+    restored,
+)
 from verification.claims._bound import at_least, at_most, between
 from verification.claims._claim import Claim, Finding
 from verification.claims._plots import curves
@@ -29,11 +39,18 @@ def _linearized(t: float, y: Any) -> Any:
     return _pendulum(t, y), pull
 
 
-def _gradient(tolerance: float, nodes: int | None = None) -> Any:
+def _gradient(tolerance: float) -> Any:
     options = {"rtol": tolerance, "atol": tolerance}
-    _, panels = record_panels(_pendulum, [0.0, END], START, nodes=nodes, **options)
-    found = collocated(node_by_node(_linearized), panels, [0 * WEIGHT, WEIGHT], **options)
+    _, panels = record_panels(_pendulum, [0.0, END], START, **options)
+    return _flat(collocated(node_by_node(_linearized), panels, [0 * WEIGHT, WEIGHT], **options))
+
+
+def _flat(found: Gradients) -> Any:
     return np.concatenate([found.y0, *found.parameters])
+
+
+def _distance(found: Any, exact: Any) -> float:
+    return float(np.linalg.norm(found - exact) / np.linalg.norm(exact))
 
 
 def _node_errors(fault: bool) -> Finding:
@@ -46,9 +63,9 @@ def _node_errors(fault: bool) -> Finding:
         if fault:  # equally spaced nodes in place of Chebyshev's
             s = np.linspace(0, END, m)
             values = np.array([record_panels(_pendulum, [0, x], START)[0].y[-1] for x in s[1:]])
-            panels = [type(panels[0])(0.0, END, np.vstack([START, values]))]
-        found = _stepped(panels, options)
-        errors.append(float(np.linalg.norm(found - exact) / np.linalg.norm(exact)))
+            panels = [Panel(0.0, END, np.vstack([START, values]))]
+        found = restored(_linearized, panels, [0 * WEIGHT, WEIGHT], **options)
+        errors.append(_distance(_flat(found), exact))
     figure = curves(
         {"error of the gradient": (counts, errors)},
         "nodes", "relative error", limits={"tolerance": tolerance},
@@ -61,13 +78,6 @@ def _node_errors(fault: bool) -> Finding:
     return Finding(found, figure=figure)
 
 
-def _stepped(panels: Any, options: dict[str, float]) -> Any:
-    from odecore.adjoint import restored
-
-    found = restored(_linearized, panels, [0 * WEIGHT, WEIGHT], **options)
-    return np.concatenate([found.y0, *found.parameters])
-
-
 def _estimates(fault: bool) -> Finding:
     """Estimates of the certificate by the true error, at 12 tolerances."""
     exact, errors, estimates = _gradient(1e-13), [], []
@@ -77,15 +87,13 @@ def _estimates(fault: bool) -> Finding:
         _, panels = record_panels(_pendulum, [0.0, END], START, **options)
         nodes, w = node_by_node(_linearized), [0 * WEIGHT, WEIGHT]
         found = collocated(nodes, panels, w, **options)
-        error = np.linalg.norm(np.concatenate([found.y0, *found.parameters]) - exact)
-        error /= np.linalg.norm(exact)
         if fault:  # the same trajectory, a sharper adjoint
             sharp = collocated(nodes, panels, w, rtol=tolerance / 100, atol=tolerance / 100)
-            gap = np.linalg.norm(found.y0 - sharp.y0) / np.linalg.norm(sharp.y0)
+            gap = _distance(found.y0, sharp.y0)
         else:
             gap = certify(found, nodes, panels, w, **options).error
-        errors.append(float(error))
-        estimates.append(float(gap))
+        errors.append(_distance(_flat(found), exact))
+        estimates.append(gap)
     figure = curves(
         {"true error": (tolerances, errors), "estimate": (tolerances, estimates)},
         "tolerance", "relative error of the gradient", log="xy",

@@ -23,10 +23,6 @@ class Draws:
     rng: np.random.Generator
     count: int
 
-    def torch_seed(self) -> int:
-        """A seed for `torch.manual_seed`."""
-        return int(self.rng.integers(2**31))
-
 
 @dataclass(frozen=True)
 class Finding:

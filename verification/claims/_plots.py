@@ -88,7 +88,7 @@ def curves(
     x = _Axis.around([a for xs, _ in found.values() for a in xs], LEFT, WIDTH - RIGHT, "x" in log)
     ordinates = [*(b for _, ys in found.values() for b in ys), *limits.values()]
     y = _Axis.around(ordinates, floor, top, "y" in log)
-    parts = [*_grid(x, y, top, floor), _label(xlabel, (LEFT + WIDTH - RIGHT) / 2, floor + 40)]
+    parts = [*_grid(x, y, top, floor), _text(xlabel, (LEFT + WIDTH - RIGHT) / 2, floor + 40)]
     parts.append(
         f'<text transform="translate(16 {(top + floor) / 2:.0f}) rotate(-90)" '
         f'text-anchor="middle">{escape(ylabel)}</text>'
@@ -135,11 +135,10 @@ def rows(
     floor = top + LINE * len(found) + 8
     numbers = [*(a for row in found.values() for a in row), *limits.values()]
     x = _Axis.around(numbers, left, WIDTH - RIGHT, log)
-    parts = [*_grid(x, None, top, floor), _label(xlabel, WIDTH / 2, floor + 40)]
+    parts = [*_grid(x, None, top, floor), _text(xlabel, WIDTH / 2, floor + 40)]
     for k, (name, (value, low, high)) in enumerate(found.items()):
         height = top + LINE * (k + 0.5) + 4
-        parts.append(f'<text x="{left - 8:.0f}" y="{height + 5:.0f}" text-anchor="end">')
-        parts.append(f"{escape(name)}</text>")
+        parts.append(_text(name, left - 8, height + 5, "end"))
         parts.append(_stroke(x(low), x(high), height, height, COLOURS[0]))
         parts.append(_mark(0, x(value), height, COLOURS[0]))
     for k, (name, place) in enumerate(limits.items()):
@@ -150,20 +149,19 @@ def rows(
 def _grid(x: _Axis, y: _Axis | None, top: float, floor: float) -> list[str]:
     parts = []
     for place, text in x.ticks():
-        parts += [_stroke(place, place, top, floor, SOFT), _label(text, place, floor + 18)]
+        parts += [_stroke(place, place, top, floor, SOFT), _text(text, place, floor + 18)]
     for place, text in y.ticks() if y else ():
         parts.append(_stroke(x.start, x.end, place, place, SOFT))
-        parts.append(f'<text x="{x.start - 6:.0f}" y="{place + 5:.1f}" text-anchor="end">{text}')
-        parts.append("</text>")
+        parts.append(_text(text, x.start - 6, place + 5, "end"))
     return parts
 
 
-def _label(text: str, x: float, y: float) -> str:
-    return f'<text x="{x:.1f}" y="{y:.0f}" text-anchor="middle">{escape(text)}</text>'
+def _text(text: str, x: float, y: float, anchor: str = "middle") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
 def _named(text: str, x: float, line: int) -> str:
-    return f'<text x="{x:.0f}" y="{LINE * line + 19}">{escape(text)}</text>'
+    return _text(text, x, LINE * line + 19, "start")
 
 
 def _stroke(x: float, x_end: float, y: float, y_end: float, colour: str, more: str = "") -> str:

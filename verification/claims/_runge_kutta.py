@@ -100,7 +100,7 @@ def _sdirk(fault: bool) -> Finding:
     family = dataclasses.replace(
         SDIRK2, formula=lambda g, c: SDIRK2.formula(2 * g if fault else g, c)
     )
-    gammas, y = np.linspace(0.1, 0.6, 26), np.concatenate([np.geomspace(1e-2, 1e4, 200)])
+    gammas, y = np.linspace(0.1, 0.6, 26), np.geomspace(1e-2, 1e4, 200)
     largest = [
         float(np.abs(stability_function(tableau_at(SDIRK2, gamma=F(g), c=1))(1j * y)).max())
         for g in gammas.round(2).astype(str)

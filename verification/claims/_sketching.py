@@ -77,9 +77,9 @@ def _said(sketch: Any) -> str:
     """A name short enough for a figure."""
     if isinstance(sketch, Centred):
         return f"centred {_said(sketch.sketch)}"
-    words = (f" {key}" for key in ("replacement",) if getattr(sketch, key, False))
+    drawn = " replacement" if getattr(sketch, "replacement", False) else ""
     size = " squared" if getattr(sketch, "scores", None) is squared_rows else ""
-    return type(sketch).__name__.removesuffix("Sketch") + "".join(words) + size
+    return type(sketch).__name__.removesuffix("Sketch") + drawn + size
 
 
 def _compared(found: Sequence[tuple[str, Sequence[float], float]], xlabel: str) -> Finding:

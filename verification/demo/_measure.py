@@ -34,7 +34,7 @@ from torch_bridge import (
     solver_consistency,
 )
 from verification._digits import Data, digit_pairs
-from verification.demo._rows import PAIR_ROWS, STEPS, Classifier, build
+from verification.demo._rows import PAIR_ROWS, STEPS, Classifier
 from verification.demo._train import losses, step
 
 __all__ = [
@@ -198,7 +198,7 @@ def relative_decreases(pairs: int, steps: int) -> Decreases:
     data = digit_pairs(pairs, 10)
     torch.manual_seed(0)
     row = PAIR_ROWS[1]
-    model = build(row, data.train_x.shape[1]).double()
+    model = Classifier(row, data.train_x.shape[1]).double()
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     parameters = list(model.parameters())
     found: dict[str, list[list[float]]] = {"equiangular": [], "sum": []}

@@ -94,9 +94,7 @@ def verdicts(lines: Sequence[Line], seeds: int) -> list[str]:
     if seeds == 1:
         return [ONE_SEED]
     lost = [
-        loss(found.row.name, found.difference, found.baseline)
-        for found in lines
-        if found.loses and found.difference is not None
+        loss(found.row.name, found.difference, found.baseline) for found in lines if found.loses
     ]
     return lost or ["No row loses more than its interval against its baseline."]
 

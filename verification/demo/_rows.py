@@ -20,7 +20,7 @@ from torch_bridge import (
     TrainableSolver,
 )
 
-__all__ = ["PAIR_ROWS", "ROWS", "Classifier", "Row", "build"]
+__all__ = ["PAIR_ROWS", "ROWS", "Classifier", "Row"]
 
 WIDTH = HIDDEN = 64
 STEPS = 4
@@ -145,8 +145,3 @@ class Classifier(nn.Module):
         """Logits (batch, 10) for each task."""
         y = self.block(self.stem(x).tanh())
         return [head(y) for head in self.heads]
-
-
-def build(row: Row, pixels: int) -> Classifier:
-    """Make the model of a row."""
-    return Classifier(row, pixels)

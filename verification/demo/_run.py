@@ -25,7 +25,7 @@ from verification.demo import _figures, _measure, _report
 from verification.demo._checks import check_section
 from verification.demo._normalizations import NORMALIZATIONS
 from verification.demo._regimes import REGIMES
-from verification.demo._rows import PAIR_ROWS, PLAIN, ROWS, Classifier, build
+from verification.demo._rows import PAIR_ROWS, PLAIN, ROWS, Classifier
 from verification.demo._train import BATCH, Run, train
 
 __all__ = ["run_demo"]
@@ -155,7 +155,7 @@ def train_row(k: int, seed: int, quick: bool) -> Run:
     row = ALL_ROWS[k]
     data = _data(row.tasks, quick)
     torch.manual_seed(seed)
-    model = build(row, data.train_x.shape[1])
+    model = Classifier(row, data.train_x.shape[1])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", OdecoreWarning)
         run = train(model, row, data, epochs=2 if quick else 16, seed=seed)
@@ -194,7 +194,7 @@ def _data(tasks: int, quick: bool) -> Data:
 
 
 def _restore(weights: dict[str, np.ndarray], data: Data) -> Classifier:
-    model = build(PLAIN, data.train_x.shape[1])
+    model = Classifier(PLAIN, data.train_x.shape[1])
     model.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
     return model
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from torch_bridge import apply, equiangular_backward, plan
@@ -129,25 +129,12 @@ def evaluations(model: Classifier, row: Row, x: Tensor, y: Tensor) -> tuple[int,
         nonlocal calls
         calls += 1
 
-    with _Hook(model.field, count):
+    with model.field.register_forward_hook(count):
         found = losses(model, x, y)
         forward = calls
         backward(model, row, found)
     model.zero_grad()
     return forward, calls - forward
-
-
-class _Hook:
-    """A forward hook for the time of a `with` block."""
-
-    def __init__(self, module: nn.Module, hook: Any) -> None:
-        self.module, self.hook = module, hook
-
-    def __enter__(self) -> None:
-        self.handle = self.module.register_forward_hook(self.hook)
-
-    def __exit__(self, *_: object) -> None:
-        self.handle.remove()
 
 
 def saved_bytes(model: Classifier, x: Tensor, y: Tensor) -> int:

@@ -103,13 +103,12 @@ def train(task: Task, way: Way, seed: int) -> Run:
 def _cost(model: Any, way: Way, x: Tensor) -> tuple[int, float]:
     """Calls of f and work, in units of one f, in the backward pass of a batch."""
     calls: list[Tensor] = []
-    handle = model.field.register_forward_hook(lambda _, given, out: calls.append(given[1]))
-    loss = model(way, x)
-    state = calls[0].detach()
-    calls.clear()
-    with _Multiplications() as backward:
-        loss.backward()
-    handle.remove()
+    with model.field.register_forward_hook(lambda _, given, out: calls.append(given[1])):
+        loss = model(way, x)
+        state = calls[0].detach()
+        calls.clear()
+        with _Multiplications() as backward:
+            loss.backward()
     model.zero_grad()
     with _Multiplications() as once, torch.no_grad():
         model.field(torch.zeros(()), state)
@@ -146,11 +145,11 @@ def same_loss_for_less(runs: Sequence[Run], against: Sequence[Run]) -> bool:
     """Whether the interval of the differences, paired by seed, is within 5 % of the loss, and the
     backward passes call f less often in all runs.
     """
-    pairs = list(zip(runs, against, strict=True))
-    difference = Estimate.of([run.loss - other.loss for run, other in pairs])
-    allowed = ALLOWED * abs(mean(other.loss for other in against))
+    others = [other.loss for other in against]
+    difference = Estimate.paired([run.loss for run in runs], others)
+    allowed = ALLOWED * abs(mean(others))
     same = abs(difference.mean) + (difference.half_width or 0.0) <= allowed
-    return same and all(run.calls < other.calls for run, other in pairs)
+    return same and all(a.calls < b.calls for a, b in zip(runs, against, strict=True))
 
 
 HEADER = (
@@ -161,9 +160,8 @@ HEADER = (
 
 def line(name: str, runs: Sequence[Run], against: Sequence[Run]) -> str:
     """A line of the table: differences are paired by seed, times are ratios to the first way."""
-    pairs = list(zip(runs, against, strict=True))
-    loss = Estimate.of([run.loss for run in runs]).text(4)
-    difference = Estimate.of([run.loss - other.loss for run, other in pairs]).text(4, "+")
+    losses, others = ([run.loss for run in some] for some in (runs, against))
+    loss, difference = Estimate.of(losses).text(4), Estimate.paired(losses, others).text(4, "+")
     ratio = mean(run.seconds for run in runs) / mean(run.seconds for run in against)
     return (
         f"{name:22s} {loss:>16s} {difference:>18s} {max(run.error for run in runs):8.1e} "

@@ -185,11 +185,10 @@ def imbalanced_tables(ways: dict[str, Direction], task: Imbalanced, rates: Any, 
         means = {k: [mean(getattr(run, what)) for run in runs] for k, (_, runs) in found.items()}
         for name, (rate, runs) in found.items():
             classes = zip(*(getattr(run, what) for run in runs), strict=True)
-            pairs = zip(means[name], means["sum of losses"], strict=True)
             cells = [
                 *(Estimate.of([100 * v for v in column]).text(0) for column in classes),
                 Estimate.of(means[name]).percent(),
-                Estimate.of([a - b for a, b in pairs]).percent("+"),
+                Estimate.paired(means[name], means["sum of losses"]).percent("+"),
             ]
             print(f"| {name} | {rate:g} | {_joined(cells)} |", flush=True)
 

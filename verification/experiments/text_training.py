@@ -263,12 +263,11 @@ def _watch(pairs: dict[str, list[Tensor]], name: str) -> Callable[..., None]:
 
 def line(name: str, runs: list[Run], exact: list[Run], times: dict[str, float]) -> str:
     """A line of the table; differences are paired by seed."""
-    pairs = list(zip(runs, exact, strict=True))
-    difference = Estimate.of([run.accuracy - other.accuracy for run, other in pairs])
-    accuracy = Estimate.of([run.accuracy for run in runs]).percent()
+    accuracies, others = ([run.accuracy for run in some] for some in (runs, exact))
+    accuracy, difference = Estimate.of(accuracies), Estimate.paired(accuracies, others)
     saved, noise = mean(run.saved for run in runs), mean(run.noise for run in runs)
     return (
-        f"| {name} | {accuracy} | {difference.percent('+')} | {saved / 2**20:.1f} | "
+        f"| {name} | {accuracy.percent()} | {difference.percent('+')} | {saved / 2**20:.1f} | "
         f"{saved / exact[0].saved:.2f} | {times[name] / times['exact']:.2f} | {noise:.2f} |"
     )
 
