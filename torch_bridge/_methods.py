@@ -234,24 +234,22 @@ def solver_of(
     if method == SCIPY:
         refuse_unknown(options, SCIPY_OPTIONS, "a solve with SciPy's solvers")
         return Solver(None, {"rtol": rtol, "atol": atol, **options})
-    chosen, own = _method(method, options, rtol, atol)
+    chosen = _method(method, options, rtol, atol)
+    own: dict[str, Any] = {}
     if isinstance(chosen, Coefficients) and not chosen.is_explicit:
         found = newton()
         iterations = options.pop("max_iters", found.max_iterations)
         own["newton"] = replace(found, max_iterations=iterations)
     ways = [name for name in WAYS if options.get(name) is not None]
-    if (
-        (method is None or isinstance(method, str))
-        and is_adaptive(method)
-        and ways not in ([], ["steps"])
-    ):
+    adaptive = is_adaptive(method)
+    if adaptive and isinstance(method, str | None) and ways not in ([], ["steps"]):
         raise ValueError(
             f"`{ways[0]}` is for methods of fixed steps, and {method or 'dopri5'} takes adaptive "
             "ones (torchdiffeq warns, and ignores it); give a method such as rk4, or `steps`, the "
             "number of equal steps between output times"
         )
-    if not is_adaptive(method) or ways:
-        return _fixed(chosen, options, own)
+    if ways or not adaptive:
+        return _fixed(chosen, options, own, ways)
     return _adaptive(chosen, options, {**own, "rtol": rtol, "atol": atol})
 
 
@@ -281,25 +279,27 @@ def _adaptive(chosen: Any, options: dict[str, Any], own: dict[str, Any]) -> Solv
     return Solver(chosen, own, per_interval=_count(options))
 
 
-def _fixed(chosen: Any, options: dict[str, Any], own: dict[str, Any]) -> Solver:
+def _fixed(
+    chosen: Any, options: dict[str, Any], own: dict[str, Any], ways: list[str]
+) -> Solver:
     refuse_unknown(options, FIXED_OPTIONS, "a solve in fixed steps")
-    given = [name for name in WAYS if options.get(name) is not None]
-    if len(given) > 1:
-        raise ValueError(f"`{given[0]}` and `{given[1]}` exclude each other; give one")
+    if len(ways) > 1:
+        raise ValueError(f"`{ways[0]}` and `{ways[1]}` exclude each other; give one")
     interpolations = {"linear": "linear", "cubic": "hermite", "full": "full"}
     interp = options.get("interp", "linear")
     require_choice("interp", interp, interpolations)
     step_size = options.get("step_size")
     if getattr(step_size, "shape", None) in ((), (1,)):
         step_size = step_size.item()
-    number = step_size is None or isinstance(step_size, Real)
-    if not number or not 0 < (1.0 if step_size is None else step_size) < float("inf"):
+    positive = isinstance(step_size, Real) and 0 < step_size < float("inf")
+    if step_size is not None and not positive:
         raise ValueError(f"`step_size` must be a positive finite number, got {step_size!r}")
-    if given in ([], ["steps"]):
-        own["steps"] = options["steps"] if given else 1
+    if ways in ([], ["steps"]):
+        own["steps"] = options["steps"] if ways else 1
     else:
         own["interpolation"] = interpolations[interp] if "interp" in options else None
-    own |= {k: options[k] for k in ("check_finite",) if k in options}
+    if "check_finite" in options:
+        own["check_finite"] = options["check_finite"]
     return Solver(
         chosen,
         own,
@@ -319,7 +319,7 @@ def _count(options: Mapping[str, Any]) -> Any:
     return count
 
 
-def _method(method: Method, options: dict[str, Any], rtol: Any, atol: Any) -> tuple[Any, dict]:
+def _method(method: Method, options: dict[str, Any], rtol: Any, atol: Any) -> Coefficients | Adams:
     if method is None:
         method = "dopri5"
     if isinstance(method, str) and method in ADAMS:
@@ -327,7 +327,7 @@ def _method(method: Method, options: dict[str, Any], rtol: Any, atol: Any) -> tu
         if "max_iters" in options:
             given["max_iterations"] = options.pop("max_iters")
         given["across_jumps"] = bool(options.get("perturb", False))
-        return Adams(implicit=ADAMS[method], **given, rtol=rtol, atol=atol), {}
+        return Adams(implicit=ADAMS[method], **given, rtol=rtol, atol=atol)
     chosen = tableau(METHODS[method]) if isinstance(method, str) else method
     if method == "fehlberg2":
         chosen = replace(
@@ -344,4 +344,4 @@ def _method(method: Method, options: dict[str, Any], rtol: Any, atol: Any) -> tu
             "`method` must be a name, a ButcherTableau, Coefficients or Adams, got "
             f"{type(method).__name__}"
         )
-    return chosen, {}
+    return chosen
