@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
@@ -213,8 +213,7 @@ class Prepared:
         if self.solver.method is None:
             raise ValueError("SciPy's solvers do not look for events here; choose another method")
         start = shifted_start(self.y0, self.t, self.field)
-        endless = replace(self.solver, step_size=None, grid_constructor=None)  # no grid to the end
-        arguments = endless.arguments(self.times, None, "full")
+        arguments = self.solver.arguments(self.times, None, "full")  # no grid to the end
         time, y = until_event(
             self.field,
             self.autocast.restored(self.layout.function(event_fn)),
