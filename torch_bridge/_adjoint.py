@@ -233,7 +233,7 @@ def odeint_adjoint(
     if len(problem.times) == 1:
         return problem.layout.state(only_output(problem.y0, t))
     # The pass ends when all that the solve moves is moved.
-    with setting.forward_pass(), setting.autocast.suspended(), one_solve():
+    with setting.forward_pass(), problem.autocast.suspended(), one_solve():
         start = shifted_start(problem.y0, t, problem.field)
         y, _, *saved = _Solve.apply(kind, certifier, start, *setting.parameters)
         if y.device.type == "cpu" and not inside_transform():
@@ -297,7 +297,7 @@ def _gradients(
                 cotangents, setting.problem.solver.tolerance,
                 {
                     **setting.accuracy, **setting.implicit_steps, "asked": asked,
-                    "parameters": setting.parameters, "rounding": setting.autocast.rounding,
+                    "parameters": setting.parameters, "rounding": setting.problem.autocast.rounding,
                 },
             )  # fmt: skip
     return found
@@ -323,13 +323,12 @@ def _setting(
         adjoint_method,
         adjoint_options,
     )
-    autocast = Autocast.current(problem.y0.device)
     parameters = parameters_of(problem.func, adjoint_params)
     give_shapes(problem.func, parameters, partial(problem.field, problem.times[0], problem.y0))
-    later = FieldLater.of(problem.func, problem.layout, autocast)
+    later = FieldLater.of(problem.func, problem.layout, problem.autocast)
     own = adjoint_options is not None
     backward_options = dict(adjoint_options if own else without_norm(options))
-    return Setting(problem, later, backward, parameters, autocast, backward_options, own)
+    return Setting(problem, later, backward, parameters, backward_options, own)
 
 
 def _collocated(

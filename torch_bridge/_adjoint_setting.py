@@ -16,7 +16,6 @@ from torch_bridge._adjoint_refusals import refuse_wrappers
 from torch_bridge._captured import FieldLater
 from torch_bridge._changed import Version, refuse_changes, versions_of
 from torch_bridge._draws import unrecorded
-from torch_bridge._fields import Autocast
 from torch_bridge._held import held_by
 from torch_bridge._methods import Solver, is_implicit
 from torch_bridge._modes import Mode, in_modes, modes_of
@@ -41,7 +40,6 @@ class Setting:
     field_later: FieldLater
     backward: Solver
     parameters: tuple[Tensor, ...]
-    autocast: Autocast
     adjoint_options: dict[str, Any]
     own_steps: bool
     versions: list[Version] = field(default_factory=list)
@@ -94,7 +92,7 @@ class Setting:
             return self.field_later(like)
 
         # torch.vmap does not see autocast.
-        batched = None if self.autocast.enabled else traced
+        batched = None if self.problem.autocast.enabled else traced
         func = self.problem.func
         modules = list(func.modules()) if isinstance(func, nn.Module) else []
         return Products(

@@ -45,7 +45,7 @@ def compiled_transpose(setting: Setting) -> Callable[..., Undone | None] | None:
     ) -> Undone | None:
         if method.has_arrays or is_batched(a):
             return None
-        field = as_field(pinned, a, setting.autocast)
+        field = as_field(pinned, a, problem.autocast)
         _ = method.terms  # made here: what is made once a compiler does not trace
         most = MOST if a.nbytes <= RECORDED else FEW
         n = min(most, end)

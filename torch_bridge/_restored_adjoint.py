@@ -132,7 +132,7 @@ class Restored:
     def _limit(self) -> float:
         """The relative error above which a user is warned."""
         problem = self.setting.problem
-        rounding = max(100 * torch.finfo(problem.y0.dtype).eps, self.setting.autocast.rounding)
+        rounding = max(100 * torch.finfo(problem.y0.dtype).eps, problem.autocast.rounding)
         return max(10 * problem.solver.tolerance, rounding)
 
     def _warn(

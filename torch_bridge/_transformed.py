@@ -122,7 +122,7 @@ class _Solve:
         """Solve forward."""
         self.adjoint = self.solver(y0, tensors)
         setting = self.adjoint.setting
-        with setting.forward_pass(), setting.autocast.suspended():
+        with setting.forward_pass(), setting.problem.autocast.suspended():
             y, *self.saved = self.adjoint.record(y0)
             self.adjoint.warn_of_trajectory([x.detach() for x in self.saved])
         return y.clone()
