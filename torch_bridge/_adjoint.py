@@ -32,17 +32,13 @@ from torch_bridge._one_solve import one_solve, untraced
 from torch_bridge._restored_adjoint import Restored
 from torch_bridge._step_adjoints import Discrete, Reversed
 from torch_bridge._times import only_output, shifted_outputs, shifted_start
-from torch_bridge._transformed import NO_FORWARD_MODE, transformed
+from torch_bridge._transformed import NO_FORWARD_MODE, NO_SECOND_DERIVATIVE, transformed
 from torch_bridge._unknown_options import require_choice
 
 __all__ = ["ADJOINTS", "odeint_adjoint"]
 
 ADJOINTS = ("restored", "reversed", "discrete")
 
-NO_SECOND_DERIVATIVE = (
-    "a gradient from an adjoint can not be differentiated again; use `odeint`, or in a NeuralODE "
-    'adjoint="direct", where explicit steps can be differentiated any number of times'
-)
 NO_BATCHES = (
     "the adjoint is solved for one gradient at a time, not for a batch, as `is_grads_batched` and "
     "`vectorize` ask for: use torch.func.jacrev, leave them out, or take adjoint='discrete' with "
@@ -221,13 +217,9 @@ def odeint_adjoint(
 
     certifier = Certifier.of(certificate)
     if inside_torch_func():
-
-        def pulled(kind: Any, *passed_back: Any) -> Gradients:
-            norm = kind.setting.adjoint_options.get("norm")
-            return _gradients(kind, certifier, *passed_back, norm)
-
         with one_solve():
-            return transformed(make, pulled, func, y0, t, adjoint_params, NO_SECOND_DERIVATIVE)
+            pulled = partial(_gradients, certifier)
+            return transformed(make, pulled, func, y0, t, adjoint_params)
     kind: Restored | Reversed | Discrete = make(func, y0, t, adjoint_params)
     setting, problem = kind.setting, kind.setting.problem
     if len(problem.times) == 1:
@@ -266,8 +258,7 @@ class _Solve(torch.autograd.Function):
             raise RuntimeError(NO_BATCHES)
         empty, *tensors = ctx.saved_tensors  # unpacking also checks that nothing was overwritten
         saved = tensors[: len(tensors) - len(setting.parameters)]
-        norm = ctx.adjoint_options.get("norm")
-        found = _gradients(kind, ctx.certifier, saved, y_grad, ctx.needs_input_grad[2:], norm)
+        found = _gradients(ctx.certifier, kind, saved, y_grad, ctx.needs_input_grad[2:])
         gradients, depends_on = (found.y0, *found.parameters), (empty, y_grad)
         return None, None, *(once_only(g, depends_on, NO_SECOND_DERIVATIVE) for g in gradients)
 
@@ -277,18 +268,17 @@ class _Solve(torch.autograd.Function):
 
 
 def _gradients(
-    kind: Any,
     certifier: Certifier | None,
+    kind: Any,
     saved: Sequence[Tensor],
     y_grad: Tensor,
     asked: Sequence[bool],
-    norm: Any,
 ) -> Gradients:
     """Solve backward, and look how good that is."""
     setting, cotangents = kind.setting, list(y_grad.unbind())
     autocast = Autocast.current(y_grad.device)
     with torch.no_grad(), autocast.suspended(), one_solve(), setting.backward_pass():
-        found: Gradients = kind.gradients(saved, cotangents, norm)
+        found: Gradients = kind.gradients(saved, cotangents)
         if y_grad.device.type == "cpu":
             kind.warn_of_gradients(found)
         if certifier is not None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from odecore.tableaux import Coefficients, tableau
@@ -118,22 +117,21 @@ class Setting:
             method = tableau("kvaerno43").coefficients
         return {"method": method, "newton": self.backward.options["newton"]}
 
-    def backward_options(self, norm: Any) -> dict[str, Any]:
-        """Keyword arguments of the backward solve, with the norm that is wanted now."""
-        problem = self.problem
-        found = self.backward.panel_options(problem.times, self._grid())
-        found["observe"] = problem.observer("_adjoint")
-        if norm is None or norm == "seminorm" or not self.backward.adaptive:
-            return found
-        state, zeros = problem.layout.state, [torch.zeros_like(p) for p in self.parameters]
+    def backward_options(self) -> dict[str, Any]:
+        """Keyword arguments of the backward solve but for the norm."""
+        found = self.backward.panel_options(self.problem.times, self._grid())
+        return {**found, "observe": self.problem.observer("_adjoint")}
 
-        def of_adjoint(a: Tensor) -> Any:
-            parts = state(torch.zeros_like(a)), state(a)
-            if problem.layout.shapes is None:
-                return norm((a.new_zeros(()), *parts, *zeros))
-            return norm((a.new_zeros(()), *parts[0], *parts[1], *zeros))
+    @property
+    def norm(self) -> Any:
+        """What adaptive backward steps have now: "seminorm", a function of `parts`, or None."""
+        return self.adjoint_options.get("norm") if self.backward.adaptive else None
 
-        return {**found, "norm": of_adjoint}
+    def parts(self, y: Tensor, a: Tensor, *gradients: Tensor) -> tuple[Tensor, ...]:
+        """As torchdiffeq's norms expect them; the first, of time, is not in the state."""
+        layout = self.problem.layout
+        pair = (y, a) if layout.shapes is None else (*layout.state(y), *layout.state(a))
+        return y.new_zeros(()), *pair, *gradients
 
     def _grid(self) -> list[float] | None:
         """The ends of given steps backward: those of the forward ones, unless they have options.
