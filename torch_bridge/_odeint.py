@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from odecore.solve import explaining_reads, solve_ivp
-from odecore.tableaux import Coefficients
 from torch_bridge._callbacks import observer_of, warn_uncalled
-from torch_bridge._compiled import compiled_kernels
+from torch_bridge._compiled import compilable, compiled_kernels
 from torch_bridge._events import moved_to_event, until_event
 from torch_bridge._fields import (
     Autocast,
@@ -262,13 +261,9 @@ def prepare(
     user_norm = user_norm and autocast.restored(user_norm)
     require_flags(compile=compile)
     if compile:
-        if not isinstance(solver.method, Coefficients) or not solver.method.is_explicit:
-            raise ValueError(
-                "`compile` needs an explicit Runge-Kutta method; choose another method, or leave "
-                "`compile` out"
-            )
+        method = compilable(solver.method)
         if vector.numel():  # an empty batch is solved as it is
-            kernels = compiled_kernels(func, solver.method, layout, vector, user_norm)
+            kernels = compiled_kernels(func, method, layout, vector, user_norm)
             solver.options["kernels"] = kernels
     if solver.adaptive and solver.method is not None:
         norm = layout.norm(user_norm)
