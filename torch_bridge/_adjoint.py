@@ -199,12 +199,12 @@ def odeint_adjoint(
 
     def make(func: Any, y0: Any, t: Tensor, parameters: Iterable[Tensor] | None) -> Any:
         problem = prepare(func, y0, t, rtol, atol, method, options, compile)
-        setting = _setting(problem, method, options, parameters, **given)
+        setting = _setting(problem, method, options, parameters, given)
         compiles = compile and problem.y0.numel() > 0
         chosen = adjoint or default_adjoint(problem, of_restored, compiles, memory)
         by_scipy = problem.solver.method is None and chosen == "reversed" and not certificate
         require_methods(*([] if by_scipy else [problem.solver]), setting.backward)
-        collocates = _collocated(setting, **given) if chosen == "restored" else "none"
+        collocates = _collocated(setting, given) if chosen == "restored" else "none"
         warn_of_callbacks(func, chosen, problem.solver, collocates != "none")
         if chosen == "reversed":
             refuse_shards(setting.parameters)
@@ -298,36 +298,23 @@ def _setting(
     method: Method,
     options: Mapping[str, Any] | None,
     adjoint_params: Iterable[Tensor] | None,
-    *,
-    adjoint_rtol: Any,
-    adjoint_atol: Any,
-    adjoint_method: Method,
-    adjoint_options: Mapping[str, Any] | None,
+    given: Mapping[str, Any],
 ) -> Setting:
     """The backward solver and the parameters."""
-    backward = backward_solver(
-        problem,
-        method,
-        options,
-        {"rtol": adjoint_rtol, "atol": adjoint_atol},
-        adjoint_method,
-        adjoint_options,
-    )
+    backward = backward_solver(problem, method, options, **given)
     parameters = parameters_of(problem.func, adjoint_params)
     give_shapes(problem.func, parameters, partial(problem.field, problem.times[0], problem.y0))
     later = FieldLater.of(problem.func, problem.layout, problem.autocast)
-    own = adjoint_options is not None
-    backward_options = dict(adjoint_options if own else without_norm(options))
-    return Setting(problem, later, backward, parameters, backward_options, own)
+    own = given["adjoint_options"]
+    backward_options = without_norm(options) if own is None else dict(own)
+    return Setting(problem, later, backward, parameters, backward_options, own is not None)
 
 
-def _collocated(
-    setting: Setting, *, adjoint_method: Method, adjoint_options: Any, **_: Any
-) -> Literal["all", "small", "none"]:
+def _collocated(setting: Setting, given: Mapping[str, Any]) -> Literal["all", "small", "none"]:
     """For which states the restored adjoint is solved at all nodes at once."""
-    problem = setting.problem
-    if adjoint_method is not None or adjoint_options is not None:
-        return "all" if adjoint_method == "collocation" else "none"
+    problem, method = setting.problem, given["adjoint_method"]
+    if method is not None or given["adjoint_options"] is not None:
+        return "all" if method == "collocation" else "none"
     if problem.observer("_adjoint") is not None:
         return "none"
     if abscissae_outside(problem.solver):

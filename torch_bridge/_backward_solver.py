@@ -21,11 +21,13 @@ def backward_solver(
     problem: Prepared,
     method: Method,
     options: Mapping[str, Any] | None,
-    tolerances: Mapping[str, Any],
+    *,
+    adjoint_rtol: Any,
+    adjoint_atol: Any,
     adjoint_method: Method,
     adjoint_options: Mapping[str, Any] | None,
 ) -> Solver:
-    """Check what is given for a backward solve; `tolerances` holds rtol and atol.
+    """Check what is given for a backward solve.
 
     Raises
     ------
@@ -43,10 +45,8 @@ def backward_solver(
         require_mapping("adjoint_options", adjoint_options)
         _require_norm(adjoint_options.get("norm"))
     forward = problem.solver.options
-    rtol, atol = (
-        _tolerance(problem, name, tolerances[name], forward.get(name, default))
-        for name, default in (("rtol", 1e-7), ("atol", 1e-9))
-    )
+    rtol = _tolerance(problem, "rtol", adjoint_rtol, forward.get("rtol", 1e-7))
+    atol = _tolerance(problem, "atol", adjoint_atol, forward.get("atol", 1e-9))
     own = without_norm(options if adjoint_options is None else adjoint_options)
     # Differences for Newton's method are exact for the adjoint's equation, which is linear.
     return solver_of(adjoint_method, own, rtol, atol, Newton)
