@@ -33,7 +33,7 @@ from torch_bridge._right_hand_side import can_be_checked, check_rhs
 from torch_bridge._signature import check_function
 from torch_bridge._states import layout_of
 from torch_bridge._time_batch_norm import TimeBatchNorm
-from torch_bridge._unknown_options import keywords_of, refuse_unknown
+from torch_bridge._unknown_options import keywords_of, refuse_unknown, require_choice
 from torch_bridge._weight_normalization import weight_normalization
 
 __all__ = ["DenseField", "NeuralODE"]
@@ -148,8 +148,8 @@ class NeuralODE(nn.Module):
                 self._modules.pop(name, None)  # which takes Modules only
         elif name == "t":
             value = times_of_block(value)
-        elif name == "check" and value not in CHECKS:
-            raise ValueError(f"`check` must be one of {', '.join(CHECKS)}, got {value!r}")
+        elif name == "check":
+            require_choice(name, value, CHECKS)
         super().__setattr__(name, value)
 
     @property

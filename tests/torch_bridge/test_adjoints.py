@@ -447,7 +447,7 @@ def test_certificates_now_and_then():
         with pytest.raises(ValueError, match=r"`limit` must be positive.*`certificate=True`"):
             odeint_adjoint(func, y0, T, certificate=Certifier(limit))
     for every in (0, 1.5, True):
-        with pytest.raises(ValueError, match="`every` must be a positive int, got"):
+        with pytest.raises(ValueError, match="`every` must be a whole number from 1, got"):
             Certifier(every=every)
 
 
