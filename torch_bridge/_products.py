@@ -185,8 +185,9 @@ def _restored(before: Sequence[tuple[nn.Module, dict[str, Any], dict[str, Any]]]
             for name, x in list(now.items()):
                 if isinstance(x, Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(x):
                     found = True
-                    now.update({name: then[name]} if name in then else {})
-                    if name not in then:
+                    if name in then:
+                        now[name] = then[name]
+                    else:
                         del now[name]
     return found
 
@@ -198,10 +199,7 @@ def _pull_back(
     if not value.requires_grad:
         return tuple(map(torch.zeros_like, inputs))
     with hooks_suspended(inputs[1:]):
-        found = torch.autograd.grad(value, inputs, a, allow_unused=True, retain_graph=again)
-    return tuple(
-        torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)
-    )
+        return torch.autograd.grad(value, inputs, a, retain_graph=again, materialize_grads=True)
 
 
 def left_vmap(error: RuntimeError) -> bool:
