@@ -126,8 +126,6 @@ class NeuralODE(nn.Module):
     ) -> None:
         super().__init__()
         check_function(func)
-        settings = solver, steps, rtol, atol, adjoint, nodes, certificate, compile
-        check_settings(**dict(zip(SETTINGS, settings, strict=True)))
         self.func = func
         self.solver = solver
         self.t = t
@@ -139,6 +137,7 @@ class NeuralODE(nn.Module):
         self._checked: tuple[bool, ...] = ()  # the modes in which it was
         self._replaced: dict[int | None, tuple[Any, int]] = {}  # by thread; None: for all
         self._last = self.replaced
+        check_settings(**{each: getattr(self, each) for each in SETTINGS})
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; options of the block are checked as when it is made."""

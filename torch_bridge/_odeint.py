@@ -243,7 +243,8 @@ def prepare(
     """Check the arguments that all solves share."""
     layout = layout_of(y0)
     vector = layout.vector(y0)
-    field = as_field(func, vector, layout=layout)
+    autocast = Autocast.current(vector.device)
+    field = as_field(func, vector, autocast, layout)
     require_times(t)
     solver = solver_of(
         method,
@@ -257,17 +258,17 @@ def prepare(
             "torch.export records one path, and values of the state steer adaptive steps and the "
             "iterations of implicit methods: give `steps` and an explicit method"
         )
-    autocast, user_norm = Autocast.current(vector.device), solver.options.get("norm")
+    user_norm = solver.options.get("norm")
     user_norm = user_norm and autocast.restored(user_norm)
     require_flags(compile=compile)
     if compile:
         method = compilable(solver.method)
         if vector.numel():  # an empty batch is solved as it is
-            kernels = compiled_kernels(func, method, layout, vector, user_norm)
-            solver.options["kernels"] = kernels
+            solver.options["kernels"] = compiled_kernels(func, method, layout, vector, user_norm)
     if solver.adaptive and solver.method is not None:
         norm = layout.norm(user_norm)
-        solver.options.update({} if norm is None else {"norm": norm})
+        if norm is not None:
+            solver.options["norm"] = norm
     elif inside_transform():
         solver.options.setdefault("check_finite", False)
     times = times_of(t, vector, needed=solver.reads_times)
