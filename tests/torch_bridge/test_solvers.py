@@ -105,19 +105,6 @@ def test_smoothing_draws_in_training_and_rests_in_evaluation():
     assert all(method.order == 4 for method in (solver(like), solver.train()(like)))
 
 
-def test_draws_follow_the_truncated_normal_distribution():
-    from scipy.stats import kstest, truncnorm
-
-    generator = torch.Generator().manual_seed(3)
-    solver = SmoothedSolver(RK2, {"u": F(2, 3)}, width=0.05, radius=F(1, 20), generator=generator)
-    # b2 = 1/(2u) gives u back.
-    draws = np.array([0.5 / solver(like).b[1] - 2 / 3 for _ in range(4000)])
-    assert np.abs(draws).max() <= 0.05
-    assert kstest(draws / 0.05, truncnorm(-1, 1).cdf).pvalue > 1e-5
-    assert kstest(draws / 0.05, truncnorm(-1, 1, scale=2).cdf).pvalue < 1e-5  # the twin
-    assert len(np.unique(draws)) == len(draws)  # redrawn, not snapped to the box
-
-
 def test_a_generator_repeats_its_draws():
     def draws(seed):
         generator = torch.Generator().manual_seed(seed)
