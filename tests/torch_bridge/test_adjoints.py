@@ -307,6 +307,25 @@ def test_no_adjoint_loses_a_gradient(adjoint):
 
 
 @pytest.mark.parametrize("adjoint", KINDS)
+@pytest.mark.parametrize("samples", [1, 30_000], ids=["small", "large"])
+@pytest.mark.parametrize("kind", ["read once", "returned", "beside one that is listed"])
+def test_no_adjoint_loses_a_gradient_in_one_step(kind, samples, adjoint):
+    w = torch.ones(2, 4, dtype=D, requires_grad=True)
+    a, b = w.unbind()
+    func, listed = {
+        "read once": (lambda t, y: -a * y, ()),
+        "returned": (lambda t, y: leaf, ()),
+        "beside one that is listed": (lambda t, y: a * y + b, (a,)),
+    }[kind]
+    y0 = torch.ones(samples, 4, dtype=D, requires_grad=True)
+    leaf = torch.ones(samples, 4, dtype=D, requires_grad=True)
+    options = {"method": "euler", "adjoint": adjoint, "adjoint_params": listed}
+    y = odeint_adjoint(func, y0, T[:2], **options)
+    with pytest.raises(ValueError, match="its gradient would be lost"):
+        y.sum().backward()
+
+
+@pytest.mark.parametrize("adjoint", KINDS)
 def test_no_adjoint_is_differentiated_twice(adjoint):
     func, y0 = Field(), torch.randn(3, 4, dtype=D, requires_grad=True)
     y = odeint_adjoint(func, y0, T, rtol=1e-5, atol=1e-5, adjoint=adjoint)
