@@ -199,7 +199,7 @@ def odeint_adjoint(
 
     def make(func: Any, y0: Any, t: Tensor, parameters: Iterable[Tensor] | None) -> Any:
         problem = prepare(func, y0, t, rtol, atol, method, options, compile)
-        setting = _setting(problem, method, options, parameters, given)
+        setting = _setting(problem, method, options, (rtol, atol), parameters, given)
         compiles = compile and problem.y0.numel() > 0
         chosen = adjoint or default_adjoint(problem, of_restored, compiles, memory)
         by_scipy = problem.solver.method is None and chosen == "reversed" and not certificate
@@ -297,11 +297,12 @@ def _setting(
     problem: Prepared,
     method: Method,
     options: Mapping[str, Any] | None,
+    tolerances: tuple[Any, Any],
     adjoint_params: Iterable[Tensor] | None,
     given: Mapping[str, Any],
 ) -> Setting:
     """The backward solver and the parameters."""
-    backward = backward_solver(problem, method, options, **given)
+    backward = backward_solver(problem, method, options, tolerances, **given)
     parameters = parameters_of(problem.func, adjoint_params)
     give_shapes(problem.func, parameters, partial(problem.field, problem.times[0], problem.y0))
     later = FieldLater.of(problem.func, problem.layout, problem.autocast)

@@ -283,6 +283,10 @@ def test_adjoint_options_are_used():
         adjoint_method="dopri5", adjoint_options={}, adjoint_rtol=1e-10, adjoint_atol=1e-10
     )
     assert tight > loose
+    as_forward = backward_calls(
+        adjoint_method="dopri5", adjoint_options={}, rtol=1e-3, atol=1e-3
+    )
+    assert as_forward == loose  # given steps do not use them
 
 
 def test_no_gradient_is_asked_for():
