@@ -194,15 +194,15 @@ def odeint_adjoint(
         with one_solve():
             return solved_again(partial(odeint, **forward), solve, func, y0, t, event_fn)
     refuse_unused(adjoint or "restored", given, nodes, memory, compile)
-    memory = budget(memory)
-    of_restored = (*given.values(), nodes, certificate)
+    memory, certifier = budget(memory), Certifier.of(certificate)
+    of_restored = (*given.values(), nodes, certifier)
 
     def make(func: Any, y0: Any, t: Tensor, parameters: Iterable[Tensor] | None) -> Any:
         problem = prepare(func, y0, t, rtol, atol, method, options, compile)
         setting = _setting(problem, method, options, (rtol, atol), parameters, given)
         compiles = compile and problem.y0.numel() > 0
         chosen = adjoint or default_adjoint(problem, of_restored, compiles, memory)
-        by_scipy = problem.solver.method is None and chosen == "reversed" and not certificate
+        by_scipy = problem.solver.method is None and chosen == "reversed" and certifier is None
         require_methods(*([] if by_scipy else [problem.solver]), setting.backward)
         collocates = _collocated(setting, given) if chosen == "restored" else "none"
         warn_of_callbacks(func, chosen, problem.solver, collocates != "none")
@@ -215,7 +215,6 @@ def odeint_adjoint(
             require_inside(setting.backward, collocates != "none")
         return Restored(setting, nodes, memory, collocates, compiles)
 
-    certifier = Certifier.of(certificate)
     if inside_torch_func():
         with one_solve():
             pulled = partial(_gradients, certifier)
