@@ -263,12 +263,11 @@ def _adaptive(chosen: Any, options: dict[str, Any], own: dict[str, Any]) -> Solv
     for theirs, ours in (("step_t", "step_at"), ("jump_t", "jump_at")):
         if options.get(theirs) is not None:
             own[ours] = torch.atleast_1d(torch.as_tensor(options[theirs], device="cpu")).tolist()
-    for name in ("first_step", "min_step", "max_step"):
-        if options.get(name) is not None:
-            own[name] = float(options[name])
+    lengths = ("first_step", "min_step", "max_step")
+    own |= {k: _scalar(options[k]) for k in lengths if options.get(k) is not None}
     own |= {k: options[k] for k in ("norm", "controller") if options.get(k) is not None}
     law = {"safety": "safety", "dfactor": "shrink", "ifactor": "grow"}
-    changed = {ours: float(options[theirs]) for theirs, ours in law.items() if theirs in options}
+    changed = {ours: _scalar(options[theirs]) for theirs, ours in law.items() if theirs in options}
     if "controller" in own and changed:
         raise ValueError(
             "give `controller`, or `safety`, `ifactor` and `dfactor`, which belong to the default "
@@ -288,9 +287,7 @@ def _fixed(
     interpolations = {"linear": "linear", "cubic": "hermite", "full": "full"}
     interp = options.get("interp", "linear")
     require_choice("interp", interp, interpolations)
-    step_size = options.get("step_size")
-    if getattr(step_size, "shape", None) in ((), (1,)):
-        step_size = step_size.item()
+    step_size = _scalar(options.get("step_size"))
     positive = isinstance(step_size, Real) and 0 < step_size < float("inf")
     if step_size is not None and not positive:
         raise ValueError(f"`step_size` must be a positive finite number, got {step_size!r}")
@@ -310,10 +307,14 @@ def _fixed(
     )
 
 
+def _scalar(value: Any) -> Any:
+    """The number in a tensor or array of one; other values as they are, to be checked."""
+    return value.item() if getattr(value, "shape", None) in ((), (1,)) else value
+
+
 def _count(options: Mapping[str, Any]) -> Any:
     """The option `max_num_steps`, which torchdiffeq makes a tensor."""
-    count = options.get("max_num_steps")
-    count = count.item() if isinstance(count, Tensor) else count
+    count = _scalar(options.get("max_num_steps"))
     if count is not None and (not isinstance(count, Integral) or count is True or count < 1):
         raise ValueError(f"`max_num_steps` must be a positive int, got {count!r}")
     return count

@@ -283,9 +283,7 @@ def test_adjoint_options_are_used():
         adjoint_method="dopri5", adjoint_options={}, adjoint_rtol=1e-10, adjoint_atol=1e-10
     )
     assert tight > loose
-    as_forward = backward_calls(
-        adjoint_method="dopri5", adjoint_options={}, rtol=1e-3, atol=1e-3
-    )
+    as_forward = backward_calls(adjoint_method="dopri5", adjoint_options={}, rtol=1e-3, atol=1e-3)
     assert as_forward == loose  # given steps do not use them
 
 
@@ -509,7 +507,9 @@ def test_a_tensor_used_only_later_is_not_lost_in_silence():
 @both
 def test_empty_states(solve):
     for options in ({}, {"method": "rk4"}):
-        found = solve(lambda t, y: -y, torch.zeros(0, requires_grad=True), t, **options, **plain(solve))
+        found = solve(
+            lambda t, y: -y, torch.zeros(0, requires_grad=True), t, **options, **plain(solve)
+        )
         assert found.shape == (2, 0)
         found.sum().backward()
 
@@ -582,11 +582,25 @@ def test_the_direction_of_an_event_asks_for_no_steps():
     assert float(event_t) == pytest.approx(math.log(2), rel=1e-5)
 
 
-@pytest.mark.parametrize("count", ["10", 10.0, 0, True, torch.tensor(2.5)])
+@pytest.mark.parametrize("count", ["10", 10.0, 0, True, torch.tensor(2.5), torch.tensor([2, 3])])
 def test_counts_that_are_none(count):
     for method in ("rk4", "dopri5"):
         with pytest.raises(ValueError, match="`max_num_steps` must be a positive int"):
             odeint(lambda t, y: -y, y0, t, method=method, options={"max_num_steps": count})
+
+
+@pytest.mark.parametrize("name", ["first_step", "min_step", "max_step"])
+@pytest.mark.parametrize("length", ["0.1", "abc", [0.1], 0.1j, -0.1, torch.tensor([0.1, 0.2])])
+def test_lengths_that_are_none(name, length):
+    with pytest.raises(ValueError, match=f"`{name}` must be"):
+        odeint(lambda t, y: -y, y0, t, options={name: length})
+    odeint(lambda t, y: -y, y0, t, options={name: torch.tensor([0.1])})
+
+
+def test_factors_that_are_none():
+    for name in ("safety", "dfactor", "ifactor"):
+        with pytest.raises(TypeError, match=r"must be a number, got '0\.5'"):
+            odeint(lambda t, y: -y, y0, t, options={name: "0.5"})
 
 
 def test_vmap_over_a_parameter_that_only_later_stages_see():
