@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from odecore import errors
 from odecore.solve import Adams, Event, Status
 from odecore.tableaux import catalogue, tableau
 from torch_bridge import odeint, odeint_adjoint, odeint_dense, odeint_event, solve
@@ -194,13 +193,6 @@ def test_the_norm_of_a_tuple_receives_the_tuple():
 # Options.
 
 
-@both
-def test_one_time_is_the_initial_state(solver):
-    y0 = torch.ones(2, requires_grad=True)
-    found = solver(_Field(nn.Linear(2, 2)), y0, torch.tensor([0.3]))
-    torch.testing.assert_close(found, y0[None])
-
-
 def test_outputs_between_fixed_steps():
     y0 = torch.tensor([1.0], dtype=D)
     t = torch.tensor([0.0, 0.25, 1.0], dtype=D)
@@ -297,10 +289,6 @@ def test_options_of_adaptive_steps_reach_the_solver():
         odeint(field, y0, TIMES, method="rk4", options={"step_size": 0.1, "steps": 3})
     with pytest.raises(ValueError, match="`interp` must be one of"):
         odeint(field, y0, TIMES, method="rk4", options={"step_size": 0.1, "interp": "spline"})
-    with pytest.raises(ValueError, match="did you mean 'dopri5'"):
-        odeint(field, y0, TIMES, method="dopri55")
-    with pytest.raises(ValueError, match="must not require a gradient"):
-        odeint(field, y0, TIMES, rtol=torch.tensor(1e-3, requires_grad=True))
 
 
 # Callbacks.
@@ -411,11 +399,7 @@ def test_events_of_tuples_backwards_and_of_several_outputs():
     assert event_t.item() == pytest.approx(math.sqrt(2 / 9.81), rel=1e-7)
 
 
-def test_events_that_never_come_end():
-    with pytest.raises(errors.MaxStepsError):
-        odeint_event(lambda t, y: torch.ones_like(y), torch.ones(1), torch.tensor(0.0), event_fn=lambda t, y: y[0] + 1, options={"max_num_steps": 50})  # fmt: skip
-    with pytest.raises(errors.MaxStepsError, match="no event"):
-        odeint_event(lambda t, y: torch.ones_like(y), torch.ones(1), torch.tensor(0.0), event_fn=lambda t, y: y[0] + 1, method="rk4", options={"step_size": 0.1, "max_num_steps": 2500})  # fmt: skip
+def test_an_event_in_given_steps_needs_their_size():
     with pytest.raises(ValueError, match="`step_size`"):
         odeint_event(
             ball, torch.ones(2), torch.tensor(0.0), event_fn=lambda t, y: y[0], method="rk4"
