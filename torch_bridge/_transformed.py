@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from torch_bridge._captured import give_shapes, tensors_of
-from torch_bridge._fields import as_field, read_times
+from torch_bridge._fields import as_field, read_times, require_times
 from torch_bridge._parametrized import cached_apart
 from torch_bridge._signature import check_function
 from torch_bridge._states import layout_of
@@ -65,6 +65,7 @@ def transformed(
             "Module, or give `adjoint_params=()` if it has none"
         )
     check_function(func)
+    require_times(t)
     layout = layout_of(y0)
     vector = layout.vector(y0)
     field = as_field(func, vector, layout=layout)
