@@ -101,8 +101,7 @@ def product_weight(sketch: str, rows: int, size: int) -> float:
 
 def backward_pass() -> int:
     """The number of the backward pass that is running here, -1 outside of one."""
-    current = getattr(torch._C, "_current_graph_task_id", None)
-    return -1 if current is None else int(current())
+    return int(torch._C._current_graph_task_id())
 
 
 def in_backward() -> bool:
