@@ -105,29 +105,30 @@ class Solver:
         self, times: list[Any], grid: list[float] | None, interpolation: str
     ) -> dict[str, Any]:
         """Keyword arguments of `solve_ivp`, with an interpolation where the user chose none."""
-        arguments = {"method": self.method, **self.options}
-        if arguments.get("interpolation", "") is None:
-            arguments["interpolation"] = interpolation
-        if self.per_interval is not None:
-            arguments["max_steps"] = self.per_interval * (len(times) - 1)
-        elif not self.adaptive:
-            arguments["max_steps"] = MOST_GIVEN
-        return arguments | self._ends(times, grid)
+        found = self._of_solve(times, grid, len(times) - 1)
+        if found.get("interpolation", "") is None:
+            found["interpolation"] = interpolation
+        return found
 
-    def panel_options(self, times: list[Any], grid: list[float] | None) -> dict[str, Any]:
+    def panel_options(
+        self, times: list[Any], grid: list[float] | None, intervals: int = 1
+    ) -> dict[str, Any]:
         """Keyword arguments for `odecore.adjoint`, whose outputs are nodes of dense output."""
-        found = {k: v for k, v in self.options.items() if k != "interpolation"}
-        found["method"] = self.method
+        found = self._of_solve(times, grid, intervals)
+        found.pop("interpolation", None)
+        return found
+
+    def _of_solve(
+        self, times: list[Any], grid: list[float] | None, intervals: int
+    ) -> dict[str, Any]:
+        """What all solves are given, of which one goes through so many intervals of the times."""
+        found = {"method": self.method, **self.options}
         if self.per_interval is not None:
-            found["max_steps"] = self.per_interval
+            found["max_steps"] = self.per_interval * intervals
         elif not self.adaptive:
             found["max_steps"] = MOST_GIVEN
-        return found | self._ends(times, grid)
-
-    def _ends(self, times: list[Any], grid: list[float] | None) -> dict[str, Any]:
-        """The ends of given steps, and whether f is evaluated just beside them."""
         ends = {"grid": grid, "jump_at": (grid or times) if self.perturb else None}
-        return {name: value for name, value in ends.items() if value is not None}
+        return found | {name: value for name, value in ends.items() if value is not None}
 
     @property
     def tolerance(self) -> float:

@@ -172,9 +172,7 @@ class Prepared:
 
     def panel_options(self) -> dict[str, Any]:
         """Keyword arguments of `odecore.adjoint.record_panels`."""
-        found = self.solver.panel_options(self.times, self.grid)
-        if self.solver.per_interval is not None:  # one solve goes through all intervals
-            found["max_steps"] = self.solver.per_interval * max(1, len(self.times) - 1)
+        found = self.solver.panel_options(self.times, self.grid, len(self.times) - 1)
         return {**found, "observe": self.observer()}
 
     def observer(self, suffix: str = "") -> Callable[[str, Any, Any, Any], None] | None:
