@@ -96,11 +96,6 @@ class Solver:
         """Whether steps follow the tolerance."""
         return "rtol" in self.options
 
-    @property
-    def reads_times(self) -> bool:
-        """Whether the values of times are needed."""
-        return "steps" not in self.options
-
     def arguments(
         self, times: list[Any], grid: list[float] | None, interpolation: str
     ) -> dict[str, Any]:
@@ -279,12 +274,16 @@ def _adaptive(chosen: Any, options: dict[str, Any], own: dict[str, Any]) -> Solv
     return Solver(chosen, own, per_interval=_count(options))
 
 
-def _fixed(
-    chosen: Any, options: dict[str, Any], own: dict[str, Any], ways: list[str]
-) -> Solver:
+def _fixed(chosen: Any, options: dict[str, Any], own: dict[str, Any], ways: list[str]) -> Solver:
     refuse_unknown(options, FIXED_OPTIONS, "a solve in fixed steps")
     if len(ways) > 1:
         raise ValueError(f"`{ways[0]}` and `{ways[1]}` exclude each other; give one")
+    perturb = bool(options.get("perturb", False))
+    if perturb and "steps" in ways:
+        raise ValueError(
+            "`perturb` evaluates beside the ends of steps that `step_size`, `grid_constructor` or "
+            "`t` give, and not of `steps`: give one of these, or leave `perturb` out"
+        )
     interpolations = {"linear": "linear", "cubic": "hermite", "full": "full"}
     interp = options.get("interp", "linear")
     require_choice("interp", interp, interpolations)
@@ -303,7 +302,7 @@ def _fixed(
         own,
         step_size,
         options.get("grid_constructor"),
-        bool(options.get("perturb", False)),
+        perturb,
         _count(options),
     )
 

@@ -80,10 +80,10 @@ def odeint(
         `grid_constructor(func, y0, t)`, with outputs between the steps by `interp`, "linear"
         (torchdiffeq's default, of second order only), "cubic" or "full"; or `steps`, equal ones
         between output times, which land on them, or a list with a number for each interval.
-        `perturb` evaluates just beside the ends of steps; `check_finite`, whether to look for NaN
-        in the result (default: on the CPU, where it is free). Implicit methods: `max_iters`;
-        Adams: also `max_order` (12). All: `max_num_steps`, attempts in each interval of t; `norm`,
-        which only adaptive steps use.
+        `perturb` evaluates just beside the ends of other steps than `steps`; `check_finite`,
+        whether to look for NaN in the result (default: on the CPU, where it is free). Implicit
+        methods: `max_iters`; Adams: also `max_order` (12). All: `max_num_steps`, attempts in each
+        interval of t; `norm`, which only adaptive steps use.
         "scipy_solver": `solver` and SciPy's `min_step`, `max_step`, `first_step`.
     event_fn : callable, optional
         `event_fn(t, y)`, a tensor: the solve ends where the first of its entries changes its sign.
@@ -269,7 +269,7 @@ def prepare(
             solver.options["norm"] = norm
     elif inside_transform():
         solver.options.setdefault("check_finite", False)
-    times = times_of(t, vector, needed=solver.reads_times)
+    times = times_of(t, vector, needed="steps" not in solver.options)
     return Prepared(func, y0, t, layout, vector, field, times, solver, autocast)
 
 

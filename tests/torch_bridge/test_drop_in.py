@@ -257,6 +257,8 @@ def test_perturb_and_jumps():
         assert float(fixed[-1]) == pytest.approx(-0.5, abs=1e-6)
         plain = odeint(jump, y0, t, method="rk4", options={"step_size": 0.25})
         assert abs(float(plain[-1]) + 0.5) > 0.05
+    with pytest.raises(ValueError, match=r"`perturb` evaluates .* and not of `steps`"):
+        odeint(jump, y0, t, method="rk4", options={"steps": 4, "perturb": True})
 
 
 def test_options_of_adaptive_steps_reach_the_solver():
