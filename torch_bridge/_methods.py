@@ -13,7 +13,7 @@ from torch import Tensor
 from odecore.solve import Adams, Newton, StepControl
 from odecore.tableaux import ButcherTableau, Coefficients, catalogue, tableau
 from torch_bridge._equal_grid import equal_grid
-from torch_bridge._kinds import require_constant, require_flags
+from torch_bridge._kinds import require_callable, require_constant, require_flags
 from torch_bridge._scipy import SOLVERS
 from torch_bridge._unknown_options import nearest, refuse_unknown, require_choice
 
@@ -209,9 +209,10 @@ def solver_of(
     require_constant({"rtol": rtol, "atol": atol, **options})
     flags = ((name, options.get(name)) for name in ("perturb", "check_finite"))
     require_flags(**{name: value for name, value in flags if value is not None})
-    norm = options.get("norm")
-    if norm is not None and not callable(norm):
-        raise TypeError(f"`norm` must be a function of a state, got {norm!r}")
+    calls = {"norm": "norm(error)", "grid_constructor": "grid_constructor(func, y0, t)"}
+    for name, how in calls.items():
+        if options.get(name) is not None:
+            require_callable(name, options[name], how)
     method = _of_catalogue(method)
     if isinstance(method, str) and method not in NAMES:
         if method.upper() in map(str.upper, SOLVERS):

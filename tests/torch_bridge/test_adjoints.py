@@ -739,7 +739,11 @@ STEPS = {"method": "rk4", "options": {"steps": 2}}
     [
         ({"adjoint_options": {"norm": "semi-norm"}}, ValueError, "'seminorm'.*'semi-norm'"),
         ({"adjoint_options": {"norm": 3}, **STEPS}, ValueError, "'seminorm'.* got 3"),
-        ({"options": {"norm": "largest"}}, TypeError, "`norm` must be a function"),
+        (
+            {"options": {"norm": "largest"}},
+            TypeError,
+            r"`norm` must be callable as norm\(error\), got 'largest'",
+        ),
         ({"adjoint_atol": torch.full((9,), 1e-8)}, ValueError, r"`adjoint_atol`.*shape \(9,\)"),
         ({"adjoint_rtol": torch.full((5, 1, 1), 1e-8)}, ValueError, "`adjoint_rtol`.*broadcast"),
         ({"adjoint_atol": torch.tensor(-1.0)}, ValueError, "`adjoint_atol` must be finite"),

@@ -175,6 +175,8 @@ def test_tuples_of_several_shapes_and_tolerances():
             odeint(field, bad, TIMES)
     with pytest.raises(ValueError, match="one for each of the 2 tensors"):
         odeint(field, y0, TIMES, rtol=(1e-6, 1e-6, 1e-6))
+    with pytest.raises(TypeError, match=r"`atol` must hold numbers .*, got \(1e-06, 'a'\)"):
+        odeint(field, y0, TIMES, atol=(1e-6, "a"))
     with pytest.raises(ValueError, match="shapes of the state"):
         odeint(lambda t, y: (y[0], y[0]), y0, TIMES)
 
@@ -226,6 +228,8 @@ def test_grid_constructor(solver):
     wrong = {"grid_constructor": lambda func, y0, t: t[:-1]}
     with pytest.raises(ValueError, match="must lead from"):
         odeint(field, y0, TIMES, method="rk4", options=wrong)
+    with pytest.raises(TypeError, match=r"`grid_constructor` must be callable as .*, got 3"):
+        odeint(field, y0, TIMES, method="rk4", options={"grid_constructor": 3})
 
 
 @pytest.mark.filterwarnings("error")
