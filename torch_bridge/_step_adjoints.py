@@ -138,7 +138,7 @@ class Discrete:
         kernel = _at_once(products, wanted, most) if self.memory is None else None
         if self.compiles:
             products.look(record.times[0], saved[0])
-            kernel = compiled_transpose(setting)
+            kernel = compiled_transpose(setting) or kernel
         return discrete(products.point, record, cotangents, parameters=wanted, kernel=kernel)
 
     def warn_of_trajectory(self, saved: Sequence[Tensor]) -> None:
