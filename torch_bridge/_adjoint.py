@@ -301,13 +301,15 @@ def _setting(
     given: Mapping[str, Any],
 ) -> Setting:
     """The backward solver and the parameters."""
-    backward = backward_solver(problem, method, options, tolerances, **given)
+    backward, accuracy = backward_solver(problem, method, options, tolerances, **given)
     parameters = parameters_of(problem.func, adjoint_params)
     give_shapes(problem.func, parameters, partial(problem.field, problem.times[0], problem.y0))
     later = FieldLater.of(problem.func, problem.layout, problem.autocast)
     own = given["adjoint_options"]
     backward_options = without_norm(options) if own is None else dict(own)
-    return Setting(problem, later, backward, parameters, backward_options, own is not None)
+    return Setting(
+        problem, later, backward, accuracy, parameters, backward_options, own is not None
+    )
 
 
 def _collocated(setting: Setting, given: Mapping[str, Any]) -> Literal["all", "small", "none"]:

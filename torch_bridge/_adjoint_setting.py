@@ -38,6 +38,7 @@ class Setting:
     problem: Prepared
     field_later: FieldLater
     backward: Solver
+    tolerances: dict[str, Any]
     parameters: tuple[Tensor, ...]
     adjoint_options: dict[str, Any]
     own_steps: bool
@@ -101,9 +102,8 @@ class Setting:
     @property
     def accuracy(self) -> dict[str, Any]:
         """Tolerances of the backward solve, where it has some, and the jumps of the problem."""
-        found = {k: self.backward.options.get(k) for k in ("rtol", "atol")}
-        found["jump_at"] = self.problem.panel_options().get("jump_at")
-        return {k: v for k, v in found.items() if v is not None}
+        jumps = self.problem.panel_options().get("jump_at")
+        return self.tolerances if jumps is None else {**self.tolerances, "jump_at": jumps}
 
     @property
     def implicit_steps(self) -> dict[str, Any]:

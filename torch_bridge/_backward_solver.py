@@ -27,8 +27,10 @@ def backward_solver(
     adjoint_atol: Any,
     adjoint_method: Method,
     adjoint_options: Mapping[str, Any] | None,
-) -> Solver:
+) -> tuple[Solver, dict[str, Any]]:
     """Check what is given for a backward solve; `tolerances` are rtol and atol of the forward one.
+
+    The second value holds those that a collocation has, too: of given steps what is given itself.
 
     Raises
     ------
@@ -49,7 +51,9 @@ def backward_solver(
     atol = _tolerance(problem, "atol", tolerances[1], adjoint_atol)
     own = without_norm(options if adjoint_options is None else adjoint_options)
     # Differences for Newton's method are exact for the adjoint's equation, which is linear.
-    return solver_of(adjoint_method, own, rtol, atol, Newton)
+    found = solver_of(adjoint_method, own, rtol, atol, Newton)
+    ways = ("rtol", rtol, adjoint_rtol), ("atol", atol, adjoint_atol)
+    return found, {k: x for k, x, given in ways if found.adaptive or given is not None}
 
 
 def without_norm(options: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -193,6 +193,8 @@ def test_collocation_after_fixed_steps():
     assert func.calls == 2
     wanted = exact(func, y0, T)
     assert (found - wanted).norm() / wanted.norm() < 1e-5
+    loose = gradients(func, y0, T, adjoint_rtol=0.1, adjoint_atol=0.1, **options)
+    assert (loose - wanted).norm() / wanted.norm() > 1e-5
 
 
 def test_float32():
