@@ -14,6 +14,7 @@ from odecore.solve import Adams, Newton, StepControl
 from odecore.tableaux import ButcherTableau, Coefficients, catalogue, tableau
 from torch_bridge._equal_grid import equal_grid
 from torch_bridge._kinds import require_callable, require_constant, require_flags
+from torch_bridge._numbers import several_numbers
 from torch_bridge._scipy import SOLVERS
 from torch_bridge._unknown_options import nearest, refuse_unknown, require_choice
 
@@ -259,7 +260,8 @@ def _adaptive(chosen: Any, options: dict[str, Any], own: dict[str, Any]) -> Solv
         )
     for theirs, ours in (("step_t", "step_at"), ("jump_t", "jump_at")):
         if options.get(theirs) is not None:
-            own[ours] = torch.atleast_1d(torch.as_tensor(options[theirs], device="cpu")).tolist()
+            times = _scalar(options[theirs])
+            own[ours] = list(several_numbers(theirs, [times] if isinstance(times, Real) else times))
     lengths = ("first_step", "min_step", "max_step")
     own |= {k: _scalar(options[k]) for k in lengths if options.get(k) is not None}
     own |= {k: options[k] for k in ("norm", "controller") if options.get(k) is not None}
@@ -279,8 +281,7 @@ def _fixed(chosen: Any, options: dict[str, Any], own: dict[str, Any], ways: list
     refuse_unknown(options, FIXED_OPTIONS, "a solve in fixed steps")
     if len(ways) > 1:
         raise ValueError(f"`{ways[0]}` and `{ways[1]}` exclude each other; give one")
-    perturb = bool(options.get("perturb", False))
-    if perturb and "steps" in ways:
+    if options.get("perturb") and "steps" in ways:
         raise ValueError(
             "`perturb` evaluates beside the ends of steps that `step_size`, `grid_constructor` or "
             "`t` give, and not of `steps`: give one of these, or leave `perturb` out"
@@ -289,8 +290,7 @@ def _fixed(chosen: Any, options: dict[str, Any], own: dict[str, Any], ways: list
     interp = options.get("interp", "linear")
     require_choice("interp", interp, interpolations)
     step_size = _scalar(options.get("step_size"))
-    positive = isinstance(step_size, Real) and 0 < step_size < float("inf")
-    if step_size is not None and not positive:
+    if not (step_size is None or (isinstance(step_size, Real) and 0 < step_size < float("inf"))):
         raise ValueError(f"`step_size` must be a positive finite number, got {step_size!r}")
     if ways in ([], ["steps"]):
         own["steps"] = options["steps"] if ways else 1
@@ -303,7 +303,7 @@ def _fixed(chosen: Any, options: dict[str, Any], own: dict[str, Any], ways: list
         own,
         step_size,
         options.get("grid_constructor"),
-        perturb,
+        bool(options.get("perturb", False)),
         _count(options),
     )
 

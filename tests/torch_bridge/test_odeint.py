@@ -597,6 +597,23 @@ def test_lengths_that_are_none(name, length):
     odeint(lambda t, y: -y, y0, t, options={name: torch.tensor([0.1])})
 
 
+@pytest.mark.parametrize("name", ["step_t", "jump_t"])
+def test_times_at_which_steps_end_keep_their_digits(name):
+    seen = []
+
+    def func(t, y):
+        seen.append(float(t))
+        return -y
+
+    for times in ([0.3], 0.3, torch.tensor([0.3], dtype=torch.float64)):
+        seen.clear()
+        odeint(func, y0.double(), t.double(), options={name: times})
+        assert min(abs(s - 0.3) for s in seen) < 1e-15
+    for wrong in ("abc", [None], ["0.3"], torch.tensor([[0.3]])):
+        with pytest.raises(TypeError, match=f"`{name}` must be a sequence of numbers"):
+            odeint(func, y0, t, options={name: wrong})
+
+
 def test_factors_that_are_none():
     for name in ("safety", "dfactor", "ifactor"):
         with pytest.raises(TypeError, match=r"must be a number, got '0\.5'"):
