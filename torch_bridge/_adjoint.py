@@ -32,17 +32,13 @@ from torch_bridge._one_solve import one_solve, untraced
 from torch_bridge._restored_adjoint import Restored
 from torch_bridge._step_adjoints import Discrete, Reversed
 from torch_bridge._times import only_output, shifted_outputs, shifted_start
-from torch_bridge._transformed import NO_FORWARD_MODE, transformed
+from torch_bridge._transformed import NO_FORWARD_MODE, NO_SECOND_DERIVATIVE, transformed
 from torch_bridge._unknown_options import require_choice
 
 __all__ = ["ADJOINTS", "odeint_adjoint"]
 
 ADJOINTS = ("restored", "reversed", "discrete")
 
-NO_SECOND_DERIVATIVE = (
-    "a gradient from an adjoint can not be differentiated again; use `odeint`, or in a NeuralODE "
-    'adjoint="direct", where explicit steps can be differentiated any number of times'
-)
 NO_BATCHES = (
     "the adjoint is solved for one gradient at a time, not for a batch, as `is_grads_batched` and "
     "`vectorize` ask for: use torch.func.jacrev, leave them out, or take adjoint='discrete' with "
@@ -198,17 +194,17 @@ def odeint_adjoint(
         with one_solve():
             return solved_again(partial(odeint, **forward), solve, func, y0, t, event_fn)
     refuse_unused(adjoint or "restored", given, nodes, memory, compile)
-    memory = budget(memory)
-    of_restored = (*given.values(), nodes, certificate)
+    memory, certifier = budget(memory), Certifier.of(certificate)
+    of_restored = (*given.values(), nodes, certifier)
 
     def make(func: Any, y0: Any, t: Tensor, parameters: Iterable[Tensor] | None) -> Any:
         problem = prepare(func, y0, t, rtol, atol, method, options, compile)
-        setting = _setting(problem, method, options, parameters, **given)
+        setting = _setting(problem, method, options, (rtol, atol), parameters, given)
         compiles = compile and problem.y0.numel() > 0
         chosen = adjoint or default_adjoint(problem, of_restored, compiles, memory)
-        by_scipy = problem.solver.method is None and chosen == "reversed" and not certificate
+        by_scipy = problem.solver.method is None and chosen == "reversed" and certifier is None
         require_methods(*([] if by_scipy else [problem.solver]), setting.backward)
-        collocates = _collocated(setting, **given) if chosen == "restored" else "none"
+        collocates = _collocated(setting, given) if chosen == "restored" else "none"
         warn_of_callbacks(func, chosen, problem.solver, collocates != "none")
         if chosen == "reversed":
             refuse_shards(setting.parameters)
@@ -219,21 +215,16 @@ def odeint_adjoint(
             require_inside(setting.backward, collocates != "none")
         return Restored(setting, nodes, memory, collocates, compiles)
 
-    certifier = Certifier.of(certificate)
     if inside_torch_func():
-
-        def pulled(kind: Any, *passed_back: Any) -> Gradients:
-            norm = kind.setting.adjoint_options.get("norm")
-            return _gradients(kind, certifier, *passed_back, norm)
-
         with one_solve():
-            return transformed(make, pulled, func, y0, t, adjoint_params, NO_SECOND_DERIVATIVE)
+            pulled = partial(_gradients, certifier)
+            return transformed(make, pulled, func, y0, t, adjoint_params)
     kind: Restored | Reversed | Discrete = make(func, y0, t, adjoint_params)
     setting, problem = kind.setting, kind.setting.problem
     if len(problem.times) == 1:
         return problem.layout.state(only_output(problem.y0, t))
     # The pass ends when all that the solve moves is moved.
-    with setting.forward_pass(), setting.autocast.suspended(), one_solve():
+    with setting.forward_pass(), problem.autocast.suspended(), one_solve():
         start = shifted_start(problem.y0, t, problem.field)
         y, _, *saved = _Solve.apply(kind, certifier, start, *setting.parameters)
         if y.device.type == "cpu" and not inside_transform():
@@ -266,8 +257,7 @@ class _Solve(torch.autograd.Function):
             raise RuntimeError(NO_BATCHES)
         empty, *tensors = ctx.saved_tensors  # unpacking also checks that nothing was overwritten
         saved = tensors[: len(tensors) - len(setting.parameters)]
-        norm = ctx.adjoint_options.get("norm")
-        found = _gradients(kind, ctx.certifier, saved, y_grad, ctx.needs_input_grad[2:], norm)
+        found = _gradients(ctx.certifier, kind, saved, y_grad, ctx.needs_input_grad[2:])
         gradients, depends_on = (found.y0, *found.parameters), (empty, y_grad)
         return None, None, *(once_only(g, depends_on, NO_SECOND_DERIVATIVE) for g in gradients)
 
@@ -277,18 +267,17 @@ class _Solve(torch.autograd.Function):
 
 
 def _gradients(
-    kind: Any,
     certifier: Certifier | None,
+    kind: Any,
     saved: Sequence[Tensor],
     y_grad: Tensor,
     asked: Sequence[bool],
-    norm: Any,
 ) -> Gradients:
     """Solve backward, and look how good that is."""
     setting, cotangents = kind.setting, list(y_grad.unbind())
     autocast = Autocast.current(y_grad.device)
     with torch.no_grad(), autocast.suspended(), one_solve(), setting.backward_pass():
-        found: Gradients = kind.gradients(saved, cotangents, norm)
+        found: Gradients = kind.gradients(saved, cotangents)
         if y_grad.device.type == "cpu":
             kind.warn_of_gradients(found)
         if certifier is not None:
@@ -297,7 +286,7 @@ def _gradients(
                 cotangents, setting.problem.solver.tolerance,
                 {
                     **setting.accuracy, **setting.implicit_steps, "asked": asked,
-                    "parameters": setting.parameters, "rounding": setting.autocast.rounding,
+                    "parameters": setting.parameters, "rounding": setting.problem.autocast.rounding,
                 },
             )  # fmt: skip
     return found
@@ -307,38 +296,27 @@ def _setting(
     problem: Prepared,
     method: Method,
     options: Mapping[str, Any] | None,
+    tolerances: tuple[Any, Any],
     adjoint_params: Iterable[Tensor] | None,
-    *,
-    adjoint_rtol: Any,
-    adjoint_atol: Any,
-    adjoint_method: Method,
-    adjoint_options: Mapping[str, Any] | None,
+    given: Mapping[str, Any],
 ) -> Setting:
     """The backward solver and the parameters."""
-    backward = backward_solver(
-        problem,
-        method,
-        options,
-        {"rtol": adjoint_rtol, "atol": adjoint_atol},
-        adjoint_method,
-        adjoint_options,
-    )
-    autocast = Autocast.current(problem.y0.device)
+    backward, accuracy = backward_solver(problem, method, options, tolerances, **given)
     parameters = parameters_of(problem.func, adjoint_params)
     give_shapes(problem.func, parameters, partial(problem.field, problem.times[0], problem.y0))
-    later = FieldLater.of(problem.func, problem.layout, autocast)
-    own = adjoint_options is not None
-    backward_options = dict(adjoint_options if own else without_norm(options))
-    return Setting(problem, later, backward, parameters, autocast, backward_options, own)
+    later = FieldLater.of(problem.func, problem.layout, problem.autocast)
+    own = given["adjoint_options"]
+    backward_options = without_norm(options) if own is None else dict(own)
+    return Setting(
+        problem, later, backward, accuracy, parameters, backward_options, own is not None
+    )
 
 
-def _collocated(
-    setting: Setting, *, adjoint_method: Method, adjoint_options: Any, **_: Any
-) -> Literal["all", "small", "none"]:
+def _collocated(setting: Setting, given: Mapping[str, Any]) -> Literal["all", "small", "none"]:
     """For which states the restored adjoint is solved at all nodes at once."""
-    problem = setting.problem
-    if adjoint_method is not None or adjoint_options is not None:
-        return "all" if adjoint_method == "collocation" else "none"
+    problem, method = setting.problem, given["adjoint_method"]
+    if method is not None or given["adjoint_options"] is not None:
+        return "all" if method == "collocation" else "none"
     if problem.observer("_adjoint") is not None:
         return "none"
     if abscissae_outside(problem.solver):

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from odecore.tableaux import Coefficients, tableau
@@ -16,7 +15,6 @@ from torch_bridge._adjoint_refusals import refuse_wrappers
 from torch_bridge._captured import FieldLater
 from torch_bridge._changed import Version, refuse_changes, versions_of
 from torch_bridge._draws import unrecorded
-from torch_bridge._fields import Autocast
 from torch_bridge._held import held_by
 from torch_bridge._methods import Solver, is_implicit
 from torch_bridge._modes import Mode, in_modes, modes_of
@@ -40,8 +38,8 @@ class Setting:
     problem: Prepared
     field_later: FieldLater
     backward: Solver
+    tolerances: dict[str, Any]
     parameters: tuple[Tensor, ...]
-    autocast: Autocast
     adjoint_options: dict[str, Any]
     own_steps: bool
     versions: list[Version] = field(default_factory=list)
@@ -94,7 +92,7 @@ class Setting:
             return self.field_later(like)
 
         # torch.vmap does not see autocast.
-        batched = None if self.autocast.enabled else traced
+        batched = None if self.problem.autocast.enabled else traced
         func = self.problem.func
         modules = list(func.modules()) if isinstance(func, nn.Module) else []
         return Products(
@@ -104,9 +102,8 @@ class Setting:
     @property
     def accuracy(self) -> dict[str, Any]:
         """Tolerances of the backward solve, where it has some, and the jumps of the problem."""
-        found = {k: self.backward.options.get(k) for k in ("rtol", "atol")}
-        found["jump_at"] = self.problem.panel_options().get("jump_at")
-        return {k: v for k, v in found.items() if v is not None}
+        jumps = self.problem.panel_options().get("jump_at")
+        return self.tolerances if jumps is None else {**self.tolerances, "jump_at": jumps}
 
     @property
     def implicit_steps(self) -> dict[str, Any]:
@@ -120,22 +117,21 @@ class Setting:
             method = tableau("kvaerno43").coefficients
         return {"method": method, "newton": self.backward.options["newton"]}
 
-    def backward_options(self, norm: Any) -> dict[str, Any]:
-        """Keyword arguments of the backward solve, with the norm that is wanted now."""
-        problem = self.problem
-        found = self.backward.panel_options(problem.times, self._grid())
-        found["observe"] = problem.observer("_adjoint")
-        if norm is None or norm == "seminorm" or not self.backward.adaptive:
-            return found
-        state, zeros = problem.layout.state, [torch.zeros_like(p) for p in self.parameters]
+    def backward_options(self) -> dict[str, Any]:
+        """Keyword arguments of the backward solve but for the norm."""
+        found = self.backward.panel_options(self.problem.times, self._grid())
+        return {**found, "observe": self.problem.observer("_adjoint")}
 
-        def of_adjoint(a: Tensor) -> Any:
-            parts = state(torch.zeros_like(a)), state(a)
-            if problem.layout.shapes is None:
-                return norm((a.new_zeros(()), *parts, *zeros))
-            return norm((a.new_zeros(()), *parts[0], *parts[1], *zeros))
+    @property
+    def norm(self) -> Any:
+        """What adaptive backward steps have now: "seminorm", a function of `parts`, or None."""
+        return self.adjoint_options.get("norm") if self.backward.adaptive else None
 
-        return {**found, "norm": of_adjoint}
+    def parts(self, y: Tensor, a: Tensor, *gradients: Tensor) -> tuple[Tensor, ...]:
+        """As torchdiffeq's norms expect them; the first, of time, is not in the state."""
+        layout = self.problem.layout
+        pair = (y, a) if layout.shapes is None else (*layout.state(y), *layout.state(a))
+        return y.new_zeros(()), *pair, *gradients
 
     def _grid(self) -> list[float] | None:
         """The ends of given steps backward: those of the forward ones, unless they have options.

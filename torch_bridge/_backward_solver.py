@@ -21,11 +21,16 @@ def backward_solver(
     problem: Prepared,
     method: Method,
     options: Mapping[str, Any] | None,
-    tolerances: Mapping[str, Any],
+    tolerances: tuple[Any, Any],
+    *,
+    adjoint_rtol: Any,
+    adjoint_atol: Any,
     adjoint_method: Method,
     adjoint_options: Mapping[str, Any] | None,
-) -> Solver:
-    """Check what is given for a backward solve; `tolerances` holds rtol and atol.
+) -> tuple[Solver, dict[str, Any]]:
+    """Check what is given for a backward solve; `tolerances` are rtol and atol of the forward one.
+
+    The second value holds those that a collocation has, too: of given steps what is given itself.
 
     Raises
     ------
@@ -42,14 +47,13 @@ def backward_solver(
     if adjoint_options is not None:
         require_mapping("adjoint_options", adjoint_options)
         _require_norm(adjoint_options.get("norm"))
-    forward = problem.solver.options
-    rtol, atol = (
-        _tolerance(problem, name, tolerances[name], forward.get(name, default))
-        for name, default in (("rtol", 1e-7), ("atol", 1e-9))
-    )
+    rtol = _tolerance(problem, "rtol", tolerances[0], adjoint_rtol)
+    atol = _tolerance(problem, "atol", tolerances[1], adjoint_atol)
     own = without_norm(options if adjoint_options is None else adjoint_options)
     # Differences for Newton's method are exact for the adjoint's equation, which is linear.
-    return solver_of(adjoint_method, own, rtol, atol, Newton)
+    found = solver_of(adjoint_method, own, rtol, atol, Newton)
+    ways = ("rtol", rtol, adjoint_rtol), ("atol", atol, adjoint_atol)
+    return found, {k: x for k, x, given in ways if found.adaptive or given is not None}
 
 
 def without_norm(options: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -65,10 +69,10 @@ def _require_norm(norm: Any) -> None:
         )
 
 
-def _tolerance(problem: Prepared, name: str, given: Any, default: Any) -> Any:
+def _tolerance(problem: Prepared, name: str, forward: Any, given: Any) -> Any:
     """One number, or a tensor that broadcasts against the state."""
     label, like = name if given is None else f"adjoint_{name}", problem.y0
-    value = default if given is None else problem.layout.tolerance(given, label, like)
+    value = problem.layout.tolerance(forward if given is None else given, label, like)
     rule = f"`{label}` must be finite and not negative, got {value!r}"
     if isinstance(value, Real):
         if not 0 <= value < float("inf"):

@@ -12,8 +12,10 @@ from torch import nn
 
 from odecore.solve import Adams, Newton
 from odecore.tableaux import ButcherTableau, Coefficients
+from torch_bridge._adjoint import ADJOINTS
 from torch_bridge._adjoint_refusals import TRAINED, require_methods
 from torch_bridge._certifier import Certifier
+from torch_bridge._compiled import compilable
 from torch_bridge._kinds import require_flags
 from torch_bridge._methods import ADAMS, Solver, is_adaptive, solver_of
 from torch_bridge._numbers import are_numbers, several_numbers
@@ -27,8 +29,6 @@ __all__ = [
     "times_of_block",
     "tolerances",
 ]
-
-ADJOINTS = ("direct", "restored", "reversed", "discrete")
 
 #: What can be set in a block that is made, and is checked together.
 SETTINGS = ("solver", "steps", "rtol", "atol", "adjoint", "nodes", "certificate", "compiles")
@@ -123,7 +123,7 @@ def _check_gradients(
     solver: Solver | None, adjoint: str, nodes: Any, certificate: Any, compile: bool
 ) -> None:
     """Raise ValueError for gradients that can not be had so."""
-    require_choice("adjoint", adjoint, ADJOINTS)
+    require_choice("adjoint", adjoint, ("direct", *ADJOINTS))
     unused = ["nodes"] if nodes is not None and adjoint != "restored" else []
     if adjoint == "direct" and certificate is not None and certificate is not False:
         unused.append("certificate")
@@ -144,11 +144,7 @@ def _check_gradients(
         )
     if solver is None:
         return
-    method = solver.method
-    if compile and not (isinstance(method, Coefficients) and method.is_explicit):
-        raise ValueError(
-            "`compile` needs an explicit Runge-Kutta method; choose another method, or leave "
-            "`compile` out"
-        )
+    if compile:
+        compilable(solver.method)
     if adjoint != "direct":
         require_methods(solver)

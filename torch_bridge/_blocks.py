@@ -33,7 +33,7 @@ from torch_bridge._right_hand_side import can_be_checked, check_rhs
 from torch_bridge._signature import check_function
 from torch_bridge._states import layout_of
 from torch_bridge._time_batch_norm import TimeBatchNorm
-from torch_bridge._unknown_options import keywords_of, refuse_unknown
+from torch_bridge._unknown_options import keywords_of, refuse_unknown, require_choice
 from torch_bridge._weight_normalization import weight_normalization
 
 __all__ = ["DenseField", "NeuralODE"]
@@ -126,8 +126,6 @@ class NeuralODE(nn.Module):
     ) -> None:
         super().__init__()
         check_function(func)
-        settings = solver, steps, rtol, atol, adjoint, nodes, certificate, compile
-        check_settings(**dict(zip(SETTINGS, settings, strict=True)))
         self.func = func
         self.solver = solver
         self.t = t
@@ -139,6 +137,7 @@ class NeuralODE(nn.Module):
         self._checked: tuple[bool, ...] = ()  # the modes in which it was
         self._replaced: dict[int | None, tuple[Any, int]] = {}  # by thread; None: for all
         self._last = self.replaced
+        check_settings(**{each: getattr(self, each) for each in SETTINGS})
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; options of the block are checked as when it is made."""
@@ -148,8 +147,8 @@ class NeuralODE(nn.Module):
                 self._modules.pop(name, None)  # which takes Modules only
         elif name == "t":
             value = times_of_block(value)
-        elif name == "check" and value not in CHECKS:
-            raise ValueError(f"`check` must be one of {', '.join(CHECKS)}, got {value!r}")
+        elif name == "check":
+            require_choice(name, value, CHECKS)
         super().__setattr__(name, value)
 
     @property

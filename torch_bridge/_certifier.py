@@ -5,13 +5,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from math import nan
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 from torch import Tensor
 
 from odecore.adjoint import Certificate, Gradients, Linearize, Panel, certify
 from odecore.errors import UncertifiedGradientError, UncertifiedGradientWarning
+from torch_bridge._numbers import require_whole
+from torch_bridge._unknown_options import require_choice
 
 __all__ = ["Certifier"]
 
@@ -73,17 +75,14 @@ class Certifier:
     def __init__(
         self, limit: float | None = None, on_uncertified: str = "warn", every: int = 1
     ) -> None:
-        if limit is not None and not (_is_number(limit, Real) and limit > 0):
+        positive = isinstance(limit, Real) and limit is not True and limit > 0
+        if limit is not None and not positive:
             raise ValueError(
                 f"`limit` must be positive, got {limit!r}; leave it out, or give "
                 "`certificate=True`, for 100 rtol"
             )
-        if on_uncertified not in ACTIONS:
-            raise ValueError(
-                f"`on_uncertified` must be one of {', '.join(ACTIONS)}, got {on_uncertified!r}"
-            )
-        if not (_is_number(every, Integral) and every >= 1):
-            raise ValueError(f"`every` must be a positive int, got {every!r}")
+        require_choice("on_uncertified", on_uncertified, ACTIONS)
+        require_whole(every=every)
         self.limit, self.on_uncertified, self.every = limit, on_uncertified, every
         self.errors: list[float] = []
         self.last: Certificate | None = None
@@ -145,7 +144,3 @@ class Certifier:
             raise UncertifiedGradientError(message)
         warnings.warn(message, UncertifiedGradientWarning, stacklevel=4)
         return found
-
-
-def _is_number(value: Any, kind: type) -> bool:
-    return isinstance(value, kind) and not isinstance(value, bool)

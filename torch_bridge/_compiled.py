@@ -29,7 +29,7 @@ from torch_bridge._states import Layout
 __all__ = [
     "MOST",
     "RECORDED",
-    "attempted",
+    "compilable",
     "compiled_kernels",
     "in_torch_loop",
     "on_host",
@@ -41,6 +41,16 @@ MOST = 64  # steps in one loop that records them
 ROOM = 2**24  # bytes for what adaptive ones record; if these are fewer than
 LEAST = 4  # they are compiled one at a time
 CHUNK = 8  # steps; twice as many take twice as long to compile
+
+
+def compilable(method: Any) -> Coefficients:
+    """The method, of which steps can be compiled; ValueError for another."""
+    if not isinstance(method, Coefficients) or not method.is_explicit:
+        raise ValueError(
+            "`compile` needs an explicit Runge-Kutta method; choose another method, or leave "
+            "`compile` out"
+        )
+    return method
 
 
 def compiled_kernels(

@@ -45,9 +45,7 @@ def compiled_adjoint(
             ),
         )
         found = None
-        for passes in PASSES:
-            if passes < history.passes:
-                continue
+        for passes in (p for p in PASSES if p >= history.passes):
             with torch._dynamo.config.patch(trace_autograd_ops=True):
                 found = attempted(
                     func, _cross, field, tuple(parameters), t, y, end, *given, rules, passes
@@ -88,10 +86,9 @@ def _at_nodes(field: Field, parameters: tuple[Tensor, ...]) -> Linearize:
             if not value.requires_grad:
                 state, *rest = map(torch.zeros_like, inputs)
                 return state, tuple(rest)
-            found = torch.autograd.grad(value, inputs, a, allow_unused=True, retain_graph=True)
-            state, *rest = [
-                torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)
-            ]
+            state, *rest = torch.autograd.grad(
+                value, inputs, a, retain_graph=True, materialize_grads=True
+            )
             return state, tuple(rest)
 
         return value.detach(), pull

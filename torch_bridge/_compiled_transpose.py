@@ -27,7 +27,7 @@ def compiled_transpose(setting: Setting) -> Callable[..., Undone | None] | None:
     """The `kernel` of `odecore.adjoint.discrete`, or None where there is none.
 
     torch's loop records nothing for autograd, only for torch.func, to which the parameters of a
-    Module can be given: a function that holds them otherwise is transposed step by step.
+    Module can be given: a function that holds them otherwise is transposed uncompiled.
     """
     func, problem = setting.problem.func, setting.problem
     if not isinstance(func, nn.Module) or not setting.field_later.is_own:
@@ -45,7 +45,7 @@ def compiled_transpose(setting: Setting) -> Callable[..., Undone | None] | None:
     ) -> Undone | None:
         if method.has_arrays or is_batched(a):
             return None
-        field = as_field(pinned, a, setting.autocast)
+        field = as_field(pinned, a, problem.autocast)
         _ = method.terms  # made here: what is made once a compiler does not trace
         most = MOST if a.nbytes <= RECORDED else FEW
         n = min(most, end)

@@ -213,8 +213,7 @@ def read_times(t: Tensor) -> list[float]:
 
 def inside_torch_func() -> bool:
     """Whether a transformation of torch.func is running."""
-    peek = getattr(torch._C._functorch, "peek_interpreter_stack", None)
-    return peek is not None and peek() is not None
+    return torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def nested_passes(*kinds: str) -> int:
@@ -227,8 +226,7 @@ def nested_passes(*kinds: str) -> int:
 
 def is_batched(x: Tensor) -> bool:
     """Whether a tensor stands for several: under torch.func, or where gradients are batched."""
-    legacy = getattr(torch._C._functorch, "is_legacy_batchedtensor", None)
-    return inside_torch_func() or (legacy is not None and legacy(x))
+    return inside_torch_func() or torch._C._functorch.is_legacy_batchedtensor(x)
 
 
 def inside_transform() -> bool:

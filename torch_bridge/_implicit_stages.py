@@ -62,12 +62,11 @@ def _pull(value: Tensor, Y: Tensor, again: Callable[[], tuple[Tensor, Tensor]]) 
         if not value.requires_grad:
             return torch.zeros_like(v)
         try:
-            (found,) = torch.autograd.grad(value, Y, v, retain_graph=True, allow_unused=True)
+            return torch.autograd.grad(value, Y, v, retain_graph=True, materialize_grads=True)[0]
         except RuntimeError as error:
             if not serves_once(error):
                 raise
-            (found,) = torch.autograd.grad(*again(), v, allow_unused=True)
-        return torch.zeros_like(v) if found is None else found
+            return torch.autograd.grad(*again(), v, materialize_grads=True)[0]
 
     return pull
 

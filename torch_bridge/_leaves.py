@@ -25,7 +25,12 @@ def edges(tensors: Iterable[Tensor], stops: Collection[Any] = (), /) -> Iterator
 
 
 def reached(loss: Tensor, stops: Collection[Any] = (), /) -> dict[int, Tensor]:
-    """The leaves that the graph of a loss reaches, not through these edges, by their identities."""
+    """The leaves that the graph of a loss reaches, not through these edges, by their identities.
+
+    A loss without a history is its own leaf.
+    """
+    if loss.grad_fn is None:
+        return {id(loss): loss} if loss.requires_grad else {}
     found = (getattr(node, "variable", None) for node, _ in edges([loss], stops))
     return {id(leaf): leaf for leaf in found if leaf is not None}
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from odecore.solve import Adams, Newton, StepControl
 from odecore.tableaux import ButcherTableau, Coefficients, catalogue, tableau
 from torch_bridge._equal_grid import equal_grid
-from torch_bridge._kinds import require_constant, require_flags
+from torch_bridge._kinds import require_callable, require_constant, require_flags
+from torch_bridge._numbers import several_numbers
 from torch_bridge._scipy import SOLVERS
 from torch_bridge._unknown_options import nearest, refuse_unknown, require_choice
 
@@ -96,38 +97,34 @@ class Solver:
         """Whether steps follow the tolerance."""
         return "rtol" in self.options
 
-    @property
-    def reads_times(self) -> bool:
-        """Whether the values of times are needed."""
-        return "steps" not in self.options
-
     def arguments(
         self, times: list[Any], grid: list[float] | None, interpolation: str
     ) -> dict[str, Any]:
         """Keyword arguments of `solve_ivp`, with an interpolation where the user chose none."""
-        arguments = {"method": self.method, **self.options}
-        if arguments.get("interpolation", "") is None:
-            arguments["interpolation"] = interpolation
-        if self.per_interval is not None:
-            arguments["max_steps"] = self.per_interval * (len(times) - 1)
-        elif not self.adaptive:
-            arguments["max_steps"] = MOST_GIVEN
-        return arguments | self._ends(times, grid)
+        found = self._of_solve(times, grid, len(times) - 1)
+        if found.get("interpolation", "") is None:
+            found["interpolation"] = interpolation
+        return found
 
-    def panel_options(self, times: list[Any], grid: list[float] | None) -> dict[str, Any]:
+    def panel_options(
+        self, times: list[Any], grid: list[float] | None, intervals: int = 1
+    ) -> dict[str, Any]:
         """Keyword arguments for `odecore.adjoint`, whose outputs are nodes of dense output."""
-        found = {k: v for k, v in self.options.items() if k != "interpolation"}
-        found["method"] = self.method
+        found = self._of_solve(times, grid, intervals)
+        found.pop("interpolation", None)
+        return found
+
+    def _of_solve(
+        self, times: list[Any], grid: list[float] | None, intervals: int
+    ) -> dict[str, Any]:
+        """What all solves are given, of which one goes through so many intervals of the times."""
+        found = {"method": self.method, **self.options}
         if self.per_interval is not None:
-            found["max_steps"] = self.per_interval
+            found["max_steps"] = self.per_interval * intervals
         elif not self.adaptive:
             found["max_steps"] = MOST_GIVEN
-        return found | self._ends(times, grid)
-
-    def _ends(self, times: list[Any], grid: list[float] | None) -> dict[str, Any]:
-        """The ends of given steps, and whether f is evaluated just beside them."""
         ends = {"grid": grid, "jump_at": (grid or times) if self.perturb else None}
-        return {name: value for name, value in ends.items() if value is not None}
+        return found | {name: value for name, value in ends.items() if value is not None}
 
     @property
     def tolerance(self) -> float:
@@ -213,9 +210,10 @@ def solver_of(
     require_constant({"rtol": rtol, "atol": atol, **options})
     flags = ((name, options.get(name)) for name in ("perturb", "check_finite"))
     require_flags(**{name: value for name, value in flags if value is not None})
-    norm = options.get("norm")
-    if norm is not None and not callable(norm):
-        raise TypeError(f"`norm` must be a function of a state, got {norm!r}")
+    calls = {"norm": "norm(error)", "grid_constructor": "grid_constructor(func, y0, t)"}
+    for name, how in calls.items():
+        if options.get(name) is not None:
+            require_callable(name, options[name], how)
     method = _of_catalogue(method)
     if isinstance(method, str) and method not in NAMES:
         if method.upper() in map(str.upper, SOLVERS):
@@ -234,24 +232,22 @@ def solver_of(
     if method == SCIPY:
         refuse_unknown(options, SCIPY_OPTIONS, "a solve with SciPy's solvers")
         return Solver(None, {"rtol": rtol, "atol": atol, **options})
-    chosen, own = _method(method, options, rtol, atol)
+    chosen = _method(method, options, rtol, atol)
+    own: dict[str, Any] = {}
     if isinstance(chosen, Coefficients) and not chosen.is_explicit:
         found = newton()
         iterations = options.pop("max_iters", found.max_iterations)
         own["newton"] = replace(found, max_iterations=iterations)
     ways = [name for name in WAYS if options.get(name) is not None]
-    if (
-        (method is None or isinstance(method, str))
-        and is_adaptive(method)
-        and ways not in ([], ["steps"])
-    ):
+    adaptive = is_adaptive(method)
+    if adaptive and isinstance(method, str | None) and ways not in ([], ["steps"]):
         raise ValueError(
             f"`{ways[0]}` is for methods of fixed steps, and {method or 'dopri5'} takes adaptive "
             "ones (torchdiffeq warns, and ignores it); give a method such as rk4, or `steps`, the "
             "number of equal steps between output times"
         )
-    if not is_adaptive(method) or ways:
-        return _fixed(chosen, options, own)
+    if ways or not adaptive:
+        return _fixed(chosen, options, own, ways)
     return _adaptive(chosen, options, {**own, "rtol": rtol, "atol": atol})
 
 
@@ -264,13 +260,13 @@ def _adaptive(chosen: Any, options: dict[str, Any], own: dict[str, Any]) -> Solv
         )
     for theirs, ours in (("step_t", "step_at"), ("jump_t", "jump_at")):
         if options.get(theirs) is not None:
-            own[ours] = torch.atleast_1d(torch.as_tensor(options[theirs], device="cpu")).tolist()
-    for name in ("first_step", "min_step", "max_step"):
-        if options.get(name) is not None:
-            own[name] = float(options[name])
+            times = _scalar(options[theirs])
+            own[ours] = list(several_numbers(theirs, [times] if isinstance(times, Real) else times))
+    lengths = ("first_step", "min_step", "max_step")
+    own |= {k: _scalar(options[k]) for k in lengths if options.get(k) is not None}
     own |= {k: options[k] for k in ("norm", "controller") if options.get(k) is not None}
     law = {"safety": "safety", "dfactor": "shrink", "ifactor": "grow"}
-    changed = {ours: float(options[theirs]) for theirs, ours in law.items() if theirs in options}
+    changed = {ours: _scalar(options[theirs]) for theirs, ours in law.items() if theirs in options}
     if "controller" in own and changed:
         raise ValueError(
             "give `controller`, or `safety`, `ifactor` and `dfactor`, which belong to the default "
@@ -281,25 +277,27 @@ def _adaptive(chosen: Any, options: dict[str, Any], own: dict[str, Any]) -> Solv
     return Solver(chosen, own, per_interval=_count(options))
 
 
-def _fixed(chosen: Any, options: dict[str, Any], own: dict[str, Any]) -> Solver:
+def _fixed(chosen: Any, options: dict[str, Any], own: dict[str, Any], ways: list[str]) -> Solver:
     refuse_unknown(options, FIXED_OPTIONS, "a solve in fixed steps")
-    given = [name for name in WAYS if options.get(name) is not None]
-    if len(given) > 1:
-        raise ValueError(f"`{given[0]}` and `{given[1]}` exclude each other; give one")
+    if len(ways) > 1:
+        raise ValueError(f"`{ways[0]}` and `{ways[1]}` exclude each other; give one")
+    if options.get("perturb") and "steps" in ways:
+        raise ValueError(
+            "`perturb` evaluates beside the ends of steps that `step_size`, `grid_constructor` or "
+            "`t` give, and not of `steps`: give one of these, or leave `perturb` out"
+        )
     interpolations = {"linear": "linear", "cubic": "hermite", "full": "full"}
     interp = options.get("interp", "linear")
     require_choice("interp", interp, interpolations)
-    step_size = options.get("step_size")
-    if getattr(step_size, "shape", None) in ((), (1,)):
-        step_size = step_size.item()
-    number = step_size is None or isinstance(step_size, Real)
-    if not number or not 0 < (1.0 if step_size is None else step_size) < float("inf"):
+    step_size = _scalar(options.get("step_size"))
+    if not (step_size is None or (isinstance(step_size, Real) and 0 < step_size < float("inf"))):
         raise ValueError(f"`step_size` must be a positive finite number, got {step_size!r}")
-    if given in ([], ["steps"]):
-        own["steps"] = options["steps"] if given else 1
+    if ways in ([], ["steps"]):
+        own["steps"] = options["steps"] if ways else 1
     else:
         own["interpolation"] = interpolations[interp] if "interp" in options else None
-    own |= {k: options[k] for k in ("check_finite",) if k in options}
+    if "check_finite" in options:
+        own["check_finite"] = options["check_finite"]
     return Solver(
         chosen,
         own,
@@ -310,16 +308,20 @@ def _fixed(chosen: Any, options: dict[str, Any], own: dict[str, Any]) -> Solver:
     )
 
 
+def _scalar(value: Any) -> Any:
+    """The number in a tensor or array of one; other values as they are, to be checked."""
+    return value.item() if getattr(value, "shape", None) in ((), (1,)) else value
+
+
 def _count(options: Mapping[str, Any]) -> Any:
     """The option `max_num_steps`, which torchdiffeq makes a tensor."""
-    count = options.get("max_num_steps")
-    count = count.item() if isinstance(count, Tensor) else count
+    count = _scalar(options.get("max_num_steps"))
     if count is not None and (not isinstance(count, Integral) or count is True or count < 1):
         raise ValueError(f"`max_num_steps` must be a positive int, got {count!r}")
     return count
 
 
-def _method(method: Method, options: dict[str, Any], rtol: Any, atol: Any) -> tuple[Any, dict]:
+def _method(method: Method, options: dict[str, Any], rtol: Any, atol: Any) -> Coefficients | Adams:
     if method is None:
         method = "dopri5"
     if isinstance(method, str) and method in ADAMS:
@@ -327,7 +329,7 @@ def _method(method: Method, options: dict[str, Any], rtol: Any, atol: Any) -> tu
         if "max_iters" in options:
             given["max_iterations"] = options.pop("max_iters")
         given["across_jumps"] = bool(options.get("perturb", False))
-        return Adams(implicit=ADAMS[method], **given, rtol=rtol, atol=atol), {}
+        return Adams(implicit=ADAMS[method], **given, rtol=rtol, atol=atol)
     chosen = tableau(METHODS[method]) if isinstance(method, str) else method
     if method == "fehlberg2":
         chosen = replace(
@@ -344,4 +346,4 @@ def _method(method: Method, options: dict[str, Any], rtol: Any, atol: Any) -> tu
             "`method` must be a name, a ButcherTableau, Coefficients or Adams, got "
             f"{type(method).__name__}"
         )
-    return chosen, {}
+    return chosen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from odecore.solve import explaining_reads, solve_ivp
-from odecore.tableaux import Coefficients
 from torch_bridge._callbacks import observer_of, warn_uncalled
-from torch_bridge._compiled import compiled_kernels
+from torch_bridge._compiled import compilable, compiled_kernels
 from torch_bridge._events import moved_to_event, until_event
 from torch_bridge._fields import (
     Autocast,
@@ -81,10 +80,10 @@ def odeint(
         `grid_constructor(func, y0, t)`, with outputs between the steps by `interp`, "linear"
         (torchdiffeq's default, of second order only), "cubic" or "full"; or `steps`, equal ones
         between output times, which land on them, or a list with a number for each interval.
-        `perturb` evaluates just beside the ends of steps; `check_finite`, whether to look for NaN
-        in the result (default: on the CPU, where it is free). Implicit methods: `max_iters`;
-        Adams: also `max_order` (12). All: `max_num_steps`, attempts in each interval of t; `norm`,
-        which only adaptive steps use.
+        `perturb` evaluates just beside the ends of other steps than `steps`; `check_finite`,
+        whether to look for NaN in the result (default: on the CPU, where it is free). Implicit
+        methods: `max_iters`; Adams: also `max_order` (12). All: `max_num_steps`, attempts in each
+        interval of t; `norm`, which only adaptive steps use.
         "scipy_solver": `solver` and SciPy's `min_step`, `max_step`, `first_step`.
     event_fn : callable, optional
         `event_fn(t, y)`, a tensor: the solve ends where the first of its entries changes its sign.
@@ -173,9 +172,7 @@ class Prepared:
 
     def panel_options(self) -> dict[str, Any]:
         """Keyword arguments of `odecore.adjoint.record_panels`."""
-        found = self.solver.panel_options(self.times, self.grid)
-        if self.solver.per_interval is not None:  # one solve goes through all intervals
-            found["max_steps"] = self.solver.per_interval * max(1, len(self.times) - 1)
+        found = self.solver.panel_options(self.times, self.grid, len(self.times) - 1)
         return {**found, "observe": self.observer()}
 
     def observer(self, suffix: str = "") -> Callable[[str, Any, Any, Any], None] | None:
@@ -213,8 +210,7 @@ class Prepared:
         if self.solver.method is None:
             raise ValueError("SciPy's solvers do not look for events here; choose another method")
         start = shifted_start(self.y0, self.t, self.field)
-        endless = replace(self.solver, step_size=None, grid_constructor=None)  # no grid to the end
-        arguments = endless.arguments(self.times, None, "full")
+        arguments = self.solver.arguments(self.times, None, "full")  # no grid to the end
         time, y = until_event(
             self.field,
             self.autocast.restored(self.layout.function(event_fn)),
@@ -245,7 +241,8 @@ def prepare(
     """Check the arguments that all solves share."""
     layout = layout_of(y0)
     vector = layout.vector(y0)
-    field = as_field(func, vector, layout=layout)
+    autocast = Autocast.current(vector.device)
+    field = as_field(func, vector, autocast, layout)
     require_times(t)
     solver = solver_of(
         method,
@@ -259,24 +256,20 @@ def prepare(
             "torch.export records one path, and values of the state steer adaptive steps and the "
             "iterations of implicit methods: give `steps` and an explicit method"
         )
-    autocast, user_norm = Autocast.current(vector.device), solver.options.get("norm")
+    user_norm = solver.options.get("norm")
     user_norm = user_norm and autocast.restored(user_norm)
     require_flags(compile=compile)
     if compile:
-        if not isinstance(solver.method, Coefficients) or not solver.method.is_explicit:
-            raise ValueError(
-                "`compile` needs an explicit Runge-Kutta method; choose another method, or leave "
-                "`compile` out"
-            )
+        method = compilable(solver.method)
         if vector.numel():  # an empty batch is solved as it is
-            kernels = compiled_kernels(func, solver.method, layout, vector, user_norm)
-            solver.options["kernels"] = kernels
+            solver.options["kernels"] = compiled_kernels(func, method, layout, vector, user_norm)
     if solver.adaptive and solver.method is not None:
         norm = layout.norm(user_norm)
-        solver.options.update({} if norm is None else {"norm": norm})
+        if norm is not None:
+            solver.options["norm"] = norm
     elif inside_transform():
         solver.options.setdefault("check_finite", False)
-    times = times_of(t, vector, needed=solver.reads_times)
+    times = times_of(t, vector, needed="steps" not in solver.options)
     return Prepared(func, y0, t, layout, vector, field, times, solver, autocast)
 
 

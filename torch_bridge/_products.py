@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from odecore.adjoint import Pull, node_by_node
 from torch_bridge._hooks import hooks_suspended
+from torch_bridge._leaves import reached
 from torch_bridge._saved import SavedStorages
 
-__all__ = ["Products", "leaves_of", "left_vmap", "serves_once"]
+__all__ = ["Products", "left_vmap", "serves_once"]
 
 Field = Callable[[Any, Any], Any]
 
@@ -60,7 +61,7 @@ class Products:
 
         value = evaluate()
         if self.looks_always or not self.checked:
-            self._refuse_unlisted(value, y)
+            self._refuse_unlisted(evaluate, value, t, y)
             self.checked = True
         return value.detach(), self._pull(evaluate, value, y)
 
@@ -104,12 +105,9 @@ class Products:
         return value.detach(), self._pull(evaluate, value, y)
 
     def look(self, t: Any, y: Tensor) -> None:
-        """Look for gradients that would be lost: leaves that come again are not func's own."""
-        for _ in range(2):
-            self.checked = False
-            self.point(t, y)
-            if not self.unlisted:
-                break
+        """Look for gradients that would be lost."""
+        self.checked = False
+        self.point(t, y)
 
     def bytes_saved(self, t: Any, y: Tensor) -> int:
         """What autograd keeps of one evaluation of the field, in bytes."""
@@ -161,13 +159,17 @@ class Products:
 
         return pull
 
-    def _refuse_unlisted(self, value: Tensor, y: Tensor) -> None:
+    def _refuse_unlisted(
+        self, evaluate: Callable[[], Tensor], value: Tensor, t: Any, y: Tensor
+    ) -> None:
         """Raise ValueError if the value depends on a leaf that would silently get no gradient.
 
-        Leaves that `func` makes itself, to differentiate inside, are others at each call.
+        Leaves that `func` makes itself, to differentiate inside, are others at each call, or t.
         """
-        found = _unlisted(value, (y, *self.tensors))
-        lost = [leaf for key, leaf in found.items() if key in self.unlisted]
+        listed = (y, *self.tensors, *([t] if isinstance(t, Tensor) else []))
+        found = _unlisted(value, listed)
+        before = found and (self.unlisted or _unlisted(evaluate(), listed))
+        lost = [leaf for key, leaf in found.items() if key in before]
         if lost:
             raise ValueError(
                 f"`func` uses a tensor of shape {tuple(lost[0].shape)} that requires a gradient "
@@ -185,8 +187,9 @@ def _restored(before: Sequence[tuple[nn.Module, dict[str, Any], dict[str, Any]]]
             for name, x in list(now.items()):
                 if isinstance(x, Tensor) and torch._C._functorch.is_functorch_wrapped_tensor(x):
                     found = True
-                    now.update({name: then[name]} if name in then else {})
-                    if name not in then:
+                    if name in then:
+                        now[name] = then[name]
+                    else:
                         del now[name]
     return found
 
@@ -198,10 +201,7 @@ def _pull_back(
     if not value.requires_grad:
         return tuple(map(torch.zeros_like, inputs))
     with hooks_suspended(inputs[1:]):
-        found = torch.autograd.grad(value, inputs, a, allow_unused=True, retain_graph=again)
-    return tuple(
-        torch.zeros_like(x) if g is None else g for x, g in zip(inputs, found, strict=True)
-    )
+        return torch.autograd.grad(value, inputs, a, retain_graph=again, materialize_grads=True)
 
 
 def left_vmap(error: RuntimeError) -> bool:
@@ -217,23 +217,8 @@ def serves_once(error: RuntimeError) -> bool:
     return "donated buffers" in str(error)
 
 
-def leaves_of(value: Tensor) -> list[Tensor]:
-    """The leaves that a value depends on."""
-    return list(_unlisted(value, ()).values())
-
-
 def _unlisted(value: Tensor, listed: Sequence[Tensor]) -> dict[int, Tensor]:
     """The leaves that a value depends on besides those listed."""
-    leaves, found = {id(x) for x in listed}, {}
-    stack = [value.grad_fn]
-    seen = {x.grad_fn for x in listed if x.grad_fn is not None}
-    while stack:
-        node = stack.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        leaf = getattr(node, "variable", None)
-        if leaf is not None and id(leaf) not in leaves:
-            found[id(leaf)] = leaf
-        stack.extend(parent for parent, _ in node.next_functions)
-    return found
+    stops = {(x.grad_fn, x.output_nr) for x in listed if x.grad_fn is not None}
+    own = {id(x) for x in listed}
+    return {key: leaf for key, leaf in reached(value, stops).items() if key not in own}

@@ -18,6 +18,7 @@ from odecore.tableaux import Coefficients, coefficients_at
 from torch_bridge._family import exact_box, exact_center
 from torch_bridge._solver_draws import DrawnSolver
 from torch_bridge._solver_set import SolverSet
+from torch_bridge._unknown_options import require_choice
 
 __all__ = ["SmoothedSolver", "SwitchedSolver"]
 
@@ -106,10 +107,7 @@ class SmoothedSolver(DrawnSolver):
         if not (isinstance(width, Real) and isfinite(width) and 0 <= width <= most):
             rule = "finite" if radius is None else f"at most 10 radius = {10 * radius}"
             raise ValueError(f"`width` must not be negative, and {rule}; got {width!r}")
-        if distribution not in DISTRIBUTIONS:
-            raise ValueError(
-                f"`distribution` must be one of {', '.join(DISTRIBUTIONS)}, got {distribution!r}"
-            )
+        require_choice("distribution", distribution, DISTRIBUTIONS)
         self.width, self.distribution = float(width), distribution
         self._middle = [float(value) for value in self.center.values()]
         self._plain = family.is_explicit and family.estimator is None

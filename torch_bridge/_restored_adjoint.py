@@ -79,7 +79,7 @@ class Restored:
             for (panel, m), k in zip(self.made, starts, strict=False)
         ]
 
-    def gradients(self, saved: Sequence[Tensor], cotangents: list[Tensor], norm: Any) -> Gradients:
+    def gradients(self, saved: Sequence[Tensor], cotangents: list[Tensor]) -> Gradients:
         """Solve backward."""
         setting, panels = self.setting, self.panels(saved)
         products = setting.products(saved[0])
@@ -93,7 +93,11 @@ class Restored:
                     setting.problem.func, products.field, setting.parameters
                 )
             return collocated(products.nodes, panels, cotangents, **wanted)
-        wanted.update(setting.backward_options(norm))
+        wanted.update(setting.backward_options())
+        norm = setting.norm
+        if callable(norm):
+            zeros = [torch.zeros_like(p) for p in setting.parameters]
+            wanted["norm"] = lambda a: norm(setting.parts(torch.zeros_like(a), a, *zeros))
         return restored(
             products.point, panels, cotangents, linearize_nodes=products.nodes, batch=batch,
             **wanted,
@@ -132,7 +136,7 @@ class Restored:
     def _limit(self) -> float:
         """The relative error above which a user is warned."""
         problem = self.setting.problem
-        rounding = max(100 * torch.finfo(problem.y0.dtype).eps, self.setting.autocast.rounding)
+        rounding = max(100 * torch.finfo(problem.y0.dtype).eps, problem.autocast.rounding)
         return max(10 * problem.solver.tolerance, rounding)
 
     def _warn(

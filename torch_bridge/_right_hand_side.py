@@ -16,9 +16,8 @@ from torch.utils._python_dispatch import _len_torch_dispatch_stack
 from odecore.errors import RightHandSideError, RightHandSideWarning
 from torch_bridge._draws import in_backward
 from torch_bridge._fields import inside_transform, require_state
-from torch_bridge._leaves import hides_leaves
+from torch_bridge._leaves import hides_leaves, reached
 from torch_bridge._numbers import is_number
-from torch_bridge._products import leaves_of
 from torch_bridge._right_hand_side_calls import Calls, deviation
 from torch_bridge._signature import check_function
 
@@ -229,7 +228,7 @@ def _dead(func: Any, value: Any) -> list[RightHandSideFinding]:
     parts = value if isinstance(value, tuple | list) else (value,)
     if not isinstance(func, nn.Module) or hides_leaves(parts):
         return []
-    alive = {id(leaf) for part in parts for leaf in leaves_of(part)}
+    alive = {key for part in parts for key in reached(part)}
     return [
         RightHandSideFinding(
             "dead parameter",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch_bridge._block_arguments import require_solver
 from torch_bridge._blocks import NeuralODE
 from torch_bridge._evaluation import require_module
 from torch_bridge._methods import is_adaptive
+from torch_bridge._numbers import require_whole
 
 __all__ = ["SolvedBy"]
 
@@ -60,8 +60,7 @@ class SolvedBy(nn.Module):
         blocks = _blocks_of(model)
         if not blocks:
             raise ValueError(f"no NeuralODE in this model, a {type(model).__name__}")
-        if not isinstance(refine, Integral) or refine < 1:
-            raise ValueError(f"`refine` must be a whole number from 1, got {refine!r}")
+        require_whole(refine=refine)
         require_solver(solver)
         fixed = refine > 1 or (solver is not None and not is_adaptive(solver))
         if fixed and any(block.steps is None for block in blocks):

@@ -162,6 +162,10 @@ class DrawnSolver(nn.Module):
             named.clear()
 
 
+def _drawn(model: nn.Module) -> list[DrawnSolver]:
+    return [module for module in model.modules() if isinstance(module, DrawnSolver)]
+
+
 def _next_name() -> int:
     """The number that the next draw would have for its name, which is left to it."""
     state = torch.get_rng_state()
@@ -184,7 +188,7 @@ def drawing(model: nn.Module) -> Iterator[None]:
         For a model that is no Module.
     """
     require_module(model)
-    solvers = [m for m in model.modules() if isinstance(m, DrawnSolver)]
+    solvers = _drawn(model)
     before = [solver.draws_in_evaluation for solver in solvers]
     try:
         for solver in solvers:
@@ -199,7 +203,7 @@ def draw_again(model: nn.Module, output: Tensor) -> None:
     """Let the solvers draw in the backward pass of an output that was made inside `drawing`."""
     if not output.requires_grad or inside_transform():
         return
-    solvers = [m for m in model.modules() if isinstance(m, DrawnSolver)]
+    solvers = _drawn(model)
 
     def mark(_: Tensor) -> None:
         for solver in solvers:
@@ -214,7 +218,7 @@ def beside_training(model: nn.Module) -> Iterator[None]:
 
     So what is drawn inside is the same once more.
     """
-    solvers = [m for m in model.modules() if isinstance(m, DrawnSolver)]
+    solvers = _drawn(model)
     before = [solver._counts[False] for solver in solvers]
     try:
         with untouched_randomness(), untouched_names(model):
@@ -227,7 +231,7 @@ def beside_training(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def first_draws(model: nn.Module) -> Iterator[None]:
     """Let the draws in evaluation begin with the first; afterwards they go on where they were."""
-    solvers = [m for m in model.modules() if isinstance(m, DrawnSolver)]
+    solvers = _drawn(model)
     before = [(solver._counts[False], solver._named[False]) for solver in solvers]
     try:
         for solver in solvers:
@@ -241,7 +245,7 @@ def first_draws(model: nn.Module) -> Iterator[None]:
 @contextmanager
 def untouched_names(model: nn.Module) -> Iterator[None]:
     """Put back the names by which checkpoints find draws."""
-    solvers = [m for m in model.modules() if isinstance(m, DrawnSolver)]
+    solvers = _drawn(model)
     before = [{mode: d.copy() for mode, d in solver._named.items()} for solver in solvers]
     try:
         yield
@@ -253,7 +257,7 @@ def untouched_names(model: nn.Module) -> Iterator[None]:
 def require_drawn(model: nn.Module) -> None:
     """Raise ValueError unless a solver of the model is drawn, TypeError unless it is a Module."""
     require_module(model)
-    if not any(isinstance(module, DrawnSolver) for module in model.modules()):
+    if not _drawn(model):
         raise ValueError(
             "no solver of this model is drawn: give a NeuralODE a SmoothedSolver or SwitchedSolver"
         )

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from torch_bridge._fields import require_state
+from torch_bridge._numbers import are_numbers
 
 __all__ = ["Layout", "layout_of"]
 
@@ -95,6 +96,10 @@ class Layout:
             raise ValueError(
                 f"`{label}` must be one number or one for each of the {len(self.shapes)} tensors "
                 f"of the state, got {len(value)}"
+            )
+        if not are_numbers(list(value)):
+            raise TypeError(
+                f"`{label}` must hold numbers for the tensors of the state, got {value!r}"
             )
         real = like.dtype.to_real()
         parts = [

@@ -60,29 +60,23 @@ class Reversed:
         """The trajectory again, at nodes."""
         return _panels(self.setting, saved[0][0])
 
-    def gradients(self, saved: Sequence[Tensor], cotangents: list[Tensor], norm: Any) -> Gradients:
+    def gradients(self, saved: Sequence[Tensor], cotangents: list[Tensor]) -> Gradients:
         """Solve backward."""
-        setting = self.setting
-        options = setting.backward_options(None)
-        options["seminorm"] = norm == "seminorm" and setting.backward.adaptive
+        setting, norm = self.setting, self.setting.norm
+        options = setting.backward_options()
+        options["seminorm"] = norm == "seminorm"
         options["observe"] = observer_of(setting.problem.func, self._augmented, "_adjoint")
         for name in {"rtol", "atol"} & set(options):
             if isinstance(options[name], Tensor):  # of the state's entries
                 least = float(options[name].min())
                 options[name] = (options[name],) * 2 + (least,) * len(setting.parameters)
-        if callable(norm) and setting.backward.adaptive:
-            options["norm"] = lambda parts: norm(self._parts(*parts))
+        if callable(norm):
+            options["norm"] = lambda parts: norm(setting.parts(*parts))
         products = setting.products(saved[0], looks_always=True)
         return backsolve(
             products.point, setting.problem.times, saved[0], cotangents,
             parameters=setting.parameters, **options,
         )  # fmt: skip
-
-    def _parts(self, y: Tensor, a: Tensor, *gradients: Tensor) -> tuple[Tensor, ...]:
-        """As torchdiffeq's norms expect them; the first, of time, is not in the state."""
-        layout = self.setting.problem.layout
-        pair = (y, a) if layout.shapes is None else (*layout.state(y), *layout.state(a))
-        return y.new_zeros(()), *pair, *gradients
 
     def _augmented(self, t: Any, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """As torchdiffeq's callbacks expect them, y and a of a tuple as vectors.
@@ -132,7 +126,7 @@ class Discrete:
         """The trajectory again, at nodes."""
         return _panels(self.setting, saved[0])
 
-    def gradients(self, saved: Sequence[Tensor], cotangents: list[Tensor], norm: Any) -> Gradients:
+    def gradients(self, saved: Sequence[Tensor], cotangents: list[Tensor]) -> Gradients:
         """Transpose the steps."""
         record = self.made[0]
         count = -(-(len(record.times) - 1) // record.stride)  # of states
@@ -144,7 +138,7 @@ class Discrete:
         kernel = _at_once(products, wanted, most) if self.memory is None else None
         if self.compiles:
             products.look(record.times[0], saved[0])
-            kernel = compiled_transpose(setting)
+            kernel = compiled_transpose(setting) or kernel
         return discrete(products.point, record, cotangents, parameters=wanted, kernel=kernel)
 
     def warn_of_trajectory(self, saved: Sequence[Tensor]) -> None:

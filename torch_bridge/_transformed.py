@@ -10,17 +10,21 @@ import torch
 from torch import Tensor, nn
 
 from torch_bridge._captured import give_shapes, tensors_of
-from torch_bridge._fields import as_field, read_times
+from torch_bridge._fields import as_field, read_times, require_times
 from torch_bridge._parametrized import cached_apart
 from torch_bridge._signature import check_function
 from torch_bridge._states import layout_of
 from torch_bridge._times import only_output, shifted_outputs, shifted_start
 
-__all__ = ["NO_FORWARD_MODE", "transformed"]
+__all__ = ["NO_FORWARD_MODE", "NO_SECOND_DERIVATIVE", "transformed"]
 
 NO_FORWARD_MODE = (
     "an adjoint has no derivatives in forward mode, as jvp, jacfwd and hessian ask for: use "
     '`odeint`, in a NeuralODE adjoint="direct", or jacrev'
+)
+NO_SECOND_DERIVATIVE = (
+    "a gradient from an adjoint can not be differentiated again; use `odeint`, or in a NeuralODE "
+    'adjoint="direct", where explicit steps can be differentiated any number of times'
 )
 
 
@@ -31,7 +35,6 @@ def transformed(
     y0: Any,
     t: Tensor,
     adjoint_params: Iterable[Tensor] | None,
-    reason: str,
 ) -> Any:
     """Solve with an adjoint under torch.func.
 
@@ -44,8 +47,6 @@ def transformed(
         each parameter whether its gradient is needed.
     func, y0, t, adjoint_params
         As for `odeint_adjoint`.
-    reason : str
-        Why there is no second derivative.
 
     Raises
     ------
@@ -64,6 +65,7 @@ def transformed(
             "Module, or give `adjoint_params=()` if it has none"
         )
     check_function(func)
+    require_times(t)
     layout = layout_of(y0)
     vector = layout.vector(y0)
     field = as_field(func, vector, layout=layout)
@@ -86,7 +88,7 @@ def transformed(
     with cached_apart():
         _refuse_lost(as_field(constant, vector, layout=layout)(t[0].detach(), vector.detach()))
     start = shifted_start(vector, t, field)
-    y = _Forward.apply(_Solve(solver, gradients, wanted, reason), start, *named.values())
+    y = _Forward.apply(_Solve(solver, gradients, wanted), start, *named.values())
     return layout.state(shifted_outputs(y, vector, t, field))
 
 
@@ -113,16 +115,15 @@ class _Solve:
     not even be.
     """
 
-    def __init__(self, solver: Any, gradients: Any, wanted: Sequence[bool], reason: str) -> None:
-        self.solver, self.gradients, self.reason = solver, gradients, reason
-        self.wanted = wanted
+    def __init__(self, solver: Any, gradients: Any, wanted: Sequence[bool]) -> None:
+        self.solver, self.gradients, self.wanted = solver, gradients, wanted
         self.parts: list[_Solve] = []
 
     def run(self, y0: Tensor, tensors: Sequence[Tensor]) -> Tensor:
         """Solve forward."""
         self.adjoint = self.solver(y0, tensors)
         setting = self.adjoint.setting
-        with setting.forward_pass(), setting.autocast.suspended():
+        with setting.forward_pass(), setting.problem.autocast.suspended():
             y, *self.saved = self.adjoint.record(y0)
             self.adjoint.warn_of_trajectory([x.detach() for x in self.saved])
         return y.clone()
@@ -158,8 +159,7 @@ class _Forward(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: Any, solve: _Solve, *tensors: Tensor) -> tuple[Tensor, int]:
         solve.parts = [
-            _Solve(solve.solver, solve.gradients, solve.wanted, solve.reason)
-            for _ in range(info.batch_size)
+            _Solve(solve.solver, solve.gradients, solve.wanted) for _ in range(info.batch_size)
         ]
         samples = [
             _Forward.apply(part, *_sample(k, tensors, in_dims[1:]))
@@ -179,11 +179,11 @@ class _Backward(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.reason = inputs[0].reason
+        """Nothing is kept."""
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> tuple[None, ...]:
-        raise RuntimeError(ctx.reason)
+        raise RuntimeError(NO_SECOND_DERIVATIVE)
 
     @staticmethod
     def vmap(

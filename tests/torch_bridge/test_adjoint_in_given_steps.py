@@ -305,6 +305,10 @@ def test_others_are_not(given):
     assert distance_to_steps(**given)[0] > 1e-8
 
 
+def test_a_certificate_that_is_none_chooses_no_adjoint():
+    assert distance_to_steps(certificate=False)[0] < 1e-13
+
+
 @pytest.mark.parametrize("steps", ["3", 2.5, 0, True, [2, "a"], [2, 3, 4], [0, 2]])
 def test_steps_that_are_no_counts(steps):
     y0, t = torch.ones(2, requires_grad=True), torch.tensor([0.0, 1.0, 2.0])

@@ -190,6 +190,8 @@ def test_what_an_adjoint_can_not_do_is_refused_by_name(adjoint):
         solve(forward_ad.make_dual(y0, y0))
     with pytest.raises(ValueError, match="maps over"):
         torch.vmap(lambda t: solve(y0, t))(torch.stack([T, 2 * T]))
+    with pytest.raises(TypeError, match="`t` must be a one-dimensional floating-point tensor"):
+        torch.func.jacrev(lambda y: solve(y, [0.0, 1.0]))(y0)
     start = y0.clone().requires_grad_()
     wanted = torch.func.jacrev(solve)(y0)
     several = torch.eye(3, dtype=D)

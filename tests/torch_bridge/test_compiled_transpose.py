@@ -10,7 +10,7 @@ from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 
 from odecore.errors import CompileWarning
-from torch_bridge import DenseField, odeint, odeint_adjoint
+from torch_bridge import DenseField, _step_adjoints, odeint, odeint_adjoint
 from torch_bridge._adjoint_choice import default_adjoint
 from torch_bridge._compiled_transpose import _transposed
 from torch_bridge._odeint import prepare
@@ -167,7 +167,13 @@ def test_nothing_is_compiled_for_other_times_steps_or_tolerances(transposed):
 
 
 @pytest.mark.usefixtures("untranslated")
-def test_a_function_that_is_no_module_is_transposed_step_by_step(transposed):
+def test_a_function_that_is_no_module_is_transposed_uncompiled(transposed, monkeypatch):
+    kernels, discrete = [], _step_adjoints.discrete
+    monkeypatch.setattr(
+        _step_adjoints,
+        "discrete",
+        lambda *x, kernel, **more: kernels.append(kernel) or discrete(*x, kernel=kernel, **more),
+    )
     net = Net()
     y0 = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
     weights = [net.outer.weight]
@@ -179,6 +185,8 @@ def test_a_function_that_is_no_module_is_transposed_step_by_step(transposed):
         for x, z in zip(found, plain, strict=True):
             torch.testing.assert_close(x, z)
     assert not transposed
+    assert len(kernels) == 4
+    assert all(kernels)  # many steps at once all the same
 
 
 @pytest.mark.usefixtures("untranslated")

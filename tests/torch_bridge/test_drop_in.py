@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from odecore import errors
 from odecore.solve import Adams, Event, Status
 from odecore.tableaux import catalogue, tableau
 from torch_bridge import odeint, odeint_adjoint, odeint_dense, odeint_event, solve
@@ -176,6 +175,8 @@ def test_tuples_of_several_shapes_and_tolerances():
             odeint(field, bad, TIMES)
     with pytest.raises(ValueError, match="one for each of the 2 tensors"):
         odeint(field, y0, TIMES, rtol=(1e-6, 1e-6, 1e-6))
+    with pytest.raises(TypeError, match=r"`atol` must hold numbers .*, got \(1e-06, 'a'\)"):
+        odeint(field, y0, TIMES, atol=(1e-6, "a"))
     with pytest.raises(ValueError, match="shapes of the state"):
         odeint(lambda t, y: (y[0], y[0]), y0, TIMES)
 
@@ -192,13 +193,6 @@ def test_the_norm_of_a_tuple_receives_the_tuple():
 
 
 # Options.
-
-
-@both
-def test_one_time_is_the_initial_state(solver):
-    y0 = torch.ones(2, requires_grad=True)
-    found = solver(_Field(nn.Linear(2, 2)), y0, torch.tensor([0.3]))
-    torch.testing.assert_close(found, y0[None])
 
 
 def test_outputs_between_fixed_steps():
@@ -234,6 +228,8 @@ def test_grid_constructor(solver):
     wrong = {"grid_constructor": lambda func, y0, t: t[:-1]}
     with pytest.raises(ValueError, match="must lead from"):
         odeint(field, y0, TIMES, method="rk4", options=wrong)
+    with pytest.raises(TypeError, match=r"`grid_constructor` must be callable as .*, got 3"):
+        odeint(field, y0, TIMES, method="rk4", options={"grid_constructor": 3})
 
 
 @pytest.mark.filterwarnings("error")
@@ -265,6 +261,8 @@ def test_perturb_and_jumps():
         assert float(fixed[-1]) == pytest.approx(-0.5, abs=1e-6)
         plain = odeint(jump, y0, t, method="rk4", options={"step_size": 0.25})
         assert abs(float(plain[-1]) + 0.5) > 0.05
+    with pytest.raises(ValueError, match=r"`perturb` evaluates .* and not of `steps`"):
+        odeint(jump, y0, t, method="rk4", options={"steps": 4, "perturb": True})
 
 
 def test_options_of_adaptive_steps_reach_the_solver():
@@ -286,7 +284,7 @@ def test_options_of_adaptive_steps_reach_the_solver():
     assert count(first_step=1e-6) > base
     assert count(safety=0.3) > base
     assert count(ifactor=1.01) > base
-    assert count(controller="PI") != 0
+    assert count(controller="PI") != base
     assert count(step_t=torch.tensor([0.1, 0.2, 0.3])) > base
     assert count(min_step=0.4) < base
     with pytest.raises(ValueError, match=r"torch\.float64"):
@@ -297,10 +295,6 @@ def test_options_of_adaptive_steps_reach_the_solver():
         odeint(field, y0, TIMES, method="rk4", options={"step_size": 0.1, "steps": 3})
     with pytest.raises(ValueError, match="`interp` must be one of"):
         odeint(field, y0, TIMES, method="rk4", options={"step_size": 0.1, "interp": "spline"})
-    with pytest.raises(ValueError, match="did you mean 'dopri5'"):
-        odeint(field, y0, TIMES, method="dopri55")
-    with pytest.raises(ValueError, match="must not require a gradient"):
-        odeint(field, y0, TIMES, rtol=torch.tensor(1e-3, requires_grad=True))
 
 
 # Callbacks.
@@ -411,11 +405,7 @@ def test_events_of_tuples_backwards_and_of_several_outputs():
     assert event_t.item() == pytest.approx(math.sqrt(2 / 9.81), rel=1e-7)
 
 
-def test_events_that_never_come_end():
-    with pytest.raises(errors.MaxStepsError):
-        odeint_event(lambda t, y: torch.ones_like(y), torch.ones(1), torch.tensor(0.0), event_fn=lambda t, y: y[0] + 1, options={"max_num_steps": 50})  # fmt: skip
-    with pytest.raises(errors.MaxStepsError, match="no event"):
-        odeint_event(lambda t, y: torch.ones_like(y), torch.ones(1), torch.tensor(0.0), event_fn=lambda t, y: y[0] + 1, method="rk4", options={"step_size": 0.1, "max_num_steps": 2500})  # fmt: skip
+def test_an_event_in_given_steps_needs_their_size():
     with pytest.raises(ValueError, match="`step_size`"):
         odeint_event(
             ball, torch.ones(2), torch.tensor(0.0), event_fn=lambda t, y: y[0], method="rk4"

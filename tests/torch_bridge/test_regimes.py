@@ -414,8 +414,6 @@ def test_bad_ensembles_are_refused():
     block = NeuralODE(DenseField(2, 4), solver="rk4", steps=1, adjoint="restored")
     with pytest.raises(ValueError, match='`batched` is for adjoint="direct"'):
         SolvedBy(block, ensemble)(torch.ones(3, 2))
-    with pytest.raises(TypeError, match="at least one Module"):
-        ModelEnsemble([])
 
 
 @pytest.mark.parametrize("adjoint", ["restored", "discrete"])

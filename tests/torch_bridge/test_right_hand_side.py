@@ -127,6 +127,18 @@ def test_dead_parameters_of_the_published_block():
     assert check_rhs(ResidualField(4, **options), 0.0, x)
 
 
+def test_a_parameter_that_is_the_value_is_not_dead():
+    class Constant(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.ones(3))
+
+        def forward(self, t, y):
+            return self.w
+
+    assert check_rhs(Constant(), 0.0, torch.ones(3))
+
+
 def test_a_gradient_that_is_zero_is_not_dead():
     field = DenseField(4, 8)
     nn.init.zeros_(field.outer.weight)
