@@ -13,18 +13,23 @@ from torch.autograd import forward_ad
 from odecore.solve import Newton
 from torch_bridge._fields import inside_torch_func
 from torch_bridge._implicit_stages import differentiated_stages
+from torch_bridge._one_solve import one_solve
 from torch_bridge._own_derivatives import unwatched
 from torch_bridge._parametrized import cached_apart
 
 __all__ = ["newton_of", "require_seen"]
 
+LARGEST_BLOCK = 64  # entries of a sample, each of which costs a pass
+NUMBERS = 2**23  # in the products with all blocks
+ROUNDING = 1e3  # in units of the last place of what two ways to one product may differ by
+
 
 def newton_of(field: Callable[[Any, Any], Any], y0: Tensor, times: Sequence[Any]) -> Newton:
     """Newton's method with the derivatives that autograd finds, for a solve through these times.
 
-    A Jacobian of many entries, say of a batch, would be large and mostly zero: there are products,
-    but for what torch.func transforms, whose values GMRES can not have, as the first value of the
-    field says, and in forward mode.
+    Samples along the first axis that do not see each other have a block each. Another Jacobian of
+    many entries would be large: there are products, but for what torch.func transforms, whose
+    values GMRES can not have, as the first value of the field says, and in forward mode.
 
     Raises
     ------
@@ -32,17 +37,20 @@ def newton_of(field: Callable[[Any, Any], Any], y0: Tensor, times: Sequence[Any]
         There, for a state that is too large for matrices.
     """
     entries = y0.numel() * (2 if y0.is_complex() else 1)
-    if not Newton().direct(entries):
+    jacobian = _Jacobian(field, large=not Newton().direct(entries))
+    if jacobian.large:
         if not _begins_transformed(field, y0, times):
-            return Newton(differentiate=differentiated_stages)
-        if not Newton().may_change(entries):
+            with one_solve(records=False), cached_apart():
+                blocks = jacobian.of_samples(times[0], y0)
+            if blocks is None:
+                return Newton(differentiate=differentiated_stages)
+        elif not Newton().may_change(entries):
             raise ValueError(
                 "under torch.func and in forward mode implicit methods form matrices, which a "
                 f"state of {entries} entries is too large for: use torch.autograd, or "
                 "`odeint_adjoint`, or an explicit method"
             )
-
-    return Newton(jacobian=partial(_jacobian, field), differentiate=differentiated_stages)
+    return Newton(jacobian=jacobian, differentiate=differentiated_stages)
 
 
 def require_seen(newton: Any) -> None:
@@ -55,41 +63,98 @@ def require_seen(newton: Any) -> None:
         )
 
 
-def _jacobian(field: Callable[[Any, Any], Any], t: Any, y: Tensor) -> Tensor:
-    """The matrix of derivatives of the field, real and imaginary parts of complex states apart."""
-    shape, is_complex = y.shape, y.is_complex()
+class _Jacobian:
+    """The matrix of derivatives of a field, real and imaginary parts of complex states apart.
 
-    def flat(v: Tensor) -> Tensor:
+    It is (m, n/m, n/m) for m samples along the first axis, until they are seen to see each other.
+    """
+
+    def __init__(self, field: Callable[[Any, Any], Any], large: bool) -> None:
+        self.field, self.large = field, large
+        self.apart = True
+
+    def __call__(self, t: Any, y: Tensor) -> Tensor:
+        blocks = self.of_samples(t, y)
+        if blocks is not None:
+            return blocks
+        shape, is_complex = y.shape, y.is_complex()
+        if self.large and not Newton().may_change(y.numel()):
+            raise ValueError(
+                f"samples that did not see each other at first do so now, and {y.numel()} entries "
+                "are too many for one matrix: give newton=Newton(linear_solver='krylov') to "
+                "`torch_bridge.solve`"
+            )
+
+        def flat(v: Tensor) -> Tensor:
+            if is_complex:
+                v = torch.complex(*v.chunk(2))
+            value = self.field(t, v.reshape(shape)).reshape(-1)
+            return torch.cat([value.real, value.imag]) if is_complex else value
+
+        start = y.detach().reshape(-1)
         if is_complex:
-            v = torch.complex(*v.chunk(2))
-        value = field(t, v.reshape(shape)).reshape(-1)
-        return torch.cat([value.real, value.imag]) if is_complex else value
+            start = torch.cat([start.real, start.imag])
+        ways = [torch.func.jacrev(flat), partial(_one_row_after_another, flat)]
+        if _recorded_by_autograd(y):
+            ways = [partial(_all_rows, flat), *reversed(ways)]
+        for way in ways[:-1]:
+            try:
+                return way(start).detach()
+            except RuntimeError:  # something in the field can not be batched, or recorded
+                continue
+        return ways[-1](start).detach()
 
-    start = y.detach().reshape(-1)
-    if is_complex:
-        start = torch.cat([start.real, start.imag])
-    ways = [torch.func.jacrev(flat), partial(_one_row_after_another, flat)]
-    if not (inside_torch_func() or torch.is_inference_mode_enabled()):
-        # Tensors of inference mode in the field are for torch.func alone.
-        ways = [partial(_all_rows, flat), *reversed(ways)]
-    for way in ways[:-1]:
+    def of_samples(self, t: Any, y: Tensor) -> Tensor | None:
+        """A block for each sample, if they do not see each other."""
+        m, n = (y.shape[0], y[0].numel()) if y.ndim > 1 and len(y) > 1 else (1, 0)
+        fits = 0 < n <= LARGEST_BLOCK and (n + 1) * y.numel() <= NUMBERS
+        real = y.is_floating_point() and y.element_size() >= 4
+        if not (self.apart and fits and real and _recorded_by_autograd(y)):
+            return None
+        # With n rows for the blocks, and one that all samples are in with different weights.
+        weights = torch.randn(m, n, generator=torch.Generator().manual_seed(0), dtype=y.dtype)
+        weights = weights.to(y.device)
+        units = torch.eye(n, dtype=y.dtype, device=y.device)[:, None].expand(n, m, n)
         try:
-            return way(start).detach()
-        except RuntimeError:  # something in the field can not be batched, or recorded
-            continue
-    return ways[-1](start).detach()
+            rows = _pulled(
+                lambda x: self.field(t, x).reshape(m, n), y, torch.cat([units, weights[None]])
+            ).reshape(n + 1, m, n)
+        except RuntimeError:
+            rows = None
+        if rows is None:
+            self.apart = False
+            return None
+        blocks = rows[:n].transpose(0, 1)
+        terms = weights[:, :, None] * blocks
+        gap, size = (rows[n] - terms.sum(1)).norm(dim=1), terms.norm(dim=(1, 2))
+        # Where derivatives are not finite, this is for Newton's method to see.
+        self.apart = not bool((gap > ROUNDING * torch.finfo(y.dtype).eps * size).any())
+        return blocks if self.apart else None
+
+
+def _recorded_by_autograd(y: Tensor) -> bool:
+    """Whether autograd may differentiate what a field makes, and its values can be read: tensors of
+    inference mode in it are for torch.func alone.
+    """
+    elsewhere = torch.is_inference_mode_enabled() or torch.compiler.is_compiling()
+    return not (inside_torch_func() or elsewhere or y.is_meta)
 
 
 def _all_rows(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """The Jacobian at a vector, in half of the time of torch.func.jacrev for few entries."""
+    return _pulled(function, x, torch.eye(len(x), dtype=x.dtype, device=x.device))
+
+
+def _pulled(function: Callable[[Tensor], Tensor], x: Tensor, cotangents: Tensor) -> Tensor:
+    """The transposed derivative of many cotangents, in one batched pass."""
     with torch.enable_grad(), unwatched():
         x = (x.clone() if x.is_inference() else x.detach()).requires_grad_()
         value = function(x)
-    units = torch.eye(len(value), dtype=value.dtype, device=value.device)
+    zeros = x.new_zeros(len(cotangents), *x.shape)
     if not value.requires_grad:
-        return torch.zeros_like(units)
-    (rows,) = torch.autograd.grad(value, x, units, is_grads_batched=True, allow_unused=True)
-    return torch.zeros_like(units) if rows is None else rows
+        return zeros
+    (rows,) = torch.autograd.grad(value, x, cotangents, is_grads_batched=True, allow_unused=True)
+    return zeros if rows is None else rows
 
 
 def _one_row_after_another(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

@@ -133,9 +133,9 @@ class Discrete:
         record = replace(record, states=tuple(saved[:count]), stages=tuple(saved[count:]))
         setting, wanted = self.setting, bool(self.setting.parameters)
         products = setting.products(saved[0], looks_always=True)
-        most = IMPLICIT if is_implicit(record.method) else EXPLICIT
+        implicit = is_implicit(record.method)
         # What func saves at many stages is no part of a budget.
-        kernel = _at_once(products, wanted, most) if self.memory is None else None
+        kernel = _at_once(products, wanted, implicit) if self.memory is None else None
         if self.compiles:
             products.look(record.times[0], saved[0])
             kernel = compiled_transpose(setting) or kernel
@@ -152,17 +152,20 @@ class _OneByOneError(Exception):
     """What torch.vmap can not do, or not in less time."""
 
 
-def _at_once(products: Products, parameters: bool, most: int) -> Callable[..., Undone | None]:
+def _at_once(products: Products, parameters: bool, implicit: bool) -> Callable[..., Undone | None]:
     """Transposes of many steps, while torch.vmap takes the field, and evaluations are small.
 
-    A pass for each entry of the state is more work than one; it takes less time while that of an
-    evaluation is for calls, and not for bytes: up to `most` are kept for all of the passes.
+    A pass for each entry of the state, or of a sample, is more work than one; it takes less time
+    while that of an evaluation is for calls, and not for bytes: up to so many are kept for all of
+    the passes.
     """
+    most = IMPLICIT if implicit else EXPLICIT
     looks = torch._C._autograd._saved_tensors_hooks_is_enabled()  # not with torch.func
 
     def linearize(t: Tensor, y: Tensor) -> tuple[Tensor, Pull]:
         nonlocal looks
-        passes = max(FEWEST, 1 + y[0].numel())
+        sample = y[0, 0] if implicit and y.ndim > 2 else y[0]
+        passes = max(FEWEST, 1 + sample.numel())
         if looks and products.bytes_saved(t[0], y[0]) * passes > most:
             raise _OneByOneError
         looks = False

@@ -210,7 +210,8 @@ class ImplicitTranspose(ExplicitTranspose):
     def _direct(self, y: Any) -> bool:
         """Whether the forward solve forms matrices, from the first."""
         real = namespace(y).isdtype(y.dtype, "real floating")
-        return real and self.newton.direct(prod(y.shape) * len(self._blocks()[0]))
+        entries = prod(y.shape[1:] if self.newton.samples else y.shape)
+        return real and self.newton.direct(entries * len(self._blocks()[0]))
 
     def _solved(
         self, block: list[int], right: list[Any], t: float, t_new: float, y: Any
@@ -244,13 +245,18 @@ class ImplicitTranspose(ExplicitTranspose):
         return self.inverses[key]
 
     def _jacobian(self, t: Any, y: Any) -> Any:
-        """df/dy of a real state, row by row."""
-        xp, n = namespace(y), prod(y.shape)
+        """df/dy of a real state, row by row, of all samples at once."""
+        xp, m = namespace(y), y.shape[0] if self.newton.samples else 1
         _, pull = self.linearize(t, y)
         self.evaluations += 1
-        units = constant_like(np.eye(n), xp.reshape(y, (-1,)))
-        rows = [pull(xp.reshape(units[k, :], y.shape), False)[0] for k in range(n)]
-        return xp.stack([xp.reshape(row, (-1,)) for row in rows])
+        zeros = xp.zeros_like(xp.reshape(y, (m, -1)))
+        units = constant_like(np.eye(zeros.shape[1]), zeros)
+        rows = [
+            xp.reshape(pull(xp.reshape(zeros + units[k, :], y.shape), False)[0], zeros.shape)
+            for k in range(zeros.shape[1])
+        ]
+        found = xp.stack(rows, axis=1)
+        return found if self.newton.samples else found[0, ...]
 
 
 def _failure(what: str, t: float, y: Any) -> NewtonFailedError:

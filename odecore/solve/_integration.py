@@ -148,7 +148,7 @@ def solve_ivp(
         Hermite; or linear.
     newton : Newton, optional
         How the stages of implicit methods are solved for. For a structure, its `jacobian` gets the
-        vector of the entries.
+        vector of the entries, and it knows no samples.
     check_finite : bool, optional
         Whether a solve in given steps looks for NaN and infinity in its input and its result. By
         default it does where reading is free, that is, not on an accelerator.
@@ -203,6 +203,8 @@ def solve_ivp(
         _require_kinds(newton, kernels, dense, norm, observe, check_finite, throw)
         problem = _problem(fun, y0, as_events(events), rtol, atol, norm, bool(dense))
         y, method = problem.y, as_method(method)
+        if problem.convert is not None and newton is not None and newton.samples:
+            raise ValueError("Newton(samples=True) is for a state that is one array, got several")
         require_attempts(max_steps)
         times, end = output_times(t_span, t_eval)
         chosen = require_one_way(steps, step_size, grid)

@@ -6,12 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from array_api_compat import device
+from array_api_compat import device, is_array_api_obj
 
-from odecore._array import limits, namespace
+from odecore._array import constant, constant_like, is_like, limits, namespace
+from odecore._flags import require_flags
 from odecore.solve._kinds import require_callable, require_count, require_number
 
-__all__ = ["Newton", "approach", "finite_difference_jacobian", "iterate", "typical_sizes"]
+__all__ = [
+    "Newton", "approach", "checked_jacobian", "finite_difference_jacobian", "iterate",
+    "typical_sizes",
+]  # fmt: skip
 
 LARGE = 400  # unknowns above which matrices are not formed at first
 LARGEST = 4000  # and above which they are not formed unasked: each would have 128 MB
@@ -28,6 +32,8 @@ class Newton:
         `jacobian(t, y)`, df/dy as an (n, n) array for states of n entries in their flat order, or
         as (2n, 2n) for complex ones, real parts before imaginary parts. By default differences
         are taken; an array library that differentiates does better, say with ``jax.jacfwd``.
+        Of real states (m, ...) of m samples that do not see each other it may be (m, n/m, n/m), a
+        block for each: then no larger matrices are formed.
     linear_solver : {"direct", "krylov"}, optional
         With matrices, or with restarted GMRES and products (df/dy) v, which are differences of
         `fun` where there is no `jacobian`. By default direct with a `jacobian`, and without one up
@@ -48,6 +54,10 @@ class Newton:
         transposed)` returns the `stages`, where the gradients g of all go to the values of `fun`
         at times and states as `transposed(pulls, g)`; its pulls v -> (df/dy)^T v are at these
         states.
+    samples : bool, optional
+        Whether the state is real and its first axis counts samples that do not see each other:
+        differences for a Jacobian are then taken in all of them at once, and unknowns are counted
+        for one. Where samples do see each other iterations are more, or do not converge.
 
     Raises
     ------
@@ -61,6 +71,7 @@ class Newton:
     tolerance: float = 0.01
     max_iterations: int = 30
     differentiate: Callable[..., list[Any]] | None = None
+    samples: bool = False
 
     def __post_init__(self) -> None:
         named = isinstance(self.linear_solver, str) and self.linear_solver in ("direct", "krylov")
@@ -70,6 +81,7 @@ class Newton:
             )
         require_callable("jacobian", self.jacobian, "jacobian(t, y), giving a matrix", 2)
         require_callable("differentiate", self.differentiate, "differentiate(fun, times, ...)")
+        require_flags(samples=self.samples)
         require_number("tolerance", self.tolerance)
         require_count("max_iterations", self.max_iterations)
         if not self.tolerance > 0 or self.max_iterations < 2:
@@ -89,21 +101,53 @@ class Newton:
         return self.linear_solver is None and unknowns <= LARGEST
 
 
-def finite_difference_jacobian(
-    fun: Callable[[Any, Any], Any], t: Any, y: Any, value: Any, h: float
-) -> tuple[Any, int]:
-    """df/dy of a real flat state (n,), one column for each evaluation.
+def checked_jacobian(found: Any, flat: Any, state: Any) -> Any:
+    """What a given `jacobian` has returned, as an array like the `flat` real state (n,).
 
-    `value` is f(t, y), and h the step for which the derivative is wanted.
+    It is (n, n), or (m, n/m, n/m) where there is a `state` (m, ...) of samples.
     """
-    xp = namespace(y)
+    found, n = constant(found), flat.shape[0]
+    if not is_array_api_obj(found):
+        raise TypeError(
+            f"`jacobian` must return an array of shape ({n}, {n}), got {type(found).__name__}"
+        )
+    shapes: list[tuple[int, ...]] = [(n, n)]
+    if state is not None and state.shape:
+        m = state.shape[0]
+        shapes.append((m, n // m, n // m))
+    if tuple(found.shape) not in shapes:
+        raise ValueError(
+            f"`jacobian` must return an array of shape {' or '.join(map(str, shapes))} for a state "
+            f"of {n} entries, got {tuple(found.shape)}"
+        )
+    if namespace(found).isdtype(found.dtype, "complex floating"):
+        raise TypeError(
+            f"`jacobian` must return real numbers, got {found.dtype}: for a complex state df/dy "
+            "has real parts before imaginary parts, in its rows and columns"
+        )
+    fits = is_like(found, flat) and found.dtype == flat.dtype
+    return found if fits else constant_like(found, flat)
+
+
+def finite_difference_jacobian(
+    fun: Callable[[Any, Any], Any], t: Any, y: Any, value: Any, h: float, samples: int | None = None
+) -> tuple[Any, int]:
+    """df/dy of a real flat state (n,), one column for each evaluation, of all samples at once.
+
+    `value` is f(t, y), and h the step for which the derivative is wanted. It is (n, n), or for m
+    `samples` (m, n/m, n/m).
+    """
+    xp, m = namespace(y), samples or 1
     steps = float(limits(y).eps) ** 0.5 * typical_sizes(y, h * value)
-    eye = xp.eye(y.shape[0], dtype=y.dtype, device=device(y))
+    steps = xp.reshape(steps, (m, -1))
+    n = steps.shape[1]
+    eye = xp.eye(n, dtype=y.dtype, device=device(y))
     columns = []
-    for j in range(y.shape[0]):
-        step = steps[j, ...]
-        columns.append((fun(t, y + step * eye[j, ...]) - value) / step)
-    return xp.stack(columns, axis=1), y.shape[0]
+    for j in range(n):
+        moved = fun(t, y + xp.reshape(steps * eye[j, :], (-1,))) - value
+        columns.append(xp.reshape(moved, (m, n)) / steps[:, j : j + 1])
+    found = xp.stack(columns, axis=2)
+    return (found[0, ...] if samples is None else found), n
 
 
 def typical_sizes(y: Any, move: Any) -> Any:

@@ -7,13 +7,11 @@ from math import isfinite
 from typing import Any
 
 import numpy as np
-from array_api_compat import is_array_api_obj
 
 from odecore._array import (
     combiner,
     constant,
     constant_like,
-    is_like,
     limits,
     namespace,
     tracks,
@@ -25,6 +23,7 @@ from odecore.solve._newton import (
     LARGE,
     Newton,
     approach,
+    checked_jacobian,
     finite_difference_jacobian,
     iterate,
     typical_sizes,
@@ -36,6 +35,7 @@ from odecore.solve._stage_inverse import (
     after_inverse,
     eigenvectors,
     inverse_of,
+    of_samples,
     product_of,
 )
 from odecore.solve._stage_scale import StageScale
@@ -72,6 +72,11 @@ class StageEquations:
         self.options, self.tolerances = newton, tolerances
         self.fun, self.t, self.y, self.h = fun, t, y, h
         self.combine, self.complex = combiner(y), namespace(y).isdtype(y.dtype, "complex floating")
+        if newton.samples and (self.complex or not y.shape):
+            raise ValueError(
+                "Newton(samples=True) needs a real state with a first axis of samples, got shape "
+                f"{tuple(y.shape)} and {y.dtype}"
+            )
         self.evaluations = self.newton = 0
         self.matrices = matrices  # formed whatever the number of unknowns
         self.failure = Status.NEWTON_FAILED  # if there is one
@@ -95,7 +100,7 @@ class StageEquations:
             pairs = zip(times, bases, strict=True)
             return [checked_stage(self.fun(t, base), self.y) for t, base in pairs]
         flat = [self._pack(constant(base)) for base in bases]
-        direct = self.matrices or self.options.direct(s * n)
+        direct = self.matrices or self.options.direct(s * self._together)
         coupling = self.h * constant_like(A, self.start)  # (s, s)
         # Of more stages than one: matrices of all unknowns would be large.
         vectors = eigenvectors(self.h * np.array(A)) if s > 1 and s * n > LARGE else None
@@ -188,13 +193,20 @@ class StageEquations:
     @property
     def price(self) -> int:
         """About how many evaluations a Jacobian costs."""
-        entries: int = self.start.shape[0]
+        entries = self._together if self.matrix is None else int(self.matrix.shape[-1])
         return entries if self.options.jacobian is None else min(entries, GIVEN)
+
+    @property
+    def _together(self) -> int:
+        """Entries that may depend on each other."""
+        n: int = self.start.shape[0]
+        return n // self.y.shape[0] if self.options.samples else n
 
     def _inverse_at_start(self, A: Any, coupling: Any, vectors: Any) -> Dense | Decoupled:
         if self.inverse is None or self.inverse[0] != A:
             J = self._jacobian_at_start()
-            found = Decoupled(vectors, J) if vectors else Dense.of(coupling, [J] * len(A))
+            decoupled = vectors and not of_samples(J)
+            found = Decoupled(vectors, J) if decoupled else Dense.of(coupling, [J] * len(A))
             self.inverse = A, found
         return self.inverse[1]  # type: ignore[no-any-return]
 
@@ -202,33 +214,18 @@ class StageEquations:
         given = self.options.jacobian
         if given is not None:
             t = self.fun.time(t) if isinstance(self.fun, OneSided) else t
-            found, n = constant(given(t, self._unpack(Y))), Y.shape[0]
-            if not is_array_api_obj(found):
-                raise TypeError(
-                    f"`jacobian` must return an array of shape ({n}, {n}), got "
-                    f"{type(found).__name__}"
-                )
-            if tuple(found.shape) != (n, n):
-                raise ValueError(
-                    f"`jacobian` must return an array of shape ({n}, {n}) for a state of {n} "
-                    f"entries, got {tuple(found.shape)}"
-                )
-            if namespace(found).isdtype(found.dtype, "complex floating"):
-                raise TypeError(
-                    f"`jacobian` must return real numbers, got {found.dtype}: for a complex state "
-                    "df/dy has real parts before imaginary parts, in its rows and columns"
-                )
-            fits = is_like(found, Y) and found.dtype == Y.dtype
-            return found if fits else constant_like(found, Y)
+            return checked_jacobian(given(t, self._unpack(Y)), Y, None if self.complex else self.y)
         # Not from the slope at hand: that of a stiffly accurate step is not quite f here, and
         # differences would make a Jacobian of the distance.
         value = self._flat(t, Y)
-        found, calls = finite_difference_jacobian(self._uncounted, t, Y, value, self.h)
+        samples = self.y.shape[0] if self.options.samples else None
+        at = t, Y, value, self.h, samples
+        found, calls = finite_difference_jacobian(self._uncounted, *at)
         self.evaluations += calls
         return found
 
     def _elimination(self, places: list[Any], A: Any, coupling: Any, vectors: Any) -> Linear:
-        if vectors is None:
+        if vectors is None or of_samples(self._jacobian_at_start()):
             return Dense.of(coupling, [self._jacobian(*at) for at in places])
         product = self._product(places, coupling)
         inverse: Linear = self._inverse_at_start(A, coupling, vectors)
@@ -307,7 +304,7 @@ class StageEquations:
         rows = zip(bases, A, strict=True)
         inputs = [self.combine(base, self.h, row, stages) for base, row in rows]
         self.evaluations += len(inputs)
-        if not self.options.direct(k.shape[0] * k.shape[1]):
+        if not self.options.direct(k.shape[0] * self._together):
             at = self.options, self.fun, self.t, constant(self.y), self.h
             return differentiated_stages(*at, A, times, inputs, stages)
         values = [checked_stage(self.fun(t, Y), self.y) for t, Y in zip(times, inputs, strict=True)]

@@ -1,4 +1,8 @@
-"""The inverse of I - C (x) J, where all stages of a step have one Jacobian J, and C is h A."""
+"""The inverse of I - C (x) J, where all stages of a step have one Jacobian J, and C is h A.
+
+J is an (n, n) array, or, of m samples along the first axis of the state that do not see each other,
+(m, n/m, n/m): then so are the matrices, one for each sample.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,10 @@ from array_api_compat import device
 from odecore._array import constant_like, limits, namespace
 from odecore._krylov import restarted_gmres
 
-__all__ = ["Decoupled", "Dense", "after_inverse", "eigenvectors", "inverse_of", "product_of"]
+__all__ = [
+    "Decoupled", "Dense", "after_inverse", "eigenvectors", "inverse_of", "of_samples", "product",
+    "product_of",
+]  # fmt: skip
 
 CONDITION = 1e3  # of the eigenvectors of C, with which rounding is multiplied
 SPACE, RESTARTS = 40, 5  # of GMRES
@@ -21,8 +28,22 @@ CORRECTIONS = 40  # that are not slower than one matrix of more
 AWAY = 1e6  # growth of an error that does not come back
 
 
+def of_samples(jacobian: Any) -> bool:
+    """Whether a Jacobian is that of samples which do not see each other."""
+    return len(jacobian.shape) == 3
+
+
+def product(jacobian: Any, x: Any) -> Any:
+    """The product with a flat vector (n,)."""
+    xp = namespace(x)
+    if not of_samples(jacobian):
+        return xp.matmul(jacobian, x)
+    rows = xp.reshape(x, (*jacobian.shape[:2], 1))
+    return xp.reshape(xp.matmul(jacobian, rows), (-1,))
+
+
 class Dense:
-    """As one matrix (s n, s n)."""
+    """As one matrix (s n, s n), or one for each sample."""
 
     def __init__(self, inverse: Any) -> None:
         self.inverse = inverse
@@ -30,16 +51,23 @@ class Dense:
     @classmethod
     def of(cls, coupling: Any, blocks: list[Any]) -> Dense:
         """From C as an array and the Jacobian of each stage, which need not be the same."""
-        xp, (s, n) = namespace(coupling), (len(blocks), blocks[0].shape[0])
-        rows = [xp.concat([coupling[i, j] * blocks[i] for j in range(s)], axis=1) for i in range(s)]
+        xp, (s, n) = namespace(coupling), (len(blocks), blocks[0].shape[-1])
+        rows = [
+            xp.concat([coupling[i, j] * blocks[i] for j in range(s)], axis=-1) for i in range(s)
+        ]
         eye = xp.eye(s * n, dtype=coupling.dtype, device=device(coupling))
-        matrix = xp.astype(eye - xp.concat(rows, axis=0), _kinds(eye, xp)[0])
+        matrix = xp.astype(eye - xp.concat(rows, axis=-2), _kinds(eye, xp)[0])
         return cls(xp.astype(_inverse_or_nan(matrix), eye.dtype))
 
     def __call__(self, r: Any) -> Any:
         """The product with a residual (s, n)."""
-        xp = namespace(r)
-        return xp.reshape(xp.matmul(self.inverse, xp.reshape(r, (-1,))), r.shape)
+        xp, s = namespace(r), r.shape[0]
+        if not of_samples(self.inverse):
+            return xp.reshape(product(self.inverse, xp.reshape(r, (-1,))), r.shape)
+        m = self.inverse.shape[0]
+        by_sample = xp.permute_dims(xp.reshape(r, (s, m, -1)), (1, 0, 2))
+        found = xp.reshape(product(self.inverse, xp.reshape(by_sample, (-1,))), by_sample.shape)
+        return xp.reshape(xp.permute_dims(found, (1, 0, 2)), r.shape)
 
     def bound(self, r: Any) -> Any:
         """The product of the sizes of all entries and r."""
@@ -116,11 +144,11 @@ def product_of(coupling: Any, blocks: list[Any]) -> Callable[[Any], Any]:
     """The function x -> (I - C (x) J) x of (s, n), with a Jacobian J_i of each stage."""
     xp = namespace(coupling)
 
-    def product(x: Any) -> Any:
+    def of_stages(x: Any) -> Any:
         moved = xp.matmul(coupling, x)
-        return x - xp.stack([xp.matmul(J, moved[i, ...]) for i, J in enumerate(blocks)])
+        return x - xp.stack([product(J, moved[i, ...]) for i, J in enumerate(blocks)])
 
-    return product
+    return of_stages
 
 
 def inverse_of(
@@ -133,9 +161,9 @@ def inverse_of(
     how many are needed. Where they do not converge it is one matrix.
     """
     xp, shape = namespace(coupling), (len(blocks), blocks[0].shape[0])
-    if vectors is None or prod(shape) <= FEW:
+    if vectors is None or prod(shape) <= FEW or of_samples(blocks[0]):
         return Dense.of(coupling, blocks)
-    mean, product = sum(blocks[1:], blocks[0]) / len(blocks), product_of(coupling, blocks)
+    mean, multiply = sum(blocks[1:], blocks[0]) / len(blocks), product_of(coupling, blocks)
     near = Decoupled(vectors, mean)
     error, count = constant_like(np.random.default_rng(0).standard_normal(shape), coupling), 0
     first = size = float(xp.linalg.vector_norm(error))
@@ -143,13 +171,13 @@ def inverse_of(
     while not size <= small:
         if count == CORRECTIONS or not size < AWAY * first:
             return Dense.of(coupling, blocks)
-        error, count = error - near(product(error)), count + 1
+        error, count = error - near(multiply(error)), count + 1
         size = float(xp.linalg.vector_norm(error))
 
     def inverse(r: Any) -> Any:
         x = near(r)
         for _ in range(count - 1):
-            x = x + near(r - product(x))
+            x = x + near(r - multiply(x))
         return x
 
     return inverse

@@ -7,6 +7,7 @@ from typing import Any
 
 from odecore._array import largest, limits, namespace
 from odecore.solve._error_norm import root_mean_square
+from odecore.solve._stage_inverse import product
 
 __all__ = ["StageScale"]
 
@@ -42,7 +43,7 @@ class StageScale:
         f has at least the rounding of J y and of its own value.
         """
         xp = namespace(slope)
-        inside = xp.matmul(xp.abs(jacobian), xp.abs(self.start))
+        inside = product(xp.abs(jacobian), xp.abs(self.start))
         moved = abs(self.h) * (inside + xp.abs(slope))
         found = inverse.bound(xp.stack([moved] * s))
         self.doubt = xp.where(xp.isfinite(found), found, xp.full_like(found, inf))

@@ -14,7 +14,13 @@ from odecore._krylov import gmres
 from odecore.errors import NewtonFailedError
 from odecore.solve._explicit_step import checked_stage
 from odecore.solve._newton import LARGEST, Newton
-from odecore.solve._stage_inverse import Decoupled, Dense, after_inverse, eigenvectors
+from odecore.solve._stage_inverse import (
+    Decoupled,
+    Dense,
+    after_inverse,
+    eigenvectors,
+    of_samples,
+)
 from odecore.solve._status import Statistics, Status
 from odecore.solve._trajectory import Trajectory
 
@@ -106,16 +112,16 @@ def transposed_inverse(coupling: Sequence[Sequence[float]], jacobian: Any) -> An
     ----------
     coupling : (s, s) sequence of sequence of float
         As for `transposed_stages`.
-    jacobian : (n, n) array
-        Real.
+    jacobian : (n, n) or (m, n/m, n/m) array
+        Real; the latter of m samples that do not see each other.
 
     Returns
     -------
     callable
         From (s, n) arrays to such.
     """
-    J, transposed = jacobian.T, np.array(coupling).T
-    vectors = eigenvectors(transposed)
+    J, transposed = namespace(jacobian).matrix_transpose(jacobian), np.array(coupling).T
+    vectors = None if of_samples(J) else eigenvectors(transposed)
     if vectors:
         return Decoupled(vectors, J)
     return Dense.of(constant_like(transposed, J), [J] * len(transposed))

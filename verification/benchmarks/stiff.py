@@ -29,11 +29,14 @@ from verification.benchmarks._times import medians
 METHOD, TOLERANCE = "kvaerno54", {"rtol": 1e-5, "atol": 1e-8}
 ROUNDS = 5
 POINTS = (100, 400)  # of the heat equation
+SAMPLES = (64, 512)  # of Robertson's problem at once
 
 
 @dataclass(frozen=True)
 class Problem:
-    """y' = f(y, theta), in the words of an array library, with its outputs."""
+    """y' = f(y, theta), in the words of an array library, with its outputs; of one sample, or with
+    states (samples, n).
+    """
 
     name: str
     fun: Callable[[Any, Any, Any], Any]
@@ -76,6 +79,13 @@ def problems() -> list[Problem]:
     return found
 
 
+def batches() -> list[Problem]:
+    """Of samples that start from other totals."""
+    rates, times = np.array([0.04, 3e7, 1e4]), np.array([0.0, 1e3])
+    starts = ((m, np.linspace(0.5, 1.5, m)[:, None] * [1.0, 0.0, 0.0]) for m in SAMPLES)
+    return [Problem(f"Robertson, {m} samples", robertson, y, rates, times) for m, y in starts]
+
+
 def solves(problem: Problem, rounds: int) -> Iterator[Row]:
     """Without gradients, in NumPy, each with differences for its Jacobians."""
     fun = lambda t, y: problem.fun(y, problem.theta, np)  # noqa: E731
@@ -110,8 +120,8 @@ class Field(nn.Module):
         self.fun, self.theta = problem.fun, nn.Parameter(torch.tensor(problem.theta))
 
     def forward(self, t: Tensor, y: Tensor) -> Tensor:
-        """Evaluate."""
-        return self.fun(y, self.theta, torch)
+        """Evaluate, all samples at once."""
+        return self.fun(y.movedim(-1, 0), self.theta, torch).movedim(0, -1)
 
 
 def gradients(problem: Problem, rounds: int) -> Iterator[Row]:
@@ -122,7 +132,7 @@ def gradients(problem: Problem, rounds: int) -> Iterator[Row]:
     def call(solve: Callable[..., Tensor], **more: Any) -> np.ndarray:
         y = solve(field, y0, t, method=METHOD, **{**TOLERANCE, **more})
         found = torch.autograd.grad(y[1:].square().sum(), [y0, field.theta])
-        return torch.cat(found).numpy()
+        return torch.cat([g.flatten() for g in found]).numpy()
 
     runs = {
         "odeint_adjoint": partial(call, odeint_adjoint),
@@ -142,7 +152,7 @@ def gradients(problem: Problem, rounds: int) -> Iterator[Row]:
 
 
 def _diffrax(problem: Problem) -> Callable[[], np.ndarray]:
-    def loss(y0: Any, theta: Any) -> Any:
+    def solved(y0: Any, theta: Any) -> Any:
         term = diffrax.ODETerm(lambda t, y, args: problem.fun(y, args, jnp))
         t, control = jnp.asarray(problem.times), diffrax.PIDController(**TOLERANCE)
         found = diffrax.diffeqsolve(
@@ -151,9 +161,13 @@ def _diffrax(problem: Problem) -> Callable[[], np.ndarray]:
         )  # fmt: skip
         return (found.ys[1:] ** 2).sum()
 
+    def loss(y0: Any, theta: Any) -> Any:
+        each = jax.vmap(solved, (0, None)) if y0.ndim > 1 else solved
+        return each(y0, theta).sum()
+
     gradient = jax.jit(jax.grad(loss, argnums=(0, 1)))
     y0, theta = jnp.asarray(problem.y0), jnp.asarray(problem.theta)
-    return lambda: np.concatenate([np.asarray(g) for g in gradient(y0, theta)])
+    return lambda: np.concatenate([np.asarray(g).ravel() for g in gradient(y0, theta)])
 
 
 def _distance(found: np.ndarray, exact: np.ndarray) -> float:
@@ -164,9 +178,9 @@ def _distance(found: np.ndarray, exact: np.ndarray) -> float:
 
 def rows(options: argparse.Namespace) -> Iterator[Row]:
     """Ratios of both tables."""
-    chosen = problems()[:1] if options.quick else problems()
-    for what in (solves, gradients):
-        for problem in chosen:
+    single, several = problems(), batches()
+    for what, all_of_them in ((solves, single), (gradients, single + several)):
+        for problem in all_of_them[:1] if options.quick else all_of_them:
             for row in what(problem, 1 if options.quick else options.rounds):
                 numbers = ", ".join(f"{k} {v:.2g}" for k, v in row.numbers.items())
                 print(f"{row.case} / {row.peer}: {row.ratio:.2f}  {numbers}", flush=True)
