@@ -112,8 +112,9 @@ class _Jacobian:
         if not (self.apart and fits and real and _recorded_by_autograd(y)):
             return None
         # With n rows for the blocks, and one that all samples are in with different weights.
-        weights = torch.randn(m, n, generator=torch.Generator().manual_seed(0), dtype=y.dtype)
-        weights = weights.to(y.device)
+        weights = torch.randn(
+            m, n, generator=torch.Generator().manual_seed(0), dtype=y.dtype, device="cpu"
+        ).to(y.device)
         units = torch.eye(n, dtype=y.dtype, device=y.device)[:, None].expand(n, m, n)
         try:
             rows = _pulled(

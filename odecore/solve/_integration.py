@@ -201,10 +201,9 @@ def solve_ivp(
     with explaining_reads(y0, rtol, atol):
         refuse_unknown(unknown, tuple(solve_ivp.__kwdefaults__ or ()))
         _require_kinds(newton, kernels, dense, norm, observe, check_finite, throw)
+        _require_samples(newton, y0)
         problem = _problem(fun, y0, as_events(events), rtol, atol, norm, bool(dense))
         y, method = problem.y, as_method(method)
-        if problem.convert is not None and newton is not None and newton.samples:
-            raise ValueError("Newton(samples=True) is for a state that is one array, got several")
         require_attempts(max_steps)
         times, end = output_times(t_span, t_eval)
         chosen = require_one_way(steps, step_size, grid)
@@ -271,6 +270,11 @@ def _require_kinds(
     require_callable("norm", norm, "norm(error), giving a number", 1)
     if not isinstance(observe, Accepted):  # which has looked itself
         require_callable("observe", observe, "observe(what, t, y, h)", 4)
+
+
+def _require_samples(newton: Newton | None, y0: Any) -> None:
+    if newton is not None and newton.samples and is_structured(y0):
+        raise ValueError("Newton(samples=True) is for a state that is one array, got several")
 
 
 def _observers(observe: Any, state: Callable[[Any], Any] | None) -> dict[str, Any]:
