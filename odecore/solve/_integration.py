@@ -200,8 +200,7 @@ def solve_ivp(
     """
     with explaining_reads(y0, rtol, atol):
         refuse_unknown(unknown, tuple(solve_ivp.__kwdefaults__ or ()))
-        _require_kinds(newton, kernels, dense, norm, observe, check_finite, throw)
-        _require_samples(newton, y0)
+        _require_kinds(newton, y0, kernels, dense, norm, observe, check_finite, throw)
         problem = _problem(fun, y0, as_events(events), rtol, atol, norm, bool(dense))
         y, method = problem.y, as_method(method)
         require_attempts(max_steps)
@@ -261,20 +260,24 @@ def solve_ivp(
 
 
 def _require_kinds(
-    newton: Any, kernels: Any, dense: Any, norm: Any, observe: Any, check_finite: Any, throw: Any
+    newton: Any,
+    y0: Any,
+    kernels: Any,
+    dense: Any,
+    norm: Any,
+    observe: Any,
+    check_finite: Any,
+    throw: Any,
 ) -> None:
     require_flags(throw=throw, check_finite=False if check_finite is None else check_finite)
     require_kind("newton", newton, Newton, "a Newton, as in newton=Newton(jacobian=...)")
+    if newton is not None and newton.samples and is_structured(y0):
+        raise ValueError("Newton(samples=True) is for a state that is one array, got several")
     require_kind("kernels", kernels, Kernels, "a Kernels")
     require_flag("dense", dense, "dense(step)")
     require_callable("norm", norm, "norm(error), giving a number", 1)
     if not isinstance(observe, Accepted):  # which has looked itself
         require_callable("observe", observe, "observe(what, t, y, h)", 4)
-
-
-def _require_samples(newton: Newton | None, y0: Any) -> None:
-    if newton is not None and newton.samples and is_structured(y0):
-        raise ValueError("Newton(samples=True) is for a state that is one array, got several")
 
 
 def _observers(observe: Any, state: Callable[[Any], Any] | None) -> dict[str, Any]:
