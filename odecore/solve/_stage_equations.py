@@ -35,7 +35,6 @@ from odecore.solve._stage_inverse import (
     after_inverse,
     eigenvectors,
     inverse_of,
-    of_samples,
     product_of,
 )
 from odecore.solve._stage_scale import StageScale
@@ -102,8 +101,11 @@ class StageEquations:
         flat = [self._pack(constant(base)) for base in bases]
         direct = self.matrices or self.options.direct(s * self._together)
         coupling = self.h * constant_like(A, self.start)  # (s, s)
+        if direct:
+            self._jacobian_at_start()  # which may be of samples
         # Of more stages than one: matrices of all unknowns would be large.
-        vectors = eigenvectors(self.h * np.array(A)) if s > 1 and s * n > LARGE else None
+        large = s > 1 and s * self._together > LARGE
+        vectors = eigenvectors(self.h * np.array(A)) if large else None
 
         def states(k: Any) -> list[Any]:
             moved = xp.matmul(coupling, k)
@@ -193,20 +195,21 @@ class StageEquations:
     @property
     def price(self) -> int:
         """About how many evaluations a Jacobian costs."""
-        entries = self._together if self.matrix is None else int(self.matrix.shape[-1])
+        entries = self._together
         return entries if self.options.jacobian is None else min(entries, GIVEN)
 
     @property
     def _together(self) -> int:
-        """Entries that may depend on each other."""
+        """Entries that may depend on each other, as far as is known."""
+        if self.matrix is not None:
+            return int(self.matrix.shape[-1])
         n: int = self.start.shape[0]
         return n // self.y.shape[0] if self.options.samples else n
 
     def _inverse_at_start(self, A: Any, coupling: Any, vectors: Any) -> Dense | Decoupled:
         if self.inverse is None or self.inverse[0] != A:
             J = self._jacobian_at_start()
-            decoupled = vectors and not of_samples(J)
-            found = Decoupled(vectors, J) if decoupled else Dense.of(coupling, [J] * len(A))
+            found = Decoupled(vectors, J) if vectors else Dense.of(coupling, [J] * len(A))
             self.inverse = A, found
         return self.inverse[1]  # type: ignore[no-any-return]
 
@@ -225,7 +228,7 @@ class StageEquations:
         return found
 
     def _elimination(self, places: list[Any], A: Any, coupling: Any, vectors: Any) -> Linear:
-        if vectors is None or of_samples(self._jacobian_at_start()):
+        if vectors is None:
             return Dense.of(coupling, [self._jacobian(*at) for at in places])
         product = self._product(places, coupling)
         inverse: Linear = self._inverse_at_start(A, coupling, vectors)

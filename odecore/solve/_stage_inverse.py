@@ -84,7 +84,7 @@ class Decoupled:
     ----------
     vectors : (3,) tuple
         The eigenvalues, V and W.
-    jacobian : (n, n) array
+    jacobian : array
     """
 
     def __init__(self, vectors: tuple[Any, Any, Any], jacobian: Any) -> None:
@@ -96,7 +96,8 @@ class Decoupled:
                 continue  # the conjugate of another
             kind, number, share = (paired, complex(d), 2) if d.imag else (real, float(d.real), 1)
             J = xp.astype(jacobian, kind)
-            inverse = _inverse_or_nan(xp.eye(J.shape[0], dtype=kind, device=device(J)) - number * J)
+            eye = xp.eye(J.shape[-1], dtype=kind, device=device(J))
+            inverse = _inverse_or_nan(eye - number * J)
             left, right = (
                 constant_like(x if d.imag else x.real, inverse) for x in (share * V[:, k], W[k])
             )
@@ -106,7 +107,7 @@ class Decoupled:
         """The product with a residual (s, n)."""
         xp = namespace(r)
         moved = [
-            left[:, None] * xp.matmul(inverse, xp.matmul(right, xp.astype(r, inverse.dtype)))
+            left[:, None] * product(inverse, xp.matmul(right, xp.astype(r, inverse.dtype)))
             for left, inverse, right in self.parts
         ]
         return xp.astype(sum(map(_real, moved)), r.dtype)
@@ -119,7 +120,7 @@ class Decoupled:
             return sum(_real(left[i] * right[j] * inverse) for left, inverse, right in self.parts)
 
         rows = [
-            sum(xp.matmul(xp.abs(xp.astype(block(i, j), r.dtype)), r[j, ...]) for j in range(s))
+            sum(product(xp.abs(xp.astype(block(i, j), r.dtype)), r[j, ...]) for j in range(s))
             for i in range(s)
         ]
         return xp.stack(rows)
@@ -160,8 +161,8 @@ def inverse_of(
     P (r - M x). They are linear in r, as iterates of GMRES are not; a vector drawn at random tells
     how many are needed. Where they do not converge it is one matrix.
     """
-    xp, shape = namespace(coupling), (len(blocks), blocks[0].shape[0])
-    if vectors is None or prod(shape) <= FEW or of_samples(blocks[0]):
+    xp, shape = namespace(coupling), (len(blocks), prod(blocks[0].shape[:-1]))
+    if vectors is None or prod(shape) <= FEW:
         return Dense.of(coupling, blocks)
     mean, multiply = sum(blocks[1:], blocks[0]) / len(blocks), product_of(coupling, blocks)
     near = Decoupled(vectors, mean)

@@ -14,13 +14,7 @@ from odecore._krylov import gmres
 from odecore.errors import NewtonFailedError
 from odecore.solve._explicit_step import checked_stage
 from odecore.solve._newton import LARGEST, Newton
-from odecore.solve._stage_inverse import (
-    Decoupled,
-    Dense,
-    after_inverse,
-    eigenvectors,
-    of_samples,
-)
+from odecore.solve._stage_inverse import Decoupled, Dense, after_inverse, eigenvectors
 from odecore.solve._status import Statistics, Status
 from odecore.solve._trajectory import Trajectory
 
@@ -121,7 +115,7 @@ def transposed_inverse(coupling: Sequence[Sequence[float]], jacobian: Any) -> An
         From (s, n) arrays to such.
     """
     J, transposed = namespace(jacobian).matrix_transpose(jacobian), np.array(coupling).T
-    vectors = None if of_samples(J) else eigenvectors(transposed)
+    vectors = eigenvectors(transposed)
     if vectors:
         return Decoupled(vectors, J)
     return Dense.of(constant_like(transposed, J), [J] * len(transposed))

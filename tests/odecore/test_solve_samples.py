@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from odecore.adjoint import discrete, node_by_node, record_steps, steps_at_once
-from odecore.solve import Newton, _newton, _stage_inverse, implicit_step, solve_ivp
+from odecore.solve import (
+    Newton,
+    _newton,
+    _stage_equations,
+    _stage_inverse,
+    implicit_step,
+    solve_ivp,
+    transposed_inverse,
+)
 from odecore.tableaux import catalogue, tableau
 
 IMPLICIT = sorted(n for n in catalogue() if not tableau(n).is_explicit)
@@ -87,32 +95,77 @@ def test_wrong_blocks_cost_iterations_and_no_digits():
     np.testing.assert_allclose(found.y[-1], wanted.y[-1], atol=1e-4)
 
 
-def test_the_inverse_is_that_of_the_whole():
+def of_stages(coupling, blocks):
+    return _stage_inverse.Dense.of(coupling, blocks)
+
+
+def decoupled(coupling, blocks):
+    return _stage_inverse.Decoupled(_stage_inverse.eigenvectors(coupling), blocks[0])
+
+
+def corrected(coupling, blocks):
+    vectors = _stage_inverse.eigenvectors(coupling)
+    return _stage_inverse.inverse_of(coupling, blocks, vectors)
+
+
+@pytest.mark.parametrize(("inverse", "differs"), [(of_stages, 1), (decoupled, 0), (corrected, 0.1)])
+def test_the_inverse_is_that_of_the_whole(inverse, differs, monkeypatch):
+    monkeypatch.setattr(_stage_inverse, "FEW", 0)
     rng = np.random.default_rng(0)
-    coupling, r = rng.normal(size=(3, 3)), rng.normal(size=(3, 8))
-    blocks = [rng.normal(size=(4, 2, 2)) for _ in range(3)]
+    coupling, r = 0.2 * rng.normal(size=(3, 3)), rng.normal(size=(3, 8))
+    mean = rng.normal(size=(4, 2, 2))
+    blocks = [mean + differs * rng.normal(size=(4, 2, 2)) for _ in range(3)]
     whole = []
     for block in blocks:
         J = np.zeros((8, 8))
         for k in range(4):
             J[2 * k : 2 * k + 2, 2 * k : 2 * k + 2] = block[k]
         whole.append(J)
-    few, one = (_stage_inverse.Dense.of(coupling, J) for J in (blocks, whole))
+    few, one = (inverse(coupling, J) for J in (blocks, whole))
     np.testing.assert_allclose(few(r), one(r))
-    np.testing.assert_allclose(few.bound(abs(r)), one.bound(abs(r)))
+    if inverse is not corrected:
+        np.testing.assert_allclose(few.bound(abs(r)), one.bound(abs(r)))
     products = (_stage_inverse.product_of(coupling, J)(few(r)) for J in (blocks, whole))
     for product in products:
         np.testing.assert_allclose(product, r)
 
 
-def test_unknowns_are_those_of_one_sample():
+def test_the_transposed_inverse_is_that_of_the_whole():
+    rng = np.random.default_rng(1)
+    coupling, blocks = rng.normal(size=(2, 2)), rng.normal(size=(4, 3, 3))
+    r = rng.normal(size=(2, 12))
+    x = transposed_inverse(coupling, blocks)(r)
+    pulled = np.einsum("mij,smi->smj", blocks, x.reshape(2, 4, 3)).reshape(2, 12)
+    np.testing.assert_allclose(x - coupling.T @ pulled, r, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", ["kvaerno43", "radau_iia3"])
+def test_unknowns_are_those_of_one_sample(method, monkeypatch):
     """Matrices are formed for 1000 entries, of which five depend on each other."""
+    monkeypatch.setattr(_stage_equations, "restarted_gmres", None)
+    monkeypatch.setattr(_stage_equations, "Decoupled", None)
     rates = np.geomspace(1, 1e4, 5)
     found = solve_ivp(
-        lambda t, y: -rates * (y - np.cos(t)), (0, 1), np.ones((200, 5)), method="kvaerno43",
-        rtol=1e-4, atol=1e-4, newton=Newton(samples=True),
+        lambda t, y: -rates * (y - np.cos(t)), (0, 1), np.ones((200, 5)), method=method,
+        newton=Newton(samples=True), **({"steps": 5} if method == "radau_iia3" else {}),
     )  # fmt: skip
-    assert found.statistics.evaluations < 2000
+    assert found.status.name == "SUCCESS"
+
+
+@pytest.mark.parametrize("steps", [8, 12])
+def test_steps_that_are_made_again_form_the_matrices_of_samples(steps, monkeypatch):
+    """A budget of memory without room for the stages."""
+    monkeypatch.setattr(_stage_equations, "restarted_gmres", None)
+    linearize, y0 = linearized(), start(300)
+    newton = Newton(samples=True)
+    _, record = record_steps(
+        value_of(linearize), [0.0, 1.0], y0, method="kvaerno43", steps=steps, newton=newton,
+        memory=3 * y0.nbytes,
+    )  # fmt: skip
+    found = discrete(linearize, record, [np.zeros_like(y0), np.ones_like(y0)])
+    few = record_steps(value_of(linearize), [0, 1], y0[::50], method="kvaerno43", steps=steps)[1]
+    wanted = discrete(linearize, few, [np.zeros((6, 2)), np.ones((6, 2))])
+    np.testing.assert_allclose(found.y0[::50], wanted.y0, rtol=1e-6, atol=1e-12)
 
 
 @pytest.mark.parametrize(

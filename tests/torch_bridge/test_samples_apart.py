@@ -102,7 +102,7 @@ def test_large_states_whose_samples_see_each_other_later():
 def test_gradients_are_those_of_products(kind, method, adjoint):
     func, y0 = problem(kind, 9)
     adaptive = method == "kvaerno43"
-    options = {"rtol": 1e-9, "atol": 1e-9} if adaptive else {"options": {"steps": 6}}
+    options = {"rtol": 1e-7, "atol": 1e-7} if adaptive else {"options": {"steps": 6}}
     inputs = (y0, *func.parameters())
     weights = torch.randn(3, 9, 3, dtype=torch.float64)
 
@@ -121,7 +121,7 @@ def test_gradients_are_those_of_products(kind, method, adjoint):
     )
     wanted = gradients(flat.reshape(3, 9, 3))
     for a, b in zip(found, wanted, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 
 
 def test_a_batch_costs_the_evaluations_of_a_sample():
