@@ -168,7 +168,9 @@ class Products:
         """
         listed = (y, *self.tensors, *([t] if isinstance(t, Tensor) else []))
         found = _unlisted(value, listed)
-        before = found and (self.unlisted or _unlisted(evaluate(), listed))
+        before = self.unlisted
+        if len(found) > len(before):
+            before = _unlisted(evaluate(), listed)
         lost = [leaf for key, leaf in found.items() if key in before]
         if lost:
             raise ValueError(
