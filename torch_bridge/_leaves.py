@@ -12,16 +12,14 @@ __all__ = ["edges", "hides_leaves", "reached"]
 
 def edges(tensors: Iterable[Tensor], stops: Collection[Any] = (), /) -> Iterator[tuple[Any, int]]:
     """The edges (node, number of its output) of the graph of tensors, each once, up to stops."""
-    waiting = [(x.grad_fn, x.output_nr) for x in tensors if x.grad_fn is not None]
-    seen = set(waiting)
+    waiting = [(x.grad_fn, x.output_nr) for x in tensors]
+    seen = {*stops}
     while waiting:
         edge = waiting.pop()
-        if edge in stops:
-            continue
-        yield edge
-        new = [e for e in edge[0].next_functions if e[0] is not None and e not in seen]
-        seen.update(new)
-        waiting += new
+        if edge[0] is not None and edge not in seen:
+            seen.add(edge)
+            yield edge
+            waiting += edge[0].next_functions
 
 
 def reached(loss: Tensor, stops: Collection[Any] = (), /) -> dict[int, Tensor]:

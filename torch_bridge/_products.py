@@ -168,7 +168,9 @@ class Products:
         """
         listed = (y, *self.tensors, *([t] if isinstance(t, Tensor) else []))
         found = _unlisted(value, listed)
-        before = found and (self.unlisted or _unlisted(evaluate(), listed))
+        before = self.unlisted
+        if len(found) > len(before):
+            before = _unlisted(evaluate(), listed)
         lost = [leaf for key, leaf in found.items() if key in before]
         if lost:
             raise ValueError(
@@ -219,6 +221,7 @@ def serves_once(error: RuntimeError) -> bool:
 
 def _unlisted(value: Tensor, listed: Sequence[Tensor]) -> dict[int, Tensor]:
     """The leaves that a value depends on besides those listed."""
-    stops = {(x.grad_fn, x.output_nr) for x in listed if x.grad_fn is not None}
-    own = {id(x) for x in listed}
-    return {key: leaf for key, leaf in reached(value, stops).items() if key not in own}
+    found = reached(value, {(x.grad_fn, x.output_nr) for x in listed if x.grad_fn is not None})
+    for x in listed:
+        found.pop(id(x), None)
+    return found

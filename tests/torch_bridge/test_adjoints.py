@@ -328,6 +328,21 @@ def test_no_adjoint_loses_a_gradient_in_one_step(kind, samples, adjoint):
 
 
 @pytest.mark.parametrize("adjoint", KINDS)
+def test_no_adjoint_loses_a_gradient_in_one_step_of_a_function_that_makes_leaves(adjoint):
+    w = torch.tensor(2.0, dtype=D, requires_grad=True)
+
+    def func(t, y):
+        made = torch.ones(4, dtype=D, requires_grad=True)
+        return made * y * w if t == 0.5 else made * y
+
+    y0 = torch.ones(3, 4, dtype=D, requires_grad=True)
+    t = torch.linspace(0, 1, 5, dtype=D)
+    y = odeint_adjoint(func, y0, t, method="euler", adjoint=adjoint, adjoint_params=())
+    with pytest.raises(ValueError, match="its gradient would be lost"):
+        y.sum().backward()
+
+
+@pytest.mark.parametrize("adjoint", KINDS)
 def test_no_adjoint_is_differentiated_twice(adjoint):
     func, y0 = Field(), torch.randn(3, 4, dtype=D, requires_grad=True)
     y = odeint_adjoint(func, y0, T, rtol=1e-5, atol=1e-5, adjoint=adjoint)
