@@ -37,12 +37,13 @@ def newton_of(field: Callable[[Any, Any], Any], y0: Tensor, times: Sequence[Any]
         There, for a state that is too large for matrices.
     """
     entries = y0.numel() * (2 if y0.is_complex() else 1)
-    jacobian = _Jacobian(field, large=not Newton().direct(entries))
-    if jacobian.large:
+    jacobian = _Jacobian(field)
+    if not Newton().direct(entries):
         if not _begins_transformed(field, y0, times):
+            jacobian.whole = False
             with one_solve(records=False), cached_apart():
-                blocks = jacobian.of_samples(times[0], y0)
-            if blocks is None:
+                apart = jacobian.seems_apart(times[0], y0)
+            if not apart:
                 return Newton(differentiate=differentiated_stages)
         elif not Newton().may_change(entries):
             raise ValueError(
@@ -66,24 +67,19 @@ def require_seen(newton: Any) -> None:
 class _Jacobian:
     """The matrix of derivatives of a field, real and imaginary parts of complex states apart.
 
-    It is (m, n/m, n/m) for m samples along the first axis, until they are seen to see each other.
+    It is (m, n/m, n/m) for m samples along the first axis, until they are seen to see each other,
+    and then one matrix, or None where this would be large.
     """
 
-    def __init__(self, field: Callable[[Any, Any], Any], large: bool) -> None:
-        self.field, self.large = field, large
+    def __init__(self, field: Callable[[Any, Any], Any]) -> None:
+        self.field, self.whole = field, True
         self.apart = True
 
-    def __call__(self, t: Any, y: Tensor) -> Tensor:
+    def __call__(self, t: Any, y: Tensor) -> Tensor | None:
         blocks = self.of_samples(t, y)
-        if blocks is not None:
+        if blocks is not None or not self.whole:
             return blocks
         shape, is_complex = y.shape, y.is_complex()
-        if self.large and not Newton().may_change(y.numel()):
-            raise ValueError(
-                f"samples that did not see each other at first do so now, and {y.numel()} entries "
-                "are too many for one matrix: give newton=Newton(linear_solver='krylov') to "
-                "`torch_bridge.solve`"
-            )
 
         def flat(v: Tensor) -> Tensor:
             if is_complex:
@@ -104,13 +100,23 @@ class _Jacobian:
                 continue
         return ways[-1](start).detach()
 
+    def seems_apart(self, t: Any, y: Tensor) -> bool:
+        """Whether there may be blocks: one product shows what most samples that see others see."""
+        if not _has_samples(y):
+            return False
+        even = torch.ones_like(y, requires_grad=False)
+        even[1::2] = 0
+        try:
+            row = _pulled(lambda x: self.field(t, x).reshape(y.shape), y, even[None])[0]
+        except RuntimeError:
+            return False
+        return not bool((row[1::2].abs() > 0).any())
+
     def of_samples(self, t: Any, y: Tensor) -> Tensor | None:
         """A block for each sample, if they do not see each other."""
-        m, n = (y.shape[0], y[0].numel()) if y.ndim > 1 and len(y) > 1 else (1, 0)
-        fits = 0 < n <= LARGEST_BLOCK and (n + 1) * y.numel() <= NUMBERS
-        real = y.is_floating_point() and y.element_size() >= 4
-        if not (self.apart and fits and real and _recorded_by_autograd(y)):
+        if not (self.apart and _has_samples(y)):
             return None
+        m, n = y.shape[0], y[0].numel()
         # With n rows for the blocks, and one that all samples are in with different weights.
         weights = torch.randn(
             m, n, generator=torch.Generator().manual_seed(0), dtype=y.dtype, device="cpu"
@@ -131,6 +137,14 @@ class _Jacobian:
         # Where derivatives are not finite, this is for Newton's method to see.
         self.apart = not bool((gap > ROUNDING * torch.finfo(y.dtype).eps * size).any())
         return blocks if self.apart else None
+
+
+def _has_samples(y: Tensor) -> bool:
+    """Whether a state may be one of samples, with blocks that are not too large."""
+    m, n = (y.shape[0], y[0].numel()) if y.ndim > 1 and len(y) > 1 else (1, 0)
+    fits = 0 < n <= LARGEST_BLOCK and (n + 1) * m * n <= NUMBERS
+    real = y.is_floating_point() and y.element_size() >= 4
+    return fits and real and _recorded_by_autograd(y)
 
 
 def _recorded_by_autograd(y: Tensor) -> bool:

@@ -239,6 +239,9 @@ class ImplicitTranspose(ExplicitTranspose):
         if self.jacobian is None:
             given = self.newton.jacobian or self._jacobian
             found = self._inside(given, t, t_new, y)(t, y)
+            if found is None:
+                self.newton, self.matrices = replace(self.newton, jacobian=None), False
+                return None
             self.jacobian = constant_like(found, y)  # it may be of integers, or have a history
         if key not in self.inverses:
             self.inverses[key] = transposed_inverse(coupling, self.jacobian)

@@ -13,8 +13,8 @@ from odecore._flags import require_flags
 from odecore.solve._kinds import require_callable, require_count, require_number
 
 __all__ = [
-    "Newton", "approach", "checked_jacobian", "finite_difference_jacobian", "iterate",
-    "typical_sizes",
+    "Newton", "NoMatrixError", "approach", "checked_jacobian", "finite_difference_jacobian",
+    "iterate", "typical_sizes",
 ]  # fmt: skip
 
 LARGE = 400  # unknowns above which matrices are not formed at first
@@ -33,7 +33,8 @@ class Newton:
         as (2n, 2n) for complex ones, real parts before imaginary parts. By default differences
         are taken; an array library that differentiates does better, say with ``jax.jacfwd``.
         Of real states (m, ...) of m samples that do not see each other it may be (m, n/m, n/m), a
-        block for each: then no larger matrices are formed.
+        block for each: then no larger matrices are formed. Where it is None, a step goes on without
+        a `jacobian`.
     linear_solver : {"direct", "krylov"}, optional
         With matrices, or with restarted GMRES and products (df/dy) v, which are differences of
         `fun` where there is no `jacobian`. By default direct with a `jacobian`, and without one up
@@ -57,7 +58,8 @@ class Newton:
     samples : bool, optional
         Whether the state is real and its first axis counts samples that do not see each other:
         differences for a Jacobian are then taken in all of them at once, and unknowns are counted
-        for one. Where samples do see each other iterations are more, or do not converge.
+        for one. Where samples do see each other iterations are more, or do not converge, and
+        gradients through the steps are wrong.
 
     Raises
     ------
@@ -101,11 +103,17 @@ class Newton:
         return self.linear_solver is None and unknowns <= LARGEST
 
 
+class NoMatrixError(Exception):
+    """A given `jacobian` is None."""
+
+
 def checked_jacobian(found: Any, flat: Any, state: Any) -> Any:
     """What a given `jacobian` has returned, as an array like the `flat` real state (n,).
 
     It is (n, n), or (m, n/m, n/m) where there is a `state` (m, ...) of samples.
     """
+    if found is None:
+        raise NoMatrixError
     found, n = constant(found), flat.shape[0]
     if not is_array_api_obj(found):
         raise TypeError(

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from math import isfinite
 from typing import Any
 
 import numpy as np
 
-from odecore._array import (
-    combiner,
-    constant,
-    constant_like,
-    limits,
-    namespace,
-    tracks,
-)
+from odecore._array import combiner, constant, constant_like, limits, namespace, tracks
 from odecore._krylov import restarted_gmres
 from odecore.solve._error_norm import tolerance_scale
 from odecore.solve._explicit_step import checked_stage
 from odecore.solve._newton import (
     LARGE,
     Newton,
+    NoMatrixError,
     approach,
     checked_jacobian,
     finite_difference_jacobian,
@@ -33,6 +28,7 @@ from odecore.solve._stage_inverse import (
     Decoupled,
     Dense,
     after_inverse,
+    alike,
     eigenvectors,
     inverse_of,
     product_of,
@@ -92,6 +88,14 @@ class StageEquations:
 
     def solve(self, times: list[float], bases: list[Any], A: list[list[float]]) -> list[Any]:
         """Slopes k_i = f(t_i, base_i + h sum_j A_ij k_j); none where Newton's method fails."""
+        try:
+            return self._solved(times, bases, A)
+        except NoMatrixError:
+            self.options = replace(self.options, jacobian=None)
+            self.matrix = self.inverse = None
+            return self._solved(times, bases, A)
+
+    def _solved(self, times: list[float], bases: list[Any], A: list[list[float]]) -> list[Any]:
         xp = namespace(self.start)
         s, n = len(times), self.start.shape[0]
         if n == 0:  # nothing to solve for
@@ -229,7 +233,7 @@ class StageEquations:
 
     def _elimination(self, places: list[Any], A: Any, coupling: Any, vectors: Any) -> Linear:
         if vectors is None:
-            return Dense.of(coupling, [self._jacobian(*at) for at in places])
+            return Dense.of(coupling, alike([self._jacobian(*at) for at in places]))
         product = self._product(places, coupling)
         inverse: Linear = self._inverse_at_start(A, coupling, vectors)
 
@@ -237,7 +241,7 @@ class StageEquations:
             nonlocal inverse
             x, left = after_inverse(product, inverse, r, SOLVED)
             if left > SOLVED:  # J has changed too much within the step
-                J = [self._jacobian(*at) for at in places]
+                J = alike([self._jacobian(*at) for at in places])
                 inverse = Decoupled(vectors, sum(J[1:], J[0]) / len(J))
                 x, _ = after_inverse(product, inverse, r, SOLVED)
             return x

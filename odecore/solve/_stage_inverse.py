@@ -17,8 +17,8 @@ from odecore._array import constant_like, limits, namespace
 from odecore._krylov import restarted_gmres
 
 __all__ = [
-    "Decoupled", "Dense", "after_inverse", "eigenvectors", "inverse_of", "of_samples", "product",
-    "product_of",
+    "Decoupled", "Dense", "after_inverse", "alike", "eigenvectors", "inverse_of", "of_samples",
+    "product", "product_of",
 ]  # fmt: skip
 
 CONDITION = 1e3  # of the eigenvectors of C, with which rounding is multiplied
@@ -40,6 +40,22 @@ def product(jacobian: Any, x: Any) -> Any:
         return xp.matmul(jacobian, x)
     rows = xp.reshape(x, (*jacobian.shape[:2], 1))
     return xp.reshape(xp.matmul(jacobian, rows), (-1,))
+
+
+def alike(jacobians: list[Any]) -> list[Any]:
+    """All of samples, or all whole, where samples see each other at some."""
+    if all(map(of_samples, jacobians)):
+        return jacobians
+    return [_whole(J) for J in jacobians]
+
+
+def _whole(jacobian: Any) -> Any:
+    """As one matrix."""
+    if not of_samples(jacobian):
+        return jacobian
+    xp, (m, n, _) = namespace(jacobian), jacobian.shape
+    eye = xp.eye(m, dtype=jacobian.dtype, device=device(jacobian))
+    return xp.reshape(eye[:, None, :, None] * jacobian[:, :, None, :], (m * n, m * n))
 
 
 class Dense:
@@ -161,6 +177,7 @@ def inverse_of(
     P (r - M x). They are linear in r, as iterates of GMRES are not; a vector drawn at random tells
     how many are needed. Where they do not converge it is one matrix.
     """
+    blocks = alike(blocks)
     xp, shape = namespace(coupling), (len(blocks), prod(blocks[0].shape[:-1]))
     if vectors is None or prod(shape) <= FEW:
         return Dense.of(coupling, blocks)

@@ -265,3 +265,22 @@ def test_differences_in_all_samples_at_once():
     found, count = _newton.finite_difference_jacobian(flat, 0.0, y.reshape(-1), value, 0.1, 5)
     assert count == len(calls) - 1 == 2
     np.testing.assert_allclose(found, jacobian(0.0, y), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["kvaerno43", "gauss2", "radau_iia3"])
+@pytest.mark.parametrize("last", [None, "whole"])
+def test_a_given_jacobian_may_turn_whole_or_end(method, last):
+    def given(t, y):
+        if t < 0.33:
+            return jacobian(t, y)
+        if last is None:
+            return None
+        whole = np.zeros((7, 2, 7, 2))
+        whole[np.arange(7), :, np.arange(7), :] = jacobian(t, y)
+        return whole.reshape(14, 14)
+
+    found, wanted = (
+        solve_ivp(apart, (0, 1), start(7), method=method, steps=4, newton=newton).y[-1]
+        for newton in (Newton(jacobian=given), Newton())
+    )
+    np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9)

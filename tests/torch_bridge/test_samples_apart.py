@@ -84,16 +84,33 @@ def test_samples_that_see_each_other_later():
     torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
 
 
-def test_large_states_whose_samples_see_each_other_later():
-    def func(t, y):
-        return torch.where(t < 0.5, 0.0, 1.0) * y.mean(0) - y
+@pytest.mark.parametrize("samples", [6, 300, 2100])
+@pytest.mark.parametrize(
+    ("method", "adjoint"),
+    [("gl4", False), ("gl4", True), ("sdirk2", False), ("sdirk2", True), ("kvaerno43", False)],
+)
+def test_samples_that_see_each_other_within_a_step(samples, method, adjoint):
+    coupling = torch.ones((), dtype=torch.float64, requires_grad=True)
 
-    y, newton = torch.ones(2100, 2, dtype=torch.float64), Newton(linear_solver="krylov")
-    with pytest.raises(ValueError, match="did not see each other at first do so now, and 4200"):
-        odeint(func, y, T, method="implicit_euler")
-    options = {"method": "implicit_euler", "steps": 4, "newton": newton}
-    found = solve(func, (0.0, 1.0), y, **options).y[-1]
-    assert found.shape == y.shape
+    def func(t, y):
+        return coupling * (t - 0.5).clamp(min=0) * y.mean(0) - y * y
+
+    y0 = torch.linspace(0.5, 1, 2 * samples, dtype=torch.float64).reshape(-1, 2).requires_grad_()
+    inputs = y0, coupling
+    adaptive = method == "kvaerno43"
+    options = {"rtol": 1e-7, "atol": 1e-7} if adaptive else {"options": {"steps": 1}}
+    params = {"adjoint_params": (coupling,)} if adjoint else {}
+    run = odeint_adjoint if adjoint else odeint
+    found = run(func, y0, T[[0, 2]], method=method, **options, **params)[-1]
+    given = options if adaptive else options["options"]
+    newton = Newton(linear_solver="krylov")
+    name = {"gl4": "gauss2", "sdirk2": "alexander2"}.get(method, method)
+    wanted = solve(func, (0.0, 1.0), y0, method=name, newton=newton, **given).y[-1]
+    tolerance = {"rtol": 1e-5, "atol": 1e-5} if adaptive else {"rtol": 1e-9, "atol": 1e-9}
+    torch.testing.assert_close(found, wanted, **tolerance)
+    gradients = (torch.autograd.grad(y.square().sum(), inputs) for y in (found, wanted))
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, **tolerance)
 
 
 @pytest.mark.parametrize("kind", [Stiff, Normed])
@@ -167,6 +184,13 @@ def test_what_vmap_can_not_map_has_one_matrix():
     torch.testing.assert_close(found, torch.eye(6, dtype=torch.float64) / 2)
 
 
+def test_a_default_device_has_no_say():
+    y = torch.randn(4, 2, dtype=torch.float64)
+    with torch.device("meta"):
+        found = newton_of(lambda t, y: -y, y, (0.0, 1.0)).jacobian(0.0, y)
+    torch.testing.assert_close(found, -torch.eye(2, dtype=torch.float64).expand(4, 2, 2))
+
+
 def test_batch_normalization_is_seen():
     norm = nn.BatchNorm1d(2).double()
     y = torch.randn(8, 2, dtype=torch.float64)
@@ -190,6 +214,32 @@ def test_derivatives_that_are_not_finite_say_nothing_of_samples():
     newton = newton_of(lambda t, y: y.sqrt(), y, (0.0, 1.0))
     assert newton.jacobian(0.0, y).shape == (2, 2, 2)
     assert newton.jacobian(0.0, y + 1).shape == (2, 2, 2)
+
+
+def test_a_large_state_is_looked_at_by_one_product():
+    batches = []
+
+    class Rows(torch.autograd.Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(y):
+            return y.sin()
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.save_for_backward(*inputs)
+
+        @staticmethod
+        def backward(ctx, g):
+            batches.append(torch._C._functorch.is_batchedtensor(g))
+            return g * ctx.saved_tensors[0].cos()
+
+    y = torch.randn(64, 64)
+    assert newton_of(lambda t, y: Rows.apply(y.mT), y, (0.0, 1.0)).jacobian is None
+    assert batches == [False]
+    found = newton_of(lambda t, y: Rows.apply(y), y, (0.0, 1.0)).jacobian(0.0, y)
+    torch.testing.assert_close(found, torch.diag_embed(y.cos()))
 
 
 def test_the_look_at_a_large_state_leaves_no_trace():
