@@ -19,7 +19,7 @@ from torch_bridge._parametrized import cached_apart
 
 __all__ = ["newton_of", "require_seen"]
 
-LARGEST_BLOCK = 64  # entries of a sample, each of which costs a pass
+LARGEST_BLOCK = 16  # entries of a sample of a large state, each of which costs a pass
 NUMBERS = 2**23  # in the products with all blocks
 ROUNDING = 1e3  # in units of the last place of what two ways to one product may differ by
 
@@ -142,7 +142,8 @@ class _Jacobian:
 def _has_samples(y: Tensor) -> bool:
     """Whether a state may be one of samples, with blocks that are not too large."""
     m, n = (y.shape[0], y[0].numel()) if y.ndim > 1 and len(y) > 1 else (1, 0)
-    fits = 0 < n <= LARGEST_BLOCK and (n + 1) * m * n <= NUMBERS
+    pays = n <= LARGEST_BLOCK or Newton().direct(m * n)
+    fits = n > 0 and pays and (n + 1) * m * n <= NUMBERS
     real = y.is_floating_point() and y.element_size() >= 4
     return fits and real and _recorded_by_autograd(y)
 

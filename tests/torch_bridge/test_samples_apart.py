@@ -235,8 +235,8 @@ def test_a_large_state_is_looked_at_by_one_product():
             batches.append(torch._C._functorch.is_batchedtensor(g))
             return g * ctx.saved_tensors[0].cos()
 
-    y = torch.randn(64, 64)
-    assert newton_of(lambda t, y: Rows.apply(y.mT), y, (0.0, 1.0)).jacobian is None
+    y = torch.randn(30, 16)
+    assert newton_of(lambda t, y: Rows.apply(y.mT).reshape(30, 16), y, (0.0, 1.0)).jacobian is None
     assert batches == [False]
     found = newton_of(lambda t, y: Rows.apply(y), y, (0.0, 1.0)).jacobian(0.0, y)
     torch.testing.assert_close(found, torch.diag_embed(y.cos()))
@@ -262,3 +262,11 @@ def test_where_values_are_not_read():
     inside = y.double().requires_grad_()
     (wanted,) = torch.autograd.grad(end(inside), inside)
     torch.testing.assert_close(torch.func.grad(end)(y.double()), wanted)
+
+
+@pytest.mark.parametrize(
+    ("shape", "blocks"), [((30, 16), True), ((30, 17), False), ((4, 99), True)]
+)
+def test_blocks_are_for_few_numbers_a_sample_or_in_all(shape, blocks):
+    y = torch.randn(shape)
+    assert (newton_of(lambda t, y: -y, y, (0.0, 1.0)).jacobian is not None) is blocks
