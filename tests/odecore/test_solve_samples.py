@@ -53,19 +53,19 @@ def test_given_steps_are_those_of_one_matrix(method):
 
 @pytest.mark.parametrize("method", PAIRS)
 def test_adaptive_steps_are_as_good(method):
-    wanted = solved(True, 100, method="kvaerno54", rtol=1e-10, atol=1e-10).y[-1]
+    wanted = solved(True, 60, method="kvaerno54", rtol=1e-8, atol=1e-8).y[-1]
     counts = []
     for samples in (True, False):
-        found = solved(samples, 100, method=method, rtol=1e-5, atol=1e-5)
+        found = solved(samples, 60, method=method, rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(found.y[-1], wanted, atol=1e-3)
         counts.append(found.statistics.evaluations)
     few = len(tableau(method).b) < 4  # a block is cheap, and not kept from step to step
     assert counts[0] < (1.5 if few else 1.0) * counts[1]
 
 
-@pytest.mark.parametrize("method", ["kvaerno43", "radau_iia3"])
+@pytest.mark.parametrize("method", ["alexander2", "radau_iia2"])
 def test_every_library(method, array, dtype):
-    y, options = array(start(5)), {"steps": 10}
+    y, options = array(start(5)), {"steps": 4}
     newton = Newton(samples=True)
     found = solve_ivp(apart, (0.0, 0.5), y, method=method, newton=newton, **options).y[-1, ...]
     assert found.dtype == y.dtype
@@ -213,7 +213,7 @@ def value_of(linearize):
 
 
 @given(data=st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 def test_samples_go_back_at_once_as_one_by_one(data):
     method = data.draw(st.sampled_from(IMPLICIT))
     m, coupled = data.draw(st.integers(1, 60)), data.draw(st.sampled_from([0.0, 0.0, 0.5]))
