@@ -199,8 +199,7 @@ class StageEquations:
     @property
     def price(self) -> int:
         """About how many evaluations a Jacobian costs."""
-        entries = self._together
-        return entries if self.options.jacobian is None else min(entries, GIVEN)
+        return self._together if self.options.jacobian is None else min(self._together, GIVEN)
 
     @property
     def _together(self) -> int:
@@ -231,9 +230,12 @@ class StageEquations:
         self.evaluations += calls
         return found
 
+    def _jacobians(self, places: list[Any]) -> list[Any]:
+        return alike([self._jacobian(*at) for at in places])
+
     def _elimination(self, places: list[Any], A: Any, coupling: Any, vectors: Any) -> Linear:
         if vectors is None:
-            return Dense.of(coupling, alike([self._jacobian(*at) for at in places]))
+            return Dense.of(coupling, self._jacobians(places))
         product = self._product(places, coupling)
         inverse: Linear = self._inverse_at_start(A, coupling, vectors)
 
@@ -241,7 +243,7 @@ class StageEquations:
             nonlocal inverse
             x, left = after_inverse(product, inverse, r, SOLVED)
             if left > SOLVED:  # J has changed too much within the step
-                J = alike([self._jacobian(*at) for at in places])
+                J = self._jacobians(places)
                 inverse = Decoupled(vectors, sum(J[1:], J[0]) / len(J))
                 x, _ = after_inverse(product, inverse, r, SOLVED)
             return x
@@ -273,7 +275,7 @@ class StageEquations:
         """The function x -> (I - h A (x) J) x."""
         xp = namespace(coupling)
         if self.options.jacobian is not None:
-            return product_of(coupling, [self._jacobian(*at) for at in places])
+            return product_of(coupling, self._jacobians(places))
         root = float(limits(coupling).eps) ** 0.5
         values = [self._flat(*at) for at in places]
         tops = [
@@ -316,7 +318,7 @@ class StageEquations:
             return differentiated_stages(*at, A, times, inputs, stages)
         values = [checked_stage(self.fun(t, Y), self.y) for t, Y in zip(times, inputs, strict=True)]
         left = [self._pack(v - stage) for v, stage in zip(values, stages, strict=True)]
-        blocks = [self._jacobian(t, Y) for t, Y in zip(times, states, strict=True)]
+        blocks = self._jacobians(list(zip(times, states, strict=True)))
         moved = inverse_of(coupling, blocks, vectors)(xp.stack(left))
         return [stage + self._unpack(moved[i, ...]) for i, stage in enumerate(stages)]
 

@@ -17,8 +17,8 @@ from odecore._array import constant_like, limits, namespace
 from odecore._krylov import restarted_gmres
 
 __all__ = [
-    "Decoupled", "Dense", "after_inverse", "alike", "eigenvectors", "inverse_of", "of_samples",
-    "product", "product_of",
+    "Decoupled", "Dense", "after_inverse", "alike", "eigenvectors", "inverse_of", "product",
+    "product_of",
 ]  # fmt: skip
 
 CONDITION = 1e3  # of the eigenvectors of C, with which rounding is multiplied
@@ -28,7 +28,7 @@ CORRECTIONS = 40  # that are not slower than one matrix of more
 AWAY = 1e6  # growth of an error that does not come back
 
 
-def of_samples(jacobian: Any) -> bool:
+def _of_samples(jacobian: Any) -> bool:
     """Whether a Jacobian is that of samples which do not see each other."""
     return len(jacobian.shape) == 3
 
@@ -36,7 +36,7 @@ def of_samples(jacobian: Any) -> bool:
 def product(jacobian: Any, x: Any) -> Any:
     """The product with a flat vector (n,)."""
     xp = namespace(x)
-    if not of_samples(jacobian):
+    if not _of_samples(jacobian):
         return xp.matmul(jacobian, x)
     rows = xp.reshape(x, (*jacobian.shape[:2], 1))
     return xp.reshape(xp.matmul(jacobian, rows), (-1,))
@@ -44,14 +44,14 @@ def product(jacobian: Any, x: Any) -> Any:
 
 def alike(jacobians: list[Any]) -> list[Any]:
     """All of samples, or all whole, where samples see each other at some."""
-    if all(map(of_samples, jacobians)):
+    if all(map(_of_samples, jacobians)):
         return jacobians
     return [_whole(J) for J in jacobians]
 
 
 def _whole(jacobian: Any) -> Any:
     """As one matrix."""
-    if not of_samples(jacobian):
+    if not _of_samples(jacobian):
         return jacobian
     xp, (m, n, _) = namespace(jacobian), jacobian.shape
     eye = xp.eye(m, dtype=jacobian.dtype, device=device(jacobian))
@@ -78,7 +78,7 @@ class Dense:
     def __call__(self, r: Any) -> Any:
         """The product with a residual (s, n)."""
         xp, s = namespace(r), r.shape[0]
-        if not of_samples(self.inverse):
+        if not _of_samples(self.inverse):
             return xp.reshape(product(self.inverse, xp.reshape(r, (-1,))), r.shape)
         m = self.inverse.shape[0]
         by_sample = xp.permute_dims(xp.reshape(r, (s, m, -1)), (1, 0, 2))
@@ -171,13 +171,13 @@ def product_of(coupling: Any, blocks: list[Any]) -> Callable[[Any], Any]:
 def inverse_of(
     coupling: Any, blocks: list[Any], vectors: tuple[Any, Any, Any] | None
 ) -> Callable[[Any], Any]:
-    """The inverse with a Jacobian J_i of each stage, as a function that autograd goes through.
+    """The inverse with a Jacobian J_i of each stage, all `alike`, as a function that autograd goes
+    through.
 
     With eigenvectors of C it is P, that for the mean of the Jacobians, and corrections x <- x +
     P (r - M x). They are linear in r, as iterates of GMRES are not; a vector drawn at random tells
     how many are needed. Where they do not converge it is one matrix.
     """
-    blocks = alike(blocks)
     xp, shape = namespace(coupling), (len(blocks), prod(blocks[0].shape[:-1]))
     if vectors is None or prod(shape) <= FEW:
         return Dense.of(coupling, blocks)
