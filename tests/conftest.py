@@ -1,6 +1,8 @@
 """One test, many array libraries, both precisions."""
 
 import importlib
+import re
+import zlib
 
 import hypothesis
 import numpy as np
@@ -25,33 +27,26 @@ def load(name):
     return importlib.import_module(name)
 
 
-#: Tests for which jax compiles for seconds: all but one case of each are for the long tests.
-COMPILED_LONG = {
-    "test_a_body_that_falls_on_a_raised_floor",
-    "test_a_panel_at_once_is_the_panel_pass_by_pass",
-    "test_coefficient_arrays_solve_with_many_methods_at_once",
-    "test_every_array_library_and_precision",
-    "test_gradients_are_homogeneous_in_any_library",
-    "test_gradients_of_a_linear_map",
-    "test_gradients_of_a_linear_problem",
-    "test_it_is_the_inverse_of_all_unknowns",
-    "test_numbers_of_a_batch_on_every_array_library",
-    "test_samples_that_are_not_done_go_on_alone",
-    "test_solution_of_a_dense_system",
-    "test_the_same_draw_and_variance_on_every_array_library",
-}
+def one_precision(test):
+    """float32 for half of the tests, by name, and float64 for the others."""
+    return ("float32", "float64")[zlib.crc32(test.encode()) % 2]
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
+    """Of each test one case for jax, which compiles for seconds, and for strict arrays one
+    precision: the other cases are for the long tests."""
     seen = set()
     for item in items:
-        if "jax" in item.name and item.originalname in COMPILED_LONG:
-            test = item.path, item.originalname
-            if "jax-float32" in item.name or test in seen:
-                item.add_marker(pytest.mark.long)
-            else:
-                seen.add(test)
+        found = re.search(r"\b(jax|array_api_strict)-(float\d\d)", item.name)
+        if found is None:
+            continue
+        case = item.path, item.originalname, found[1]
+        other = found[2] != one_precision(item.originalname)
+        if other or (found[1] == "jax" and case in seen):
+            item.add_marker(pytest.mark.long)
+        else:
+            seen.add(case)
 
 
 @pytest.fixture(params=LIBRARIES)

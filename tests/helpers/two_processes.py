@@ -22,7 +22,9 @@ def _ranked(work, rank, meeting, results):
 
 def in_two_processes(work, attempts=3):
     """What work(rank), a function of a module, returns on each of two ranks; without tensors."""
-    context = mp.get_context("spawn")
+    context = mp.get_context("forkserver")
+    # What takes seconds to import, once for all tests.
+    context.set_forkserver_preload(["pytest", "hypothesis", "torch", "torch_bridge"])
     results = context.Queue()
     with tempfile.TemporaryDirectory() as folder:
         # A file of their own: another program may take a port that was free a moment ago.

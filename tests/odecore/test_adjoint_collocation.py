@@ -54,7 +54,9 @@ def test_gradients_of_a_linear_problem(xp, dtype, array, eps):
     np.testing.assert_allclose([float(x) for x in found.times], times, atol=max(1e-7, 500 * eps))
 
 
-@pytest.mark.parametrize("tolerance", [1e-3, 1e-5, 1e-7, 1e-9])
+@pytest.mark.parametrize(
+    "tolerance", [1e-3, *(pytest.param(x, marks=pytest.mark.long) for x in (1e-5, 1e-7)), 1e-9]
+)
 @pytest.mark.parametrize("end", [2.0, 10.0, -3.0])
 def test_the_gradient_is_as_good_as_the_tolerance(tolerance, end):
     field, linearize = pendulum()

@@ -180,11 +180,13 @@ def test_an_error_that_no_parameter_changes_has_no_isolated_optimum():
     assert found.polynomials == {}
 
 
-def test_a_box_has_a_member_as_good_as_those_of_its_parts():
+@pytest.mark.parametrize(
+    "box", [((0.1, 0.9),) * 2, pytest.param(((-2, 2),) * 2, marks=pytest.mark.long)]
+)
+def test_a_box_has_a_member_as_good_as_those_of_its_parts(box):
     name = "largest coefficient"
     part = optimize(RK4, (0.1, 0.6), (0.1, 0.5), objective=name)
-    for box in (((0.1, 0.9),) * 2, ((-2, 2),) * 2):
-        assert optimize(RK4, *box, objective=name).value < 1.02 * part.value < 0.7056
+    assert optimize(RK4, *box, objective=name).value < 1.02 * part.value < 0.7056
 
 
 @pytest.mark.long
@@ -202,7 +204,7 @@ def test_a_valley_beside_the_nearest_one_is_found():
     assert found.value < 0.893  # the best points of the box lead to 1.055
 
 
-@pytest.mark.parametrize("width", [3, 1000])
+@pytest.mark.parametrize("width", [pytest.param(3, marks=pytest.mark.long), 1000])
 def test_wide_boxes_hold_the_optima_of_narrow_ones(width):
     for family, best in ((RK3, 0.04180907638), (RK4, 0.01197745054)):
         found = optimize(family, (-width, width), (-width, width))

@@ -50,7 +50,7 @@ def test_a_misprint_of_one_digit_costs_the_order(name):
     for _ in range(method.stages):  # and the stages that those read
         acting |= {j for i, j in places if i in acting}
     used = [(i, j) for i, j in places if i in acting]
-    for i, j in generator.sample(used, min(3, len(used))):
+    for i, j in generator.sample(used, min(3 if method.order < 7 else 1, len(used))):
         A = [list(row) for row in method.A]
         A[i][j] += shift
         wrong = dataclasses.replace(method, A=A, b_hat=None, embedded_order=None)

@@ -1,5 +1,6 @@
 """Many steps as one function of arrays decide as the loop does, one step at a time."""
 
+import itertools
 import math
 
 import jax
@@ -32,6 +33,17 @@ PROBLEMS = {
     "van der Pol": (van_der_pol, np.array([[2.0, 0.0], [1.0, -1.0]]), 12.0),
     "Kepler": (kepler, np.array([0.1, 0.0, 0.0, math.sqrt(19.0)]), 7.0),
     "decay": (lambda t, y: -y + np.cos(t), np.array([1.0]), 3.0),
+}
+
+
+METHODS, CONTROLLERS = ("dopri5", "bosh3", "heun_euler", "fehlberg45"), ("I", "PI", "PID")
+#: Each method and controller, and recorded steps with each controller; the others are long tests.
+SOME = {
+    ("dopri5", "I"),
+    ("dopri5", "PI"),
+    ("bosh3", "PID"),
+    ("heun_euler", "I"),
+    ("fehlberg45", "PI"),
 }
 
 
@@ -95,8 +107,13 @@ def kernels_of(method, y0, calls=None, begins=False, runs=None, most=64):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("controller", ["I", "PI", "PID"])
-@pytest.mark.parametrize("method", ["dopri5", "bosh3", "heun_euler", "fehlberg45"])
+@pytest.mark.parametrize(
+    ("method", "controller"),
+    [
+        pair if pair in SOME else pytest.param(*pair, marks=pytest.mark.long)
+        for pair in itertools.product(METHODS, CONTROLLERS)
+    ],
+)
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_a_leap_takes_the_steps_of_the_loop(problem, method, controller):
     fun, y0, end = PROBLEMS[problem]

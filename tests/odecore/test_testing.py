@@ -55,7 +55,10 @@ def test_right_claims_pass_and_wrong_ones_fail(name):
         assert_order(step, order - 1, exactly=False, levels=10)
 
 
-@pytest.mark.parametrize("name", ["heun", "kutta3", "classic", "dopri5"])
+@pytest.mark.parametrize(
+    "name",
+    ["heun", "kutta3", *(pytest.param(n, marks=pytest.mark.long) for n in ("classic", "dopri5"))],
+)
 def test_slopes_alone_catch_wrong_claims(name):
     step, order = stepper(tableau(name)), tableau(name).order
     assert_order(step, order, runge_kutta=False)

@@ -182,7 +182,7 @@ def errors(control, method, steps, outputs, **options):
     return [float((g - exact).norm() / exact.norm()) for g, _ in found], found[1][1]
 
 
-@pytest.mark.parametrize("outputs", [2, 5])
+@pytest.mark.parametrize("outputs", [pytest.param(2, marks=pytest.mark.long), 5])
 @pytest.mark.parametrize("method", ["midpoint", "rk4"])
 @pytest.mark.parametrize("control", ["smooth", "constant", "linear"])
 def test_nodes_resolve_what_the_steps_do(control, method, outputs):

@@ -585,7 +585,7 @@ def trained(solver, steps, seed, epochs=60):
     return model
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("solver_steps", [("euler", 1), ("euler", 2), ("rk4", 1), ("rk4", 16)])
 def test_no_false_certificate(solver_steps, seed):
     model = trained(*solver_steps, seed)
@@ -623,8 +623,10 @@ def test_steps_follow_what_training_needs():
     assert adapt_steps(settled, x.float(), tolerance=0.1).after == (7,)  # odd: not halved
 
 
-@pytest.mark.parametrize("steps", [64, 256])
-@pytest.mark.parametrize("speed", [1.0, 6.0])
+@pytest.mark.parametrize(
+    ("speed", "steps"),
+    [(1.0, 64), pytest.param(1.0, 256, marks=pytest.mark.long), (6.0, 64), (6.0, 256)],
+)
 def test_rounding_of_many_steps_in_float32_is_no_map(speed, steps):
     def rotation(t, y):
         return speed * torch.stack([-y[:, 1], y[:, 0]], 1)

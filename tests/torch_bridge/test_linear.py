@@ -63,7 +63,9 @@ def weight_gradients(sketch, ratio, x, weight, y_grad):
 
 
 @sketches
-@pytest.mark.parametrize("ratio", [0.05, 0.3, 0.9])
+@pytest.mark.parametrize(
+    "ratio", [0.05, *(pytest.param(r, marks=pytest.mark.long) for r in (0.3, 0.9))]
+)
 def test_weight_gradient_is_unbiased(sketch, ratio):
     x, weight, _, y_grad = data()
     exact = y_grad.T @ x

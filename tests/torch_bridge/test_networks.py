@@ -446,7 +446,9 @@ def test_powers_are_iterated_whatever_the_optimizer(fused, validated):
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch.compile of the user's
-@pytest.mark.parametrize("where", ["model", "right-hand side", "solve"])
+@pytest.mark.parametrize(
+    "where", ["model", "right-hand side", pytest.param("solve", marks=pytest.mark.long)]
+)
 def test_powers_are_iterated_in_a_compiled_training(where):
     torch.manual_seed(0)
     model = ODENet4(

@@ -13,6 +13,14 @@ from tests.helpers.uses import FIELDS, MODELS, SOLVERS, Field, Model
 from torch_bridge import Certifier, _own_derivatives
 
 
+@pytest.fixture(autouse=True, scope="module")
+def fixture_only_what_is_new_is_searched():
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 def is_held(make, use):
     model = make()
     parameters = [weakref.ref(p) for p in model.parameters()]

@@ -114,8 +114,14 @@ def test_samples_that_see_each_other_within_a_step(samples, method, adjoint):
 
 
 @pytest.mark.parametrize("kind", [Stiff, Normed])
-@pytest.mark.parametrize("method", ["radauIIA5", "sdirk2", "kvaerno43"])
-@pytest.mark.parametrize("adjoint", [False, True])
+@pytest.mark.parametrize(
+    ("method", "adjoint"),
+    [
+        ("radauIIA5", False), ("radauIIA5", True), ("sdirk2", True), ("kvaerno43", True),
+        pytest.param("sdirk2", False, marks=pytest.mark.long),
+        pytest.param("kvaerno43", False, marks=pytest.mark.long),
+    ],
+)  # fmt: skip
 def test_gradients_are_those_of_products(kind, method, adjoint):
     func, y0 = problem(kind, 9)
     adaptive = method == "kvaerno43"

@@ -31,7 +31,9 @@ def test_the_density_of_a_flow_integrates_to_one():
     assert float((density * (grid[:, 0] + 1)).sum() * 0.1**2) != pytest.approx(1, abs=1e-2)
 
 
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
+@pytest.mark.parametrize(
+    "task", [DIGITS, pytest.param(DENSITY, marks=pytest.mark.long)], ids=lambda task: task.name
+)
 def test_all_ways_start_from_the_same_model_and_see_the_same_batches(task):
     runs = {name: train(replace(task, steps=3), way, 1) for name, way in WAYS.items()}
     losses = [run.loss for run in runs.values()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from fractions import Fraction
 
 import numpy as np
@@ -37,14 +38,22 @@ def _off(method: ButcherTableau, fault: bool) -> ButcherTableau:
     return dataclasses.replace(method, A=A, b_hat=None, embedded_order=None)
 
 
+@functools.cache
+def _orders(method: ButcherTableau) -> tuple[int, int | None]:
+    """Of an entry of the catalogue and of its embedded row."""
+    row = method.b_hat
+    embedded = None if row is None else order_of_accuracy(method, weights=row)
+    return order_of_accuracy(method), embedded
+
+
 def _catalogue_orders(fault: bool) -> Finding:
     """How many entries have not exactly their declared orders."""
     pairs = []
     for method in catalogue().values():
-        pairs.append((order_of_accuracy(method), (method.order or 0) + fault))
+        found, embedded = _orders(method)
+        pairs.append((found, (method.order or 0) + fault))
         if method.b_hat is not None:
-            found = order_of_accuracy(method, weights=method.b_hat)
-            pairs.append((found, method.embedded_order))
+            pairs.append((embedded, method.embedded_order))
     wrong = sum(found != declared for found, declared in pairs)
     return Finding(wrong, f"{wrong} of {len(pairs)} orders are other than declared")
 
