@@ -14,7 +14,7 @@ from odecore.solve import Adams, Newton, StepControl
 from odecore.tableaux import ButcherTableau, Coefficients, catalogue, tableau
 from torch_bridge._equal_grid import equal_grid
 from torch_bridge._kinds import require_callable, require_constant, require_flags
-from torch_bridge._numbers import several_numbers
+from torch_bridge._numbers import scalar, several_numbers
 from torch_bridge._scipy import SOLVERS
 from torch_bridge._unknown_options import nearest, refuse_unknown, require_choice
 
@@ -260,20 +260,24 @@ def _adaptive(chosen: Any, options: dict[str, Any], own: dict[str, Any]) -> Solv
         )
     for theirs, ours in (("step_t", "step_at"), ("jump_t", "jump_at")):
         if options.get(theirs) is not None:
-            times = _scalar(options[theirs])
+            times = scalar(options[theirs])
             own[ours] = list(several_numbers(theirs, [times] if isinstance(times, Real) else times))
     lengths = ("first_step", "min_step", "max_step")
-    own |= {k: _scalar(options[k]) for k in lengths if options.get(k) is not None}
+    own |= {k: scalar(options[k]) for k in lengths if options.get(k) is not None}
     own |= {k: options[k] for k in ("norm", "controller") if options.get(k) is not None}
     law = {"safety": "safety", "dfactor": "shrink", "ifactor": "grow"}
-    changed = {ours: _scalar(options[theirs]) for theirs, ours in law.items() if theirs in options}
+    changed = {ours: scalar(options[theirs]) for theirs, ours in law.items() if theirs in options}
     if "controller" in own and changed:
         raise ValueError(
             "give `controller`, or `safety`, `ifactor` and `dfactor`, which belong to the default "
             "controller; got both"
         )
     if changed:
-        own["controller"] = StepControl(**changed)
+        try:
+            own["controller"] = StepControl(**changed)
+        except (TypeError, ValueError) as error:
+            words = "`dfactor` is its shrink and `ifactor` its grow"
+            raise type(error)(f"{error}; {words}") from None
     return Solver(chosen, own, per_interval=_count(options))
 
 
@@ -289,7 +293,7 @@ def _fixed(chosen: Any, options: dict[str, Any], own: dict[str, Any], ways: list
     interpolations = {"linear": "linear", "cubic": "hermite", "full": "full"}
     interp = options.get("interp", "linear")
     require_choice("interp", interp, interpolations)
-    step_size = _scalar(options.get("step_size"))
+    step_size = scalar(options.get("step_size"))
     if not (step_size is None or (isinstance(step_size, Real) and 0 < step_size < float("inf"))):
         raise ValueError(f"`step_size` must be a positive finite number, got {step_size!r}")
     if ways in ([], ["steps"]):
@@ -308,14 +312,9 @@ def _fixed(chosen: Any, options: dict[str, Any], own: dict[str, Any], ways: list
     )
 
 
-def _scalar(value: Any) -> Any:
-    """The number in a tensor or array of one; other values as they are, to be checked."""
-    return value.item() if getattr(value, "shape", None) in ((), (1,)) else value
-
-
 def _count(options: Mapping[str, Any]) -> Any:
     """The option `max_num_steps`, which torchdiffeq makes a tensor."""
-    count = _scalar(options.get("max_num_steps"))
+    count = scalar(options.get("max_num_steps"))
     if count is not None and (not isinstance(count, Integral) or count is True or count < 1):
         raise ValueError(f"`max_num_steps` must be a positive int, got {count!r}")
     return count

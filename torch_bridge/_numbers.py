@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-__all__ = ["are_numbers", "is_number", "require_whole", "several_numbers"]
+__all__ = ["are_numbers", "is_number", "require_whole", "scalar", "several_numbers"]
 
 
 def is_number(value: Any) -> bool:
@@ -28,6 +28,11 @@ def are_numbers(values: Any) -> bool:
         return not values.is_complex()
     is_array = isinstance(values, np.ndarray) and values.dtype.kind in "biuf"
     return is_number(values) or is_array
+
+
+def scalar(value: Any) -> Any:
+    """The number in a tensor or array of one; other values as they are, to be checked."""
+    return value.item() if getattr(value, "shape", None) in ((), (1,)) else value
 
 
 def several_numbers(label: str, values: Any) -> tuple[float, ...]:

@@ -217,7 +217,8 @@ class SwitchedSolver(DrawnSolver):
     ) -> None:
         super().__init__(generator)
         self.solvers = SolverSet(solvers, probabilities, name="probabilities")
-        if not isinstance(evaluation, Integral) or evaluation not in range(len(self.solvers)):
+        is_whole = isinstance(evaluation, Integral) and not isinstance(evaluation, bool)
+        if not is_whole or evaluation not in range(len(self.solvers)):
             raise ValueError(
                 f"`evaluation` must be the number of a solver, 0 to {len(self.solvers) - 1}, got "
                 f"{evaluation!r}"

@@ -81,7 +81,7 @@ def require_options(
     ratio: float, sketch: str, storage: torch.dtype | None = None, report: bool = False
 ) -> None:
     """Raise ValueError unless rows can be sketched, and their noise reported, like this."""
-    if not isinstance(ratio, Real) or not 0 < ratio <= 1:
+    if not isinstance(ratio, Real) or ratio is True or not 0 < ratio <= 1:
         raise ValueError(f"`ratio` must satisfy 0 < ratio <= 1, got {ratio!r}")
     require_choice("sketch", sketch, SKETCHES)
     require_storage(storage)

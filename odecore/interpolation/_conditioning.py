@@ -133,7 +133,7 @@ def decay_ratio(
     ------
     ValueError, TypeError
         If there are fewer than 2 values, or they are not floating-point numbers, or a tolerance is
-        no real number, or negative.
+        no real number, or negative, or of a shape that does not go with one of the values.
     """
     values = widened(as_state(values, "values"))
     require_nodes(values)
@@ -157,6 +157,18 @@ def decay_ratio(
     return xp.max(means) ** 0.5
 
 
+def _require_fitting(label: str, found: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    """Raise ValueError unless one shape broadcasts to another, but for axes of length 1."""
+    try:
+        fits = prod(np.broadcast_shapes(found, wanted)) == prod(wanted)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"`{label}` must have a shape that broadcasts to {wanted}, that of a value, got {found}"
+        )
+
+
 def _tolerance(label: str, value: Any, like: Any) -> Any:
     """A float, or an array that goes with others; not negative, if it may be read."""
     if isinstance(value, Real):
@@ -166,6 +178,7 @@ def _tolerance(label: str, value: Any, like: Any) -> Any:
         if not hasattr(value, "shape") or is_readable(value):
             require_real(value, label)
             value = constant_like(value, namespace(like).abs(like))
+        _require_fitting(label, tuple(value.shape), tuple(like.shape[1:]))
         fits = not is_readable(value) or bool(np.all(on_host(value) >= 0))
     if not fits:
         raise ValueError(f"`{label}` must not be negative, got {value!r}")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from odecore._array import all_finite, as_float64, as_state, constant, limits, namespace
+from odecore._array import all_finite, as_float64, as_state, constant, limits, namespace, widened
 from odecore.sketching._moments import unit_scaled
 
 __all__ = [
@@ -97,18 +97,18 @@ def leverage_scores(X: Any, Y: Any = None, /) -> Numbers:
     Raises
     ------
     ValueError, TypeError
-        If X is no matrix of finite real floating-point numbers.
+        If X is no matrix of finite real floating-point numbers, or has no values.
     """
-    X = unit_scaled(constant(_matrix(X)))[0]
+    resolution = float(limits(widened(_matrix(X))).eps)
+    X = as_float64(X, "X")
     if 0 in X.shape:
         return np.zeros(X.shape[0])
     if not all_finite(X):
         raise ValueError(
             "leverage scores need finite `X`, got NaN or infinite entries; mask them out"
         )
-    U, sigma, _ = namespace(X).linalg.svd(X, full_matrices=False)
-    U, sigma = as_float64(U, "X"), as_float64(sigma, "X")
-    in_range = sigma > max(X.shape) * float(limits(X).eps) * sigma[0]
+    U, sigma, _ = np.linalg.svd(unit_scaled(X)[0], full_matrices=False)
+    in_range = sigma > max(X.shape) * resolution * sigma[0]
     return np.asarray(np.sum(U[:, in_range] ** 2, axis=1))
 
 

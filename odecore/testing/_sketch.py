@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from odecore._array import constant
 from odecore.sketching import Draw, Sketch, moments, variance
 from odecore.testing._claim import EstimatorReport, judge, valid_options
 from odecore.testing._differences import numbers
@@ -83,8 +84,9 @@ def assert_sketch(
                 f"a sketch has the methods draw(X, Y, rng) and variance(X, Y); "
                 f"{type(sketch).__name__} has no `{name}`"
             )
+    X, Y = constant(X), constant(Y)
     found = moments(X, Y)  # checks both
-    exact = np.asarray(X, dtype=np.float64).T @ np.asarray(Y, dtype=np.float64)
+    exact = numbers(X, "X").T @ numbers(Y, "Y")
     wanted = exact if mean is None else numbers(mean, "mean")
     if wanted.shape != exact.shape:
         raise ValueError(f"`mean` must have the shape of X^T Y, {exact.shape}, got {wanted.shape}")

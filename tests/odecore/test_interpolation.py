@@ -346,6 +346,9 @@ def test_tolerances_of_a_decay_ratio_are_numbers():
         for wrong in (-1.0, float("nan"), [-1.0]):
             with pytest.raises(ValueError, match=f"`{label}` must not be negative"):
                 call(wrong)
+        for wrong in ([1e-3, 1e-3], np.ones((2, 1))):
+            with pytest.raises(ValueError, match=f"`{label}` must have a shape"):
+                call(wrong)
 
 
 def test_nodes_and_weights_are_read():

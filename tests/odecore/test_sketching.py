@@ -499,6 +499,10 @@ def run(sketch, X=ONES, Y=ONES):
         ),
         (lambda: unsketched_moments(UniformRows(2), ONES), TypeError, "must be Moments, got array"),
         (lambda: leverage_scores(ONES * np.nan), ValueError, "leverage scores need finite `X`"),
+        (
+            lambda: leverage_scores(pytest.importorskip("torch").empty(3, 2, device="meta")),
+            ValueError, "`X` must have values",
+        ),
         (lambda: alignment(ONES, 0 * ONES), ValueError, "zero matrix"),
         *(
             (lambda a=arguments: Alignment(*a), error, message)

@@ -57,6 +57,12 @@ def test_sketches_are_held_to_all_their_outcomes(sketch, rng):
     assert_sketch(sketch, LEFT.astype("float32"), RIGHT.astype("float32"), rng)
 
 
+def test_tensors_with_gradients_are_numbers(rng):
+    torch = pytest.importorskip("torch")
+    X, Y = (torch.tensor(A, requires_grad=True) for A in (LEFT, RIGHT))
+    assert all(report.exact for report in assert_sketch(UniformRows(2), X, Y, rng))
+
+
 def test_what_is_not_listed_is_drawn(rng):
     for sketch in (GaussianSketch(3), Own(2)):
         for report in assert_sketch(sketch, LEFT, RIGHT, rng, outcomes=0):

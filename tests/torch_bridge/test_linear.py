@@ -232,6 +232,7 @@ def test_it_is_a_linear_layer_for_others():
     ("call", "message"),
     [
         (lambda: SketchedLinear(2, 2, ratio=0), "0 < ratio <= 1, got 0"),
+        (lambda: SketchedLinear(2, 2, ratio=True), "0 < ratio <= 1, got True"),
         (lambda: SketchedLinear(2, 2, ratio=1.5), "got 1.5"),
         (lambda: SketchedLinear(2, 2, ratio=float("nan")), "got nan"),
         (lambda: SketchedLinear(2, 2, ratio="a"), "got 'a'"),

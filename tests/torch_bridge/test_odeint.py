@@ -618,6 +618,8 @@ def test_factors_that_are_none():
     for name in ("safety", "dfactor", "ifactor"):
         with pytest.raises(TypeError, match=r"must be a number, got '0\.5'"):
             odeint(lambda t, y: -y, y0, t, options={name: "0.5"})
+    with pytest.raises(ValueError, match="`dfactor` is its shrink and `ifactor` its grow"):
+        odeint(lambda t, y: -y, y0, t, options={"dfactor": 2})
 
 
 def test_vmap_over_a_parameter_that_only_later_stages_see():

@@ -175,7 +175,7 @@ def test_bad_sets_are_refused(make):
     for bad, message in (([0.5], "must hold 2"), ([0.5, 0.6], "sum 1"), ([-1, 2], "sum 1")):
         with pytest.raises(ValueError, match=message):
             make(["euler", "heun2"], **{weights: bad})
-    for number in (2, -1, 1.0, "euler"):
+    for number in (2, -1, 1.0, True, "euler"):
         with pytest.raises(ValueError, match=f"0 to 1, got {number!r}"):
             SwitchedSolver(["euler", "heun2"], evaluation=number)
 
