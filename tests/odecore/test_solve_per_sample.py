@@ -133,7 +133,7 @@ def test_bad_input_is_refused(y0, options, message):
 
 @pytest.mark.parametrize("span", [(0.0, 2.0), pytest.param((2.0, 0.0), marks=pytest.mark.long)])
 def test_samples_that_are_not_done_go_on_alone(xp, dtype, array, eps, span):
-    rates = array([[0.5], [1.0], [300.0], [2.0], [80.0], [0.1], [1.5]])
+    rates = array([[0.5], [30.0], [8.0], [1.5]])
     sizes = []
 
     def fun(t, y, rates):
@@ -143,11 +143,11 @@ def test_samples_that_are_not_done_go_on_alone(xp, dtype, array, eps, span):
 
     options = {
         "args": (rates,), "t_eval": [span[0], 0.3 * span[1] + 0.7 * span[0], span[1]],
-        "rtol": max(100 * eps, 1e-6), "atol": array([[1e-3 * (i + 1)] for i in range(7)]),
+        "rtol": max(100 * eps, 1e-6), "atol": array([[1e-3 * (i + 1)] for i in range(4)]),
     }  # fmt: skip
-    y0 = array([[0.1 * i] for i in range(7)])
+    y0 = array([[0.1 * i] for i in range(4)])
     whole = solve_per_sample(fun, span, y0, **options)
-    assert set(sizes) == {7}
+    assert set(sizes) == {4}
     sizes.clear()
     shrunk = solve_per_sample(fun, span, y0, shrink=True, **options)
     assert sizes == sorted(sizes, reverse=True)
