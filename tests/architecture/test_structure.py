@@ -56,7 +56,17 @@ MAY_IMPORT = {
     },
     "sketching": {"errors", "_array", "_flags"},
     "directions": {"errors", "_array"},
-    "testing": {"errors", "_flags", "exact", "order", "families", "tableaux", "solve", "sketching"},
+    "testing": {
+        "errors",
+        "_array",
+        "_flags",
+        "exact",
+        "order",
+        "families",
+        "tableaux",
+        "solve",
+        "sketching",
+    },
     "__main__": {"exact", "order", "families", "tableaux", "stability"},
 }
 EXACT = ("exact", "order", "families")
