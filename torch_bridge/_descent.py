@@ -173,6 +173,8 @@ class EquiangularDescent:
         if closure is not None:
             require_callable("closure", closure, "closure(), giving losses", 0)
             self.zero_grad()
+        elif isinstance(self.optimizer, torch.optim.LBFGS):
+            raise ValueError("`closure` must be given for LBFGS, which evaluates it; got None")
         elif self._combined is None:
             self.combine()
         if closure is not None and self.scaler is None:

@@ -413,6 +413,8 @@ def test_what_an_optimizer_that_evaluates_again_can_not_have():
     optimizer = torch.optim.LBFGS(model.parameters())
     with pytest.raises(ValueError, match=r"`task_specific` must be empty for LBFGS.*got 6"):
         EquiangularDescent(optimizer, task_specific=model.heads.parameters())
+    with pytest.raises(ValueError, match="`closure` must be given for LBFGS"):
+        EquiangularDescent(optimizer).step()
     with pytest.raises(ValueError, match="`scaler` must be None for LBFGS"):
         EquiangularDescent(optimizer, scaler=torch.amp.GradScaler("cpu"))
 
