@@ -98,7 +98,8 @@ def certified_step(
     ValueError
         If `largest` is not positive and finite, the direction has not the parameters' structure
         and shapes, it is not given and no parameter has a `.grad`, there is no loss or no
-        parameter, or the losses change a buffer, as BatchNorm does in training.
+        parameter, or the losses change a buffer, as BatchNorm does in training, or go through a
+        checkpoint.
     TypeError
         If parameters or direction are no real tensors, or losses no real scalars.
     odecore.errors.NonfiniteGradientError
@@ -161,7 +162,7 @@ def _taylor(along: Callable[[Tensor], list[Tensor]]) -> tuple[Tensor, Tensor, Te
     layer_norm, batch_norm, linalg.det and linalg.solve among others (torch 2.13).
     """
     h = torch.zeros((), dtype=torch.float64, device="cpu")  # goes with tensors of all devices
-    with _naming_buffers():  # which torch.func does not let be written to
+    with _naming_limits_of_func():  # buffers, which it does not let be written to, and hooks
         torch.func.vjp(along, h)
     h.requires_grad_()
     found = []
@@ -182,11 +183,16 @@ def _slope(y: Tensor, h: Tensor, *, create_graph: bool = False) -> Tensor:
 
 
 @contextmanager
-def _naming_buffers() -> Iterator[None]:
-    """Say what to do where the losses change a tensor that they hold."""
+def _naming_limits_of_func() -> Iterator[None]:
+    """Say what to do where the losses change a tensor that they hold, or use a checkpoint."""
     try:
         yield
     except RuntimeError as error:
+        if "saved tensor hooks" in str(error):
+            raise ValueError(
+                "`losses` must not go through checkpoints or other hooks of saved tensors, such as "
+                "save_on_cpu, which torch.func does not know: leave them out here"
+            ) from error
         if "mutate a captured Tensor" not in str(error):
             raise
         raise ValueError(

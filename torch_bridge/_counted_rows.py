@@ -38,7 +38,7 @@ def counted_rows(mask: Tensor) -> Iterator[None]:
     The weight gradient is then that of the rows that count. It is the whole one if the loss does
     not depend on the others, whose gradients are 0 and would only be drawn in vain. Where
     activations are checkpointed, run the backward pass inside as well, for it runs layers again.
-    Compiled regions can not count rows, and raise RuntimeError.
+    Under torch.compile layers run uncompiled inside or, with fullgraph=True, raise RuntimeError.
 
     Examples
     --------

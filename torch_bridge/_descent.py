@@ -12,7 +12,7 @@ from odecore.directions import EquiangularWeights
 from odecore.errors import NonfiniteGradientError
 from torch_bridge._kinds import require_callable
 from torch_bridge._listed import checked_losses, listed_tensors, wanted
-from torch_bridge._objective_rows import Rows, averaged, marked, processes
+from torch_bridge._objective_rows import Rows, marked
 from torch_bridge._objectives import (
     OnZero,
     Scaling,
@@ -22,6 +22,7 @@ from torch_bridge._objectives import (
     own_parameters,
     retains,
 )
+from torch_bridge._processes import averaged, processes
 
 __all__ = ["DescentReport", "EquiangularDescent"]
 
@@ -172,6 +173,8 @@ class EquiangularDescent:
         if closure is not None:
             require_callable("closure", closure, "closure(), giving losses", 0)
             self.zero_grad()
+        elif isinstance(self.optimizer, torch.optim.LBFGS):
+            raise ValueError("`closure` must be given for LBFGS, which evaluates it; got None")
         elif self._combined is None:
             self.combine()
         if closure is not None and self.scaler is None:

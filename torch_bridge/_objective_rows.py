@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -12,18 +12,17 @@ from torch.autograd.graph import GradientEdge
 
 from odecore.errors import FreedGraphError
 from torch_bridge._hooks import gradients_after_hooks
+from torch_bridge._processes import processes, require_alike
 from torch_bridge._unformed_gradients import UnformedWeight
 
 __all__ = [
     "Rows",
-    "averaged",
     "check_row",
     "differentiated",
     "gramian_of",
     "marked",
     "naming_cause",
     "naming_limits_of_vmap",
-    "processes",
 ]
 
 Row = tuple[Tensor | None, ...]
@@ -105,6 +104,7 @@ class Rows:
         count = processes()
         if count == 1:
             return
+        require_alike(len(self.gradients), len(self.parameters), self.parameters[0].device)
         columns: list[Sequence[Tensor | None]] = []
         for k, touched in enumerate(self._touched_anywhere()):
             if not touched:
@@ -183,23 +183,6 @@ def _combined(terms: list[tuple[float, Tensor]]) -> Tensor:
     for w, g in terms[1:]:
         total.add_(g.to(dtype), alpha=w)
     return total.to(first.dtype)
-
-
-def processes() -> int:
-    """How many processes torch.distributed has joined."""
-    ready = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return int(torch.distributed.get_world_size()) if ready else 1
-
-
-def averaged(losses: Iterable[Tensor], *, synchronize: bool) -> list[Tensor]:
-    """Values of the losses, over the processes where there are several, as `Rows.synchronize`."""
-    values = [loss.detach().sum() for loss in losses]
-    count = processes()
-    if not synchronize or count == 1:
-        return values
-    total = torch.stack([value.to(values[0].device) for value in values])
-    torch.distributed.all_reduce(total)
-    return list(total / count)
 
 
 def differentiated(

@@ -21,8 +21,8 @@ from torch_bridge._objective_rows import (
     differentiated,
     gramian_of,
     marked,
-    processes,
 )
+from torch_bridge._processes import processes, require_alike
 from torch_bridge._shared_features import checked_features, heads_only, through
 from torch_bridge._unformed_gradients import UnformedWeight, unformed_weights
 from torch_bridge._unknown_options import require_choice
@@ -104,7 +104,8 @@ def equiangular_backward(
         If there is no loss, a loss is not a scalar that depends on a parameter, no parameter
         requires a gradient, a gradient is sparse, `chunk` losses can not share a pass, a loss goes
         around the features, through a reentrant checkpoint, or shares a parameter in
-        `task_specific`, or one of these is below features with hooks. No `.grad` was touched.
+        `task_specific`, one of these is below features with hooks, or processes differ in the
+        number of losses or parameters. No `.grad` was touched.
     odecore.errors.NonfiniteGradientError
         If a gradient is not finite; it names the objectives. No `.grad` was touched.
     odecore.errors.FreedGraphError
@@ -266,6 +267,7 @@ def _by_features(
     # Marked before processes meet, for all of them to find the same.
     G = marked(gramian_of(inner, len(features)), heads)
     if synchronize and processes() > 1:
+        require_alike(len(losses), len(parameters) + len(own), G.device)
         # The features of all processes are one long vector, and the losses are means.
         torch.distributed.all_reduce(G)
         G /= processes() ** 2

@@ -1,7 +1,8 @@
 """`python -m verification`: run the evidence.
 
-Exit codes of `run` and `report`: 0, all claims passed; 1, some failed; 2, asked for wrongly; 130,
-interrupted. With --planted-faults 1 is right, all failed; 3 says that some claim passed.
+Exit codes of `run` and `report`: 0, all claims passed, in a report all that are finished; 1, some
+failed; 2, asked for wrongly; 130, interrupted. With --planted-faults 1 is right, all failed; 3 says
+that some claim passed.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from odecore.errors import NonfiniteGradientError
 from torch_bridge import (
@@ -227,6 +228,14 @@ def test_a_module_that_changes_its_buffers_is_refused():
     assert all(torch.equal(b, before[k]) for k, b in model.named_buffers())
     model.eval()
     assert certified_step(losses, start, largest=0.1).step > 0
+
+
+def test_losses_through_a_checkpoint_are_refused():
+    def losses(x):
+        return [checkpoint(torch.sin, x, use_reentrant=False).sum()]
+
+    with pytest.raises(ValueError, match="must not go through checkpoints"):
+        certified_step(losses, torch.ones(2), torch.ones(2), largest=1.0)
 
 
 def test_losses_that_write_in_place_change_nothing_of_the_caller():

@@ -413,6 +413,8 @@ def test_what_an_optimizer_that_evaluates_again_can_not_have():
     optimizer = torch.optim.LBFGS(model.parameters())
     with pytest.raises(ValueError, match=r"`task_specific` must be empty for LBFGS.*got 6"):
         EquiangularDescent(optimizer, task_specific=model.heads.parameters())
+    with pytest.raises(ValueError, match="`closure` must be given for LBFGS"):
+        EquiangularDescent(optimizer).step()
     with pytest.raises(ValueError, match="`scaler` must be None for LBFGS"):
         EquiangularDescent(optimizer, scaler=torch.amp.GradScaler("cpu"))
 
@@ -669,13 +671,25 @@ def _rank(rank):
     losses = [(p * p).sum(), p[0] + (one_sided.sum() if rank == 0 else 0)]
     equiangular_backward(losses, [p], task_specific=[one_sided, nobodys])
     found.append([one_sided.grad.tolist(), nobodys.grad])
+    found.append([_refusal(rank, **options) for options in ({}, {"gramian": "features"})])
     return found
+
+
+def _refusal(rank, **options):
+    """What is said where one process has a loss less."""
+    w = torch.ones(3, requires_grad=True)
+    z = 2 * w
+    try:
+        equiangular_backward(z.unbind()[rank:], [w], shared=z, **options)
+    except ValueError as error:
+        return str(error)
 
 
 def test_two_processes_take_the_direction_of_the_whole_batch():
     first, second = in_two_processes(_rank)
     alone = first.pop(2), second.pop(2)
     assert first == second
+    assert all("as many losses, got 2 to 3" in refusal for refusal in first.pop())
     assert first[-1] == [[0.5, 0.5], None]
     for (weights, grads), rows in zip(alone, (slice(0, 6), slice(6, 12)), strict=True):
         model = Tasks()  # without synchronization each process takes its own direction
