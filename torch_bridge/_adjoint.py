@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from odecore.adjoint import Gradients, budget
 from torch_bridge._adjoint_choice import default_adjoint
@@ -239,7 +240,9 @@ class _Solve(torch.autograd.Function):
     def forward(
         kind: Any, certifier: Certifier | None, y0: Tensor, *parameters: Tensor
     ) -> tuple[Tensor, ...]:
-        y, *saved = kind.record(y0.detach())  # nothing is recorded here
+        # Nothing is recorded here; func may use forward mode, which Functions switch off.
+        with forward_ad._set_fwd_grad_enabled(True):
+            y, *saved = kind.record(y0.detach())
         return y, y.new_empty(0), *saved
 
     @staticmethod

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 
 from torch_bridge import Certifier, NeuralODE, odeint, odeint_adjoint
 
@@ -214,9 +215,18 @@ class Pulled(Net):
         return value + pull(torch.ones_like(y))[0]
 
 
+class Pushed(Net):
+    """With a tangent in it, in forward mode."""
+
+    def forward(self, t, y):
+        with forward_ad.dual_level():
+            return sum(forward_ad.unpack_dual(self.net(forward_ad.make_dual(y, y.cos()))))
+
+
 @pytest.mark.parametrize(("solver", "steps"), [("rk4", 40), ("kvaerno54", None)])
-def test_a_field_that_transforms_itself(adjoint, solver, steps):
-    func, y = Pulled(), torch.ones(2, 3, dtype=D)
+@pytest.mark.parametrize("field", [Pulled, Pushed])
+def test_a_field_that_transforms_itself(adjoint, field, solver, steps):
+    func, y = field(), torch.ones(2, 3, dtype=D)
     found = []
     for each in ("direct", adjoint):
         block = NeuralODE(func, solver=solver, steps=steps, adjoint=each, check="raise")
