@@ -158,10 +158,11 @@ def odeint_adjoint(
     a part of the ODE state; see `odecore.adjoint.restored`. Differentiating twice is refused.
 
     The backward pass evaluates `func` again, with its modules in the mode, training or evaluation,
-    of the forward pass, and what requires a gradient as there. Of modules and changed tensors those are noticed that `func` holds, closes
-    over or names; what it reaches otherwise, attributes bound to other tensors, and values written
-    through `.data` are not. Nor are draws from other random generators than torch's global ones.
-    Lazy parameters get their shapes first, by one more evaluation, as by a dry run of torch's.
+    of the forward pass, and what requires a gradient as there. Of modules and changed tensors those
+    are noticed that `func` holds, closes over or names; what it reaches otherwise, attributes bound
+    to other tensors, and values written through `.data` are not. Nor are draws from other random
+    generators than torch's global ones. Lazy parameters get their shapes first, by one more
+    evaluation, as by a dry run of torch's.
 
     With `event_fn` the event is found first, and the solve is made again up to it: twice the
     evaluations, and the memory of an adjoint. Gradients of the state are those for the time held as
