@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from odecore.adjoint import Gradients, budget
 from torch_bridge._adjoint_choice import default_adjoint
@@ -157,10 +158,11 @@ def odeint_adjoint(
     a part of the ODE state; see `odecore.adjoint.restored`. Differentiating twice is refused.
 
     The backward pass evaluates `func` again, with its modules in the mode, training or evaluation,
-    of the forward pass. Of modules and changed tensors those are noticed that `func` holds, closes
-    over or names; what it reaches otherwise, attributes bound to other tensors, and values written
-    through `.data` are not. Nor are draws from other random generators than torch's global ones.
-    Lazy parameters get their shapes first, by one more evaluation, as by a dry run of torch's.
+    of the forward pass, and what requires a gradient as there. Of modules and changed tensors those
+    are noticed that `func` holds, closes over or names; what it reaches otherwise, attributes bound
+    to other tensors, and values written through `.data` are not. Nor are draws from other random
+    generators than torch's global ones. Lazy parameters get their shapes first, by one more
+    evaluation, as by a dry run of torch's.
 
     With `event_fn` the event is found first, and the solve is made again up to it: twice the
     evaluations, and the memory of an adjoint. Gradients of the state are those for the time held as
@@ -239,7 +241,9 @@ class _Solve(torch.autograd.Function):
     def forward(
         kind: Any, certifier: Certifier | None, y0: Tensor, *parameters: Tensor
     ) -> tuple[Tensor, ...]:
-        y, *saved = kind.record(y0.detach())  # nothing is recorded here
+        # Nothing is recorded here; func may use forward mode, which Functions switch off.
+        with forward_ad._set_fwd_grad_enabled(True):
+            y, *saved = kind.record(y0.detach())
         return y, y.new_empty(0), *saved
 
     @staticmethod

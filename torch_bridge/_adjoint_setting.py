@@ -15,6 +15,7 @@ from torch_bridge._adjoint_refusals import refuse_wrappers
 from torch_bridge._captured import FieldLater
 from torch_bridge._changed import Version, refuse_changes, versions_of
 from torch_bridge._draws import unrecorded
+from torch_bridge._frozen import Flag, flags_of, with_flags
 from torch_bridge._held import held_by
 from torch_bridge._methods import Solver, is_implicit
 from torch_bridge._modes import Mode, in_modes, modes_of
@@ -31,8 +32,9 @@ class Setting:
     """A problem, its backward solver and its parameters.
 
     `field_later`, called in the backward pass, gives the field that `problem.field` was in the
-    forward one; `versions` and `modes` are those at its end, and `drawn` what `generator_states`
-    are there, if it drew. `own_steps` says whether the backward steps have options of their own.
+    forward one; `versions`, `flags` and `modes` are those at its end, and `drawn` what
+    `generator_states` are there, if it drew. `own_steps` says whether the backward steps have
+    options of their own.
     """
 
     problem: Prepared
@@ -43,6 +45,7 @@ class Setting:
     adjoint_options: dict[str, Any]
     own_steps: bool
     versions: list[Version] = field(default_factory=list)
+    flags: list[Flag] = field(default_factory=list)
     modes: list[Mode] = field(default_factory=list)
     drawn: list[bytes] = field(default_factory=list)
 
@@ -58,15 +61,16 @@ class Setting:
         held = held_by(self.problem.func, self.parameters)
         refuse_wrappers(held.modules, self.parameters)
         self.versions[:], self.modes[:] = versions_of(held.tensors), modes_of(held.modules)
+        self.flags[:] = flags_of(x for _, x in held.tensors)
 
     @contextmanager
     def backward_pass(self) -> Iterator[None]:
-        """Context with modules in their modes of the forward pass.
+        """Context with modules in their modes of the forward pass, and tensors frozen as there.
 
         Raises ChangedTensorError if `func` reads what has been changed since, and warns if it draws
         other random numbers.
         """
-        with in_modes(self.modes), cached_apart(kept=False):
+        with in_modes(self.modes), with_flags(self.flags), cached_apart(kept=False):
             self._refuse_changes()
             device = self.problem.y0.device
             before = generator_states(device) if self.drawn else []

@@ -17,11 +17,11 @@ __all__ = ["is_watched", "unwatched"]
 def unwatched() -> AbstractContextManager[None]:
     """Context in which autograd keeps what it saves, whatever hooks there are around.
 
-    Within torch.func, which takes no hooks, it does nothing. What is saved loses its history, which
-    autograd puts back: a value of the graph would hold the graph, which holds it.
+    Where there are none it does nothing, since torch.func, which a function may use, takes no hooks
+    around it. What is saved loses its history, which autograd puts back: a value of the graph would
+    hold the graph, which holds it.
     """
-    possible = torch._C._autograd._saved_tensors_hooks_is_enabled()
-    return saved_tensors_hooks(Tensor.detach, lambda x: x) if possible else nullcontext()
+    return saved_tensors_hooks(Tensor.detach, lambda x: x) if is_watched() else nullcontext()
 
 
 def is_watched() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any
 
 import torch
@@ -109,11 +110,14 @@ class Products:
         self.checked = False
         self.point(t, y)
 
-    def bytes_saved(self, t: Any, y: Tensor) -> int:
-        """What autograd keeps of one evaluation of the field, in bytes."""
-        with torch.enable_grad(), SavedStorages(self.tensors) as saved:
-            # A copy: the storage of a node's state is that of all nodes.
-            self.field(t, y.detach().clone().requires_grad_())
+    def bytes_saved(self, t: Any, y: Tensor) -> float:
+        """What autograd keeps of one evaluation of the field, in bytes; infinite if unknown."""
+        try:
+            with torch.enable_grad(), SavedStorages(self.tensors) as saved:
+                # A copy: the storage of a node's state is that of all nodes.
+                self.field(t, y.detach().clone().requires_grad_())
+        except RuntimeError:  # torch.func inside of the field takes no hooks around it
+            return inf
         return saved.bytes
 
     def _one_by_one(self, t: Tensor, y: Tensor) -> tuple[Tensor, Pull]:

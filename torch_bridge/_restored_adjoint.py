@@ -112,7 +112,7 @@ class Restored:
         if self.memory is None:
             return None if small else max(1, TOGETHER // size)
         kept = products.bytes_saved(panels[-1].start, panels[-1].values[0])
-        batch = max(1, self.memory // max(1, kept))
+        batch = max(1, int(self.memory // max(1, kept)))
         return None if small and batch >= max(m for _, m in self.made) else batch
 
     def warn_of_trajectory(self, saved: Sequence[Tensor]) -> None:

@@ -41,7 +41,7 @@ class Calls:
             stack.enter_context(unwatched())
             stack.enter_context(one_solve(records=False))
             dtype = self.first.dtype.to_real()
-            self.t = torch.as_tensor(self.t, dtype=dtype, device=device).detach()
+            self.t = torch.as_tensor(self.t, dtype=dtype, device=device).detach().clone()
             several = isinstance(self.y, tuple)
             given = self.y if several else (self.y,)
             # With a history, as reentrant checkpoints need one to record anything.

@@ -118,7 +118,7 @@ def backsolve(
             raise ValueError("`seminorm` is a norm: give it or `norm`, not both")
         norm = _of_state_and_adjoint
     options = {"steps": steps, "step_size": step_size, "norm": norm, **options}
-    between = None if grid is None else ends_between(grid)
+    between = None if grid is None else ends_between(grid, options.get("jump_at") or ())
 
     def solve(cotangents: Sequence[Any], whole: Any) -> Gradients:
         a = cotangents[-1]

@@ -106,6 +106,8 @@ class NodeChoice:
             self._close(step.end)
 
     def _close(self, end: float) -> None:
+        if not self.steps and self.before:  # which ends at two times that rounding keeps apart
+            self.steps = [self.before]
         self._fit(self.start, end, self.steps, self._accuracy())
         self.start, self.before = end, self.steps[-1]
         later = slack(end, self.steps[-1].end)

@@ -138,10 +138,11 @@ class Stepping:
         options = dict(options)
         self.equal = {k: options.pop(k, None) for k in ("steps", "step_size")}
         grid = options.pop("grid", None)
-        self.ends = None if grid is None else ends_between(grid)
         lengths, times = ("first_step", "min_step", "max_step"), ("step_at", "jump_at")
         self.lengths = {k: options[k] for k in lengths if options.get(k) is not None}
         self.moments = {k: options[k] for k in times if options.get(k) is not None}
+        jumps = self.moments.get("jump_at", ())
+        self.ends = None if grid is None else ends_between(grid, jumps)
         self.options = {k: v for k, v in options.items() if k not in (*lengths, *times)}
 
     def __call__(self, panel: Panel, a: Any) -> Crossing:
@@ -193,17 +194,17 @@ class Stepping:
     def _normalised(self, panel: Panel) -> dict[str, Any]:
         """The options in the normalised time of a panel."""
         options = dict(self.options)
+        for name, values in self.moments.items():
+            options[name] = [(value - panel.start) / panel.length for value in values]
         if any(value is not None for value in self.equal.values()):
             most = most_steps(options)
             options["grid"] = equal_steps(**self.equal, length=panel.length, most=most)[::-1]
         elif self.ends is not None:
             _, *inside, _ = self.ends(panel.end, panel.start)
             middle = [(t - panel.start) / panel.length for t in inside]
-            options["grid"] = ends_between(middle)(1.0, 0.0)
+            options["grid"] = ends_between(middle, options.get("jump_at", ()))(1.0, 0.0)
         for name, value in self.lengths.items():
             options[name] = as_float(value) / abs(panel.length)
-        for name, values in self.moments.items():
-            options[name] = [(value - panel.start) / panel.length for value in values]
         observe = options.get("observe")
         if observe is not None:
 

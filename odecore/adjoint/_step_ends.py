@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import pairwise
 from math import isfinite
 from typing import Any
@@ -20,12 +20,14 @@ def slack(*times: float) -> float:
     return 16 * 2.0**-52 * max(map(abs, times))
 
 
-def ends_between(grid: Sequence[float]) -> Callable[[float, float], list[float]]:
+def ends_between(
+    grid: Sequence[float], jumps: Collection[float] = ()
+) -> Callable[[float, float], list[float]]:
     """From two times to those of a grid, in whatever order, that lie between them, and these, in
     order.
 
-    Those that rounding alone keeps from the two are left out, for they would make a step of it. The
-    grid is gone through once for all intervals.
+    Those that rounding alone keeps from the two are left out, for they would make a step of it,
+    unless the right-hand side jumps there. The grid is gone through once for all intervals.
 
     Raises
     ------
@@ -39,8 +41,9 @@ def ends_between(grid: Sequence[float]) -> Callable[[float, float], list[float]]
 
     def between(first: float, last: float) -> list[float]:
         low, high = sorted((first, last))
-        gap = slack(low, high)
-        inside = ends[bisect_right(ends, low + gap) : bisect_left(ends, high - gap)]
+        near, far = low + slack(low, high), high - slack(low, high)
+        inside = ends[bisect_right(ends, low) : bisect_left(ends, high)]
+        inside = [t for t in inside if near < t < far or t in jumps]
         return [first, *(inside[::-1] if last < first else inside), last]
 
     return between

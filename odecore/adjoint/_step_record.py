@@ -97,14 +97,14 @@ def record_steps(
     outputs = _floats(times, "times")
     if len(outputs) < 2:
         raise ValueError(f"`times` must hold at least 2 times, got {len(outputs)}")
-    if options.get("grid") is not None:
-        options["grid"] = _with_outputs(_floats(options["grid"], "grid"), outputs)
-    elif options.get("steps") is None and options.get("step_size") is None:
-        options["step_at"] = [*outputs, *read_unordered(options.get("step_at"), "step_at")]
     jumps: frozenset[float] = frozenset()
     if options.get("jump_at") is not None:
         options["jump_at"] = _floats(options["jump_at"], "jump_at", read_unordered)
         jumps = frozenset(options["jump_at"])
+    if options.get("grid") is not None:
+        options["grid"] = _with_outputs(_floats(options["grid"], "grid"), outputs, jumps)
+    elif options.get("steps") is None and options.get("step_size") is None:
+        options["step_at"] = [*outputs, *read_unordered(options.get("step_at"), "step_at")]
     y0 = copied(one_array(y0))
     kept = _Kept(_capacity(memory, y0))
     observe = _beside(kept.take, options.pop("observe", None))
@@ -134,12 +134,12 @@ def _beside(take: Callable[..., None], observe: Any) -> Accepted:
     return Accepted(both, told.observe)
 
 
-def _with_outputs(grid: list[float], outputs: list[float]) -> list[float]:
+def _with_outputs(grid: list[float], outputs: list[float], jumps: frozenset[float]) -> list[float]:
     """The grid that has the output times too; one that breaks a rule as it is, for the solver."""
     ordered = sorted(set(grid), reverse=outputs[-1] < outputs[0])
     if grid != ordered or grid[:1] != outputs[:1] or grid[-1:] != outputs[-1:]:
         return grid
-    between = ends_between(grid)
+    between = ends_between(grid, jumps)
     parts = [between(*interval) for interval in pairwise(outputs)]
     return [outputs[0], *(t for part in parts for t in part[1:])]
 

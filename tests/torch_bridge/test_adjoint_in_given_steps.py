@@ -365,6 +365,34 @@ def test_the_discrete_adjoint_stays_on_the_side_of_its_steps(options, t):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("adjoint", ["restored", "discrete", "reversed"])
+@pytest.mark.parametrize("output", [0.5 + 2.0**-52, 0.5 - 2.0**-53])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_jump_beside_an_output_by_rounding(adjoint, output, sign):
+    def grid(func, y0, t):
+        return torch.linspace(t[0], t[-1], 41, dtype=D)
+
+    t = [0.0, output, 0.7, 1.0][::sign]
+    for given in (
+        {"options": {"jump_t": torch.tensor([0.5], dtype=D)}},
+        {"method": "rk4", "options": {"perturb": True, "grid_constructor": grid}},
+    ):
+        wanted = gradients(odeint, Switching(), t, **given)
+        found = gradients(odeint_adjoint, Switching(), t, adjoint=adjoint, **given)
+        for a, b in zip(found, wanted, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_outputs_that_rounding_keeps_apart_in_given_steps():
+    t, options = [0.0, 0.5, 0.5 + 2.0**-52, 1.0], {"step_size": 0.05}
+    wanted = gradients(odeint, Turning(), t, method="rk4", options=options)
+    found = gradients(
+        odeint_adjoint, Turning(), t, method="rk4", options=options, adjoint="restored"
+    )
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+
+
 def test_few_perturbed_steps_are_transposed():
     t, options = torch.linspace(0, 1, 6, dtype=D).tolist(), {"perturb": True, "step_size": 0.1}
     wanted = gradients(odeint, Switching(), t, method="rk4", options=options)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 
 from torch_bridge import Certifier, NeuralODE, odeint, odeint_adjoint
 
@@ -204,3 +205,41 @@ def test_what_an_adjoint_can_not_do_is_refused_by_name(adjoint):
     implicit = odeint_adjoint(func, start, T, adjoint=adjoint, method="gl4")[-1]
     with pytest.raises(RuntimeError, match="with an explicit method"):
         torch.autograd.grad(implicit, start, several, is_grads_batched=True)
+
+
+class Pulled(Net):
+    """With a derivative of its own in it, as of a potential or for a trace."""
+
+    def forward(self, t, y):
+        value, pull = torch.func.vjp(self.net, y)
+        return value + pull(torch.ones_like(y))[0]
+
+
+class Pushed(Net):
+    """With a tangent in it, in forward mode."""
+
+    def forward(self, t, y):
+        with forward_ad.dual_level():
+            return sum(forward_ad.unpack_dual(self.net(forward_ad.make_dual(y, y.cos()))))
+
+
+@pytest.mark.parametrize(("solver", "steps"), [("rk4", 40), ("kvaerno54", None)])
+@pytest.mark.parametrize("field", [Pulled, Pushed])
+def test_a_field_that_transforms_itself(adjoint, field, solver, steps):
+    func, y = field(), torch.ones(2, 3, dtype=D)
+    found = []
+    for each in ("direct", adjoint):
+        block = NeuralODE(func, solver=solver, steps=steps, adjoint=each, check="raise")
+        found.append(torch.autograd.grad(block(y).square().sum(), func.net[0].weight)[0])
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_field_that_transforms_itself_in_a_budget(adjoint):
+    if adjoint == "reversed":  # which has none
+        return
+    func, y = Pulled(), torch.ones(50, 3, dtype=D)
+    y_end = odeint_adjoint(func, y, T, **TIGHT, adjoint=adjoint, memory=1e6)[-1]
+    found = torch.autograd.grad(y_end.sum(), func.net[0].weight)[0]
+    y_end = odeint(func, y, T, **TIGHT)[-1]
+    wanted = torch.autograd.grad(y_end.sum(), func.net[0].weight)[0]
+    torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)

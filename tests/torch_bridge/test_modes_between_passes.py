@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from odecore.errors import ChangedTensorError
-from torch_bridge import NeuralODE, odeint_adjoint
+from torch_bridge import DenseField, NeuralODE, odeint_adjoint
 
 T = torch.tensor([0.0, 1.0])
 KINDS = ["restored", "reversed", "discrete"]
@@ -116,3 +116,24 @@ def test_scripted_modules_and_frozen_ones_which_have_no_mode():
         found += torch.autograd.grad(loss.sum(), y0)
         scripted.eval()
     torch.testing.assert_close(*found)
+
+
+@pytest.mark.parametrize("adjoint", KINDS)
+@pytest.mark.parametrize("part", ["all", "layer"])
+@pytest.mark.parametrize("frozen_before", [True, False])
+def test_parameters_frozen_or_thawed_between_the_passes(adjoint, part, frozen_before):
+    """As networks are that train in turn, one through the other."""
+    found, y0 = [], torch.ones(8, 3)
+    for each in ("direct", adjoint):
+        torch.manual_seed(0)
+        block = NeuralODE(DenseField(3, 8), solver="rk4", steps=4, adjoint=each)
+        switched = block if part == "all" else block.func.inner
+        y = y0.clone().requires_grad_()
+        switched.requires_grad_(not frozen_before)
+        loss = block(y).square().sum()
+        switched.requires_grad_(frozen_before)
+        loss.backward()
+        assert all(p.requires_grad == frozen_before for p in switched.parameters())
+        assert all(p.grad is None for p in switched.parameters())
+        found.append([y.grad, *(p.grad for p in block.parameters() if p.grad is not None)])
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-5)

@@ -54,7 +54,13 @@ def test_a_model_with_certified_gradients_is_free_afterwards():
 
 def test_hooks_that_keep_histories_would_hold_it(monkeypatch):
     hooks = torch.autograd.graph.saved_tensors_hooks
+
+    def watched(field):
+        with hooks(torch.Tensor.detach, lambda x: x):
+            FIELDS["a report"](field)
+
+    assert not is_held(Field, watched)
     monkeypatch.setattr(
         _own_derivatives, "saved_tensors_hooks", lambda _, unpack: hooks(lambda x: x, unpack)
     )
-    assert is_held(Field, FIELDS["a report"])
+    assert is_held(Field, watched)

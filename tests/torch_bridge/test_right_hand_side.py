@@ -450,6 +450,14 @@ def test_without_gradients(context):
         block(y + 0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_first_solves_in_inference_mode(dtype):
+    block = NeuralODE(DenseField(4, 8).to(dtype), solver="euler", steps=2, check="raise")
+    with torch.inference_mode():
+        block(y.to(dtype))
+    assert block._checked == (True,)
+
+
 def test_autocast_keeps_no_weights_without_gradient():
     block = NeuralODE(DenseField(4, 8), solver="euler", steps=2)
     with torch.autocast("cpu", dtype=torch.bfloat16):
