@@ -179,7 +179,7 @@ def find_root(g: Callable[[float], float], a: float, b: float, ga: float, gb: fl
         share = 0.5
         if g3 not in (g1, g2):
             xi, phi = (x1 - x2) / (x3 - x2), (g1 - g2) / (g3 - g2)
-            if phi**2 < xi and (1 - phi) ** 2 < 1 - xi:
+            if phi * phi < xi and (1 - phi) * (1 - phi) < 1 - xi:  # powers of floats may raise
                 share = g1 / (g2 - g1) * g3 / (g2 - g3)
                 share += (x3 - x1) / (x2 - x1) * g1 / (g3 - g1) * g2 / (g3 - g2)
     return x1 if (g1 > 0) == behind else x2

@@ -269,6 +269,8 @@ def approach(
         solve = linear(x)
         change = solve(r)
         length, left = size(change), float("inf")
+        if not length < float("inf"):
+            return x, k
         share = min(2.0, 4 * share)  # twice the first one tried
         while not left <= (1 - share / 4) * length:
             share /= 2

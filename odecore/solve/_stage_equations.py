@@ -207,7 +207,7 @@ class StageEquations:
         if self.matrix is not None:
             return int(self.matrix.shape[-1])
         n: int = self.start.shape[0]
-        return n // self.y.shape[0] if self.options.samples else n
+        return n // max(1, self.y.shape[0]) if self.options.samples else n
 
     def _inverse_at_start(self, A: Any, coupling: Any, vectors: Any) -> Dense | Decoupled:
         if self.inverse is None or self.inverse[0] != A:

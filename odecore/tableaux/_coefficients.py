@@ -8,7 +8,7 @@ from functools import cached_property
 from numbers import Integral, Real
 from typing import Any
 
-from odecore._array import Terms, nonzero
+from odecore._array import Terms, as_float, nonzero
 from odecore._flags import require_flags
 
 __all__ = ["Coefficients", "valid_order"]
@@ -22,9 +22,10 @@ class Coefficients:
     ----------
     A : tuple of tuples
         Explicit methods: the strict lower triangle, row i with i entries. Diagonally implicit ones:
-        row i with i + 1 entries. Fully implicit ones: rows with s entries. Floats, or, for explicit
-        methods, arrays that broadcast against the state (0-d for one method; shape (k, 1, ..., 1)
-        for k methods at once on a state whose first axis is the method).
+        row i with i + 1 entries. Fully implicit ones: rows with s entries. Numbers, which become
+        floats, or, for explicit methods, arrays that broadcast against the state (0-d for one
+        method; shape (k, 1, ..., 1) for k methods at once on a state whose first axis is the
+        method).
     b : tuple
         Weights, one for each row of A.
     error : tuple, optional
@@ -53,11 +54,11 @@ class Coefficients:
 
     def __post_init__(self) -> None:
         require_flags(last_stage_is_first=self.last_stage_is_first)
-        A = tuple(_row("A", row) for row in _row("A", self.A))
+        A = tuple(_numbers("A", row) for row in _row("A", self.A))
         object.__setattr__(self, "A", A)
         for label in ("b", "error", "c"):
             if label == "b" or getattr(self, label) is not None:
-                object.__setattr__(self, label, _row(label, getattr(self, label)))
+                object.__setattr__(self, label, _numbers(label, getattr(self, label)))
         object.__setattr__(self, "order", valid_order(self.order, "order"))
         lengths = [len(row) for row in self.A]
         s = len(self.b)
@@ -115,6 +116,11 @@ def _row(label: str, value: Any) -> Any:
         rule = "a tuple of rows, tuples of numbers" if label == "A" else "a tuple of numbers"
         raise TypeError(f"`{label}` must be {rule}, got {value!r}")
     return tuple(value[i] for i in range(value.shape[0]))
+
+
+def _numbers(label: str, value: Any) -> tuple[Any, ...]:
+    """A row as a tuple, with numbers of any kind, such as Fractions, as floats."""
+    return tuple(as_float(x) if isinstance(x, Real) else x for x in _row(label, value))
 
 
 def valid_order(order: Any, label: str) -> int | None:

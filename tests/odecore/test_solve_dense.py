@@ -333,6 +333,13 @@ def test_the_root_finder_brackets_the_root(root, width, power, rising):
     assert calls < 100
 
 
+def test_the_root_finder_takes_values_whose_ratios_have_no_square():
+    def g(x):
+        return -1.0 if x < 0.3 else 1e200 if x < 0.9 else 1.0
+
+    assert find_root(g, 0.0, 1.0, g(0.0), g(1.0)) == pytest.approx(0.3)
+
+
 def test_events_in_torch_and_jax(xp, array):
     found = solve_ivp(
         lambda t, y: -y, (0, 5), array([1.0]), events=Event(lambda t, y: y[0] - 0.5, terminal=True)

@@ -401,6 +401,11 @@ def test_empty_states_of_implicit_methods(shape, dtype, options):
     assert [part.shape[1:] for part in both.y] == [shape, shape]
 
 
+def test_no_samples_are_solved_in_adaptive_steps():
+    options = {"method": "kvaerno43", "newton": Newton(samples=True)}
+    assert solve_ivp(lambda t, y: -y, (0, 1), np.zeros((0, 3)), **options).y.shape[1:] == (0, 3)
+
+
 @pytest.mark.parametrize(
     ("dtype", "size", "count"),
     [("float16", 300, 3), ("float16", 1, 70000), ("float32", 1e25, 3), ("float64", 1e200, 3),

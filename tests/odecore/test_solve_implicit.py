@@ -517,3 +517,22 @@ def test_states_of_few_entries_have_a_jacobian_in_each_step():
     fun = lambda t, y: -np.array([1.0, 50.0]) * y  # noqa: E731
     found = solve_ivp(fun, (0, 1), np.ones(2), method="kvaerno54", newton=Newton(jacobian=jacobian))
     assert len(calls) == found.statistics.accepted + found.statistics.rejected
+
+
+def test_corrections_that_overflow_are_a_failure_of_the_solve():
+    rates = np.array([60.0, 1.0, 90.0])
+
+    def jacobian(t, y):
+        return (-rates - 0.3 * y**2)[:, None, None]
+
+    with np.errstate(all="ignore"):
+        found = solve_ivp(
+            lambda t, y: -rates * y - 0.1 * y**3,
+            (0.0, 1.0),
+            np.ones(3),
+            method="lobatto_iiic_star3",  # not stable in these steps
+            steps=6,
+            newton=Newton(jacobian=jacobian),
+            throw=False,
+        )
+    assert found.status in (Status.NEWTON_FAILED, Status.NONFINITE_RHS)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from odecore.errors import SingularParameterError
 from odecore.exact import QuadraticNumber
-from odecore.families import COLLOCATION2, RK3, RK3_PAIR, RK4, RK4_PAIR, THETA
+from odecore.families import COLLOCATION2, RK3, RK3_PAIR, RK4, RK4_PAIR, THETA, Family
 from odecore.solve import solve_ivp
 from odecore.tableaux import (
     ButcherTableau,
@@ -326,3 +326,18 @@ def test_coefficients_may_be_rows_of_arrays():
     found = Coefficients(A=((), np.array([0.5])), b=np.array([0.0, 1.0]), order=2)
     assert end(found) == pytest.approx(end("midpoint"))
     assert found == Coefficients(A=((), (0.5,)), b=(0.0, 1.0), order=2)
+
+
+def test_numbers_of_any_kind_become_floats_in_implicit_coefficients_too():
+    def formula(g):  # trapezoidal at 1/2, with constants that are int and Fraction
+        return ((0, 0), (1 - g, g)), (F(1, 2), F(1, 2))
+
+    family = Family("implicit", ("g",), 1, formula, lambda g: ())
+    wanted = Coefficients(A=((0.0,), (0.5, 0.5)), b=(0.5, 0.5), order=1, last_stage_is_first=True)
+    for found in (
+        coefficients_at(family, g=0.5),
+        Coefficients(((0,), (F(1, 2), F(1, 2))), [F(1, 2), np.float32(0.5)], None, 1, True),
+    ):
+        assert found == wanted
+        assert all(type(a) is float for row in (*found.A, found.b) for a in row)
+        solve_ivp(lambda t, y: -y, (0.0, 1.0), [1.0], method=found, steps=1)
