@@ -343,8 +343,13 @@ def test_an_event_leaves_no_output_that_was_not_asked_for(steps):
     assert found.t.tolist() == [0, 1]
     every = solve_ivp(lambda t, y: np.ones_like(y), (0, 2), [0.0], **options)
     assert every.t[-1] == pytest.approx(1.3)
-    at_end = solve_ivp(lambda t, y: np.ones_like(y), (0, 1.3), [0.0], t_eval=[0, 1.3], **options)
-    assert at_end.t.tolist() == [0, 1.3]
+
+
+def test_an_output_that_was_asked_for_at_an_event_stays():
+    event = Event(lambda t, y: y[0] - 1.25, terminal=True)  # without rounding, as all steps
+    options = {"steps": 2, "events": event, "method": "midpoint", "t_eval": [0, 1.25]}
+    found = solve_ivp(lambda t, y: np.ones_like(y), (0, 1.25), [0.0], **options)
+    assert found.t.tolist() == [0, 1.25]
 
 
 def test_adams_keeps_its_slopes_across_jumps_only_where_it_is_told():
