@@ -33,12 +33,14 @@ def with_flags(flags: Sequence[Flag]) -> Iterator[None]:
     """
     found = [(flag.tensor(), flag.required) for flag in flags]
     others = [
-        x for x, required in found if x is not None and x.is_leaf and x.requires_grad != required
+        (x, required)
+        for x, required in found
+        if x is not None and x.is_leaf and x.requires_grad != required
     ]
-    for x in others:
-        x.requires_grad_(not x.requires_grad)
     try:
+        for x, required in others:
+            x.requires_grad_(required)
         yield
     finally:
-        for x in others:
-            x.requires_grad_(not x.requires_grad)
+        for x, required in others:
+            x.requires_grad_(not required)

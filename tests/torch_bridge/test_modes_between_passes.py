@@ -6,6 +6,7 @@ from torch import nn
 
 from odecore.errors import ChangedTensorError
 from torch_bridge import DenseField, NeuralODE, odeint_adjoint
+from torch_bridge._frozen import flags_of, with_flags
 
 T = torch.tensor([0.0, 1.0])
 KINDS = ["restored", "reversed", "discrete"]
@@ -137,3 +138,13 @@ def test_parameters_frozen_or_thawed_between_the_passes(adjoint, part, frozen_be
         assert all(p.grad is None for p in switched.parameters())
         found.append([y.grad, *(p.grad for p in block.parameters() if p.grad is not None)])
     torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-5)
+
+
+def test_what_was_frozen_is_so_again_whatever_is_done_within():
+    p = nn.Parameter(torch.ones(2))
+    flags = flags_of([p])
+    p.requires_grad_(False)
+    with with_flags(flags):
+        assert p.requires_grad
+        p.requires_grad_(False)  # as another pass does at its end, in a thread of its own
+    assert not p.requires_grad
