@@ -262,6 +262,18 @@ def test_grids_that_miss_outputs_by_rounding_make_panels(starts, lengths, parts,
     assert np.isfinite(trajectory.y).all()
 
 
+@pytest.mark.parametrize("output", [0.5 + 2.0**-52, 0.5 - 2.0**-53])
+def test_a_grid_that_holds_a_jump_beside_the_end_of_a_panel(output):
+    def linearize(t, y):
+        rate = -1.0 if t < 0.5 else -3.0
+        return rate * y, lambda a, parameters: (rate * a, ())
+
+    _, panels = record_panels(lambda t, y: -y, [0.0, output, 1.0], np.ones(1))
+    options = {"method": "classic", "grid": np.linspace(0, 1, 41), "jump_at": [0.5]}
+    found = restored(linearize, panels, [np.zeros(1), np.zeros(1), np.ones(1)], **options)
+    assert found.y0 == pytest.approx(np.exp(-2), rel=1e-6)
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # of numbers beyond all floats
 def test_states_beyond_all_floats_are_what_the_solver_says():
     with pytest.raises(NonfiniteRHSError):
