@@ -82,15 +82,16 @@ def steps_at_once(
         method: Coefficients, record: StepRecord, end: int, a: Any, cotangents: dict[int, Any]
     ) -> Undone | None:
         nonlocal together
-        samples = 1 if together else _samples(method, record.states[0])
-        shape = samples, prod(a.shape) // samples
-        first = max(0, end - _most(method, shape))
-        if not _pays(method, record, end - first, shape[1]):
-            return None
-        steps = _Steps(linearize, method, record, first, end, shape)
-        if not steps.are_apart():
+        while True:  # once more where samples see each other; a call of itself would be a cycle
+            samples = 1 if together else _samples(method, record.states[0])
+            shape = samples, prod(a.shape) // samples
+            first = max(0, end - _most(method, shape))
+            if not _pays(method, record, end - first, shape[1]):
+                return None
+            steps = _Steps(linearize, method, record, first, end, shape)
+            if steps.are_apart():
+                break
             together = True
-            return kernel(method, record, end, a, cotangents)
         found = steps.maps()
         if found is None:
             return None

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.helpers.uses import FIELDS, MODELS, SOLVERS, Field, Model
-from torch_bridge import Certifier, _own_derivatives
+from torch_bridge import Certifier, _own_derivatives, odeint_adjoint
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -50,6 +50,20 @@ def test_a_model_with_certified_gradients_is_free_afterwards():
         return Model(solver="dopri5", steps=None, adjoint="restored", certificate=Certifier())
 
     assert not is_held(make, MODELS["training"])
+
+
+@pytest.mark.parametrize("adjoint", ["restored", "reversed", "discrete"])
+@pytest.mark.parametrize("method", ["dopri5", "gl4"])
+def test_a_state_is_free_before_cycles_are_searched_for(adjoint, method):
+    y0, t = torch.ones(6, 3, requires_grad=True), torch.tensor([0.0, 1.0])
+    state = weakref.ref(y0)
+    gc.disable()
+    try:
+        odeint_adjoint(Field(), y0, t, method=method, adjoint=adjoint).sum().backward()
+        del y0
+        assert state() is None
+    finally:
+        gc.enable()
 
 
 def test_hooks_that_keep_histories_would_hold_it(monkeypatch):
