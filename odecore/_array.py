@@ -276,13 +276,15 @@ def as_float(value: Any, /) -> float:
         return inf if value > 0 else -inf
 
 
-def require_broadcasts(label: str, value: Any, shape: Sequence[int], /) -> None:
-    """Raise ValueError unless a value for each entry of the state fits its shape."""
+def require_broadcasts(
+    label: str, value: Any, shape: Sequence[int], against: str = "`y0`", /
+) -> None:
+    """Raise ValueError unless a value for each entry of the state, or of another array, fits."""
     found = np.shape(value)
     pairs = zip(reversed(found), reversed(shape), strict=False)
     if len(found) > len(shape) or any(a not in (1, b) for a, b in pairs):
         raise ValueError(
-            f"`{label}` of shape {found} does not broadcast against `y0` {tuple(shape)}"
+            f"`{label}` of shape {found} does not broadcast against {against} {tuple(shape)}"
         )
 
 

@@ -18,6 +18,7 @@ from odecore._array import (
     is_readable,
     namespace,
     on_host,
+    require_broadcasts,
     require_real,
     tracks,
     widened,
@@ -157,18 +158,6 @@ def decay_ratio(
     return xp.max(means) ** 0.5
 
 
-def _require_fitting(label: str, found: tuple[int, ...], wanted: tuple[int, ...]) -> None:
-    """Raise ValueError unless one shape broadcasts to another, but for axes of length 1."""
-    try:
-        fits = prod(np.broadcast_shapes(found, wanted)) == prod(wanted)
-    except ValueError:
-        fits = False
-    if not fits:
-        raise ValueError(
-            f"`{label}` must have a shape that broadcasts to {wanted}, that of a value, got {found}"
-        )
-
-
 def _tolerance(label: str, value: Any, like: Any) -> Any:
     """A float, or an array that goes with others; not negative, if it may be read."""
     if isinstance(value, Real):
@@ -178,8 +167,8 @@ def _tolerance(label: str, value: Any, like: Any) -> Any:
         if not hasattr(value, "shape") or is_readable(value):
             require_real(value, label)
             value = constant_like(value, namespace(like).abs(like))
-        _require_fitting(label, tuple(value.shape), tuple(like.shape[1:]))
         fits = not is_readable(value) or bool(np.all(on_host(value) >= 0))
     if not fits:
         raise ValueError(f"`{label}` must not be negative, got {value!r}")
+    require_broadcasts(label, value, like.shape[1:], "a value of shape")
     return value
