@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 # Tests run in two processes; more threads than cores would only slow them down.
 TEST_ENV := OMP_NUM_THREADS=1 JAX_PLATFORMS=cpu MPLBACKEND=agg
 
-.PHONY: help demo demo-quick test lint types docs verify bench clean
+.PHONY: help demo demo-quick test test-whole lint types docs verify bench clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
 
@@ -34,6 +34,11 @@ demo-quick: $(VENV)/demo.installed ## the same in short, to see that it runs
 
 test: $(VENV)/test.installed ## all tests but the long ones (under 10 minutes)
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist worksteal
+
+# Each is the only test that runs a whole thing: a C++ compiler, a training, a killed process.
+test-whole: $(VENV)/test.installed ## some long tests: compiled loops, quick trainings, a killed run (2 minutes)
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist worksteal -m long \
+		-k "whole_adaptive_solve or quick_form or it_runs_and_keeps or killed_run"
 
 verify: $(VENV)/test.installed $(VENV)/text.installed ## the long tests, the claims, the trainings, then the whole demo
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist worksteal -m long

@@ -3,6 +3,7 @@
 import importlib
 import re
 import zlib
+from collections import defaultdict
 
 import hypothesis
 import numpy as np
@@ -27,26 +28,42 @@ def load(name):
     return importlib.import_module(name)
 
 
-def one_precision(test):
-    """float32 for half of the tests, by name, and float64 for the others."""
-    return ("float32", "float64")[zlib.crc32(test.encode()) % 2]
+def drawn(name, share):
+    """Whether a name is among one in `share` of all names, the same ones in each run."""
+    return zlib.crc32(name.encode()) % share == 0
+
+
+def unsampled(items):
+    """The cases of a test with many that are left out: of those that are asked for, some stay."""
+    cases = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("sampled") and not item.get_closest_marker("long"):
+            cases[item.path, item.originalname].append(item)
+    for same in cases.values():
+        (share,) = same[0].get_closest_marker("sampled").args
+        stay = [item for item in same if drawn(item.name, share)] or same
+        yield from (item for item in same if item not in stay)
+
+
+def in_other_precision(items):
+    """All cases but one precision for strict arrays, and one case for jax, which compiles long."""
+    seen = set()
+    for item in items:
+        if found := re.search(r"\b(jax|array_api_strict)-(float\d\d)", item.name):
+            library, precision = found.groups()
+            case = item.path, item.originalname, library
+            other = (precision == "float32") != drawn(item.originalname, 2)
+            long = library == "jax" and (case in seen or item.get_closest_marker("long_on_jax"))
+            if other or long:
+                yield item
+            else:
+                seen.add(case)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Of each test one case for jax, which compiles for seconds, and for strict arrays one
-    precision: the other cases are for the long tests."""
-    seen = set()
-    for item in items:
-        found = re.search(r"\b(jax|array_api_strict)-(float\d\d)", item.name)
-        if found is None:
-            continue
-        case = item.path, item.originalname, found[1]
-        other = found[2] != one_precision(item.originalname)
-        if other or (found[1] == "jax" and case in seen):
-            item.add_marker(pytest.mark.long)
-        else:
-            seen.add(case)
+    for item in (*unsampled(items), *in_other_precision(items)):
+        item.add_marker(pytest.mark.long)
 
 
 @pytest.fixture(params=LIBRARIES)

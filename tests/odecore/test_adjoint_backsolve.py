@@ -54,6 +54,7 @@ def test_the_seminorm_takes_fewer_steps():
     assert semi.statistics.evaluations < full.statistics.evaluations / 3
 
 
+@pytest.mark.long_on_jax
 @pytest.mark.parametrize("seminorm", [False, True])
 def test_an_empty_state_has_no_error(seminorm, xp, array):
     linearize = linearization(lambda t, y: -y, lambda t, y, a: -a, lambda t, y, a: (xp.sum(a),))
@@ -122,7 +123,11 @@ def test_a_state_that_runs_away_backwards_is_refused(options):
 
 @pytest.mark.parametrize(
     ("rate", "fast", "fewest"),
-    [(-250.0, 0.0, 1000), (30.0, 0.0, 0), (-0.1, 20.0, 1000)],
+    [
+        (-250.0, 0.0, 1000),
+        (30.0, 0.0, 0),
+        pytest.param(-0.1, 20.0, 1000, marks=pytest.mark.long),
+    ],
     ids=["stiff", "growing by 1e13", "small steps for the parameters"],
 )
 def test_many_steps_and_drift_are_not_refused_by_themselves(rate, fast, fewest):

@@ -110,6 +110,7 @@ def test_a_kink_is_solved_again_in_small_steps():
     assert errors[1] < errors[0]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("seed", range(12))
 def test_kinks_of_a_network_are_seen(seed):
     # The gradient is not resolved on a panel with a kink in it: nor is the reference if it is

@@ -54,6 +54,7 @@ def test_gradients_of_a_linear_problem(xp, dtype, array, eps):
     np.testing.assert_allclose([float(x) for x in found.times], times, atol=max(1e-7, 500 * eps))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "tolerance", [1e-3, *(pytest.param(x, marks=pytest.mark.long) for x in (1e-5, 1e-7)), 1e-9]
 )
@@ -110,6 +111,7 @@ def test_a_kink_is_resolved_by_panels_and_not_by_nodes():
     assert sum(len(panel.values) for panel in panels) < 150
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("parameters", [True, False])
 @pytest.mark.parametrize("n", [3, 8])  # by elimination, by GMRES
 def test_the_error_at_kinks_is_told(n, parameters):
@@ -352,6 +354,7 @@ def kernel_of(linearize, passes, seen, parameters=True):
     return kernel
 
 
+@pytest.mark.long_on_jax
 def test_a_panel_at_once_is_the_panel_pass_by_pass(xp, dtype, array, eps):
     tolerance = {"rtol": max(1e-8, 30 * eps), "atol": max(1e-10, 30 * eps)}
     field, linearize = linear(xp, array(A))

@@ -33,6 +33,7 @@ from tests.odecore.test_adjoint_discrete import (
 METHODS = ("implicit_euler", "alexander2", "kvaerno43", "gauss2", "radau_iia3")
 
 
+@pytest.mark.long_on_jax
 @pytest.mark.parametrize("method", METHODS)
 def test_gradients_of_a_linear_map(method, xp, dtype, array, eps):
     field, linearize = linear(xp, array(A))

@@ -53,6 +53,7 @@ def until(linearize, event, y0, options, start=0.0):
     return t, y, fun(t, y)
 
 
+@pytest.mark.long_on_jax
 @pytest.mark.parametrize("way", WAYS)
 def test_a_body_that_falls_on_a_raised_floor(way, xp, dtype, array, eps):
     h, v, g, floor = 3.0, 1.5, 2.0, 0.5

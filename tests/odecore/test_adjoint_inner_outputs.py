@@ -43,6 +43,7 @@ def batched(xp, matrix):
     return linearize
 
 
+@pytest.mark.long_on_jax
 @pytest.mark.parametrize("sign", [1, -1], ids=["forward", "backward"])
 def test_gradients_of_a_linear_problem(sign, xp, dtype, array, eps):
     rng = np.random.default_rng(5)
@@ -275,6 +276,7 @@ def test_a_jump_is_the_end_of_a_panel():
     np.testing.assert_allclose(stepped.y0, [wanted], rtol=1e-5)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("inside", [False, True])
 @pytest.mark.parametrize("outputs", [2, 15])
 def test_states_that_grow_are_known_where_they_are_small(outputs, inside):

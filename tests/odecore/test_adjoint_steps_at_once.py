@@ -31,6 +31,7 @@ def both(linearize, record, cotangents, **options):
     return alone, discrete(linearize, record, cotangents, kernel=watched, **options), answers
 
 
+@pytest.mark.long_on_jax
 @pytest.mark.parametrize("method", METHODS)
 def test_gradients_of_a_linear_map(method, xp, dtype, array, eps):
     field, linearize = linear(xp, array(A))

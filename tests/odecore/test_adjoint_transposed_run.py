@@ -130,6 +130,7 @@ def test_a_failure_in_loops_leaves_the_outputs_before_it():
     assert 1 < len(found[0]) < 4
 
 
+@pytest.mark.long
 def test_a_run_under_jit_of_jax():
     jax.config.update("jax_enable_x64", True)
     jnp = jax.numpy

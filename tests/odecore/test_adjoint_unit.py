@@ -51,6 +51,7 @@ def test_gradients_are_homogeneous(kind, scale):
     np.testing.assert_allclose(found, wanted, rtol=0, atol=rounding)
 
 
+@pytest.mark.long_on_jax
 @pytest.mark.parametrize("kind", ["collocated", "backsolve", "discrete"])
 def test_gradients_are_homogeneous_in_any_library(kind, xp, dtype, array, eps):
     solve = lambda scale: gradients(kind, [array(scale * w) for w in W], xp, array(A), array(Y0))  # noqa: E731

@@ -64,6 +64,7 @@ def test_an_optimum_on_a_face_is_the_best_of_the_face(family, box, expected):
         assert float(principal_error(member)) > found.value
 
 
+@pytest.mark.long
 def test_other_objectives_and_constraints():
     # SSP coefficient of RK2: min(2 - 1/u, 1/u), largest at Heun's u = 1.
     ssp = optimize(RK2, (0.6, 1.5), objective="SSP coefficient")
@@ -121,6 +122,7 @@ def test_what_does_not_fit_is_refused():
 # Found by attack.
 
 
+@pytest.mark.long
 def test_a_narrow_box_is_not_left():
     found = optimize(RK2, (0.6, 0.6001))  # the error falls towards u = 2/3
     assert found.parameters["u"] == 0.6001
@@ -199,6 +201,7 @@ def test_small_sets_of_admissible_members_are_found():
     assert best.value < 0.0664
 
 
+@pytest.mark.long
 def test_a_valley_beside_the_nearest_one_is_found():
     found = optimize(RK3S4, *[(0.1, 0.9)] * 3, objective="largest coefficient")
     assert found.value < 0.893  # the best points of the box lead to 1.055

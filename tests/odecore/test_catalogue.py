@@ -21,6 +21,7 @@ def test_the_catalogue_is_large():
     assert sum(not m.is_explicit for m in methods) >= 20
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", NAMES)
 def test_declared_orders_hold_and_the_next_fail(name):
     method = tableau(name)
@@ -39,6 +40,7 @@ def test_decimals_hold_the_conditions_as_well_as_double_precision_shows(name):
     assert max(map(abs, residuals)) < 1e-12
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_misprint_of_one_digit_costs_the_order(name):
     """The twin: a coefficient off by far less than a printed digit must be caught."""
@@ -64,6 +66,7 @@ def test_a_misprint_of_one_digit_costs_the_order(name):
     assert failing_trees(wrong, method.order)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", NAMES)
 def test_entries_travel_as_json(name):
     method = tableau(name)

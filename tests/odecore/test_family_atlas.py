@@ -60,6 +60,7 @@ def test_simplifying_assumptions_are_those_of_its_members(family):
     assert (found.B, found.C, found.D) == (member.B, member.C, member.D)
 
 
+@pytest.mark.sampled(2)
 @each_family
 def test_order_is_proved_and_verified_independently(family):
     certificate = prove_order(family)
@@ -75,6 +76,7 @@ def test_order_is_proved_and_verified_independently(family):
         assert order_of_accuracy(family, weights=family.b_hat) == family.embedded_order
 
 
+@pytest.mark.sampled(3)
 @each_family
 def test_wrong_families_are_neither_proved_nor_verified(family):
     def wrong(*values):  # the twin: the last weight is twice what it should be

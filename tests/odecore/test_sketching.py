@@ -90,6 +90,7 @@ def squared_errors(sketch, X, Y, exact, rng):
     return sample
 
 
+@pytest.mark.sampled(3)
 @every_kind
 def test_estimates_are_unbiased(kind, rng):
     X, Y = data(rng)
@@ -103,6 +104,7 @@ def test_estimates_are_unbiased(kind, rng):
     assert not mean_agrees(sample, 1.3 * np.sum(exact * direction), start=300)
 
 
+@pytest.mark.sampled(3)
 @every_kind
 def test_measured_variance_is_the_claimed_one(kind, rng):
     X, Y = data(rng)
@@ -149,6 +151,7 @@ def test_every_sketch_on_jax(array, eps, rng):
     agree_with_numpy(KINDS, array, eps, rng)
 
 
+@pytest.mark.long_on_jax
 def test_numbers_of_a_batch_on_every_array_library(array, eps, rng):
     X, Y = data(rng)
     found, wanted = moments(array(X), array(Y)), moments(X, Y)
@@ -277,6 +280,7 @@ def test_half_precision_is_summed_in_single():
         assert float(moments(x, y).rowwise) == pytest.approx(float(moments(*wide).rowwise))
 
 
+@pytest.mark.long
 def test_half_precision_of_jax(rng):
     jnp = pytest.importorskip("jax.numpy")
     X = jnp.full((1000, 2), 0.01, dtype=jnp.bfloat16)
@@ -598,6 +602,7 @@ def test_a_derivative_of_the_variance_is_right_or_refused(rng):
     assert alignment(x, Y) == alignment(X, Y)
 
 
+@pytest.mark.long
 def test_a_compiler_may_trace_what_does_not_look_at_the_data(rng):
     jax = pytest.importorskip("jax")
     X, Y = (jax.numpy.asarray(A, dtype="float32") for A in data(rng))
@@ -628,6 +633,7 @@ def test_scores_of_products_need_as_many_rows():
             row_products(X, X[:rows])
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("spread", [1.0, 1e-2, 1e-5])
 @pytest.mark.parametrize(
     "sketch", [UniformRows(12), ImportanceRows(12), CountSketch(12)], ids=lambda s: type(s).__name__

@@ -149,6 +149,7 @@ def enumerated(name):
     return first_two_moments(found, rows, *([float] if irrational else []))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", ALL)
 def test_the_mean_is_exact(name):
     mean, _ = enumerated(name)
@@ -331,6 +332,7 @@ def mean_of_told(sketch, X, Y, tell):
     return found, m.product
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", TELLING)
 def test_the_square_of_a_product_is_told_without_bias(name):
     sketch, rows, _ = CASES[name]

@@ -190,6 +190,7 @@ def test_jax_jit_and_grad_of_fixed_steps():
     assert float(jax.grad(end)(rate)) == pytest.approx(2 * math.exp(0.7), rel=1e-5)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("transformation", ["jit", "grad", "vmap"])
 @pytest.mark.parametrize(
     "options",

@@ -101,6 +101,7 @@ def test_numbers_out_of_range(options):
         solve_ivp(lambda t, y: -y, (0, 1), [1.0], method=Adams())
 
 
+@pytest.mark.long_on_jax
 def test_every_array_library(xp, array, eps):
     for method in (Adams(5), Adams(5, implicit=True)):
         found = solve_ivp(PAIR.field(xp), (0, 2), array(PAIR.exact(0)), method=method, steps=100)

@@ -9,6 +9,7 @@ from odecore.solve._stage_inverse import Decoupled, Dense, eigenvectors, inverse
 from odecore.tableaux import tableau
 
 
+@pytest.mark.long_on_jax
 @pytest.mark.parametrize("name", ["gauss2", "lobatto_iiia3", "radau_iia5"])
 def test_it_is_the_inverse_of_all_unknowns(name, xp, dtype, array):
     rng, A = np.random.default_rng(0), np.array(tableau(name).A, dtype=float)
@@ -26,6 +27,7 @@ def test_it_is_the_inverse_of_all_unknowns(name, xp, dtype, array):
             assert error.max() < tolerance * np.abs(wanted).max() * np.linalg.cond(whole)
 
 
+@pytest.mark.long_on_jax
 @pytest.mark.parametrize("spread", [0.0, 0.3, 30.0])  # from one Jacobian to such as do not converge
 @pytest.mark.parametrize("name", ["gauss2", "lobatto_iiia3", "radau_iia5"])
 def test_it_is_the_inverse_with_jacobians_of_their_own(name, spread, xp, dtype, array, monkeypatch):
@@ -85,6 +87,7 @@ def reaction(n):
     return lambda t, y: L @ y + y - y**3, lambda t, y: L + np.diag(1 - 3 * y**2), np.sin(np.pi * x)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("given", [False, True])
 @pytest.mark.parametrize("name", ["gauss2", "radau_iia3", "lobatto_iiic3"])
 def test_a_large_stiff_state(name, given):

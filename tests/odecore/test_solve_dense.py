@@ -43,6 +43,7 @@ def dense_error(method, intervals, **options):
     return max(np.abs(found(TIMES) - exact).max(), end)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", [n for n in catalogue() if tableau(n).uncertainty < 1e-8])
 def test_dense_output_has_the_full_order_of_every_method(name):
     method = tableau(name)

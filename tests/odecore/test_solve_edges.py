@@ -98,6 +98,7 @@ def test_multistep_methods_forget_what_was_before_a_jump(implicit):
     assert abs(found.y[-1, 0] - exact) < 1e-6
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("later", [True, False])
 @pytest.mark.parametrize("name", catalogue())
 def test_every_stage_stays_on_its_side_of_a_jump(name, later):

@@ -45,6 +45,7 @@ def test_the_stability_function_is_followed(name):
     assert found.statistics.newton > 0
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", PAIRS)
 @pytest.mark.parametrize("jacobian", [None, robertson_jacobian], ids=["differences", "exact"])
 def test_robertson(name, jacobian):
@@ -76,6 +77,7 @@ def test_stiff_problems_take_fewer_evaluations_than_explicit_ones():
     assert implicit.y[-1, 0] == pytest.approx(exact, abs=1e-5)
 
 
+@pytest.mark.long_on_jax
 @pytest.mark.parametrize("name", ["implicit_midpoint", "kvaerno43", "gauss2", "radau_iia3"])
 def test_every_array_library_and_precision(name, xp, dtype, array, eps):
     found = solve_ivp(PAIR.field(xp), (0, 2), array(PAIR.exact(0)), method=name, steps=60)
@@ -282,6 +284,7 @@ DECAYS = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("exact", [False, True], ids=["differences", "exact"])
 @pytest.mark.parametrize("library", ["numpy", "torch", "torch float32"])
 @pytest.mark.parametrize("name", DECAYS)
@@ -457,6 +460,7 @@ def test_corrections_that_grow_below_the_limit_do_not_diverge_yet(size, converge
     assert count == (3 if converges else 2)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("method", ["kvaerno43", "kvaerno54", "esdirk436_pair"])
 def test_a_jacobian_serves_several_adaptive_steps(method):
     field, start = brusselator(40)

@@ -107,6 +107,7 @@ def kernels_of(method, y0, calls=None, begins=False, runs=None, most=64):
     )  # fmt: skip
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("method", "controller"),
     [
@@ -240,6 +241,7 @@ def test_many_given_steps_are_the_steps(method, grid, runs, begins):
             assert chunks.statistics == plain.statistics
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("begins", [False, True])
 @pytest.mark.parametrize("method", ["classic", "dopri5", "bosh3", "fehlberg45"])
 @pytest.mark.parametrize("given", [True, False])

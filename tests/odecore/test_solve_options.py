@@ -28,6 +28,7 @@ def kepler(t, y):
     return {"p": -y["q"] / r**3, "q": y["p"]}
 
 
+@pytest.mark.long_on_jax
 def test_structures_are_solved_like_the_vector(xp, array):
     def field(t, y):
         q, (p,) = y
@@ -93,6 +94,7 @@ def test_structures_that_do_not_fit_are_refused(y0, field, error, message):
         solve_ivp(field, (0, 1), y0)
 
 
+@pytest.mark.long_on_jax
 def test_complex_states(array, xp):
     real = array([1.0, 0.0])
     y0 = xp.astype(real, xp.complex64 if real.dtype == xp.float32 else xp.complex128)
@@ -282,6 +284,7 @@ FAULTS = {
 }  # fmt: skip
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("method", ["dopri5", "bosh3", "dop853", "kvaerno43"])
 @pytest.mark.parametrize("fault", FAULTS)

@@ -34,6 +34,7 @@ def test_each_sample_is_the_solution_alone(method, rng):
         assert found.samples.rejected[i] == alone.statistics.rejected
 
 
+@pytest.mark.long_on_jax
 def test_every_array_library_and_precision(xp, dtype, array, eps):
     y0 = array([[1.0]] * 4)
     tolerance = max(100 * eps, 1e-7)
@@ -131,6 +132,7 @@ def test_bad_input_is_refused(y0, options, message):
         solve_per_sample(lambda t, y: -y, (0, 1), y0, **options)
 
 
+@pytest.mark.long_on_jax
 @pytest.mark.parametrize("span", [(0.0, 2.0), pytest.param((2.0, 0.0), marks=pytest.mark.long)])
 def test_samples_that_are_not_done_go_on_alone(xp, dtype, array, eps, span):
     rates = array([[0.5], [30.0], [8.0], [1.5]])

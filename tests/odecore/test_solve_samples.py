@@ -44,6 +44,7 @@ def solved(samples, m=7, **options):
     return solve_ivp(apart, (0.0, 1.0), start(m), newton=Newton(samples=samples), **options)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("method", IMPLICIT)
 def test_given_steps_are_those_of_one_matrix(method):
     alone, whole = (solved(samples, method=method, steps=20) for samples in (True, False))
@@ -51,6 +52,7 @@ def test_given_steps_are_those_of_one_matrix(method):
     assert alone.statistics.evaluations < whole.statistics.evaluations
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("method", PAIRS)
 def test_adaptive_steps_are_as_good(method):
     wanted = solved(True, 60, method="kvaerno54", rtol=1e-8, atol=1e-8).y[-1]
@@ -63,6 +65,7 @@ def test_adaptive_steps_are_as_good(method):
     assert counts[0] < (1.5 if few else 1.0) * counts[1]
 
 
+@pytest.mark.long_on_jax
 @pytest.mark.parametrize("method", ["alexander2", "radau_iia2"])
 def test_every_library(method, array, dtype):
     y, options = array(start(5)), {"steps": 4}
@@ -212,6 +215,7 @@ def value_of(linearize):
     return lambda t, y: linearize(t, y)[0]
 
 
+@pytest.mark.long
 @given(data=st.data())
 @settings(max_examples=10, deadline=None)
 def test_samples_go_back_at_once_as_one_by_one(data):

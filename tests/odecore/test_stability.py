@@ -41,6 +41,7 @@ def test_dormand_prince_has_the_published_polynomial():
     assert stability_function(tableau("dopri5")).numerator[6] == F(1, 600)  # HNW II, IV.2
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", [n for n, m in catalogue().items() if not m.is_explicit])
 def test_implicit_methods_against_a_linear_solve(name, rng):
     method = tableau(name)

@@ -40,6 +40,7 @@ def test_problems_cross_processes():
             assert again == problem
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", EXPLICIT)
 def test_right_claims_pass_and_wrong_ones_fail(name):
     step, order = stepper(tableau(name)), tableau(name).order

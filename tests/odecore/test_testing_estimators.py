@@ -132,7 +132,10 @@ def test_a_bias_of_the_given_size_is_found_and_none_is_not(rng):
         assert_unbiased(skewed, np.array([1, 1.001, 1]), rng, bias=0.1)
 
 
-@pytest.mark.parametrize(("bias", "runs", "rare"), [(0.3, 700, True), (0.1, 100, False)])
+@pytest.mark.parametrize(
+    ("bias", "runs", "rare"),
+    [pytest.param(0.3, 700, True, marks=pytest.mark.long), (0.1, 100, False)],
+)
 def test_a_bias_on_the_side_of_the_long_tail_is_found_as_often_as_is_said(bias, runs, rare):
     rng, spread = np.random.default_rng(0), np.sqrt(np.exp(1.28) - np.exp(0.64))
     claim, missed = np.exp(0.32) + bias * spread, 0

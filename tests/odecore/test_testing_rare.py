@@ -94,7 +94,7 @@ def test_draws_from_elsewhere_or_of_the_last_draw_are_told(check, outcomes, rng)
             check(draw, 0.0 if check is assert_unbiased else 2.0, rng, outcomes=outcomes)
 
 
-@pytest.mark.parametrize("bounds", [None, (0, 1)])
+@pytest.mark.parametrize("bounds", [None, pytest.param((0, 1), marks=pytest.mark.long)])
 def test_options_at_the_end_of_their_range(bounds, rng):
     draw = lambda rng: rng.random()  # noqa: E731
     report = assert_unbiased(draw, 0.5, rng, bias=9, bounds=bounds)  # two draws at least

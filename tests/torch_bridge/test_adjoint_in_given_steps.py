@@ -182,6 +182,7 @@ def errors(control, method, steps, outputs, **options):
     return [float((g - exact).norm() / exact.norm()) for g, _ in found], found[1][1]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("outputs", [pytest.param(2, marks=pytest.mark.long), 5])
 @pytest.mark.parametrize("method", ["midpoint", "rk4"])
 @pytest.mark.parametrize("control", ["smooth", "constant", "linear"])
@@ -191,6 +192,7 @@ def test_nodes_resolve_what_the_steps_do(control, method, outputs):
     assert restored < 6 * steps + more
 
 
+@pytest.mark.long
 def test_nodes_resolve_what_implicit_steps_do():
     (steps, restored), _ = errors("linear", "implicit_midpoint", 20, 2)
     assert restored < 6 * steps
@@ -202,6 +204,7 @@ def test_nodes_that_do_not():
     assert restored > 100 * steps
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("outputs", "most"), [(2, 1.3), (9, 1.5), (81, 2.5)], ids=["one", "some", "many"]
 )
@@ -219,6 +222,7 @@ def test_equal_steps_of_an_interval_are_not_those_of_each_of_its_panels():
     assert func.calls - forward < 1.3 * 4 * 100
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "more",
     [
@@ -365,6 +369,7 @@ def test_the_discrete_adjoint_stays_on_the_side_of_its_steps(options, t):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("adjoint", ["restored", "discrete", "reversed"])
 @pytest.mark.parametrize("output", [0.5 + 2.0**-52, 0.5 - 2.0**-53])
 @pytest.mark.parametrize("sign", [1, -1])

@@ -64,6 +64,7 @@ def exact(func, y0, t, **options):
 T = torch.tensor([0.0, 0.4, 1.0], dtype=D)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("scale", [1.0, 5.0])
 @pytest.mark.parametrize("method", ["dopri5", "tsit5", "dopri8", "kvaerno43"])
 @pytest.mark.parametrize("t", [T, T.flip(0)], ids=["forward", "backward"])
@@ -251,6 +252,7 @@ def test_implicit_steps_of_large_states_have_adjoints(adjoint):
     assert (found - wanted).norm() / wanted.norm() < 1e-3
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("adjoint", ["restored", pytest.param("reversed", marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("method", "error"), [("trbdf2", 1e-4), ("radauIIA5", 1e-8), ("implicit_euler", 3e-2)]
@@ -641,6 +643,7 @@ class Checkpointed(Field):
         return torch.utils.checkpoint.checkpoint(super().forward, t, y, use_reentrant=False)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("adjoint", [None, "restored", "reversed", "discrete"])
 @pytest.mark.parametrize("options", [{}, {"method": "rk4", "options": {"steps": 20}}], ids=str)
 @pytest.mark.parametrize("more", [{}, {"certificate": 1e-2}], ids=str)
@@ -739,6 +742,7 @@ class Lorenz(nn.Module):
         return torch.stack([s * (v - u), u * (r - w) - v, u * v - b * w])
 
 
+@pytest.mark.long
 def test_a_reversed_state_that_runs_away_is_refused():
     t, y0 = torch.tensor([0.0, 5.0], dtype=D), torch.ones(3, dtype=D)
     y = odeint_adjoint(Lorenz(), y0, t, rtol=1e-4, atol=1e-6 * y0, adjoint="reversed")
@@ -957,6 +961,7 @@ def test_implicit_steps_are_kept_up_to_a_budget(monkeypatch):
     torch.testing.assert_close(few, whole, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("method", ["rk4", "kvaerno54", "radauIIA3"])
 @pytest.mark.parametrize("dtype", [torch.float32, D])
 def test_steps_of_small_states_go_back_at_once(method, dtype):
@@ -1022,12 +1027,11 @@ class Unmapped(nn.Module):
         return self.inner(t, y) * (1.0 if float(y.detach().sum()) < 1e9 else 2.0)
 
 
-def test_any_number_of_steps_of_a_small_state_is_undone():
-    func, t = Field(), torch.tensor([0.0, 1.0], dtype=D)
-    for rows, discrete in ((2, True), (9, False)):
-        y0 = torch.randn(rows, 4, dtype=D)
-        options = {"method": "rk4", "options": {"steps": 300}}
-        found = gradients(func, y0, t, **options)
-        wanted = gradients(func, y0, t, adjoint="discrete", **options)
-        other = gradients(func, y0, t, adjoint="restored", **options)
-        assert torch.equal(found, wanted if discrete else other)
+@pytest.mark.parametrize(
+    ("rows", "adjoint"), [(2, "discrete"), pytest.param(9, "restored", marks=pytest.mark.long)]
+)
+def test_any_number_of_steps_of_a_small_state_is_undone(rows, adjoint):
+    func, t, y0 = Field(), torch.tensor([0.0, 1.0], dtype=D), torch.randn(rows, 4, dtype=D)
+    options = {"method": "rk4", "options": {"steps": 300}}
+    found = gradients(func, y0, t, **options)
+    assert torch.equal(found, gradients(func, y0, t, adjoint=adjoint, **options))

@@ -223,6 +223,7 @@ class Pushed(Net):
             return sum(forward_ad.unpack_dual(self.net(forward_ad.make_dual(y, y.cos()))))
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(("solver", "steps"), [("rk4", 40), ("kvaerno54", None)])
 @pytest.mark.parametrize("field", [Pulled, Pushed])
 def test_a_field_that_transforms_itself(adjoint, field, solver, steps):

@@ -106,7 +106,7 @@ def test_many_output_times_are_collocated_for_larger_states(seen):
         assert torch.linalg.vector_norm(g - e) < 2e-5 * torch.linalg.vector_norm(e)
 
 
-@pytest.mark.parametrize("method", ["kvaerno43", "kvaerno54"])  # the latter can not go backward
+@pytest.mark.parametrize("method", ["kvaerno43", pytest.param("kvaerno54", marks=pytest.mark.long)])
 def test_stiff_problems_are_stepped_through_by_implicit_steps(method):
     # Stability asks 6,000 explicit steps of the adjoint, in 38,000 evaluations.
     field, y0 = Stiff(), torch.tensor([1.0, 0.0], dtype=torch.float64)

@@ -37,7 +37,9 @@ def times(*values):
 @pytest.mark.parametrize(
     ("method", "tight"), [("fehlberg2", 1e-7), pytest.param("dopri5", 1e-9, marks=pytest.mark.long)]
 )
-def test_a_whole_adaptive_solve(method, tight):
+def test_a_whole_adaptive_solve(method, tight, request):
+    if method == "fehlberg2":
+        request.getfixturevalue("untranslated")
     f, y0 = Net(), torch.randn(5, 3, dtype=torch.float64)
     solved, none = partial(odeint, f, y0, method=method), graphs()
     with torch.no_grad():
@@ -114,6 +116,7 @@ def test_chunks_of_given_steps_and_their_gradient():
     assert graphs() == before
 
 
+@pytest.mark.usefixtures("untranslated")
 def test_given_steps_go_on_in_the_same_loop():
     f, y0, none = Net(), torch.randn(4, 3, dtype=torch.float64), graphs()
     with torch.no_grad():
@@ -167,6 +170,7 @@ def test_a_function_that_counts_its_calls_is_not_compiled(options):
 RATE = 1.0
 
 
+@pytest.mark.usefixtures("untranslated")
 def test_what_a_function_reads_is_compared_at_each_call(monkeypatch):
     """Guards on the code of libraries are left out, not those on what a user may change."""
     rate, net = [1.0], nn.Linear(2, 2)
@@ -317,6 +321,7 @@ def test_an_adjoint_as_a_whole(method, request):
     assert graphs() == before
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("untranslated")
 def test_a_norm_that_can_not_be_compiled_leaves_other_norms_alone():
     f, y0 = Net(), torch.randn(4, 3, dtype=torch.float64)
@@ -341,6 +346,7 @@ def test_a_norm_that_can_not_be_compiled_leaves_other_norms_alone():
     assert [compiled(norm) for norm in bounds] == [(False, 2), (False, 0)]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("untranslated")
 @pytest.mark.parametrize(("method", "more"), [("rk4", 1), ("dopri5", 0)])
 def test_compiled_given_steps_begin_with_an_evaluation(method, more):

@@ -89,7 +89,7 @@ def check(func, y0, t, options, weights=None, **more):
 @pytest.mark.parametrize(
     "t", [pytest.param(times(0, 1), marks=LONG), times(1.0, 0.6, 0.5, -1.0)], ids=["two", "four"]
 )
-@pytest.mark.parametrize("options", [FIXED, ADAPTIVE])
+@pytest.mark.parametrize("options", [FIXED, pytest.param(ADAPTIVE, marks=LONG)])
 def test_gradients_are_those_of_the_steps(options, t, dtype, transposed):
     func, y0 = Net(dtype), torch.randn(5, 3, dtype=dtype, requires_grad=True)
     exact = check(func, y0, t, options)
@@ -246,6 +246,7 @@ def test_a_graph_serves_more_than_once_and_many_cotangents(transposed):
     assert len(transposed) == 2
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("untranslated")
 def test_states_beyond_the_budget_are_made_again(transposed):
     func, y0 = Net(), torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
@@ -274,6 +275,7 @@ def test_what_can_not_be_compiled_is_transposed_step_by_step(transposed):
     assert not transposed
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("untranslated")
 @pytest.mark.filterwarnings("ignore::odecore.errors.CompileWarning")
 def test_checkpoints_inside_the_function_are_there_when_tracing_has_failed():
@@ -289,6 +291,7 @@ def test_checkpoints_inside_the_function_are_there_when_tracing_has_failed():
     check(Checkpointed(), y0, times(0, 1), FIXED)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("untranslated")
 def test_hooks_that_came_after_the_forward_pass_are_called_as_without():
     found = []

@@ -469,6 +469,7 @@ def report_of(field, solver, steps, dtype=torch.float64, **options):
     return solver_consistency(model, [(x, x.argmax(1))], solvers=(), **options)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("activation", "order"),
     [(torch.relu, 2), (torch.abs, 2), (nn.Hardtanh(), 2), (nn.ELU(), 3), (torch.sign, 1)],
@@ -484,6 +485,7 @@ def test_kinks_are_told(activation, order):
         assert again.verdict == "flow"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("activation", [torch.tanh, nn.GELU(), nn.Softplus(), nn.SiLU()])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_smooth_fields_are_not_taken_for_kinks(activation, dtype):
@@ -585,6 +587,7 @@ def trained(solver, steps, seed, epochs=60):
     return model
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 @pytest.mark.parametrize("solver_steps", [("euler", 1), ("euler", 2), ("rk4", 1), ("rk4", 16)])
 def test_no_false_certificate(solver_steps, seed):
@@ -623,6 +626,7 @@ def test_steps_follow_what_training_needs():
     assert adapt_steps(settled, x.float(), tolerance=0.1).after == (7,)  # odd: not halved
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("speed", "steps"),
     [(1.0, 64), pytest.param(1.0, 256, marks=pytest.mark.long), (6.0, 64), (6.0, 256)],
@@ -642,6 +646,7 @@ def planar(steps, solver="rk4"):
     return nn.Sequential(NeuralODE(DenseField(2, 16), solver=solver, steps=steps), nn.Linear(2, 3))
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("steps", [1, 4])
 def test_rounding_of_half_precision_is_undecided_and_asks_for_no_steps(dtype, steps):

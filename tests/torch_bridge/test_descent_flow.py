@@ -33,6 +33,7 @@ def test_all_losses_fall_to_a_pareto_point(scaling):
     assert not pareto_stationarity(gramian(jacobian(START)), tolerance=0.0101).stationary
 
 
+@pytest.mark.long
 def test_scalings_of_losses_and_of_the_direction_share_the_curve():
     ends = [
         descent_flow(scaled, START, 100.0, scaling=scaling, rtol=1e-9, atol=1e-11).y[-1]

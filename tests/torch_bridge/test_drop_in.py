@@ -48,6 +48,7 @@ def test_there_are_24_names():
     assert len(NAMES) == 24
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", [*FIXED, *ADAMS])
 def test_every_fixed_name_has_its_order(name):
     order = {"explicit_adams": 4, "implicit_adams": 5, "fixed_adams": 5}.get(name) or tableau(FIXED[name]).order  # fmt: skip

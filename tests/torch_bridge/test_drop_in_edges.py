@@ -158,6 +158,7 @@ def test_events_in_inference_mode():
     assert abs(float(time) - 2) < 1e-9
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("in_state", [False, True])
 @pytest.mark.parametrize("in_field", [False, True])
 def test_tensors_of_inference_mode_are_solved_for_outside_of_it(in_state, in_field):
@@ -330,6 +331,7 @@ def test_events_are_looked_for_in_the_direction_that_was_asked_for_at_any_time(r
         odeint(lambda t, y: y, Y, torch.zeros(2), event_fn=lambda t, y: y[0, 0])
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
 @pytest.mark.parametrize("method", ["gl4", "radauIIA5", "implicit_euler", "trbdf2"])
 def test_second_derivatives_through_implicit_steps_are_refused(method):
@@ -397,6 +399,7 @@ def test_times_with_forward_derivatives():
     torch.testing.assert_close(tangent, wanted, rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.long
 def test_as_many_fixed_steps_as_times_ask_for():
     t = torch.linspace(0, 1, 100_002, dtype=D)
     y = odeint(lambda t, y: -y, torch.ones(1, dtype=D), t, method="euler")

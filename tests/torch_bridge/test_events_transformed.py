@@ -62,6 +62,7 @@ def by_autograd(model):
     return torch.autograd.grad(value, [y0, t0, *model.parameters()])
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("interface", INTERFACES.values(), ids=INTERFACES)
 @pytest.mark.parametrize("options", SOLVES.values(), ids=SOLVES)
 def test_gradients(options, interface):
@@ -92,6 +93,7 @@ def test_forward_mode(options):
     torch.testing.assert_close(torch.func.jacfwd(value)(Y0, T0), wanted[0], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("outer", [torch.func.jacfwd, torch.func.jacrev])
 @pytest.mark.parametrize("inner", [torch.func.jacfwd, torch.func.jacrev])
 def test_second_derivatives_are_refused(inner, outer):

@@ -266,6 +266,7 @@ def test_a_tangent_that_comes_later_is_not_lost():
     torch.testing.assert_close(tangent, torch.tensor(-0.5 / 1.5**3, dtype=torch.float64))
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("method", ["kvaerno43", "radau_iia3", "implicit_euler"])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
 def test_jacobians_of_other_arrays_and_precisions_serve(method, dtype):

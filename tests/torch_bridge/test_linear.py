@@ -62,6 +62,7 @@ def weight_gradients(sketch, ratio, x, weight, y_grad):
     return one
 
 
+@pytest.mark.sampled(2)
 @sketches
 @pytest.mark.parametrize(
     "ratio", [0.05, *(pytest.param(r, marks=pytest.mark.long) for r in (0.3, 0.9))]
@@ -80,6 +81,7 @@ def test_weight_gradient_is_unbiased(sketch, ratio):
     assert not mean_agrees(sample, 2 * float(exact.norm()))
 
 
+@pytest.mark.sampled(2)
 @sketches
 def test_its_variance_is_the_exact_formula(sketch):
     x, weight, _, y_grad = data()
@@ -170,6 +172,7 @@ def test_checkpoint_uses_one_draw(sketch):
     torch.testing.assert_close(*gradients)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from inside torch's tracer
 @sketches
 def test_compile_without_graph_breaks(sketch):
@@ -188,6 +191,7 @@ def test_compile_without_graph_breaks(sketch):
     assert float((total / 300 - exact).norm()) < 5 * spread
 
 
+@pytest.mark.sampled(2)
 @sketches
 def test_func_grad_and_vmap(sketch):
     x, weight, _, y_grad = data()

@@ -52,6 +52,7 @@ def assert_near(found, wanted, rtol):
         torch.testing.assert_close(a.to(b.dtype), b, rtol=0, atol=rtol * scale)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("tol", [1e-4, 1e-7])
 @pytest.mark.parametrize("span", [(0.0, 2.0), (3.0, -1.0)], ids=["forward", "backward"])
 @pytest.mark.parametrize("kind", ["tensor", "tuple", "complex"])
@@ -150,6 +151,7 @@ def diffused(func, **options):
     return torch.autograd.grad((y - 1 - 0.01 * torch.randn(40, 8, dtype=D)).abs().mean(), func.rate)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("options", [{}, {"memory": 10**9}, {"adjoint_method": "dopri5"}])
 def test_a_gradient_that_is_zero_is_not_said_to_be_unresolved(options):
     (found,) = diffused(Diffusion(0.0), **options)  # at rest, whatever the rate

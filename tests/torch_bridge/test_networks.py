@@ -183,6 +183,7 @@ class Decay(nn.Module):
         return -y[0], y[0].sum(1, keepdim=True)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("adjoint", ["direct", "restored", "reversed", "discrete"])
 @pytest.mark.parametrize("solver", ["dopri5", "rk4", "drawn", "ensemble"])
 def test_a_tuple_state_is_mapped_to_the_tuple_of_final_states(solver, adjoint):

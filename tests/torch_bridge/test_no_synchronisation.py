@@ -32,6 +32,7 @@ def model(sketch="uniform", normalization="group"):
     return DenseField(8, 16, normalization, linear=linear).to("meta")
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("solve", [odeint, odeint_adjoint], ids=["odeint", "adjoint"])
 @pytest.mark.parametrize("times_on", ["cpu", "meta"])
 @pytest.mark.parametrize(
@@ -81,6 +82,7 @@ def test_sketched_linear(sketch, shape):
     assert x.grad.device.type == layer.bias.grad.device.type == "meta"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("adjoint", "solver"),
     [
@@ -118,6 +120,7 @@ def test_a_scalar_state_with_times_of_another_precision(solve):
     y.sum().backward()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("method", "options"),
     [("dopri5", None), ("kvaerno43", None), ("kvaerno43", {"step_size": 0.25})],

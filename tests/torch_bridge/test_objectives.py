@@ -216,7 +216,9 @@ class _ByNumPy(torch.autograd.Function):
 
 
 @pytest.mark.parametrize("features", [False, True])
-@pytest.mark.parametrize("kind", ["a function of its own", "compiled"])
+@pytest.mark.parametrize(
+    "kind", ["a function of its own", pytest.param("compiled", marks=pytest.mark.long)]
+)
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script")
 def test_what_vmap_can_not_do_is_differentiated_one_by_one(features, kind):
     trunk, head = nn.Linear(4, 3), nn.Linear(3, 2)

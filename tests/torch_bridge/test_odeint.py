@@ -708,6 +708,7 @@ def test_empty_tensors_stay_empty(method, shapes, solve):
     assert [x.grad.shape for x in y0] == [x.shape for x in y0]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("method", ["implicit_euler", "gl4", "trapezoid"])
 @pytest.mark.parametrize("kind", ["restored", "discrete"])
 def test_adjoints_of_implicit_methods_solve_their_own_equation(method, kind):

@@ -80,6 +80,7 @@ def solves():
     yield "event, adjoint", lambda *a: event_state(*a, odeint_interface=odeint_adjoint)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("backward_too", [True, False])
 @pytest.mark.parametrize("timed", [False, True])
 @pytest.mark.parametrize(("name", "solve"), [pytest.param(n, s, id=n) for n, s in solves()])

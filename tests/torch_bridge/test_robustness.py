@@ -360,6 +360,7 @@ def test_autoattack_finds_the_closed_form(norm, shape, short_attacks):
     assert 0 < found.robust.correct < len(y)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("classes", [1, 2, 3, 5])
 @pytest.mark.parametrize("version", ["standard", "plus"])
 @pytest.mark.parametrize("norm", ["inf", "2"])
@@ -460,6 +461,7 @@ def test_autoattack_leaves_random_numbers_and_checkpoints_alone(short_attacks):
     assert len(states) == 3
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::odecore.errors.WeakAttackWarning")
 def test_an_evaluation_uses_up_no_draw_of_a_checkpoint():
     model, x, y = drawn_and_checkpointed()

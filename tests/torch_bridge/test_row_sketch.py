@@ -88,6 +88,7 @@ def test_signs_and_places_of_buckets_are_fair():
     assert mean_agrees(sample, [0, 0, 0], rounds=3)
 
 
+@pytest.mark.sampled(2)
 @sketches
 def test_centred_gradients(sketch):
     x, weight, y_grad = data()
@@ -112,6 +113,7 @@ def test_centring_takes_equal_rows_exactly():
         torch.testing.assert_close(found, y_grad.T @ x)
 
 
+@pytest.mark.sampled(3)
 @sketches
 @pytest.mark.parametrize("centred", [False, True])
 def test_only_rows_that_count(sketch, centred):
@@ -202,6 +204,7 @@ def test_entries_that_are_not_finite_stay_so(storage):
     assert torch.equal(found[3], rows[3])
 
 
+@pytest.mark.sampled(3)
 @sketches
 @pytest.mark.parametrize("storage", [torch.bfloat16, torch.int8])
 def test_gradients_from_stored_rows_are_unbiased(sketch, storage):
@@ -415,6 +418,7 @@ def test_checkpoints_of_shared_sketches(split):
         torch.testing.assert_close(again, plain)
 
 
+@pytest.mark.sampled(3)
 @sketches
 @pytest.mark.parametrize("centred", [False, True])
 def test_reports_of_noise(sketch, centred):
@@ -537,6 +541,7 @@ def test_compiled_layers_share_a_sketch_that_is_passed():
     torch.testing.assert_close(b, c)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @sketches
 def test_compiled_for_any_batch(sketch):

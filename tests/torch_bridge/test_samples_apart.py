@@ -84,6 +84,7 @@ def test_samples_that_see_each_other_later():
     torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("samples", [6, 300, 2100])
 @pytest.mark.parametrize(
     ("method", "adjoint"),
@@ -113,6 +114,7 @@ def test_samples_that_see_each_other_within_a_step(samples, method, adjoint):
         torch.testing.assert_close(a, b, **tolerance)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", [Stiff, Normed])
 @pytest.mark.parametrize(
     ("method", "adjoint"),

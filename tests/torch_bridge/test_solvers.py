@@ -156,6 +156,7 @@ def test_bad_widths_are_refused(width):
 # The layer.
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("adjoint", ["direct", "restored"])
 @pytest.mark.parametrize(
     "solver", ["dopri5", "rk4", tableau("classic")], ids=lambda s: getattr(s, "name", s)

@@ -82,6 +82,7 @@ def test_a_wrong_gradient_does_not_reach_the_loss():
     assert not same_loss_for_less([train(task, flipped, seed) for seed in (0, 1)], against)
 
 
+@pytest.mark.long
 def test_the_quick_form_runs(capsys):
     assert adjoint_training.main(["--quick"]) == 0
     text = capsys.readouterr().out

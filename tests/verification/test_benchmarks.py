@@ -158,6 +158,7 @@ def test_what_can_not_be_measured_is_refused(name, option, message, monkeypatch,
     assert f"{option}: {message}" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_a_real_benchmark_runs(tmp_path):
     command = [
         sys.executable,

@@ -14,9 +14,15 @@ def parsed(svg):
     return ElementTree.fromstring(svg)  # noqa: S314
 
 
+LONG = ("catalogue-orders", "ladder-certificate", "sketch-variances")
+
+
 @pytest.mark.parametrize(
     "claim",
-    [pytest.param(c, id=c.name, marks=[pytest.mark.long] if c.slow else []) for c in CLAIMS],
+    [
+        pytest.param(c, id=c.name, marks=[pytest.mark.long] if c.slow or c.name in LONG else [])
+        for c in CLAIMS
+    ],
 )
 def test_a_claim_holds_and_its_planted_fault_does_not(claim):
     outcome = claim.run()

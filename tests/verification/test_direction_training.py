@@ -146,6 +146,7 @@ def test_only_equiangular_paths_do_not_depend_on_the_scale(monkeypatch):
     assert np.abs(front - values[-1]).max(1).min() < 0.1
 
 
+@pytest.mark.long
 def test_the_quick_forms_run(capsys, tmp_path, monkeypatch):
     pytest.importorskip("torchjd.aggregation")
     pytest.importorskip("cvxpy")

@@ -11,6 +11,7 @@ from verification.experiments._images import DATA
 from verification.experiments.normalization_training import Setting, accuracies, line, train
 
 
+@pytest.mark.long
 def test_data_leave_the_generators_as_they_were():
     np.random.seed(3)
     wanted = np.random.rand()

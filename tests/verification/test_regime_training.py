@@ -74,6 +74,7 @@ def test_a_line_is_paired_by_seed():
     assert shown.endswith("| 0.20 |")
 
 
+@pytest.mark.long
 def test_the_quick_form_runs(capsys):
     assert regime_training.main(["--quick"]) == 0
     text = capsys.readouterr().out

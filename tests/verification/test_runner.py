@@ -175,6 +175,7 @@ def test_ctrl_c_keeps_what_is_finished(tmp_path, monkeypatch, out, capsys):
     assert ran == ["first", "second", "second"]
 
 
+@pytest.mark.long
 def test_a_killed_run_loses_no_outcome_and_repeats_none(tmp_path):
     command = [sys.executable, "-m", "verification", "run", "--jobs", "1", "--out", str(tmp_path)]
     command += ["--only", "equiangular"]

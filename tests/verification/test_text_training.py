@@ -35,6 +35,7 @@ def texts(monkeypatch):
     return _Texts(reviews())
 
 
+@pytest.mark.long
 def test_it_runs_and_keeps_what_was_planned(texts, capsys, monkeypatch):
     monkeypatch.setattr(torch, "set_num_threads", lambda _: None)  # two would compete here
     assert text_training.main(["--quick"]) == 0
