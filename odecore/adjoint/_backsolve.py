@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from math import prod
 from typing import Any
 
@@ -17,6 +18,7 @@ from odecore.adjoint._quadrature import norm_of
 from odecore.adjoint._step_ends import ends_between, landing_grid, most_steps
 from odecore.adjoint._sweep import product
 from odecore.adjoint._unit import in_their_unit, observing
+from odecore.errors import DriftError, SolveError
 from odecore.solve import Statistics, solve_ivp
 
 __all__ = ["backsolve"]
@@ -136,7 +138,8 @@ def backsolve(
             ends = None if between is None else between(*span)
             watch = Watch(of_state, span, (states[i], states[i - 1]), observed)
             watched = {**observed, "observe": watch} if adaptive else observed
-            found = solve_ivp(field, span, start, t_eval=span, grid=ends, **watched)
+            with _backwards():
+                found = solve_ivp(field, span, start, t_eval=span, grid=ends, **watched)
             statistics = statistics + Statistics(watch.evaluations)
             _, a, *sums = (leaf[-1, ...] for leaf in found.y)
             total = tuple(sums)
@@ -150,6 +153,21 @@ def backsolve(
         return Gradients(a, total, none, statistics, tuple(reversed(slopes)))
 
     return in_their_unit(solve, cotangents, len(times), states[0])
+
+
+@contextmanager
+def _backwards() -> Iterator[None]:
+    """Say of a solve that fails inside that it is a backward one."""
+    try:
+        yield
+    except SolveError as error:
+        if not isinstance(error, DriftError):
+            error.add_note(
+                "this was the backward solve of the reversed adjoint, in which the state, too, is "
+                "solved for and may run away: take another adjoint, or add output times, at which "
+                "the state starts again"
+            )
+        raise
 
 
 def _listed(states: Any) -> Sequence[Any]:

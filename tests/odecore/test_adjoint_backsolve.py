@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from odecore.adjoint import backsolve, collocated, node_by_node, record_panels
-from odecore.errors import DriftError
+from odecore.errors import DriftError, SolveError
 from odecore.solve import solve_ivp
 from tests.odecore.test_adjoint import TIMES, Y0, A, W, exact_gradients, linear, linearization
 
@@ -40,6 +40,14 @@ def test_given_steps(options):
     states = solve_ivp(field, (0.0, 1.5), Y0, t_eval=TIMES, rtol=1e-10, atol=1e-10).y
     found = backsolve(linearize, TIMES, states, W, parameters=(A,), **options)
     np.testing.assert_allclose(found.parameters[0], exact_gradients()[1], atol=1e-6)
+
+
+def test_a_state_that_ends_backwards_is_told_to_be_one():
+    # Backwards y' = -100 y^3 ends after 1 / (200 y^2), wherever the forward solve came from.
+    linearize = linearization(lambda t, y: -100 * y**3, lambda t, y, a: -300 * y**2 * a)
+    with pytest.raises(SolveError) as caught:
+        backsolve(linearize, [0.0, 5.0], np.array([[1.0], [0.1]]), [np.zeros(1), np.ones(1)])
+    assert "take another adjoint" in caught.value.__notes__[0]
 
 
 def test_the_seminorm_takes_fewer_steps():
