@@ -36,7 +36,7 @@ class Family:
     ----------
     name : str
     parameters : tuple of str
-        Names of the parameters, in the order in which `formula` takes them.
+        Different names, at least one, in the order in which `formula` takes them.
     order : int
         Claimed order of every member; `order_is_proved` decides the claim.
     formula : callable
@@ -51,6 +51,11 @@ class Family:
         Claimed order of those.
     members : tuple, optional
         Named members: pairs of a name and the tuple of exact parameter values.
+
+    Raises
+    ------
+    ValueError
+        If `parameters` are no such tuple.
 
     Examples
     --------
@@ -67,6 +72,15 @@ class Family:
     estimator: Callable[..., tuple[Any, ...]] | None = None
     embedded_order: int | None = None
     members: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+
+    def __post_init__(self) -> None:
+        names: Any = self.parameters
+        texts = isinstance(names, tuple) and all(isinstance(name, str) for name in names)
+        if not (texts and names and len(set(names)) == len(names)):
+            raise ValueError(
+                "`parameters` of a family must be a tuple of different names, at least one, got "
+                f"{names!r}; write one as ('u',), and a single method as a ButcherTableau"
+            )
 
     @staticmethod
     def require(found: Any, /, *, instead: str = "") -> None:

@@ -29,6 +29,13 @@ def prove_order(family: Family, /) -> OrderCertificate:
         residual is not zero shows that the order is no higher (on a curve inside the parameter
         space it may be); the denominators are factored, and each factor must be declared.
 
+    Raises
+    ------
+    TypeError
+        If `family` is none.
+    ValueError
+        If one of its factors is zero for all parameters.
+
     Examples
     --------
     >>> from odecore.families import RK4
@@ -41,6 +48,9 @@ def prove_order(family: Family, /) -> OrderCertificate:
     def rational(entry: Any) -> Rational:
         return from_field(entry, len(family.parameters))
 
+    factors = family.factors(*family.generators)
+    if any(factor == 0 for factor in factors):
+        raise ValueError(f"a factor of {family.name} is zero for all parameters; leave it out")
     residuals = order_condition_residuals(family, family.order)
     witness = None
     for tree in reversed(rooted_trees(family.order + 1)):  # the bush first: it is cheapest
@@ -53,7 +63,7 @@ def prove_order(family: Family, /) -> OrderCertificate:
         family.name,
         family.parameters,
         family.order,
-        tuple(rational(factor)[0] for factor in family.factors(*family.generators)),
+        tuple(rational(factor)[0] for factor in factors),
         tuple(tuple(map(rational, row)) for row in family.A),
         tuple(map(rational, family.b)),
         tuple((tree.level_sequence, rational(r)) for tree, r in residuals.items()),

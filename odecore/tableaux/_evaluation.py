@@ -8,7 +8,7 @@ from typing import Any
 from warnings import warn
 
 from odecore._array import as_float
-from odecore.errors import NearSingularWarning
+from odecore.errors import NearSingularWarning, SingularParameterError
 from odecore.exact import QuadraticNumber, exact_number
 from odecore.families import Family
 from odecore.tableaux._coefficients import Coefficients
@@ -37,7 +37,8 @@ def tableau_at(family: Family, /, **parameters: Any) -> ButcherTableau:
     TypeError
         If `family` is none, or a parameter is missing, unknown or not exact.
     SingularParameterError
-        If the parameters lie on the excluded set; the message names the factor.
+        If the parameters lie on the excluded set; the message names the factor. Also where a
+        denominator vanishes that is none of the factors.
 
     Warns
     -----
@@ -61,10 +62,8 @@ def tableau_at(family: Family, /, **parameters: Any) -> ButcherTableau:
                 f"of type {type(value).__name__}; for floats and arrays use `coefficients_at`"
             )
     exact = tuple(map(exact_number, values))
-    family.require_member(exact)
-    rows, b = family.formula(*exact)
     point = ", ".join(f"{n}={value}" for n, value in zip(family.parameters, exact, strict=True))
-    b_hat = None if family.estimator is None else family.estimator(*exact)
+    rows, b, b_hat = _member(family, exact)
     _warn_of_large(family, rows, b, b_hat or ())
     return ButcherTableau(
         rows,
@@ -74,6 +73,20 @@ def tableau_at(family: Family, /, **parameters: Any) -> ButcherTableau:
         order=family.order,
         embedded_order=family.embedded_order,
     )
+
+
+def _member(family: Family, values: tuple[Any, ...]) -> tuple[Any, Any, Any]:
+    """A, b and the embedded weights, if there are any."""
+    family.require_member(values)
+    try:
+        rows, b = family.formula(*values)
+        return rows, b, None if family.estimator is None else family.estimator(*values)
+    except ZeroDivisionError as error:
+        point = ", ".join(f"{n} = {v}" for n, v in zip(family.parameters, values, strict=True))
+        raise SingularParameterError(
+            f"{family.name} divides by zero at {point}, where none of its `factors` vanishes; add "
+            "the denominators of `formula` and `estimator` to them"
+        ) from error
 
 
 def _warn_of_large(family: Family, rows: Any, *weights: Any) -> None:
@@ -129,8 +142,7 @@ def coefficients_at(family: Family, /, **parameters: Any) -> Coefficients:
             f"{family.name} is implicit, and the parameters of an implicit method must be numbers, "
             f"not arrays; got {', '.join(type(value).__name__ for value in values)}"
         )
-    family.require_member(values)
-    rows, b = family.formula(*values)
+    rows, b, b_hat = _member(family, values)
     reuses = family.last_stage_is_first
     if len(b) > 1 and all(isinstance(value, float) for value in values):
         reuses = (*rows[-1], *(0,) * (len(b) - len(rows[-1]))) == tuple(b) or reuses
@@ -139,9 +151,7 @@ def coefficients_at(family: Family, /, **parameters: Any) -> Coefficients:
     ):
         rows = tuple(row[: i + 1] for i, row in enumerate(rows))
     error = None
-    b_hat: tuple[Any, ...] = ()
-    if family.estimator is not None:
-        b_hat = family.estimator(*values)
+    if b_hat is not None:
         error = tuple(weight - embedded for weight, embedded in zip(b, b_hat, strict=True))
-    _warn_of_large(family, rows, b, b_hat)
+    _warn_of_large(family, rows, b, b_hat or ())
     return Coefficients(A=rows, b=b, error=error, order=family.order, last_stage_is_first=reuses)

@@ -140,6 +140,32 @@ def test_singular_parameters_name_the_factor(family, values, factor):
     assert factor in str(caught.value)
 
 
+def _two_stages(factors, **options):
+    return Family(
+        "own", ("u",), 2, lambda u: (((), (u,)), (1 - 1 / (2 * u), 1 / (2 * u))), factors, **options
+    )
+
+
+@pytest.mark.parametrize(("at", "value"), [(tableau_at, F(0)), (coefficients_at, 0.0)])
+def test_a_denominator_that_no_factor_declares(at, value):
+    with pytest.raises(SingularParameterError, match="none of its `factors` vanishes"):
+        at(_two_stages(lambda u: ()), u=value)
+    embedded = _two_stages(lambda u: (u,), estimator=lambda u: (1 / (u - 1), 1 - 1 / (u - 1)))
+    with pytest.raises(SingularParameterError, match="divides by zero at u = 1"):
+        at(embedded, u=value + 1)
+
+
+def test_a_factor_that_is_zero_everywhere():
+    with pytest.raises(ValueError, match="is zero for all parameters; leave it out"):
+        prove_order(_two_stages(lambda u: (u, u - u)))
+
+
+@pytest.mark.parametrize("parameters", ["u", (), ("u", "u"), ("u", 1)])
+def test_parameters_of_a_family_are_different_names(parameters):
+    with pytest.raises(ValueError, match="a tuple of different names"):
+        dataclasses.replace(RK3, parameters=parameters, members=())
+
+
 @pytest.mark.parametrize("values", [{}, {"u": F(1, 3)}, {"u": F(1, 3), "w": F(1, 2)}])
 def test_missing_and_unknown_parameters(values):
     with pytest.raises(TypeError, match="has the parameters u, v"):
