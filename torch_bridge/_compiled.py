@@ -135,8 +135,9 @@ def compiled_kernels(
         ran = history.compiled[_leap if adaptive else _run] > 0
         return same and ran and not torch.is_grad_enabled()
 
-    small = like.nbytes <= RECORDED
-    return Kernels(step, leap, begins, chunk, CHUNK, run, MOST, records=True, stages=small)
+    records = not like.is_complex()  # inductor can not write such rows from inside a loop
+    small = records and like.nbytes <= RECORDED
+    return Kernels(step, leap, begins, chunk, CHUNK, run, MOST, records=records, stages=small)
 
 
 def _attempt(

@@ -65,7 +65,6 @@ def test_equal_steps_share_a_product():
     assert list(scaled.made) == [0.5, 0.25]
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128])
 def test_gradients_of_coefficients_to_second_order(dtype):
     base, shapes = tableau("three_eighths").coefficients, [0, 1, 2, 3, 4]
@@ -82,7 +81,6 @@ def test_gradients_of_coefficients_to_second_order(dtype):
     assert torch.autograd.gradcheck(end, (numbers, y0), check_forward_ad=True)
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
 def test_transformations_follow_array_weights():
     y0 = torch.linspace(0.1, 1, 3, dtype=torch.float64)
 

@@ -99,7 +99,6 @@ def test_dense_output_at_times_that_want_gradients():
     assert found(times.detach())[0, 0] == pytest.approx(math.exp(-0.5), rel=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
 @pytest.mark.parametrize("method", ["trapezoidal", "kvaerno43", "gauss4"])
 def test_tangents_pass_implicit_steps_or_are_refused(method):
     torch = pytest.importorskip("torch")
@@ -127,7 +126,6 @@ def test_tangents_pass_implicit_steps_or_are_refused(method):
         along((many, many), (one, None))
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
 def test_times_with_tangents_are_refused():
     torch = pytest.importorskip("torch")
     forward_ad = torch.autograd.forward_ad

@@ -175,7 +175,6 @@ def test_tensors_that_would_lose_their_gradient_are_refused(adjoint, levels):
         torch.func.grad(lambda y: odeint_adjoint(lambda t, y: -y, y, T, adjoint=adjoint).sum())(y0)
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
 def test_what_an_adjoint_can_not_do_is_refused_by_name(adjoint):
     func, y0 = Net(), torch.ones(3, dtype=D)
 

@@ -425,7 +425,6 @@ def test_a_whole_graph_with_a_solve_is_refused_with_a_reason():
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch.compile of the user's
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script")
 def test_a_right_hand_side_compiled_by_itself_stays_so_in_a_compiled_model():
     torch.compiler.reset()
     field, traced = Net(torch.float32), []

@@ -455,7 +455,6 @@ def test_dense_output_moves_with_its_first_time():
             odeint_dense(field, y0, wrong, 1.0)
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
 @pytest.mark.parametrize(
     ("name", "method"),
     [("step_size", "rk4"), ("step_size", "euler"), ("steps", "rk4"), ("jump_t", None)]
@@ -484,7 +483,6 @@ def test_options_that_are_read_refuse_derivatives(name, method):
             solved([number, number.clone().requires_grad_() * 2])
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script")
 def test_tolerances_that_are_read_refuse_derivatives():
     for given in (torch.tensor(0.1, dtype=D), torch.tensor([0.1, 0.2], dtype=D)):
         for name in ("rtol", "atol"):

@@ -332,7 +332,6 @@ def test_events_are_looked_for_in_the_direction_that_was_asked_for_at_any_time(r
 
 
 @pytest.mark.sampled(2)
-@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
 @pytest.mark.parametrize("method", ["gl4", "radauIIA5", "implicit_euler", "trbdf2"])
 def test_second_derivatives_through_implicit_steps_are_refused(method):
     def end(y0):
@@ -389,7 +388,6 @@ def test_a_real_value_for_a_complex_state_is_promoted():
     assert y[-1].item() == pytest.approx(math.e, rel=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script")
 def test_times_with_forward_derivatives():
     with forward_ad.dual_level():
         t = forward_ad.make_dual(T, torch.arange(6, dtype=D))

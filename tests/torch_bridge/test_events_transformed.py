@@ -22,8 +22,6 @@ INTERFACES = {
     "discrete": partial(odeint_adjoint, adjoint="discrete"),
 }
 
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script")  # of torch, in forward mode
-
 
 class Until(nn.Module):
     """A number that depends on an event's time, and on the state there."""

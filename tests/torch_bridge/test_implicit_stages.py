@@ -162,7 +162,6 @@ def test_gradients_that_are_not_finite_pass():
     assert not torch.autograd.grad(y, y0, g)[0].isfinite().any()
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
 def test_what_is_refused():
     field, y0 = problem()
     y = odeint(field, y0, TIMES, method="implicit_euler")
@@ -197,7 +196,6 @@ def test_what_is_refused():
         end(forward_ad.make_dual(y0.detach(), torch.ones_like(y0)))
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
 @pytest.mark.parametrize("method", ["gl4", "sdirk2", "kvaerno43"])
 def test_large_states_under_torch_func_and_in_forward_mode(method):
     func, y0 = DenseField(3, 4).double(), torch.randn(140, 3, dtype=torch.float64)
@@ -251,7 +249,6 @@ def test_constants_are_solved_without_matrices_where_others_are_mapped():
         torch.func.vmap(end)(w)
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
 def test_a_tangent_that_comes_later_is_not_lost():
     big, t = torch.ones(450, dtype=torch.float64), torch.tensor([0.0, 1.0], dtype=torch.float64)
     with forward_ad.dual_level():

@@ -124,7 +124,6 @@ def test_a_checkpoint_has_the_gradients_of_the_solver(reentrant):
     torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-13)
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
 def test_transformations_differentiate_with_respect_to_the_offset():
     block, x = block_of(), torch.randn(4, 3, dtype=torch.float64)
 

@@ -219,7 +219,6 @@ class _ByNumPy(torch.autograd.Function):
 @pytest.mark.parametrize(
     "kind", ["a function of its own", pytest.param("compiled", marks=pytest.mark.long)]
 )
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script")
 def test_what_vmap_can_not_do_is_differentiated_one_by_one(features, kind):
     trunk, head = nn.Linear(4, 3), nn.Linear(3, 2)
     body = torch.compile(trunk) if kind == "compiled" else lambda x: _ByNumPy.apply(trunk(x))
@@ -250,7 +249,7 @@ def test_adjoints_for_one_gradient_are_named():
     call(1)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script", "ignore:The .grad attribute")
+@pytest.mark.filterwarnings("ignore:The .grad attribute")
 def test_a_graph_that_was_compiled_as_a_whole_shares_the_parameters_of_its_heads():
     trunk, heads = nn.Linear(4, 3), nn.ModuleList(nn.Linear(3, 1) for _ in range(2))
 

@@ -526,7 +526,6 @@ def test_many_given_steps_may_be_asked_for():
 
 
 @both
-@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
 @pytest.mark.parametrize("state", [torch.ones(2), (torch.ones(2), torch.ones(3))])
 def test_a_single_time_gives_a_copy_that_does_not_move_with_it(solve, state):
     kind = type(state)
@@ -813,7 +812,6 @@ def test_vmap_over_many_outputs_of_a_step():
     torch.testing.assert_close(torch.func.vmap(each, out_dims=1)(y0), each(y0))
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script")
 def test_solvers_of_scipy_refuse_tangents():
     with forward_ad.dual_level():
         dual = forward_ad.make_dual(torch.ones(2), torch.ones(2))
@@ -933,7 +931,6 @@ def test_steps_per_sample_under_torch_func():
     assert torch.equal(torch.func.grad(end)(y0), wanted)
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
 def test_second_derivatives_by_forward_mode_are_refused_with_their_reason():
     func, t, y0 = DenseField(2, 3), torch.tensor([0.0, 1.0]), torch.ones(2)
 
@@ -945,7 +942,6 @@ def test_second_derivatives_by_forward_mode_are_refused_with_their_reason():
             second(end)(y0)
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script")
 @pytest.mark.parametrize("passes", list(product((torch.func.jacfwd, torch.func.jacrev), repeat=2)))
 def test_times_and_states_have_second_derivatives_under_torch_func(passes):
     """Torch's own nested forward passes give zero for what passes a Function."""
@@ -984,7 +980,6 @@ def forward_by_dual_numbers(function, x):
         return forward_ad.unpack_dual(function(forward_ad.make_dual(x, torch.ones_like(x)))).tangent
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script")
 @pytest.mark.parametrize("forward", [forward_by_torch_func, forward_by_dual_numbers])
 class TestReverseOverForward:
     """Second derivatives by autograd's backward pass through a derivative in forward mode."""

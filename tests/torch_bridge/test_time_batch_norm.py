@@ -145,7 +145,6 @@ def derivatives(layer, t, x):
     return [backward, forward, *transformed]
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.script")  # torch of itself, in forward mode
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize(("t", "side"), [(0.3, 0), (0.0, 1), (0.5, 1), (1.0, -1)])
 def test_derivatives_by_the_time_are_differences(training, t, side):
