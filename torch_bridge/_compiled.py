@@ -135,9 +135,13 @@ def compiled_kernels(
         ran = history.compiled[_leap if adaptive else _run] > 0
         return same and ran and not torch.is_grad_enabled()
 
-    records = not like.is_complex()  # inductor can not write such rows from inside a loop
-    small = records and like.nbytes <= RECORDED
-    return Kernels(step, leap, begins, chunk, CHUNK, run, MOST, records=records, stages=small)
+    kept = {"records": _is_kept(like), "stages": _is_kept(like) and like.nbytes <= RECORDED}
+    return Kernels(step, leap, begins, chunk, CHUNK, run, MOST, **kept)
+
+
+def _is_kept(y: Tensor) -> bool:
+    """Whether loops write states down: inductor can not write complex rows from inside of one."""
+    return not y.is_complex()
 
 
 def _attempt(
