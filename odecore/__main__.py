@@ -49,7 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
         ("family", "prove the order of a family; --plot draws a member's region"),
     ):
         command = commands.add_parser(name, help=about, description=about)
-        command.add_argument("name", help="a method, a family, or a JSON file; 'list' shows all")
+        command.add_argument(
+            "name",
+            help="a method, a family, a JSON file, or - for JSON from the input; 'list' shows all",
+        )
         command.add_argument(
             "--at", nargs="+", default=[], metavar="u=1/3", help="parameters of a family's member"
         )
@@ -123,7 +126,8 @@ def _plotted(method: ButcherTableau, options: argparse.Namespace) -> str:
 
 def _from_file(name: str) -> ButcherTableau:
     try:
-        return tableau_from_json(Path(name).read_text(encoding="utf-8-sig"))
+        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        return tableau_from_json(data.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise ValueError(f"{name}: not text in UTF-8; save it as such") from None
     except (ValueError, TypeError) as error:
@@ -131,7 +135,7 @@ def _from_file(name: str) -> ButcherTableau:
 
 
 def _method(name: str, at: list[str]) -> ButcherTableau:
-    if name not in catalogue() and name.endswith(".json") and not at:
+    if name not in catalogue() and (name == "-" or name.endswith(".json")) and not at:
         return _from_file(name)
     if name in catalogue() and not at:
         return tableau(name)

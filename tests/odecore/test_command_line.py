@@ -1,5 +1,6 @@
 """`python -m odecore` as a user meets it."""
 
+import io
 import json
 import os
 import subprocess
@@ -77,6 +78,14 @@ def test_json_files_are_read(capsys, tmp_path):
     code, out, _ = run(capsys, "tableau", str(path), "--json")
     assert code == 0
     assert tableau_from_json(out) == tableau("kutta3")
+
+
+def test_json_is_read_from_the_input(capsys, monkeypatch):
+    text = tableau_to_json(tableau("kutta3")).encode()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text)))
+    assert run(capsys, "order", "-")[1] == run(capsys, "order", "kutta3")[1]
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    assert "error: -: not JSON: " in run(capsys, "order", "-")[2]
 
 
 def test_plots(capsys, tmp_path):
