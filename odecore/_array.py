@@ -25,6 +25,7 @@ __all__ = [
     "is_like",
     "is_readable",
     "is_torch_array",
+    "is_traced",
     "largest",
     "limits",
     "mover",
@@ -320,9 +321,13 @@ def is_readable(array: Any, /) -> bool:
     if is_torch_array(array):
         return bool(array.device.type == "cpu")
     if is_jax_array(array):
-        tracing = any(base.__name__ == "Tracer" for base in type(array).__mro__)
-        return not tracing and all(d.platform == "cpu" for d in array.devices())
+        return not is_traced(array) and all(d.platform == "cpu" for d in array.devices())
     return True
+
+
+def is_traced(array: Any, /) -> bool:
+    """Whether this is a value that jax traces."""
+    return any(base.__name__ == "Tracer" for base in type(array).__mro__)
 
 
 def all_finite(array: Any, reads: bool | None = True, /) -> bool:
@@ -331,10 +336,8 @@ def all_finite(array: Any, reads: bool | None = True, /) -> bool:
         return True
     xp = namespace(array)
     # In less time than isfinite; it may overflow, which NumPy's vdot does not warn of.
-    if isinstance(array, np.ndarray):
-        size: Any = abs(np.vdot(array, array))
-    else:
-        size = xp.linalg.vector_norm(constant(array))
+    host = isinstance(array, np.ndarray)
+    size: Any = abs(np.vdot(array, array)) if host else xp.linalg.vector_norm(constant(array))
     # Under jax's transformations constants become values that can not be read.
     if not (reads or is_readable(size)):
         return True

@@ -38,6 +38,7 @@ from odecore.solve._problem import (
 )
 from odecore.solve._progress import reporter
 from odecore.solve._reuse import refusing_reuse
+from odecore.solve._scanned_steps import scanned
 from odecore.solve._scipy_words import refuse_unknown
 from odecore.solve._states import Structure, StructuredField, is_structured
 from odecore.solve._tracing import explaining_reads
@@ -188,8 +189,9 @@ def solve_ivp(
     -----
     Differentiating through the result with torch's autograd, or with jax's for given steps of
     explicit methods, holds the steps constant: times and step sizes are Python floats, and nothing
-    leaks through the controller. Adaptive steps and Newton's method read values, which jax does not
-    allow under its transformations. Through implicit steps only first derivatives are right.
+    leaks through the controller. Given steps that jax traces are one ``jax.lax.scan``, unless `fun`
+    reads its arguments, or the state is in half precision. Adaptive steps and Newton's method read
+    values, which jax does not allow there. Through implicit steps only first derivatives are right.
 
     Examples
     --------
@@ -245,7 +247,7 @@ def solve_ivp(
             dense=dense if callable(dense) else bool(dense),
             jump_at_start=jumps_first,
             report=report,
-            kernels=kernels or Kernels(),
+            kernels=kernels or scanned(method, y, len(stops if chosen else ()), chosen == "grid"),
             **_observers(observe, problem.convert),
         )
         reads = control is not None or check_finite
