@@ -6,7 +6,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 # Tests run in two processes; more threads than cores would only slow them down.
 TEST_ENV := OMP_NUM_THREADS=1 JAX_PLATFORMS=cpu MPLBACKEND=agg
 
-.PHONY: help demo demo-quick test test-whole lint types docs verify bench clean
+.PHONY: help demo demo-quick test test-whole test-oldest lint types docs verify bench clean
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/'
 
@@ -39,6 +39,17 @@ test: $(VENV)/test.installed ## all tests but the long ones (under 10 minutes)
 test-whole: $(VENV)/test.installed ## some long tests: compiled loops, quick trainings, a killed run (2 minutes)
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist worksteal -m long \
 		-k "whole_adaptive_solve or quick_form or it_runs_and_keeps or killed_run"
+
+# Each bound of pyproject.toml as a version: what it says is old enough is tested.
+build/oldest/installed: pyproject.toml constraints.txt
+	rm -rf build/oldest && $(PYTHON) -m venv build/oldest
+	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	grep -oE '"[a-z0-9-]+>=[0-9.]+"' pyproject.toml | tr -d '"' | sed 's/>=/==/' | cat constraints.txt - > build/oldest.txt
+	build/oldest/bin/python -m pip install --quiet --disable-pip-version-check -c build/oldest.txt --group test --editable .
+	@touch $@
+
+test-oldest: build/oldest/installed ## the tests on the oldest versions of what they import (15 minutes)
+	$(TEST_ENV) build/oldest/bin/python -m pytest -n 2 --dist worksteal
 
 verify: $(VENV)/test.installed $(VENV)/text.installed ## the long tests, the claims, the trainings, then the whole demo
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist worksteal -m long
