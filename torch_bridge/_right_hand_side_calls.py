@@ -76,10 +76,16 @@ class Calls:
 
     def draws(self) -> bool:
         """Whether calls agree that draw the same random numbers, and no others."""
+        self._rewind()
         with self._forked():
             with self._forked():
                 first = self.value()
             return deviation(first, self.value()) == 0 < deviation(first, self.value())
+
+    def _rewind(self) -> None:
+        """Back to the state of the first call, for what converges changes less at each further."""
+        self.buffers.put_back()
+        self.put_back()
 
     def _forked(self) -> AbstractContextManager[None]:
         """Context after which torch's generators are where they were."""
@@ -128,6 +134,7 @@ class Calls:
                 found[path] = max(size, found.get(path, 0.0))
             return known[k][2]
 
+        self._rewind()
         self._watched(keep, training=True)
         position = iter(range(len(known)))
         self._watched(compare, training=training)

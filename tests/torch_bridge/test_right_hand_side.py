@@ -178,6 +178,29 @@ def test_what_counts_its_calls_draws_nothing(values):
     assert "draw" not in str(report)
 
 
+class Converging(nn.Module):
+    """A factor that changes less at each call, as that of a power iteration, beside its state."""
+
+    factors = (1.0, 2.0, 3.0, 3.00003, 3.00006)
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros((), dtype=torch.long))
+
+    def forward(self, x):
+        factor = self.factors[min(int(self.calls), len(self.factors) - 1)]
+        self.calls += 1
+        return factor * x
+
+
+def test_state_that_converges_is_named_and_draws_nothing():
+    field = Field(nn.Linear(4, 4), Converging())
+    report = check_rhs(field, 0.0, y)
+    assert kinds(report) == {("state changed", "net.1"), ("outputs differ", "net.1")}
+    assert "draw" not in str(report)
+    assert field.net[1].calls == 0
+
+
 def test_long_reports_say_how_much_is_left_out():
     field = Field(*(nn.Dropout(0.05) for _ in range(15)))
     text = str(check_rhs(field, 0.0, y))
