@@ -25,8 +25,10 @@ def root_mean_square(x: Any, /) -> float:
         x = xp.astype(x, xp.float32)
     if is_torch_array(x):
         size = float(xp.linalg.vector_norm(x))
+    elif isinstance(x, np.ndarray):  # in a tenth of the time, and its overflow is no warning
+        size = sqrt(np.vdot(x, x).real)
     else:
-        with np.errstate(over="ignore"):  # which takes as long as the norm of a small state
+        with np.errstate(over="ignore"):
             size = float(xp.linalg.vector_norm(x))
     if size == inf:  # of x, or of squares alone
         top = float(xp.max(xp.abs(x)))
