@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from odecore._array import as_state, is_torch_array, limits, mover, namespace, own
+from odecore.solve._product_sums import ProductSums
 from odecore.solve._scaled import scaled, scaled_terms
 from odecore.solve._status import Status
 from odecore.tableaux import Coefficients
@@ -85,6 +86,7 @@ class ExplicitStep:
         self.rows = rows[1:]
         self.c = [None if isinstance(x, float) and x == 1.0 else x for x in c[1:]]
         self.last_is_first = method.last_stage_is_first
+        self.sums = ProductSums(method, like) if ProductSums.fit(method, like) else None
 
     def __call__(
         self, fun: Field, t: Any, y: Any, h: Any, first_stage: Any, t_new: Any = None
@@ -93,12 +95,9 @@ class ExplicitStep:
         times = self.times(t, h, t + h if t_new is None else t_new)
         stages, h = [] if first_stage is None else [first_stage], _fitting(h, y)
         y_new = self.advance(fun, times, y, h, stages)
-        error = None
-        if self.error is not None:
-            error = self.move(None, h, self.error, stages) if self.error else stages[0] * 0.0
         return Attempt(
             y_new,
-            error,
+            None if self.error is None else self._local_error(h, stages),
             stages[0],
             stages[-1] if self.last_is_first else None,
             len(stages) - (first_stage is not None),
@@ -116,6 +115,8 @@ class ExplicitStep:
             move, h = self.move, _fitting(h, y)
         if not stages:
             stages.append(checked(fun(times[0], y)))
+        if self.sums is not None and self._sums_up(h, stages):
+            return self._advance_by_products(fun, times, y, h, stages)
         state = y
         try:
             for time, row in zip(islice(times, 1, None), self.rows, strict=True):
@@ -128,6 +129,32 @@ class ExplicitStep:
         y_new = state if self.last_is_first else move(y, h, self.b, stages)
         _require_dtype(y_new, y)
         return y_new
+
+    def _sums_up(self, h: Any, stages: Sequence[Any]) -> bool:
+        """Whether products are taken: f of NumPy's states may return arrays of jax."""
+        return isinstance(h, float) and isinstance(stages[0], np.ndarray)
+
+    def _advance_by_products(
+        self, fun: Field, times: Sequence[Any], y: Any, h: float, stages: list[Any]
+    ) -> Any:
+        """The same in NumPy, with the first stage."""
+        sums, move, checked = self.sums, self.move_by_floats, self.checked
+        assert sums is not None
+        sums.stages[0] = stages[0]
+        state = y
+        for i, time in enumerate(islice(times, 1, None)):
+            weights = sums.rows[i + 1]
+            state = move(y, h, self.rows[i], stages) if weights is None else y + sums(weights, h)
+            stages.append(checked(fun(time, state)))
+            sums.stages[i + 1] = stages[-1]
+        if self.last_is_first:
+            return state
+        return move(y, h, self.b, stages) if sums.b is None else y + sums(sums.b, h)
+
+    def _local_error(self, h: Any, stages: Sequence[Any]) -> Any:
+        if self.sums is not None and self.sums.error is not None and self._sums_up(h, stages):
+            return self.sums(self.sums.error, h)
+        return self.move(None, h, self.error, stages) if self.error else stages[0] * 0.0
 
 
 def explicit_step(

@@ -8,10 +8,15 @@ from functools import cached_property
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
+
 from odecore._array import Terms, as_float, nonzero
 from odecore._flags import require_flags
 
 __all__ = ["Coefficients", "valid_order"]
+
+Vector = np.ndarray | None
+MANY = 3  # terms of a sum for which NumPy takes a product sooner than one after another
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,12 @@ class Coefficients:
         error = None if self.error is None else nonzero(self.error)
         return tuple(map(nonzero, self.A)), nonzero(self.b), error
 
+    @cached_property
+    def products(self) -> tuple[tuple[Vector, ...], Vector, Vector]:
+        """Rows of A, b and the error as vectors; None for those of few terms."""
+        rows, b, error = self.terms
+        return tuple(map(_vector, rows)), _vector(b), _vector(error or ())
+
     @property
     def is_explicit(self) -> bool:
         """Whether each stage depends on earlier ones only."""
@@ -106,6 +117,15 @@ class Coefficients:
     def is_diagonally_implicit(self) -> bool:
         """Whether the stages can be solved for one after another."""
         return not self.is_explicit and len(self.A[0]) == 1
+
+
+def _vector(terms: Terms) -> Vector:
+    if len(terms) < MANY:
+        return None
+    weights = np.zeros(max(j for j, _ in terms) + 1)
+    for j, weight in terms:
+        weights[j] = weight
+    return weights
 
 
 def _row(label: str, value: Any) -> Any:

@@ -263,7 +263,7 @@ def test_each_step_of_loops_is_recorded(problem, given, method, begins):
     assert len(calls) <= len(found.t) / 12 + 3
     assert len(told) >= len(calls)
     assert len(found.t) == len(plain.t) == found.statistics.accepted + 1
-    np.testing.assert_allclose(found.t, plain.t, rtol=1e-7)
+    np.testing.assert_allclose(found.t, plain.t, rtol=1e-6)  # rounding of errors of small steps
     np.testing.assert_allclose(found.y, plain.y, rtol=1e-6, atol=1e-8)
     assert found.statistics.rejected == plain.statistics.rejected
 
@@ -278,10 +278,10 @@ def test_steps_before_a_failure_are_recorded(options):
         for k in (kernels, None)
     )
     assert found.status is plain.status
-    before = plain.t < 0.49  # beside the last states rounding decides
-    assert before.sum() > 20
-    np.testing.assert_allclose(found.t[: len(before)][before], plain.t[before], rtol=1e-9)
-    np.testing.assert_allclose(found.y[: len(before)][before], plain.y[before], rtol=1e-9)
+    before = int(np.sum(plain.t < 0.49))  # beside the last states rounding decides
+    assert before > 20
+    np.testing.assert_allclose(found.t[:before], plain.t[:before], rtol=1e-9)
+    np.testing.assert_allclose(found.y[:before], plain.y[:before], rtol=1e-9)
 
 
 @pytest.mark.parametrize("method", ["fehlberg45", "dopri5"])

@@ -29,7 +29,7 @@ def test_each_sample_is_the_solution_alone(method, rng):
             lambda t, y, i=i: np.tanh(A[i] @ y) + np.sin(t), (0, 2), y0[i], method=method,
             t_eval=times, rtol=1e-7, atol=1e-8,
         )  # fmt: skip
-        np.testing.assert_allclose(found.y[:, i], alone.y, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(found.y[:, i], alone.y, rtol=1e-8, atol=1e-10)
         assert found.samples.accepted[i] == alone.statistics.accepted
         assert found.samples.rejected[i] == alone.statistics.rejected
 
