@@ -134,8 +134,8 @@ def odeint_adjoint(
     ValueError, TypeError, odecore.errors.SolveError
         As `odeint`. ValueError also where `func` is no Module and `adjoint_params` is missing;
         where the method's own coefficients require a gradient, which an adjoint of the flow does
-        not have; and, in the backward pass, where `func` uses a tensor that requires a gradient
-        and is not among the parameters.
+        not have; and where `func` uses a tensor that requires a gradient and is not among the
+        parameters: in the backward pass, or, where nothing else requires one, after the solve.
     odecore.errors.ChangedTensorError
         In the backward pass, where a tensor that `func` reads was changed or replaced meanwhile.
 
@@ -229,6 +229,8 @@ def odeint_adjoint(
     with setting.forward_pass(), problem.autocast.suspended(), one_solve():
         start = shifted_start(problem.y0, t, problem.field)
         y, _, *saved = _Solve.apply(kind, certifier, start, *setting.parameters)
+        if adjoint_params is None and torch.is_grad_enabled() and not y.requires_grad:
+            setting.refuse_lost(y)
         if y.device.type == "cpu" and not inside_transform():
             kind.warn_of_trajectory([x.detach() for x in saved])
         return problem.layout.state(shifted_outputs(y, problem.y0, t, problem.field))

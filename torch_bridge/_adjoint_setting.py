@@ -63,6 +63,17 @@ class Setting:
         self.versions[:], self.modes[:] = versions_of(held.tensors), modes_of(held.modules)
         self.flags[:] = flags_of(x for _, x in held.tensors)
 
+    def refuse_lost(self, y: Tensor) -> None:
+        """Raise ValueError if a solve that needs no gradient, and so has no backward pass to look
+        in, uses a tensor that does.
+        """
+        held = held_by(self.problem.func, self.parameters)
+        if not any(x.requires_grad for _, x in held.tensors):
+            return
+        found = self.products(self.problem.y0)
+        for t, state in zip(self.problem.times, y, strict=True):
+            found.look(t, state)
+
     @contextmanager
     def backward_pass(self) -> Iterator[None]:
         """Context with modules in their modes of the forward pass, and tensors frozen as there.

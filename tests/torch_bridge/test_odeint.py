@@ -191,6 +191,27 @@ def test_closed_over_tensors_are_not_lost_in_silence():
     torch.testing.assert_close(x, y, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("adjoint", ["restored", "reversed", "discrete"])
+def test_weights_made_outside_are_not_lost_where_nothing_else_requires_a_gradient(adjoint):
+    class Held(nn.Module):
+        def __init__(self, w):
+            super().__init__()
+            self.w = w
+
+        def forward(self, t, y):
+            return self.w * y
+
+    made = 2 * torch.ones(2, requires_grad=True)
+    data, t = torch.ones(2), torch.tensor([0.0, 1.0])
+    options = {"rtol": 1e-4, "atol": 1e-5, "adjoint": adjoint}
+    with pytest.raises(ValueError, match="is not among `adjoint_params`"):
+        odeint_adjoint(Held(made), data, t, **options)
+    with torch.no_grad():
+        odeint_adjoint(Held(made), data, t, **options)
+    for params, w in (((), made), (None, made.detach())):  # none are asked for, or there are none
+        assert not odeint_adjoint(Held(w), data, t, adjoint_params=params, **options).requires_grad
+
+
 def test_backward_pass_restores_autocast():
     seen = []
 
