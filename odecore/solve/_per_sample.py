@@ -15,11 +15,27 @@ from odecore.solve._controllers import StepControl
 from odecore.solve._options import adaptive_steps, as_method, extension_of
 from odecore.solve._problem import output_times
 from odecore.solve._progress import reporter
+from odecore.solve._scipy_words import refuse_unknown
 from odecore.solve._tracing import explaining_reads
 from odecore.solve._trajectory import Trajectory
 from odecore.tableaux import ButcherTableau, Coefficients
 
 __all__ = ["solve_per_sample"]
+
+JOINT = dict.fromkeys(
+    (
+        "dense",
+        "dense_output",
+        "events",
+        "grid",
+        "jump_at",
+        "newton",
+        "step_at",
+        "step_size",
+        "steps",
+    ),
+    "solve_ivp has that, in steps that are the same for all samples, or of one sample at a time",
+)
 
 
 def solve_per_sample(
@@ -42,6 +58,7 @@ def solve_per_sample(
     interpolation: str = "full",
     progress: bool | Callable[[float], None] = False,
     throw: bool = True,
+    **unknown: Any,
 ) -> Trajectory:
     """Integrate a batch of independent problems, each with adaptive steps of its own.
 
@@ -72,6 +89,8 @@ def solve_per_sample(
         As for `solve_ivp`; the error norm is the root mean square over each sample.
     max_steps : int, optional
         Attempts of each sample.
+    **unknown
+        Refused; the error says where `solve_ivp` has the option.
 
     Returns
     -------
@@ -98,6 +117,7 @@ def solve_per_sample(
     >>> found.status.name, bool(found.samples.accepted[1] > 3 * found.samples.accepted[0])
     ('SUCCESS', True)
     """
+    refuse_unknown(unknown, tuple(solve_per_sample.__kwdefaults__ or ()), "solve_per_sample", JOINT)
     require_flags(shrink=shrink, throw=throw)
     with explaining_reads(y0, rtol, atol):
         coefficients, y = as_method(method), as_state(y0, "y0")

@@ -1,7 +1,8 @@
-"""Options that `solve_ivp` does not have: what SciPy's are called here."""
+"""Options that a solve does not have: what SciPy's are called here."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -18,11 +19,16 @@ SCIPY = {
 }
 
 
-def refuse_unknown(options: dict[str, Any], known: tuple[str, ...]) -> None:
+def refuse_unknown(
+    options: Mapping[str, Any],
+    known: tuple[str, ...],
+    function: str = "solve_ivp",
+    words: Mapping[str, str] = SCIPY,
+) -> None:
     """Raise TypeError for options that do not exist, with what is meant where that is known."""
     for name in options:
         near = get_close_matches(name, known, n=1)
         guess = f"did you mean {near[0]!r}?" if near else f"the options are {', '.join(known)}"
         raise TypeError(
-            f"solve_ivp() got an unexpected keyword argument {name!r}; {SCIPY.get(name, guess)}"
+            f"{function}() got an unexpected keyword argument {name!r}; {words.get(name, guess)}"
         )

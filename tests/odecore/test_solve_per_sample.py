@@ -34,6 +34,16 @@ def test_each_sample_is_the_solution_alone(method, rng):
         assert found.samples.rejected[i] == alone.statistics.rejected
 
 
+def test_options_of_joint_steps_are_refused_with_where_they_are():
+    solve = lambda **options: solve_per_sample(lambda t, y: -y, (0, 1), np.ones((2, 1)), **options)  # noqa: E731
+    with pytest.raises(
+        TypeError, match=r"solve_per_sample\(\) got .* 'events'; solve_ivp has that"
+    ):
+        solve(events=lambda t, y: y[0])
+    with pytest.raises(TypeError, match="did you mean 'rtol'"):
+        solve(rtoll=1e-3)
+
+
 @pytest.mark.long_on_jax
 def test_every_array_library_and_precision(xp, dtype, array, eps):
     y0 = array([[1.0]] * 4)
