@@ -247,7 +247,7 @@ def solve_ivp(
             dense=dense if callable(dense) else bool(dense),
             jump_at_start=jumps_first,
             report=report,
-            kernels=kernels or scanned(method, y, len(stops if chosen else ()), chosen == "grid"),
+            kernels=kernels or scanned(method, y, stops if chosen else (), chosen == "grid"),
             **_observers(observe, problem.convert),
         )
         reads = control is not None or check_finite

@@ -45,6 +45,8 @@ class Kernels:
         end after any number of attempts there.
     stages : bool, optional
         Whether `leap` takes the keyword `stages`, for these states and the stages.
+    takes : callable, optional
+        `takes(y, slope)` says whether `run` and `chunk` are asked at all for steps from there.
     """
 
     step: Callable[..., Attempt | None] | None = None
@@ -56,6 +58,7 @@ class Kernels:
     most: int = 64
     records: bool = False
     stages: bool = False
+    takes: Callable[[Any, Any], bool] | None = None
 
 
 def given_steps(

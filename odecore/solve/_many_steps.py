@@ -161,8 +161,8 @@ def _report(march: March) -> None:
 
 def take_given(march: March, position: int) -> int:
     """Take several given steps at once, if that is possible; how many."""
-    plan = march.plan
-    if not plan.passes_steps:
+    plan, takes = march.plan, march.plan.kernels.takes
+    if not plan.passes_steps or (takes is not None and not takes(march.y, march.slope)):
         return 0
     made = _run(march, position) or _chunk(march, position)
     if made is None:

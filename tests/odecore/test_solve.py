@@ -15,7 +15,7 @@ from scipy.integrate import solve_ivp as scipy_solve_ivp
 from odecore import errors
 from odecore.errors import ToleranceWarning
 from odecore.families import RK3, RK4
-from odecore.solve import Attempt, Status, solve_ivp, solve_per_sample
+from odecore.solve import Attempt, Status, explicit_step, solve_ivp, solve_per_sample
 from odecore.solve._controllers import AdaptiveSteps, Control
 from odecore.solve._error_norm import error_ratio
 from odecore.solve._first_step import first_step_size
@@ -605,3 +605,25 @@ def test_a_first_stage_of_another_shape_is_refused():
     field = lambda t, y: y if t == 0 else np.array([5.0])  # noqa: E731
     with pytest.raises(ValueError, match="shape of the state"):
         solve_ivp(field, (0, 1), np.ones(3), method="euler", steps=2)
+
+
+@pytest.mark.parametrize("shape", [(3,), (2, 3)])
+@pytest.mark.parametrize("kind", ["e", "f", "d", "F", "D"])
+@pytest.mark.parametrize("name", ["classic", "dopri5", "dop853", "heun"])
+def test_steps_of_numpy_are_those_of_the_formula(name, kind, shape, rng):
+    method = tableau(name).coefficients
+    y = rng.standard_normal(shape).astype(kind)
+    fun = lambda t, y: (1 + t) * np.cos(y)  # noqa: E731
+    h, exact = 0.1, y.astype(np.result_type(kind, "d"))
+    stages = []
+    for c, row in zip(method.c, method.A, strict=True):
+        state = exact + h * sum(a * k for a, k in zip(row, stages, strict=False))
+        stages.append(fun(0.5 + c * h, state))
+    made = explicit_step(fun, 0.5, y, h, method)
+    assert made.y.dtype == y.dtype
+    tolerance = 100 * np.finfo(y.dtype).eps
+    expected = exact + h * sum(b * k for b, k in zip(method.b, stages, strict=True))
+    np.testing.assert_allclose(made.y, expected, rtol=0, atol=tolerance)
+    if method.error is not None:
+        expected = h * sum(e * k for e, k in zip(method.error, stages, strict=True))
+        np.testing.assert_allclose(made.error, expected, rtol=0, atol=tolerance)
