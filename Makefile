@@ -51,7 +51,7 @@ build/oldest/installed: pyproject.toml constraints.txt
 test-oldest: build/oldest/installed ## the tests on the oldest versions of what they import (15 minutes)
 	$(TEST_ENV) build/oldest/bin/python -m pytest -n 2 --dist worksteal
 
-verify: $(VENV)/test.installed $(VENV)/text.installed ## the long tests, the claims, the trainings, then the whole demo
+verify: $(VENV)/test.installed $(VENV)/text.installed ## the long tests, the claims, the trainings, the whole demo, oldest versions
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist worksteal -m long
 	$(BIN)/python -m verification run --full
 	$(BIN)/python -m verification run --planted-faults --out build/planted; test $$? -eq 1
@@ -62,6 +62,7 @@ verify: $(VENV)/test.installed $(VENV)/text.installed ## the long tests, the cla
 	$(BIN)/python -m verification.experiments.consistency_training
 	$(BIN)/python -m verification.experiments.normalization_training
 	$(BIN)/python -m verification demo
+	$(MAKE) test-oldest
 
 lint: $(VENV)/lint.installed ## format and style
 	$(BIN)/ruff format --check .

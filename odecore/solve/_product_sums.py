@@ -11,11 +11,13 @@ from odecore.tableaux import Coefficients
 
 __all__ = ["ProductSums"]
 
+LARGEST = 2**15  # entries of a state: of larger ones no second copy of the stages is kept
+
 
 class ProductSums:
     """Sums h sum_j w_j k_j of the stages of a step.
 
-    A call of NumPy's takes longer than a small state does, and a large one is passed over once.
+    A call of NumPy's takes longer than a small state does.
 
     Parameters
     ----------
@@ -34,8 +36,9 @@ class ProductSums:
     @staticmethod
     def fit(method: Coefficients, like: Any) -> bool:
         """Whether sums of this method on arrays like this one may be products."""
-        host = isinstance(like, np.ndarray) and like.ndim > 0 and like.dtype.char in "fdFD"
-        return host and not method.has_arrays
+        if not isinstance(like, np.ndarray) or like.dtype.char not in "fdFD":
+            return False
+        return like.ndim > 0 and like.size <= LARGEST and not method.has_arrays
 
     def __call__(self, weights: np.ndarray, h: float) -> np.ndarray:
         """The sum with these weights of the first stages."""
