@@ -152,7 +152,7 @@ def test_half_precision_keeps_its_times():
     assert all(isinstance(t, float) for t in times)
 
 
-def test_all_states_are_told_of():
+def test_a_loop_reports_its_progress():
     told = []
     options = {"method": "classic", "steps": 10, "t_eval": [0.0, 2.0], "progress": told.append}
     found = jax.jit(lambda mu: solved(mu, **options).y)(1.5)
