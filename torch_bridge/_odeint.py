@@ -29,6 +29,7 @@ from torch_bridge._one_solve import one_solve, untraced
 from torch_bridge._scipy import scipy_solve
 from torch_bridge._signature import check_function
 from torch_bridge._states import Layout, layout_of
+from torch_bridge._straight import straight
 from torch_bridge._times import only_output, shifted_outputs, shifted_start
 
 __all__ = ["SCIPY_STEPS", "odeint", "odeint_event", "prepare"]
@@ -141,6 +142,10 @@ def odeint(
     >>> y.shape
     torch.Size([3, 2])
     """
+    if compile is True and event_fn is None:
+        found = straight(func, y0, t, rtol, atol, method, options)
+        if found is not None:
+            return found
     problem = prepare(func, y0, t, rtol, atol, method, options, compile)
     with one_solve(), explaining_reads(problem.y0), problem.autocast.suspended():
         return problem.until(event_fn) if event_fn is not None else problem.outputs()

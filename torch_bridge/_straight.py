@@ -1,0 +1,143 @@
+"""Compiled solves that go straight to their end, without the checks of a long one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import chain, pairwise
+from math import inf, isfinite
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from odecore.solve import Kernels, Newton, StepControl, solve_ivp
+from odecore.tableaux import Coefficients
+from torch_bridge._callbacks import observer_of
+from torch_bridge._compiled import compiled_kernels
+from torch_bridge._fields import Autocast, as_field, is_plain
+from torch_bridge._methods import Method, Solver, solver_of
+from torch_bridge._one_solve import one_solve
+from torch_bridge._states import layout_of
+
+__all__ = ["straight"]
+
+LAW = StepControl()
+DTYPES = (torch.float32, torch.float64)
+SPACED = 1e-9  # of times, whose largest is 1; rounding plays no part
+
+
+def straight(
+    func: Callable[[Tensor, Any], Any],
+    y0: Any,
+    t: Any,
+    rtol: Any,
+    atol: Any,
+    method: Method,
+    options: Any,
+) -> Any:
+    """What `odeint(compile=True)` gives, or None where it has to be asked.
+
+    Its checks take longer than a small compiled solve does. Fewer will do for usual arguments: no
+    gradients, a method by its name, no option but how steps are given, numbers as tolerances, and a
+    program that ran before. The steps are the same; where they go wrong `odeint` takes them again,
+    and says why.
+    """
+    way = _way(options)
+    if torch.is_grad_enabled() or way is None or not isinstance(method, str | None):
+        return None
+    solver, times = _usual_solver(method, *way), _times(t)
+    if solver is None or times is None:
+        return None
+    layout = layout_of(y0)
+    y = layout.vector(y0)
+    autocast = Autocast.current(y.device)
+    usual = is_plain(y) and y.dtype in DTYPES and y.numel() > 0 and not autocast.enabled
+    if not (usual and callable(func) and observer_of(func, layout.state) is None):
+        return None
+    kernels = compiled_kernels(func, solver.method, layout, y, None)
+    if kernels.begins is None or not kernels.begins(solver.adaptive):
+        return None
+    field = as_field(func, y, autocast, layout)
+    with one_solve():
+        if solver.adaptive:
+            found = _adaptive(kernels, field, y, times, rtol, atol)
+        else:
+            ends = _ends(solver, t, times)
+            found = ends and _given(kernels, field, y, ends, (len(ends) - 1) // (len(times) - 1))
+    if found is None or not isfinite(torch.linalg.vector_norm(found)):
+        return None
+    return layout.state(found)
+
+
+def _way(options: Any) -> tuple[str | None, Any] | None:
+    """How steps are given, by the only option."""
+    if not options:
+        return None, None
+    way, size = next(iter(options.items())) if type(options) is dict else ("", None)
+    allowed = (way == "steps" and type(size) is int) or (way == "step_size" and type(size) is float)
+    return (way, size) if allowed and len(options) == 1 and size > 0 else None
+
+
+@lru_cache(maxsize=64, typed=True)
+def _usual_solver(method: str | None, way: str | None, size: float | None) -> Solver | None:
+    """Of an explicit Runge-Kutta method, which takes such steps."""
+    found = solver_of(method, None if way is None else {way: size}, 0.0, 0.0, Newton)
+    explicit = isinstance(found.method, Coefficients) and found.method.is_explicit
+    return found if explicit else None
+
+
+def _times(t: Any) -> list[float] | None:
+    """Times on the host, in one direction and not too near to each other."""
+    if not (isinstance(t, Tensor) and is_plain(t) and t.is_floating_point() and t.ndim == 1):
+        return None
+    times: list[float] = t.tolist()
+    least = SPACED * max(map(abs, times), default=inf)
+    lengths = [b - a for a, b in pairwise(times)] or [0.0]
+    far = all(h > least for h in lengths) or all(h < -least for h in lengths)
+    return times if far and least < inf else None
+
+
+def _adaptive(
+    kernels: Kernels, field: Any, y: Tensor, times: list[float], rtol: Any, atol: Any
+) -> Tensor | None:
+    """The first and the last state, where one loop comes to the last time."""
+    usual = type(rtol) is float and type(atol) is float and 0 <= rtol < 1 and 0 <= atol < inf
+    if not usual or max(rtol, atol) < torch.finfo(y.dtype).eps or len(times) > 2:
+        return None
+    start, end = times
+    most = (solve_ivp.__kwdefaults__ or {})["max_steps"]
+    numbers = [start, 0.0, 1.0, 1.0, 0.0, 1.0 if end > start else -1.0, end, end, 0.0, inf, most]
+    found = kernels.leap(field, LAW, (rtol, atol), y, None, numbers)
+    arrived = found is not None and found.numbers[0].item() == end
+    return torch.stack([y, found.y]) if arrived else None
+
+
+def _ends(solver: Solver, t: Tensor, times: list[float]) -> list[float] | None:
+    """The ends of given steps: of a size between two times, or equally many between any two."""
+    if solver.step_size is not None:
+        return solver.grid(None, None, t, times) if len(times) == 2 else None
+    n = solver.options["steps"]
+    inside = ([*(a + (b - a) * (k / n) for k in range(1, n)), b] for a, b in pairwise(times))
+    return [times[0], *chain.from_iterable(inside)]
+
+
+def _given(
+    kernels: Kernels, field: Any, y: Tensor, ends: list[float], between: int
+) -> Tensor | None:
+    """The states at the start and after so many steps each, in the loops of `solve_ivp`."""
+    count, every = len(ends) - 1, between < kernels.length  # is recorded
+    length = count if every else between
+    if 0 < length % kernels.most < kernels.length:
+        return None
+    states, more = [y[None]], {"every": True} if every else {}
+    for first, last in pairwise(range(0, count + 1, length)):
+        for k in range(first, last, kernels.most):
+            stop = min(k + kernels.most, last)
+            made = kernels.run(field, ends[k : stop + 1], y, None, **more)
+            if made is None:
+                return None
+            found = made[0] if every else made[0][None]
+            y = found[-1]
+            states += [found] if every or stop == last else []
+    return torch.cat(states)[:: between if every else 1]
