@@ -155,7 +155,8 @@ def odeint_adjoint(
     -----
     The state in the backward pass is the barycentric interpolant of the stored states, not a
     backward integration as in torchdiffeq, and the gradient of the parameters is a quadrature, not
-    a part of the ODE state; see `odecore.adjoint.restored`. Differentiating twice is refused.
+    a part of the ODE state; see `odecore.adjoint.restored`. Differentiating twice is refused. Where
+    nothing requires a gradient, as under torch.no_grad, no states are stored.
 
     The backward pass evaluates `func` again, with its modules in the mode, training or evaluation,
     of the forward pass, and what requires a gradient as there. Of modules and changed tensors those
@@ -228,10 +229,13 @@ def odeint_adjoint(
     # The pass ends when all that the solve moves is moved.
     with setting.forward_pass(), problem.autocast.suspended(), one_solve():
         start = shifted_start(problem.y0, t, problem.field)
-        y, _, *saved = _Solve.apply(kind, certifier, start, *setting.parameters)
+        if isinstance(kind, Restored) and kind.is_needless(start):
+            y, saved = kind.outputs(start), []
+        else:
+            y, _, *saved = _Solve.apply(kind, certifier, start, *setting.parameters)
         if adjoint_params is None and torch.is_grad_enabled() and not y.requires_grad:
             setting.refuse_lost(y)
-        if y.device.type == "cpu" and not inside_transform():
+        if saved and y.device.type == "cpu" and not inside_transform():
             kind.warn_of_trajectory([x.detach() for x in saved])
         return problem.layout.state(shifted_outputs(y, problem.y0, t, problem.field))
 

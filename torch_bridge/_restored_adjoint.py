@@ -11,10 +11,12 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from odecore.adjoint import Gradients, Panel, collocated, record_panels, restored
 from odecore.errors import UnresolvedInterpolantWarning
 from odecore.interpolation import coefficient_tail
+from odecore.solve import solve_ivp
 from torch_bridge._adjoint_refusals import refuse_interpolation
 from torch_bridge._adjoint_setting import Setting
 from torch_bridge._compiled_adjoint import compiled_adjoint
@@ -52,6 +54,22 @@ class Restored:
     def inside(self) -> bool:
         """Whether output times may be inside of panels."""
         return self.collocates != "none" and self.nodes is None
+
+    def is_needless(self, y0: Tensor) -> bool:
+        """Whether there will be no backward pass; compiled loops record their steps all the same,
+        as another program would have to be compiled for others.
+        """
+        wanted = any(x.requires_grad for x in (y0, *self.setting.parameters))
+        followed = (wanted and torch.is_grad_enabled()) or forward_ad._current_level >= 0
+        return not (followed or self.compiles)
+
+    def outputs(self, y0: Tensor) -> Tensor:
+        """Solve forward: the states at output times alone, by the steps of `record`."""
+        problem = self.setting.problem
+        refuse_interpolation(problem, "restored")
+        span, arguments = (problem.times[0], problem.times[-1]), problem.arguments("full")
+        with torch.no_grad():
+            return solve_ivp(problem.field, span, y0, t_eval=problem.times, **arguments).y
 
     def record(self, y0: Tensor) -> tuple[Tensor, ...]:
         """Solve forward: the states at output times, and those to be saved."""
