@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from odecore.adjoint import Gradients, budget
 from torch_bridge._adjoint_choice import default_adjoint
+from torch_bridge._adjoint_kind import adjoint_kind
 from torch_bridge._adjoint_refusals import (
-    abscissae_outside,
-    refuse_shards,
     refuse_unused,
-    require_inside,
-    require_methods,
-    warn_of_callbacks,
 )
 from torch_bridge._adjoint_setting import Setting
 from torch_bridge._backward_solver import backward_solver, without_norm
@@ -32,6 +28,7 @@ from torch_bridge._once import once_only
 from torch_bridge._one_solve import one_solve, untraced
 from torch_bridge._restored_adjoint import Restored
 from torch_bridge._step_adjoints import Discrete, Reversed
+from torch_bridge._straight import straight
 from torch_bridge._times import only_output, shifted_outputs, shifted_start
 from torch_bridge._transformed import NO_FORWARD_MODE, NO_SECOND_DERIVATIVE, transformed
 from torch_bridge._unknown_options import require_choice
@@ -188,8 +185,14 @@ def odeint_adjoint(
         "adjoint_method": adjoint_method,
         "adjoint_options": adjoint_options,
     }
+    forward = {"rtol": rtol, "atol": atol, "method": method, "options": options}
+    others = (*given.values(), adjoint_params, nodes, memory, certificate, event_fn)
+    by_default = adjoint in (None, "discrete") and all(x is None for x in others)
+    if compile is True and by_default and isinstance(func, nn.Module):  # the adjoint is "discrete"
+        found = straight(func, y0, t, **forward, records=True)
+        if found is not None:
+            return found
     if event_fn is not None:
-        forward = {"rtol": rtol, "atol": atol, "method": method, "options": options}
         solve = partial(
             odeint_adjoint, adjoint_params=adjoint_params, nodes=nodes, memory=memory,
             adjoint=adjoint, certificate=certificate, compile=compile, **forward, **given,
@@ -205,18 +208,7 @@ def odeint_adjoint(
         setting = _setting(problem, method, options, (rtol, atol), parameters, given)
         compiles = compile and problem.y0.numel() > 0
         chosen = adjoint or default_adjoint(problem, of_restored, compiles, memory)
-        by_scipy = problem.solver.method is None and chosen == "reversed" and certifier is None
-        require_methods(*([] if by_scipy else [problem.solver]), setting.backward)
-        collocates = _collocated(setting, given) if chosen == "restored" else "none"
-        warn_of_callbacks(func, chosen, problem.solver, collocates != "none")
-        if chosen == "reversed":
-            refuse_shards(setting.parameters)
-            return Reversed(setting)
-        if chosen == "discrete":
-            return Discrete(setting, memory, compiles)
-        if collocates == "none" or memory is not None:  # beyond the budget it makes steps
-            require_inside(setting.backward, collocates != "none")
-        return Restored(setting, nodes, memory, collocates, compiles)
+        return adjoint_kind(setting, chosen, given, nodes, memory, certifier, compiles)
 
     if inside_torch_func():
         with one_solve():
@@ -230,12 +222,12 @@ def odeint_adjoint(
     with setting.forward_pass(), problem.autocast.suspended(), one_solve():
         start = shifted_start(problem.y0, t, problem.field)
         if isinstance(kind, Restored) and kind.is_needless(start):
-            y, saved = kind.outputs(start), []
+            y = kind.outputs(start)
         else:
             y, _, *saved = _Solve.apply(kind, certifier, start, *setting.parameters)
         if adjoint_params is None and torch.is_grad_enabled() and not y.requires_grad:
             setting.refuse_lost(y)
-        if saved and y.device.type == "cpu" and not inside_transform():
+        if y.requires_grad and y.device.type == "cpu" and not inside_transform():
             kind.warn_of_trajectory([x.detach() for x in saved])
         return problem.layout.state(shifted_outputs(y, problem.y0, t, problem.field))
 
@@ -320,16 +312,3 @@ def _setting(
     return Setting(
         problem, later, backward, accuracy, parameters, backward_options, own is not None
     )
-
-
-def _collocated(setting: Setting, given: Mapping[str, Any]) -> Literal["all", "small", "none"]:
-    """For which states the restored adjoint is solved at all nodes at once."""
-    problem, method = setting.problem, given["adjoint_method"]
-    if method is not None or given["adjoint_options"] is not None:
-        return "all" if method == "collocation" else "none"
-    if problem.observer("_adjoint") is not None:
-        return "none"
-    if abscissae_outside(problem.solver):
-        return "all"
-    by_tolerance = problem.solver.adaptive and problem.y0.device.type == "cpu"
-    return "small" if by_tolerance else "none"

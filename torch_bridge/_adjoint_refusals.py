@@ -141,7 +141,7 @@ def refuse_wrappers(modules: Iterable[nn.Module], parameters: Iterable[Tensor]) 
 def warn_of_callbacks(func: Any, adjoint: str, forward: Solver, collocates: bool) -> None:
     """Warn of callbacks that the forward or the backward pass has no steps for."""
     if forward.method is None:
-        warn_uncalled(func, "", SCIPY_STEPS, stacklevel=6)
+        warn_uncalled(func, "", SCIPY_STEPS, stacklevel=7)
     reason = None
     if adjoint == "discrete":
         reason = "the discrete adjoint transposes the steps of the forward pass, and solves nothing"
@@ -150,4 +150,4 @@ def warn_of_callbacks(func: Any, adjoint: str, forward: Solver, collocates: bool
             "collocation makes no steps, unless it fails; leave `adjoint_method` out, or choose one"
         )
     if reason is not None:
-        warn_uncalled(func, "_adjoint", reason, stacklevel=6)
+        warn_uncalled(func, "_adjoint", reason, stacklevel=7)

@@ -15,7 +15,7 @@ from torch.autograd import forward_ad
 
 from odecore.adjoint import Gradients, Panel, collocated, record_panels, restored
 from odecore.errors import UnresolvedInterpolantWarning
-from odecore.interpolation import coefficient_tail
+from odecore.interpolation import chebyshev_points, coefficient_tail
 from odecore.solve import solve_ivp
 from torch_bridge._adjoint_refusals import refuse_interpolation
 from torch_bridge._adjoint_setting import Setting
@@ -67,6 +67,8 @@ class Restored:
         """Solve forward: the states at output times alone, by the steps of `record`."""
         problem = self.setting.problem
         refuse_interpolation(problem, "restored")
+        if self.nodes is not None:
+            chebyshev_points(self.nodes)  # raises unless there can be so many
         span, arguments = (problem.times[0], problem.times[-1]), problem.arguments("full")
         with torch.no_grad():
             return solve_ivp(problem.field, span, y0, t_eval=problem.times, **arguments).y

@@ -35,13 +35,14 @@ def straight(
     atol: Any,
     method: Method,
     options: Any,
+    records: bool = False,
 ) -> Any:
     """What `odeint(compile=True)` gives, or None where it has to be asked.
 
     Its checks take longer than a small compiled solve does. Fewer will do for usual arguments: no
     gradients, a method by its name, no option but how steps are given, numbers as tolerances, and a
     program that ran before. The steps are the same; where they go wrong `odeint` takes them again,
-    and says why.
+    and says why. With `records` the program is that of an adjoint, which records its steps.
     """
     way = _way(options)
     if torch.is_grad_enabled() or way is None or not isinstance(method, str | None):
@@ -53,7 +54,9 @@ def straight(
     y = layout.vector(y0)
     autocast = Autocast.current(y.device)
     usual = is_plain(y) and y.dtype in DTYPES and y.numel() > 0 and not autocast.enabled
-    if not (usual and callable(func) and observer_of(func, layout.state) is None):
+    suffixes = ("", "_adjoint") if records else ("",)
+    called = any(observer_of(func, layout.state, suffix) for suffix in suffixes)
+    if called or not (usual and callable(func)):
         return None
     kernels = compiled_kernels(func, solver.method, layout, y, None)
     if kernels.begins is None or not kernels.begins(solver.adaptive):
@@ -61,10 +64,10 @@ def straight(
     field = as_field(func, y, autocast, layout)
     with one_solve():
         if solver.adaptive:
-            found = _adaptive(kernels, field, y, times, rtol, atol)
+            found = _adaptive(kernels, field, y, times, rtol, atol, records)
         else:
             ends = _ends(solver, t, times)
-            found = ends and _given(kernels, field, y, ends, (len(ends) - 1) // (len(times) - 1))
+            found = ends and _given(kernels, field, y, times, ends, records)
     if found is None or not isfinite(torch.linalg.vector_norm(found)):
         return None
     return layout.state(found)
@@ -99,18 +102,24 @@ def _times(t: Any) -> list[float] | None:
 
 
 def _adaptive(
-    kernels: Kernels, field: Any, y: Tensor, times: list[float], rtol: Any, atol: Any
+    kernels: Kernels, field: Any, y: Tensor, times: list[float], rtol: Any, atol: Any, records: bool
 ) -> Tensor | None:
-    """The first and the last state, where one loop comes to the last time."""
+    """The first and the last state, by one loop, or as many as record their steps."""
     usual = type(rtol) is float and type(atol) is float and 0 <= rtol < 1 and 0 <= atol < inf
     if not usual or max(rtol, atol) < torch.finfo(y.dtype).eps or len(times) > 2:
         return None
-    start, end = times
-    most = (solve_ivp.__kwdefaults__ or {})["max_steps"]
-    numbers = [start, 0.0, 1.0, 1.0, 0.0, 1.0 if end > start else -1.0, end, end, 0.0, inf, most]
-    found = kernels.leap(field, LAW, (rtol, atol), y, None, numbers)
-    arrived = found is not None and found.numbers[0].item() == end
-    return torch.stack([y, found.y]) if arrived else None
+    (t, end), left = times, (solve_ivp.__kwdefaults__ or {})["max_steps"]
+    more, state, slope, moved = {"every": True} if records else {}, y, None, True
+    h, ratio, before, rejects, direction = 0.0, 1.0, 1.0, 0.0, 1.0 if end > t else -1.0
+    while t != end and moved and rejects < inf and left > 0:
+        numbers = [t, h, ratio, before, rejects, direction, end, end, 0.0, inf, left]
+        found = kernels.leap(field, LAW, (rtol, atol), state, slope, numbers, **more)
+        if found is None:
+            return None
+        t, h, ratio, before, accepted, rejected, rejects, *_ = found.numbers.tolist()
+        state, slope, moved = found.y, found.slope, accepted + rejected > 0
+        left -= accepted + rejected
+    return torch.stack([y, state]) if t == end else None
 
 
 def _ends(solver: Solver, t: Tensor, times: list[float]) -> list[float] | None:
@@ -123,10 +132,12 @@ def _ends(solver: Solver, t: Tensor, times: list[float]) -> list[float] | None:
 
 
 def _given(
-    kernels: Kernels, field: Any, y: Tensor, ends: list[float], between: int
+    kernels: Kernels, field: Any, y: Tensor, times: list[float], ends: list[float], records: bool
 ) -> Tensor | None:
-    """The states at the start and after so many steps each, in the loops of `solve_ivp`."""
-    count, every = len(ends) - 1, between < kernels.length  # is recorded
+    """The states at the times, equally many steps apart, in the loops of `solve_ivp`."""
+    count = len(ends) - 1
+    between = count // (len(times) - 1)
+    every = records or between < kernels.length  # state is recorded
     length = count if every else between
     if 0 < length % kernels.most < kernels.length:
         return None

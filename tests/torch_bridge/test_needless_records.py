@@ -105,6 +105,13 @@ def test_what_is_followed_otherwise_is_recorded_or_refused(recorded):
         odeint_adjoint(net, y0, t.detach())
 
 
+@pytest.mark.parametrize("nodes", [1, 2.5, "many"])
+def test_wrong_nodes_are_refused_all_the_same(nodes):
+    y0, t = torch.ones(2, 3, dtype=torch.float64), torch.tensor([0.0, 1.0])
+    with torch.no_grad(), pytest.raises((ValueError, TypeError), match="points"):
+        odeint_adjoint(Net(), y0, t, nodes=nodes)
+
+
 def test_no_warning_of_nodes_that_are_not_there():
     net, y0 = Net(), torch.ones(2, 3, dtype=torch.float64)
     t = torch.tensor([0.0, 9.0], dtype=torch.float64)

@@ -6,10 +6,12 @@ from itertools import product
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.utils import counters
 
-from odecore.errors import SolveError, StepUnderflowError
+from odecore.errors import CallbackWarning, SolveError, StepUnderflowError
+from torch_bridge import NeuralODE, odeint, odeint_adjoint, weight_normalization
+from torch_bridge import _adjoint as adjoints
 from torch_bridge import _odeint as door
-from torch_bridge import odeint, weight_normalization
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("untranslated")]
 
@@ -33,7 +35,8 @@ def asked(monkeypatch):
         calls.append(arguments)
         return prepare(*arguments)
 
-    monkeypatch.setattr(door, "prepare", counted)
+    for module in (door, adjoints):
+        monkeypatch.setattr(module, "prepare", counted)
     return calls
 
 
@@ -197,3 +200,58 @@ def test_weights_that_a_solve_computes_once(long_way):
     with torch.no_grad():
         wanted = [long_way(f, y0, row(0, 1)) for _ in range(2)][-1]
         torch.testing.assert_close(odeint(f, y0, row(0, 1), compile=True), wanted)
+
+
+@pytest.mark.parametrize(
+    ("t", "options"),
+    [
+        (row(0, 1), {"rtol": 1e-5}),
+        pytest.param(row(0, 9), {"rtol": 1e-9, "atol": 1e-11}, marks=pytest.mark.long),
+        pytest.param(
+            row(0, 0.4, 1), {"method": "rk4", "options": {"steps": 9}}, marks=pytest.mark.long
+        ),
+        pytest.param(
+            row(0, 1), {"method": "rk4", "options": {"steps": 80}}, marks=pytest.mark.long
+        ),
+    ],
+)
+def test_evaluation_after_training_needs_no_other_program(t, options, asked):
+    f, y0 = Net(), torch.randn(5, 3, dtype=torch.float64)
+    trained = [odeint_adjoint(f, y0, t, compile=True, **options) for _ in range(2)][-1]
+    before, programs = len(asked), counters["stats"]["unique_graphs"]
+    with torch.no_grad():
+        found = odeint_adjoint(f, y0, t, compile=True, **options)
+    assert len(asked) == before
+    assert counters["stats"]["unique_graphs"] <= programs + 1  # without gradients, or with
+    torch.testing.assert_close(found, trained.detach(), rtol=0, atol=0)
+
+
+@pytest.mark.long
+def test_adjoints_with_options_are_asked(asked):
+    f, y0, t = Net(), torch.ones(2, 3, dtype=torch.float64), row(0, 1)
+    y = odeint_adjoint(f, y0, t, compile=True)
+    options = [{"adjoint": "restored"}, {"nodes": 17}, {"memory": 2**20}, {"adjoint_rtol": 1e-3}]
+    with torch.no_grad():
+        for given in options:
+            before = len(asked)
+            found = odeint_adjoint(f, y0, t, compile=True, **given)
+            assert len(asked) == before + 1
+            torch.testing.assert_close(found, y.detach(), rtol=1e-6, atol=1e-8)
+        for wrong in ({"adjoint": "discret"}, {"adjoint": "reversed"}, {"nodes": 1}):
+            with pytest.raises(ValueError, match=r"adjoint|points"):
+                odeint_adjoint(f, y0, t, compile=True, **wrong)
+        f.callback_step_adjoint = print
+        with pytest.warns(CallbackWarning):
+            odeint_adjoint(f, y0, t, compile=True, adjoint="discrete")
+
+
+@pytest.mark.long
+def test_a_block_in_evaluation(asked):
+    block, y0 = NeuralODE(Net(), compile=True, check="off"), torch.ones(2, 3, dtype=torch.float64)
+    y = block(y0)
+    y.sum().backward()
+    with torch.no_grad():
+        block(y0)
+        before = len(asked)
+        torch.testing.assert_close(block.eval()(y0), y.detach(), rtol=0, atol=0)
+        assert len(asked) == before
