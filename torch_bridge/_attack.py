@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from odecore.errors import WeakAttackWarning
 from torch_bridge._ensembles import log_mean_probability
-from torch_bridge._evaluation import evaluating, untouched_gradients
+from torch_bridge._evaluation import evaluating, refusing_training, untouched_gradients
 from torch_bridge._numbers import is_number, require_whole
 from torch_bridge._solver_draws import draw_again, drawing, require_drawn, untouched_names
 from torch_bridge._unknown_options import require_choice
@@ -106,7 +106,7 @@ class Attack:
             For inputs that are no floating-point numbers.
         ValueError
             Without samples, for inputs that are not valid ones, and if the attack returns another
-            shape, NaN, leaves its ball, or the valid inputs.
+            shape, NaN, leaves its ball, or the valid inputs, or changes the model's parameters.
         """
         if not isinstance(x, Tensor) or not x.is_floating_point():
             raise TypeError(
@@ -125,6 +125,7 @@ class Attack:
             evaluating(model),
             untouched_gradients(model.parameters()),
             untouched_names(model),
+            refusing_training(model),
             torch.enable_grad(),
         ):
             x_adv = self.run(model, x.detach().clone(), y.clone())

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 __all__ = [
     "evaluating",
+    "refusing_training",
     "require_module",
     "require_values",
     "untouched_gradients",
@@ -86,6 +87,28 @@ def untouched_gradients(leaves: Iterable[Tensor]) -> Iterator[None]:
     finally:
         for leaf, gradient in gradients:
             leaf.grad = gradient
+
+
+@contextmanager
+def refusing_training(model: nn.Module) -> Iterator[None]:
+    """Put back parameters that changed, and raise ValueError for them."""
+    before = [(name, p, p._version, p.detach().clone()) for name, p in model.named_parameters()]
+    try:
+        yield
+    finally:
+        changed = {
+            name: (p, value)
+            for name, p, version, value in before
+            if p._version != version and not torch.equal(p, value)
+        }
+        with torch.no_grad():
+            for p, value in changed.values():
+                p.copy_(value)
+    if changed:
+        raise ValueError(
+            f"an attack must leave the model as it is, and changed {', '.join(changed)}, which "
+            "are put back: let it train a copy"
+        )
 
 
 @contextmanager

@@ -135,6 +135,30 @@ def test_attacks_that_break_the_rules_are_refused(run, message):
         robustness(model, x, y, Attack(run, EPS))
 
 
+def test_an_attack_that_trains_the_model_is_refused():
+    model, x, y = linear()
+    weight = model.weight.detach().clone()
+
+    def trained(model, x, y):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+        return x
+
+    def perturbed(model, x, y):
+        with torch.no_grad():
+            for p in model.parameters():
+                p.add_(1).sub_(1).copy_({id(model.weight): weight, id(model.bias): bias}[id(p)])
+        return x
+
+    bias = model.bias.detach().clone()
+    with pytest.raises(ValueError, match="changed weight, bias"):
+        robustness(model, x, y, Attack(trained, EPS))
+    torch.testing.assert_close(model.weight.detach(), weight, rtol=0, atol=0)
+    with pytest.warns(WeakAttackWarning):
+        robustness(model, x, y, Attack(perturbed, EPS))
+
+
 def test_what_an_evaluation_can_not_do_is_told():
     model, x, y = linear()
     with pytest.raises(ValueError, match=r"left the valid inputs \[0, 0.8\]"):
