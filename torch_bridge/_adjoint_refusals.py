@@ -11,8 +11,8 @@ from odecore.tableaux import Coefficients
 from torch_bridge._callbacks import warn_uncalled
 from torch_bridge._fields import inside_torch_func
 from torch_bridge._kinds import require_flags
-from torch_bridge._methods import Solver
 from torch_bridge._odeint import SCIPY_STEPS, Prepared
+from torch_bridge._solver import Solver
 
 __all__ = [
     "TRAINED",

@@ -17,12 +17,13 @@ from torch_bridge._changed import Version, refuse_changes, versions_of
 from torch_bridge._draws import unrecorded
 from torch_bridge._frozen import Flag, flags_of, with_flags
 from torch_bridge._held import held_by
-from torch_bridge._methods import Solver, is_implicit
+from torch_bridge._methods import is_implicit
 from torch_bridge._modes import Mode, in_modes, modes_of
 from torch_bridge._odeint import Prepared
 from torch_bridge._parametrized import cached_apart
 from torch_bridge._products import Products
 from torch_bridge._redrawn import generator_states, warn_of_draws
+from torch_bridge._solver import Solver
 
 __all__ = ["Setting"]
 

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from odecore.solve import Newton
 from torch_bridge._kinds import require_constant
-from torch_bridge._methods import Method, Solver, require_mapping, solver_of
+from torch_bridge._methods import Method, require_mapping, solver_of
 from torch_bridge._odeint import Prepared
+from torch_bridge._solver import Solver
 
 __all__ = ["backward_solver", "without_norm"]
 

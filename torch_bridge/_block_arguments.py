@@ -17,8 +17,9 @@ from torch_bridge._adjoint_refusals import TRAINED, require_methods
 from torch_bridge._certifier import Certifier
 from torch_bridge._compiled import compilable
 from torch_bridge._kinds import require_flags
-from torch_bridge._methods import ADAMS, Solver, is_adaptive, solver_of
+from torch_bridge._methods import ADAMS, is_adaptive, solver_of
 from torch_bridge._numbers import are_numbers, several_numbers
+from torch_bridge._solver import Solver
 from torch_bridge._unknown_options import require_choice
 
 __all__ = [

@@ -130,7 +130,7 @@ def as_field(
         return value
 
     def as_times(times: list[float]) -> Sequence[Tensor]:
-        return torch.tensor(times, dtype=torch.float64, device="cpu").to(dtype).unbind()
+        return torch.tensor(times, dtype=dtype, device="cpu").unbind()
 
     field.refuses_reuse = True  # type: ignore[attr-defined]
     if device.type == "cpu" and not transformed:  # elsewhere a copy would wait

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import lru_cache
 from numbers import Integral, Real
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from odecore.solve import Adams, Newton, StepControl
 from odecore.tableaux import ButcherTableau, Coefficients, catalogue, tableau
-from torch_bridge._equal_grid import equal_grid
 from torch_bridge._kinds import require_callable, require_constant, require_flags
 from torch_bridge._numbers import scalar, several_numbers
 from torch_bridge._scipy import SOLVERS
+from torch_bridge._solver import Solver
 from torch_bridge._unknown_options import nearest, refuse_unknown, require_choice
 
-__all__ = ["Method", "Solver", "is_adaptive", "require_mapping", "solver_of"]
+__all__ = ["Method", "is_adaptive", "require_mapping", "solver_of"]
 
 Method = str | ButcherTableau | Coefficients | Adams | None
 MakeNewton = Callable[[], Newton]
@@ -64,103 +64,7 @@ FIXED_OPTIONS = (
 )  # fmt: skip
 WAYS = ("steps", "step_size", "grid_constructor")  # in which steps are given
 SCIPY_OPTIONS = ("solver", "min_step", "max_step", "first_step")
-MOST_GIVEN = 10_000_000  # steps that options and times may ask for without `max_num_steps`
-
-
-@dataclass(frozen=True)
-class Solver:
-    """A method with its options, checked.
-
-    Parameters
-    ----------
-    method : Coefficients, Adams or None
-        None stands for SciPy's solvers.
-    options : dict
-        Keyword arguments of `odecore.solve.solve_ivp`, or of SciPy's solver.
-    step_size, grid_constructor : optional
-        How given steps follow from the times, as torchdiffeq has it.
-    perturb : bool
-        Whether f is evaluated just beside the ends of given steps.
-    per_interval : int or None
-        Attempts allowed in each interval between output times.
-    """
-
-    method: Coefficients | Adams | None
-    options: dict[str, Any]
-    step_size: float | None = None
-    grid_constructor: Callable[..., Any] | None = None
-    perturb: bool = False
-    per_interval: int | None = None
-
-    @property
-    def adaptive(self) -> bool:
-        """Whether steps follow the tolerance."""
-        return "rtol" in self.options
-
-    def arguments(
-        self, times: list[Any], grid: list[float] | None, interpolation: str
-    ) -> dict[str, Any]:
-        """Keyword arguments of `solve_ivp`, with an interpolation where the user chose none."""
-        found = self._of_solve(times, grid, len(times) - 1)
-        if found.get("interpolation", "") is None:
-            found["interpolation"] = interpolation
-        return found
-
-    def panel_options(
-        self, times: list[Any], grid: list[float] | None, intervals: int = 1
-    ) -> dict[str, Any]:
-        """Keyword arguments for `odecore.adjoint`, whose outputs are nodes of dense output."""
-        found = self._of_solve(times, grid, intervals)
-        found.pop("interpolation", None)
-        return found
-
-    def _of_solve(
-        self, times: list[Any], grid: list[float] | None, intervals: int
-    ) -> dict[str, Any]:
-        """What all solves are given, of which one goes through so many intervals of the times."""
-        found = {"method": self.method, **self.options}
-        if self.per_interval is not None:
-            found["max_steps"] = self.per_interval * intervals
-        elif not self.adaptive:
-            found["max_steps"] = MOST_GIVEN
-        ends = {"grid": grid, "jump_at": (grid or times) if self.perturb else None}
-        return found | {name: value for name, value in ends.items() if value is not None}
-
-    @property
-    def tolerance(self) -> float:
-        """Relative size of the errors that the solve allows; a guess for given steps."""
-        rtol = self.options.get("rtol", 1e-4)
-        return float(torch.as_tensor(rtol, device="cpu").max())
-
-    def grid(self, func: Any, y0: Any, t: Tensor, times: list[Any]) -> list[float] | None:
-        """The ends of given steps, where the options determine them."""
-        if self.step_size is None and self.grid_constructor is None:
-            return None
-        if not all(isinstance(time, float) for time in times):
-            raise ValueError(
-                "`step_size` and `grid_constructor` need times that can be read, got times on an "
-                "accelerator: give `steps`, the number of steps between output times, or keep the "
-                "times on the host"
-            )
-        if self.step_size is not None:
-            eps = torch.finfo(t.dtype).eps if t.is_floating_point() else 2**-52
-            most = MOST_GIVEN
-            if self.per_interval is not None:
-                most = self.per_interval * max(1, len(times) - 1)
-            return equal_grid(times, self.step_size, 16 * eps, most)
-        made = self.grid_constructor(func, y0, t)
-        if not isinstance(made, Tensor) or made.ndim != 1:
-            raise TypeError(
-                "`grid_constructor` must return a one-dimensional tensor of times, got "
-                f"{type(made).__name__}"
-            )
-        grid = made.detach().tolist()
-        if len(grid) < 2 or grid[0] != times[0] or grid[-1] != times[-1]:
-            raise ValueError(
-                f"the grid of `grid_constructor` must lead from t[0] = {times[0]} to t[-1] = "
-                f"{times[-1]}, got {grid[:1]} to {grid[-1:]}"
-            )
-        return grid
+PLAIN = (int, float, str)  # kinds of options that are compared by their value
 
 
 def is_adaptive(method: Method) -> bool:
@@ -204,6 +108,29 @@ def solver_of(
     ValueError, TypeError
         For unknown names and options, and values that break their rule.
     """
+    given = tuple(options.items()) if type(options) is dict else ()
+    plain = not options or (given and all(type(x) in PLAIN for _, x in given))
+    if plain and type(rtol) is type(atol) is float and isinstance(method, str | None):
+        kinds = tuple(type(x) for _, x in given)  # as 1 == 1.0
+        found = _explicit_solver(method, given, kinds, rtol, atol)
+        if found is not None:
+            return replace(found, options=dict(found.options))
+    return _solver_of(method, options, rtol, atol, newton)
+
+
+@lru_cache(maxsize=256)
+def _explicit_solver(
+    method: str | None, options: tuple[tuple[str, Any], ...], _: Any, rtol: float, atol: float
+) -> Solver | None:
+    """The solver that is the same at each call, where it is of an explicit Runge-Kutta method."""
+    found = _solver_of(method, dict(options), rtol, atol, Newton)
+    explicit = isinstance(found.method, Coefficients) and found.method.is_explicit
+    return found if explicit else None
+
+
+def _solver_of(
+    method: Method, options: Mapping[str, Any] | None, rtol: Any, atol: Any, newton: MakeNewton
+) -> Solver:
     if options is not None:
         require_mapping("options", options)
     options = dict(options or {})

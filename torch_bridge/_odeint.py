@@ -23,11 +23,12 @@ from torch_bridge._fields import (
 )
 from torch_bridge._jacobian import newton_of
 from torch_bridge._kinds import require_flags
-from torch_bridge._methods import Method, Solver, is_implicit, solver_of
+from torch_bridge._methods import Method, is_implicit, solver_of
 from torch_bridge._once import IMPLICIT, first_only
 from torch_bridge._one_solve import one_solve, untraced
 from torch_bridge._scipy import scipy_solve
 from torch_bridge._signature import check_function
+from torch_bridge._solver import Solver
 from torch_bridge._states import Layout, layout_of
 from torch_bridge._straight import straight
 from torch_bridge._times import only_output, shifted_outputs, shifted_start

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from itertools import chain, pairwise
 from math import inf, isfinite
 from typing import Any
@@ -16,8 +15,9 @@ from odecore.tableaux import Coefficients
 from torch_bridge._callbacks import observer_of
 from torch_bridge._compiled import compiled_kernels
 from torch_bridge._fields import Autocast, as_field, is_plain
-from torch_bridge._methods import Method, Solver, solver_of
+from torch_bridge._methods import Method, solver_of
 from torch_bridge._one_solve import one_solve
+from torch_bridge._solver import Solver
 from torch_bridge._states import layout_of
 
 __all__ = ["straight"]
@@ -44,11 +44,11 @@ def straight(
     program that ran before. The steps are the same; where they go wrong `odeint` takes them again,
     and says why. With `records` the program is that of an adjoint, which records its steps.
     """
-    way = _way(options)
-    if torch.is_grad_enabled() or way is None or not isinstance(method, str | None):
+    usual = type(rtol) is type(atol) is float and isinstance(method, str | None)
+    if torch.is_grad_enabled() or not usual or not _gives_steps(options):
         return None
-    solver, times = _usual_solver(method, *way), _times(t)
-    if solver is None or times is None:
+    solver, times = solver_of(method, options, rtol, atol, Newton), _times(t)
+    if times is None or not (isinstance(solver.method, Coefficients) and solver.method.is_explicit):
         return None
     layout = layout_of(y0)
     y = layout.vector(y0)
@@ -73,21 +73,13 @@ def straight(
     return layout.state(found)
 
 
-def _way(options: Any) -> tuple[str | None, Any] | None:
-    """How steps are given, by the only option."""
+def _gives_steps(options: Any) -> bool:
+    """Whether there are no options but for a number or a size of steps."""
     if not options:
-        return None, None
-    way, size = next(iter(options.items())) if type(options) is dict else ("", None)
-    allowed = (way == "steps" and type(size) is int) or (way == "step_size" and type(size) is float)
-    return (way, size) if allowed and len(options) == 1 and size > 0 else None
-
-
-@lru_cache(maxsize=64, typed=True)
-def _usual_solver(method: str | None, way: str | None, size: float | None) -> Solver | None:
-    """Of an explicit Runge-Kutta method, which takes such steps."""
-    found = solver_of(method, None if way is None else {way: size}, 0.0, 0.0, Newton)
-    explicit = isinstance(found.method, Coefficients) and found.method.is_explicit
-    return found if explicit else None
+        return True
+    name, value = next(iter(options.items())) if type(options) is dict else ("", 0)
+    given = (name, type(value)) in (("steps", int), ("step_size", float))
+    return given and len(options) == 1 and value > 0
 
 
 def _times(t: Any) -> list[float] | None:
@@ -102,11 +94,16 @@ def _times(t: Any) -> list[float] | None:
 
 
 def _adaptive(
-    kernels: Kernels, field: Any, y: Tensor, times: list[float], rtol: Any, atol: Any, records: bool
+    kernels: Kernels,
+    field: Any,
+    y: Tensor,
+    times: list[float],
+    rtol: float,
+    atol: float,
+    records: bool,
 ) -> Tensor | None:
     """The first and the last state, by one loop, or as many as record their steps."""
-    usual = type(rtol) is float and type(atol) is float and 0 <= rtol < 1 and 0 <= atol < inf
-    if not usual or max(rtol, atol) < torch.finfo(y.dtype).eps or len(times) > 2:
+    if rtol >= 1 or max(rtol, atol) < torch.finfo(y.dtype).eps or len(times) > 2:
         return None
     (t, end), left = times, (solve_ivp.__kwdefaults__ or {})["max_steps"]
     more, state, slope, moved = {"every": True} if records else {}, y, None, True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from inspect import signature
+from types import FunctionType
 from typing import Any
 
 __all__ = ["explaining_calls", "takes"]
@@ -26,6 +27,10 @@ def explaining_calls(fun: Callable[..., Any], *arguments: str) -> Iterator[None]
 
 def takes(fun: Callable[..., Any], n: int) -> bool:
     """Whether a function takes n arguments, or does not say."""
+    if isinstance(fun, FunctionType):  # in less time than by its signature
+        code, optional = fun.__code__, len(fun.__defaults__ or ())
+        if code.co_argcount - optional <= n <= code.co_argcount and not code.co_kwonlyargcount:
+            return True
     try:
         known = signature(fun, follow_wrapped=False)
     except (TypeError, ValueError):

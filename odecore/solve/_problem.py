@@ -54,6 +54,11 @@ def output_times(t_span: Sequence[Any], t_eval: Any) -> tuple[list[Any], Any]:
         If there are fewer than two, if one is not finite, if they do not move strictly in one
         direction, or if `t_eval` leaves `t_span`, or has other ends where they are not read.
     """
+    if type(t_span) is tuple and type(t_eval) is list and len(t_eval) > 1:
+        floats = {*map(type, t_span), *map(type, t_eval)} == {float}
+        if floats and t_span == (t_eval[0], t_eval[-1]):  # nothing to read
+            require_monotone(t_eval)
+            return list(t_eval), t_eval[-1]
     shape = tuple(getattr(t_span, "shape", (2,)))
     span = read_times(t_span, "t_span") if len(shape) == 1 else []
     if len(span) != 2:

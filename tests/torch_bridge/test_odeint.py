@@ -264,7 +264,7 @@ def test_memory_does_not_grow_with_the_steps():
 
 def test_too_few_nodes_warn():
     field = lambda t, y: 20 * torch.cos(20 * t) * y  # noqa: E731
-    y0 = torch.ones(2)
+    y0 = torch.ones(2, requires_grad=True)
     t = torch.tensor([0.0, 1.0])
     with pytest.warns(errors.UnresolvedInterpolantWarning, match="raise `nodes`"):
         odeint_adjoint(field, y0, t, rtol=1e-4, atol=1e-5, adjoint_params=(), nodes=9)
