@@ -1,4 +1,4 @@
-"""Cost against the number of steps and of samples, and steps of their own for a mixed batch.
+"""Cost against the number of steps, few and many, and of samples, and a batch of mixed stiffness.
 
 `python -m verification.benchmarks.scaling` prints ratios of median wall times on one thread.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +18,9 @@ from odecore.solve import solve_ivp, solve_per_sample
 from torch_bridge._fields import as_field
 from verification.benchmarks._rows import Row, add_options, keep, printed, versus
 from verification.benchmarks._times import medians
+from verification.benchmarks.solver import LIBRARIES, problem
 
+FEW = (1, 2, 5, 10)
 STEPS = (100, 200, 400, 800)
 BATCHES = (1024, 2048, 4096, 8192)
 ROUNDS, ROUNDS_MIXED = 15, 3
@@ -47,6 +51,20 @@ def batches(rounds: int) -> Iterator[Row]:
         options = {"method": "dopri5", "steps": 20, "t_eval": [1.0]}
         runs[n] = partial(solve_ivp, fun, (0.0, 1.0), y0, **options)
     yield from _shares("samples", runs, rounds)
+
+
+def few_steps(count: int, interface: str, rounds: int) -> Iterator[Row]:
+    """A solve of few given steps and its gradients, of which much is the fixed cost."""
+    field, y0 = problem("small")
+    t = torch.linspace(0.0, 0.1 * count, count + 1)
+
+    def run(library: Any) -> None:
+        getattr(library, interface)(field, y0, t, method="rk4")[-1].sum().backward()
+
+    times = medians({name: partial(run, library) for name, library in LIBRARIES.items()}, rounds)
+    table = "Few steps of rk4, and their gradients"
+    case = f"{interface}, {count} step{'s' * (count > 1)}, small"
+    yield from versus(table, case, times, ["torchdiffeq"])
 
 
 def _shares(things: str, runs: dict[int, Callable[[], object]], rounds: int) -> Iterator[Row]:
@@ -101,6 +119,8 @@ def rows(quick: bool) -> Iterator[Row]:
     rounds, rounds_mixed, samples = (1, 1, 128) if quick else (ROUNDS, ROUNDS_MIXED, 2048)
     yield from steps(rounds)
     yield from batches(rounds)
+    for interface, count in product(("odeint", "odeint_adjoint"), FEW):
+        yield from few_steps(count, interface, 10 * rounds)
     yield from mixed_stiffness(samples, rounds_mixed)
 
 
