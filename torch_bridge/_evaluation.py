@@ -92,7 +92,11 @@ def untouched_gradients(leaves: Iterable[Tensor]) -> Iterator[None]:
 @contextmanager
 def refusing_training(model: nn.Module) -> Iterator[None]:
     """Put back parameters that changed, and raise ValueError for them."""
-    before = [(name, p, p._version, p.detach().clone()) for name, p in model.named_parameters()]
+    before = [
+        (name, p, p._version, p.detach().clone())
+        for name, p in model.named_parameters()
+        if not p.is_inference()  # which can not be trained, and count no changes
+    ]
     try:
         yield
     finally:

@@ -108,9 +108,9 @@ def solver_of(
     ValueError, TypeError
         For unknown names and options, and values that break their rule.
     """
-    given = tuple(options.items()) if type(options) is dict else ()
-    plain = not options or (given and all(type(x) in PLAIN for _, x in given))
-    if plain and type(rtol) is type(atol) is float and isinstance(method, str | None):
+    given = () if options is None else tuple(options.items()) if type(options) is dict else None
+    usual = type(rtol) is type(atol) is float and isinstance(method, str | None)
+    if usual and given is not None and all(type(x) in PLAIN for _, x in given):
         kinds = tuple(type(x) for _, x in given)  # as 1 == 1.0
         found = _explicit_solver(method, given, kinds, rtol, atol)
         if found is not None:

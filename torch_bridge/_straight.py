@@ -75,9 +75,9 @@ def straight(
 
 def _gives_steps(options: Any) -> bool:
     """Whether there are no options but for a number or a size of steps."""
-    if not options:
-        return True
-    name, value = next(iter(options.items())) if type(options) is dict else ("", 0)
+    if type(options) is not dict or not options:
+        return options is None or type(options) is dict
+    name, value = next(iter(options.items()))
     given = (name, type(value)) in (("steps", int), ("step_size", float))
     return given and len(options) == 1 and value > 0
 

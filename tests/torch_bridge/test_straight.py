@@ -1,5 +1,6 @@
 """Compiled solves that skip the checks: the same results as with them, and used at all."""
 
+from collections import OrderedDict
 from functools import partial
 from itertools import product
 
@@ -115,6 +116,10 @@ CHANGES = [
     {"options": {"first_step": 0.01, "max_step": 0.02}},
     {"options": {"frst_step": 0.01}},
     {"options": ["steps"]},
+    {"options": []},
+    {"options": torch.ones(3)},
+    {"options": {}},
+    {"method": "rk4", "options": OrderedDict(steps=4)},
     {"method": "rk4", "options": {"steps": 0}},
     {"method": "rk4", "options": {"steps": 40.0}},
     {"method": "rk4", "options": {"steps": True}},
@@ -148,7 +153,7 @@ def test_other_arguments_go_the_long_way(long_way):
                 errors += 1
             else:
                 torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-12)
-    assert errors == 18
+    assert errors == 20
 
 
 def test_what_changes_between_two_solves_is_seen(asked):
