@@ -323,6 +323,10 @@ def odeint_event(
     -----
     Gradients of the time and of the state at it are those of the implicit function theorem: the
     state moves along func as the event does. Second derivatives raise RuntimeError.
+
+    An entry of `event_fn` that is zero at t0 is an event there, as in torchdiffeq, and the state at
+    an event is off zero by rounding, to either side: a solve that goes on from it, as that of a
+    bouncing ball, starts a little beyond, say 1e-6 above ground, or finds the same event again.
     """
     if not isinstance(t0, Tensor) or t0.numel() != 1:
         raise TypeError(f"`t0` must be a tensor with one time, got {t0!r}")

@@ -45,8 +45,10 @@ class Event:
     -----
     Of several changes of sign in one step one is found at most; `max_step` bounds the steps. A
     function that reaches zero and rests there has changed its sign, and one that leaves it has,
-    too; a zero at the start of the solve is none. Where the function is NaN there are no events: of
-    a step that ends or begins there the other part is searched.
+    too; a zero at the start of the solve is none. The state at an event is off zero by rounding, to
+    either side: a solve that goes on from it, as that of a bouncing ball, gives `direction`, or
+    finds the same event again. Where the function is NaN there are no events: of a step that ends
+    or begins there the other part is searched.
     """
 
     function: Callable[[Any, Any], Any]

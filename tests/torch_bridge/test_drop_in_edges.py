@@ -121,6 +121,30 @@ def test_jumps_hold_in_solves_until_an_event():
     assert abs(float(odeint_event(func, *start, event_fn=event, **fixed)[0]) - 1) > 1e-3
 
 
+@pytest.mark.parametrize("interface", [odeint, odeint_adjoint])
+def test_impacts_of_a_bouncing_ball_that_starts_just_above_ground(interface):
+    class Fall(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.g = nn.Parameter(torch.tensor(2.0, dtype=D))
+
+        def forward(self, t, y):
+            return torch.stack((y[1], -self.g))
+
+    def impacts(above):
+        fall, t, y = Fall(), torch.tensor(0.0, dtype=D), torch.tensor([1.0, 0.0], dtype=D)
+        for _ in range(3):
+            t, ends = odeint_event(
+                fall, y, t, event_fn=lambda t, y: y[0], odeint_interface=interface
+            )
+            y = torch.stack((0 * ends[-1][0] + above, -ends[-1][1] / 2))
+        t.backward()
+        return t.item(), fall.g.grad.item()
+
+    assert impacts(1e-9) == pytest.approx((2.5, -0.625), abs=1e-7)  # 2.5 sqrt(2 / g)
+    assert impacts(0.0)[0] == pytest.approx(1.0)  # the twin: zero is the event, as in torchdiffeq
+
+
 def test_perturbed_steps_have_adjoints():
     class Switch(nn.Module):
         def __init__(self):
