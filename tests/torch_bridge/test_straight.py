@@ -182,6 +182,7 @@ def test_what_changes_between_two_solves_is_seen(asked):
     assert y.requires_grad
 
 
+@pytest.mark.long
 def test_a_failure_is_told_as_ever():
     def f(t, y):
         return y * y
