@@ -51,6 +51,7 @@ WAYS = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("at", TIMES)
 def test_the_states_are_those_of_training(way, at, recorded):

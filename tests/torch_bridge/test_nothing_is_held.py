@@ -30,6 +30,7 @@ def is_held(make, use):
     return any(parameter() is not None for parameter in parameters)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("use", FIELDS.values(), ids=FIELDS)
 def test_a_field_is_free_afterwards(use):
     assert not is_held(Field, use)
