@@ -56,6 +56,7 @@ def test_right_claims_pass_and_wrong_ones_fail(name):
         assert_order(step, order - 1, exactly=False, levels=10)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "name",
     ["heun", "kutta3", *(pytest.param(n, marks=pytest.mark.long) for n in ("classic", "dopri5"))],
